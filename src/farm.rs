@@ -1,0 +1,9 @@
+//! Who may take new work, and who takes the next piece of it. Pure but for the counters in [`live`].
+
+pub mod live;
+pub mod rotation;
+pub mod table;
+
+pub use live::ServerLive;
+pub use rotation::{Eligible, Rotation, Serving};
+pub use table::{FarmTable, ServerEntry};

@@ -1,0 +1,58 @@
+//! One farm as the data plane reads it: immutable, shared by every table in which the farm is the same.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::{AdminStatus, Farm, Generation, Health, Progress, Server, ServerId};
+
+use super::live::ServerLive;
+use super::rotation::Rotation;
+
+/// A farm, its servers and its rotation at one instant.
+#[derive(Debug)]
+pub struct FarmTable {
+    /// The definition, overrides applied.
+    pub farm: Arc<Farm>,
+    /// Every server, in the order written; positions are what the rotation and the choosers speak of.
+    pub servers: Box<[ServerEntry]>,
+    /// Who may take new work.
+    pub rotation: Rotation,
+}
+
+/// A server at one instant.
+#[derive(Clone, Debug)]
+pub struct ServerEntry {
+    /// The definition, overrides applied.
+    pub server: Arc<Server>,
+    /// Where connections go; none while its name has no address.
+    pub addr: Option<SocketAddr>,
+    /// What checks conclude.
+    pub health: Health,
+    /// How far they are from concluding the contrary.
+    pub progress: Progress,
+    /// Its counters.
+    pub live: Arc<ServerLive>,
+}
+
+impl ServerEntry {
+    /// Returns whether the server would take new work if its health allowed it.
+    #[must_use]
+    pub fn is_willing(&self) -> bool {
+        self.server.admin == AdminStatus::Active && self.server.weight.0 > 0 && self.addr.is_some()
+    }
+}
+
+impl FarmTable {
+    /// Returns the table of a farm; `version` is the generation in which its rotation last changed.
+    #[must_use]
+    pub fn new(farm: Arc<Farm>, servers: Box<[ServerEntry]>, version: Generation) -> Self {
+        let rotation = Rotation::of(&servers, farm.fail_open, version);
+        Self { farm, servers, rotation }
+    }
+
+    /// Returns the position of a server.
+    #[must_use]
+    pub fn position(&self, id: ServerId) -> Option<usize> {
+        self.servers.iter().position(|entry| entry.server.id == id)
+    }
+}

@@ -1,0 +1,8 @@
+//! What is counted, where, and under which name.
+//!
+//! Every name stands in [`names`]. On the hot path a worker adds to its own cells ([`cells`]): no label look-up, no
+//! cache line that another worker writes. A collector sums them when somebody scrapes.
+
+pub mod cells;
+
+pub use cells::{Cell, CheckCells, EdgeCells, FrontendCells, Histogram, PerWorker, Refusal, StatusClass, WorkerIx};

@@ -1,0 +1,242 @@
+//! Counters of one worker each, padded so that no two workers share a cache line.
+//!
+//! A [`Cell`] has one writer (its worker's thread) and any number of readers, so adding is a plain load and store.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+/// The position of a data-plane worker: 0..workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerIx(pub usize);
+
+/// A number with one writer and many readers.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`. Only the owning worker may call it.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes `n` away; saturates at 0. Only the owning worker may call it.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(n), Relaxed);
+    }
+
+    /// Returns the value.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One `T` for each worker.
+#[derive(Debug)]
+pub struct PerWorker<T>(Box<[CachePadded<T>]>);
+
+impl<T: Default> PerWorker<T> {
+    /// Returns fresh cells for so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| CachePadded::new(T::default())).collect())
+    }
+}
+
+impl<T> PerWorker<T> {
+    /// Returns the cells of one worker. Panics outside 0..workers: workers are numbered once, at start.
+    #[must_use]
+    pub fn of(&self, worker: WorkerIx) -> &T {
+        &self.0[worker.0]
+    }
+
+    /// Returns the cells of every worker.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|padded| &**padded)
+    }
+
+    /// Returns the sum over the workers of what `read` returns.
+    pub fn sum(&self, read: impl Fn(&T) -> u64) -> u64 {
+        self.iter().map(read).fold(0, u64::wrapping_add)
+    }
+}
+
+/// The class of an HTTP status, as counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusClass {
+    /// 1xx (101 Switching Protocols ends a request).
+    Informational,
+    /// 2xx.
+    Success,
+    /// 3xx.
+    Redirection,
+    /// 4xx.
+    ClientError,
+    /// 5xx.
+    ServerError,
+    /// No status was sent: the client left, or the protocol has none.
+    None,
+}
+
+impl StatusClass {
+    /// Every class, in the order of [`EdgeCells::requests`].
+    pub const ALL: [Self; 6] =
+        [Self::Informational, Self::Success, Self::Redirection, Self::ClientError, Self::ServerError, Self::None];
+
+    /// Returns the class of a status; 0 is [`Self::None`].
+    #[must_use]
+    pub fn of(status: u16) -> Self {
+        match status / 100 {
+            1 => Self::Informational,
+            2 => Self::Success,
+            3 => Self::Redirection,
+            4 => Self::ClientError,
+            5 => Self::ServerError,
+            _ => Self::None,
+        }
+    }
+
+    /// Returns the value of the `code` label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "1xx",
+            Self::Success => "2xx",
+            Self::Redirection => "3xx",
+            Self::ClientError => "4xx",
+            Self::ServerError => "5xx",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Upper bounds of the duration buckets, in microseconds; one more bucket takes the rest.
+pub const DURATION_BOUNDS_US: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// A histogram of durations with one writer.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// Observations per bucket (not cumulative); the last takes what exceeds every bound.
+    pub buckets: [Cell; DURATION_BOUNDS_US.len() + 1],
+    /// Sum of the observations, in microseconds.
+    pub sum_us: Cell,
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn observe(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[DURATION_BOUNDS_US.partition_point(|bound| *bound < us)].add(1);
+        self.sum_us.add(us);
+    }
+}
+
+/// What one worker counts of the work that one frontend gave to one server.
+#[derive(Debug, Default)]
+pub struct EdgeCells {
+    /// Requests (TCP: connections, in [`StatusClass::None`]) by class of the status sent to the client.
+    pub requests: [Cell; 6],
+    /// Bytes from the client towards the server (bodies; TCP: everything).
+    pub bytes_in: Cell,
+    /// Bytes from the server towards the client (bodies; TCP: everything).
+    pub bytes_out: Cell,
+    /// Connections to the server that failed.
+    pub connect_failures: Cell,
+    /// Requests that left this server for another one.
+    pub retries: Cell,
+    /// From the request's head to the end of its response (TCP: the connection's life).
+    pub duration: Histogram,
+}
+
+/// Why a client was refused by Farmgate itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400.
+    BadRequest,
+    /// 413.
+    BodyTooLarge,
+    /// Over the frontend's connection limit.
+    ConnectionLimit,
+    /// 431.
+    HeaderTooLarge,
+    /// The request head did not arrive in time.
+    HeaderTimeout,
+    /// No server was eligible: 503 (TCP: closed).
+    NoServer,
+    /// 414.
+    UriTooLong,
+}
+
+impl Refusal {
+    /// Every reason, in the order of [`FrontendCells::refused`].
+    pub const ALL: [Self; 7] = [
+        Self::BadRequest,
+        Self::BodyTooLarge,
+        Self::ConnectionLimit,
+        Self::HeaderTooLarge,
+        Self::HeaderTimeout,
+        Self::NoServer,
+        Self::UriTooLong,
+    ];
+
+    /// Returns the value of the `reason` label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BodyTooLarge => "body_too_large",
+            Self::ConnectionLimit => "connection_limit",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::HeaderTimeout => "header_timeout",
+            Self::NoServer => "no_server",
+            Self::UriTooLong => "uri_too_long",
+        }
+    }
+}
+
+/// What one worker counts of one frontend.
+#[derive(Debug, Default)]
+pub struct FrontendCells {
+    /// Connections accepted.
+    pub connections: Cell,
+    /// Connections open now.
+    pub connections_open: Cell,
+    /// Clients refused, in the order of [`Refusal::ALL`].
+    pub refused: [Cell; 7],
+    /// Responses that Farmgate made itself, by class of their status.
+    pub own_answers: [Cell; 6],
+}
+
+/// What is counted of the checks of one server. Written by the Store alone.
+#[derive(Debug, Default)]
+pub struct CheckCells {
+    /// Checks by status, in the order of `CheckStatus::ALL`.
+    pub by_status: [Cell; 8],
+    /// How long they took.
+    pub duration: Histogram,
+    /// Times the server went from any health to Up.
+    pub to_up: Cell,
+    /// Times the server went from any health to Down.
+    pub to_down: Cell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_puts_a_bound_into_its_own_bucket() {
+        let histogram = Histogram::default();
+        histogram.observe(Duration::from_micros(500));
+        histogram.observe(Duration::from_micros(501));
+        histogram.observe(Duration::from_secs(60));
+        assert_eq!(histogram.buckets[0].value(), 1);
+        assert_eq!(histogram.buckets[1].value(), 1);
+        assert_eq!(histogram.buckets[DURATION_BOUNDS_US.len()].value(), 1);
+    }
+}
