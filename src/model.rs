@@ -12,6 +12,7 @@ pub mod frontend;
 pub mod id;
 pub mod probe;
 pub mod server;
+pub mod settings;
 pub mod time;
 pub mod topology;
 
@@ -24,5 +25,6 @@ pub use frontend::{Frontend, FrontendTimeouts, Limits};
 pub use id::{FarmId, FrontendId, Generation, InstanceId, Name, ServerId, ServerKey};
 pub use probe::{BodyMatch, Expect, HttpProbe, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, StatusSet};
 pub use server::{AdminStatus, Health, Progress, Role, Server, Weight};
+pub use settings::{Access, AdminSettings, Secret, Settings};
 pub use time::Timestamp;
 pub use topology::{Service, Topology};

@@ -1,0 +1,178 @@
+//! What a config file declares about the process itself rather than about traffic. Fixed at start except where a
+//! reload is said to change it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps a secret text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the secret, for comparing and signing only.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a credential may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Read, and change admin status and weights, and reload.
+    Operate,
+}
+
+impl Access {
+    /// Returns the word of the config file's `role`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// A bearer token of the native API (also accepted by the two vendor shapes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerToken {
+    /// Who it is; shown with every act.
+    pub name: Box<str>,
+    /// What it may do.
+    pub access: Access,
+    /// The token.
+    pub token: Secret,
+}
+
+/// A credential of OVHcloud's `$1$` signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OvhCredential {
+    /// Who it is.
+    pub name: Box<str>,
+    /// What it may do.
+    pub access: Access,
+    /// `X-Ovh-Application`.
+    pub application_key: Box<str>,
+    /// The application's secret.
+    pub application_secret: Secret,
+    /// `X-Ovh-Consumer`.
+    pub consumer_key: Secret,
+}
+
+/// An access key of Zenlayer's ZC2-HMAC-SHA256 signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZenlayerKey {
+    /// Who it is.
+    pub name: Box<str>,
+    /// What it may do.
+    pub access: Access,
+    /// The access key id.
+    pub id: Box<str>,
+    /// The access key password.
+    pub secret: Secret,
+}
+
+/// How the admin listener is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminTls {
+    /// A certificate made at start; its fingerprint is printed.
+    Auto,
+    /// The operator's own, PEM.
+    Files {
+        /// Certificate chain.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// Plain HTTP; loopback only.
+    Off,
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Anybody who reaches the listener.
+    Open,
+    /// Any credential.
+    Token,
+}
+
+/// The admin side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where it listens; port 0: the system chooses.
+    pub listen: SocketAddr,
+    /// Its encryption.
+    pub tls: AdminTls,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
+    /// Bearer tokens.
+    pub tokens: Vec<BearerToken>,
+    /// OVHcloud-shape credentials.
+    pub ovh: Vec<OvhCredential>,
+    /// Zenlayer-shape access keys.
+    pub zenlayer: Vec<ZenlayerKey>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The file it is appended to.
+    pub path: PathBuf,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Least level of the process log: error, warn, info, debug or trace.
+    pub level: Box<str>,
+    /// Form of the process log, on standard error.
+    pub format: LogFormat,
+    /// One line a request, if wanted.
+    pub access: Option<AccessLog>,
+}
+
+/// Everything of a config file that is not traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Data-plane threads; none = one per core.
+    pub workers: Option<usize>,
+    /// Where state outlives the process, if anywhere.
+    pub state_dir: Option<PathBuf>,
+    /// How long open work may take to finish after SIGTERM. A reload changes it.
+    pub grace: Duration,
+    /// Checks under way at once, over all farms.
+    pub checks_at_once: usize,
+    /// The admin side, if any.
+    pub admin: Option<AdminSettings>,
+    /// Logs.
+    pub log: LogSettings,
+}
