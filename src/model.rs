@@ -17,7 +17,7 @@ pub mod time;
 pub mod topology;
 
 pub use address::{Host, ServerAddr};
-pub use change::{Act, Change, Override, Wish};
+pub use change::{Act, Change, Field, Override, Wish};
 pub use check::{CheckRecord, CheckStatus, Content, Verdict};
 pub use event::{Event, EventKind};
 pub use farm::{Balance, FailOpen, Farm, FarmTimeouts, Protocol};

@@ -1,0 +1,59 @@
+//! The immutable table that the data plane reads once per request.
+
+use std::sync::Arc;
+
+use crate::farm::FarmTable;
+use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
+use crate::model::{FarmId, Frontend, FrontendId, Generation, Service};
+
+/// Every frontend and farm at one instant.
+#[derive(Debug)]
+pub struct Table {
+    /// Which table it is.
+    pub generation: Generation,
+    /// The service.
+    pub service: Arc<Service>,
+    /// Farms, in the order written.
+    pub farms: Box<[Arc<FarmTable>]>,
+    /// Frontends, in the order written.
+    pub frontends: Box<[Arc<FrontendTable>]>,
+}
+
+/// A frontend at one instant.
+#[derive(Debug)]
+pub struct FrontendTable {
+    /// The definition.
+    pub frontend: Arc<Frontend>,
+    /// The position of its farm in [`Table::farms`].
+    pub farm: usize,
+    /// What is counted of it.
+    pub cells: Arc<PerWorker<FrontendCells>>,
+    /// What is counted of its work at each server of its farm, by the server's position.
+    pub edges: Box<[Arc<PerWorker<EdgeCells>>]>,
+}
+
+impl Table {
+    /// Returns the table of a process that serves nothing yet.
+    #[must_use]
+    pub fn empty(service: Arc<Service>) -> Self {
+        Self { generation: Generation(0), service, farms: Box::default(), frontends: Box::default() }
+    }
+
+    /// Returns a frontend; a process has few, so they are looked through in order.
+    #[must_use]
+    pub fn frontend(&self, id: FrontendId) -> Option<&Arc<FrontendTable>> {
+        self.frontends.iter().find(|f| f.frontend.id == id)
+    }
+
+    /// Returns the farm that a frontend of this table feeds.
+    #[must_use]
+    pub fn farm_of(&self, frontend: &FrontendTable) -> &Arc<FarmTable> {
+        &self.farms[frontend.farm]
+    }
+
+    /// Returns a farm.
+    #[must_use]
+    pub fn farm(&self, id: FarmId) -> Option<&Arc<FarmTable>> {
+        self.farms.iter().find(|f| f.farm.id == id)
+    }
+}

@@ -1,0 +1,365 @@
+//! The Store as a whole: declared, observed and wanted → table and snapshot.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use crate::farm::Serving;
+use crate::model::{
+    AdminStatus, Balance, Content, Expect, FailOpen, Farm, FarmId, FarmTimeouts, Frontend, FrontendId,
+    FrontendTimeouts, HttpProbe, InstanceId, Limits, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, Protocol, Role,
+    Server, ServerId, Service, StatusSet, Weight,
+};
+
+struct AnyHost;
+
+struct Bound;
+
+impl ListenerHost for AnyHost {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+        Ok(Box::new(Bound))
+    }
+}
+
+impl PreparedListeners for Bound {
+    fn commit(self: Box<Self>) {}
+}
+
+struct NoHost;
+
+impl ListenerHost for NoHost {
+    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+        let error = |f: &Arc<Frontend>| ListenError {
+            frontend: f.name.clone(),
+            address: f.listen[0],
+            cause: std::io::ErrorKind::AddrInUse.into(),
+        };
+        Err(frontends.iter().map(error).collect())
+    }
+}
+
+/// A journal that can be made to fail.
+#[derive(Default)]
+struct Ledger {
+    kept: Mutex<Vec<SavedOverride>>,
+    is_broken: bool,
+}
+
+impl Journal for Arc<Ledger> {
+    fn overrides(&self) -> Result<Vec<SavedOverride>, JournalError> {
+        Ok(self.kept.lock().unwrap().clone())
+    }
+
+    fn put_override(&self, saved: &SavedOverride) -> Result<(), JournalError> {
+        if self.is_broken {
+            return Err(JournalError { what: "put", cause: "disk full".into() });
+        }
+        let mut kept = self.kept.lock().unwrap();
+        kept.retain(|k| (k.server, k.made.wish.field()) != (saved.server, saved.made.wish.field()));
+        kept.push(saved.clone());
+        Ok(())
+    }
+
+    fn drop_overrides(&self, fields: &[(ServerKey, crate::model::Field)]) -> Result<(), JournalError> {
+        self.kept.lock().unwrap().retain(|k| !fields.contains(&(k.server, k.made.wish.field())));
+        Ok(())
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn service() -> Arc<Service> {
+    Arc::new(Service {
+        name: name("lb-test"),
+        addresses: Vec::new(),
+        api_ports: 1024..=49151,
+        instance_id: InstanceId(1),
+        zone: name("local"),
+    })
+}
+
+fn probe() -> Probe {
+    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
+    Probe {
+        kind: ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/".into(), expect }),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 2,
+        start: ProbeStart::Check,
+        port: None,
+    }
+}
+
+fn server(farm: &str, n: u16, weight: u16) -> Server {
+    let server = name(&format!("s{n}"));
+    Server {
+        id: ServerId::derive(&name(farm), &server),
+        name: server,
+        address: format!("127.0.0.1:{}", 1000 + n).parse().unwrap(),
+        weight: Weight(weight),
+        role: Role::Primary,
+        probed: true,
+        admin: AdminStatus::Active,
+    }
+}
+
+fn topology(servers: Vec<Server>, probe: Option<Probe>) -> Topology {
+    let farm = Farm {
+        id: FarmId::derive(&name("web")),
+        name: name("web"),
+        protocol: Protocol::Http,
+        balance: Balance::RoundRobin,
+        probe: probe.map(Arc::new),
+        timeouts: FarmTimeouts {
+            connect: Duration::from_secs(1),
+            response: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+        },
+        retry_attempts: 2,
+        fail_open: FailOpen::Never,
+        servers: servers.into_iter().map(Arc::new).collect(),
+    };
+    let second = Duration::from_secs(1);
+    let timeouts = FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second };
+    let frontend = Frontend {
+        id: FrontendId::derive(&name("web")),
+        name: name("web"),
+        protocol: Protocol::Http,
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        farm: farm.id,
+        trust: Vec::new(),
+        timeouts,
+        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+    };
+    Topology { service: service(), frontends: vec![Arc::new(frontend)], farms: vec![Arc::new(farm)] }
+}
+
+fn store_with(topology: Topology, ledger: &Arc<Ledger>) -> Store {
+    let store = Store::new(service(), 2, Box::new(Arc::clone(ledger)), Vec::new()).unwrap();
+    store.reload(topology, &AnyHost, Timestamp(1)).unwrap();
+    store
+}
+
+fn store(topology: Topology) -> Store {
+    store_with(topology, &Arc::default())
+}
+
+fn key(n: u16) -> ServerKey {
+    ServerKey { farm: FarmId::derive(&name("web")), server: ServerId::derive(&name("web"), &name(&format!("s{n}"))) }
+}
+
+fn record(status: CheckStatus, at: u64) -> CheckRecord {
+    let content = Content::from_text("x");
+    CheckRecord { status, code: None, content, at: Timestamp(at), duration: Duration::from_millis(1) }
+}
+
+fn act() -> Act {
+    Act { actor: "ops".into(), source: "local".into(), reason: None, at: Timestamp(9) }
+}
+
+fn rotation(store: &Store) -> (Serving, Vec<u32>) {
+    let table = store.load();
+    let rotation = &table.farms[0].rotation;
+    (rotation.serving, rotation.eligible.iter().map(|e| e.position).collect())
+}
+
+fn states(store: &Store) -> Vec<String> {
+    store.snapshot(Timestamp(u64::MAX / 2)).farms[0].servers.iter().map(|s| s.state.clone()).collect()
+}
+
+fn set(store: &Store, n: u16, wish: Wish) {
+    store.change(&Change { target: key(n), wish }, act()).unwrap();
+}
+
+#[test]
+fn store_first_checks_decide_at_once() {
+    let store = store(topology(vec![server("web", 1, 1), server("web", 2, 1)], Some(probe())));
+    assert_eq!(rotation(&store), (Serving::Unproven, vec![0, 1]));
+    store.observe(key(1), record(CheckStatus::L7Ok, 5));
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
+    store.observe(key(2), record(CheckStatus::L4Con, 6));
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
+    assert_eq!(states(&store), ["UP", "DOWN"]);
+}
+
+#[test]
+fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let seen = Arc::clone(&seen);
+        move |event: &Event| seen.lock().unwrap().push(event.clone())
+    };
+    let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
+    store.reload(topology(vec![server("web", 1, 1)], Some(probe())), &AnyHost, Timestamp(1)).unwrap();
+    for at in 2..4 {
+        store.observe(key(1), record(CheckStatus::L7Ok, at));
+    }
+    store.observe(key(1), record(CheckStatus::L7Sts, 4));
+    assert_eq!(states(&store), ["UP 1/2"]);
+    store.observe(key(1), record(CheckStatus::L7Tout, 5));
+    assert_eq!(rotation(&store), (Serving::Nobody, vec![]));
+    let seen = seen.lock().unwrap();
+    let ids: Vec<_> = seen.iter().map(|e| e.id).collect();
+    assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
+    let down = seen.iter().find_map(|e| match &e.kind {
+        EventKind::Transition { to: Health::Down, check, .. } => Some(check.status),
+        _ => None,
+    });
+    assert_eq!(down, Some(CheckStatus::L7Tout));
+    assert!(seen.iter().any(|e| matches!(e.kind, EventKind::FarmServing { serving: "nobody", .. })));
+}
+
+#[test]
+fn store_check_that_changes_nothing_publishes_no_table() {
+    let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
+    store.observe(key(1), record(CheckStatus::L7Ok, 5));
+    let before = store.load().generation;
+    store.observe(key(1), record(CheckStatus::L7Ok, 6));
+    assert_eq!(store.load().generation, before);
+    let snapshot = store.snapshot(Timestamp(1_000_000));
+    assert_eq!(snapshot.farms[0].servers[0].last_check.as_ref().map(|c| c.at), Some(Timestamp(6)));
+}
+
+#[test]
+fn store_unrelated_change_keeps_the_rotation_version() {
+    let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
+    store.observe(key(1), record(CheckStatus::L7Ok, 5));
+    let version = store.load().farms[0].rotation.version;
+    store.observe(key(1), record(CheckStatus::L7Sts, 6));
+    assert_eq!(states(&store), ["UP 1/2"]);
+    assert_eq!(store.load().farms[0].rotation.version, version);
+}
+
+#[test]
+fn store_new_weight_or_threshold_keeps_health_and_a_new_address_starts_afresh() {
+    let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
+    store.observe(key(1), record(CheckStatus::L4Con, 5));
+    let slower = Probe { fall: 9, interval: Duration::from_secs(9), ..probe() };
+    store.reload(topology(vec![server("web", 1, 7)], Some(slower)), &AnyHost, Timestamp(6)).unwrap();
+    assert_eq!(states(&store), ["DOWN"]);
+    let moved = Server { address: "127.0.0.1:9".parse().unwrap(), ..server("web", 1, 7) };
+    store.reload(topology(vec![moved], Some(probe())), &AnyHost, Timestamp(7)).unwrap();
+    assert_eq!(states(&store), ["no check"]);
+    assert!(store.snapshot(Timestamp(8)).farms[0].servers[0].last_check.is_none());
+}
+
+#[test]
+fn store_reload_keeps_counters_of_what_stays_and_drops_the_rest() {
+    let store = store(topology(vec![server("web", 1, 1), server("web", 2, 1)], None));
+    let live = Arc::clone(&store.load().farms[0].servers[0].live);
+    let edge = Arc::clone(&store.load().frontends[0].edges[0]);
+    store.reload(topology(vec![server("web", 3, 1), server("web", 1, 1)], None), &AnyHost, Timestamp(6)).unwrap();
+    let table = store.load();
+    assert!(Arc::ptr_eq(&live, &table.farms[0].servers[1].live));
+    assert!(Arc::ptr_eq(&edge, &table.frontends[0].edges[1]));
+    assert_eq!(store.lock().edge_cells.len(), 2);
+}
+
+#[test]
+fn store_reload_that_cannot_listen_changes_nothing() {
+    let store = store(topology(vec![server("web", 1, 1)], None));
+    let before = store.load().generation;
+    let refused = store.reload(topology(vec![server("web", 2, 1)], None), &NoHost, Timestamp(6)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "frontend \"web\": cannot listen on 127.0.0.1:0: the address is in use; stop the process that listens there \
+         (`ss -ltnp` names it) or choose another port"
+    );
+    assert_eq!(store.load().generation, before);
+    assert!(store.declared_has(1));
+}
+
+impl Store {
+    fn declared_has(&self, n: u16) -> bool {
+        self.lock().declared_server(key(n)).is_some()
+    }
+}
+
+#[test]
+fn store_override_survives_a_reload_until_the_file_changes_that_very_field() {
+    let ledger = Arc::new(Ledger::default());
+    let store = store_with(topology(vec![server("web", 1, 5)], None), &ledger);
+    set(&store, 1, Wish::Admin(AdminStatus::Maintenance));
+    set(&store, 1, Wish::Weight(Weight(9)));
+    assert_eq!(states(&store), ["MAINT"]);
+    store.reload(topology(vec![server("web", 1, 5)], None), &AnyHost, Timestamp(6)).unwrap();
+    assert_eq!(states(&store), ["MAINT"]);
+    store.reload(topology(vec![server("web", 1, 6)], None), &AnyHost, Timestamp(7)).unwrap();
+    let snapshot = store.snapshot(Timestamp(8));
+    let row = &snapshot.farms[0].servers[0];
+    assert_eq!((row.server.admin, row.server.weight), (AdminStatus::Maintenance, Weight(6)));
+    assert_eq!(row.overrides.len(), 1);
+    assert_eq!(ledger.kept.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn store_override_survives_a_restart_through_the_journal() {
+    let ledger = Arc::new(Ledger::default());
+    let first = store_with(topology(vec![server("web", 1, 5)], None), &ledger);
+    set(&first, 1, Wish::Admin(AdminStatus::Drain));
+    drop(first);
+    let second = store_with(topology(vec![server("web", 1, 5)], None), &ledger);
+    assert_eq!(states(&second), ["DRAIN"]);
+    set(&second, 1, Wish::Admin(AdminStatus::Active));
+    assert!(ledger.kept.lock().unwrap().is_empty());
+    assert_eq!(rotation(&second), (Serving::Primaries, vec![0]));
+}
+
+#[test]
+fn store_change_that_cannot_be_kept_is_not_made() {
+    let ledger = Arc::new(Ledger { is_broken: true, ..Ledger::default() });
+    let store = store_with(topology(vec![server("web", 1, 5)], None), &ledger);
+    let wish = Wish::Admin(AdminStatus::Drain);
+    let refused = store.change(&Change { target: key(1), wish }, act()).unwrap_err();
+    assert!(matches!(refused, ChangeError::Journal(_)));
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
+}
+
+#[test]
+fn store_change_of_an_unknown_server_is_refused() {
+    let store = store(topology(vec![server("web", 1, 5)], None));
+    let wish = Wish::Weight(Weight(1));
+    assert!(matches!(store.change(&Change { target: key(7), wish }, act()), Err(ChangeError::UnknownServer(_))));
+}
+
+#[test]
+fn store_weight_zero_reads_as_drain_and_takes_no_work() {
+    let store = store(topology(vec![server("web", 1, 5), server("web", 2, 5)], None));
+    set(&store, 1, Wish::Weight(Weight(0)));
+    assert_eq!(states(&store), ["DRAIN", "no check"]);
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![1]));
+}
+
+#[test]
+fn store_unresolved_server_takes_no_work_until_its_name_has_an_address() {
+    let named = Server { address: "origin.invalid:80".parse().unwrap(), ..server("web", 1, 1) };
+    let store = store(topology(vec![named], None));
+    assert_eq!(states(&store), ["MAINT (resolution)"]);
+    assert_eq!(rotation(&store), (Serving::Nobody, vec![]));
+    store.resolved(key(1), Some("127.0.0.1:80".parse().unwrap()), Timestamp(5));
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
+    store.resolved(key(1), None, Timestamp(6));
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
+}
+
+#[test]
+fn store_late_check_of_a_removed_server_is_dropped() {
+    let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
+    let before = store.load().generation;
+    store.observe(key(2), record(CheckStatus::L7Ok, 5));
+    assert_eq!(store.load().generation, before);
+}
+
+#[test]
+fn store_snapshot_is_shared_until_something_changes() {
+    let store = store(topology(vec![server("web", 1, 1)], None));
+    let one = store.snapshot(Timestamp(100));
+    assert!(Arc::ptr_eq(&one, &store.snapshot(Timestamp(100 + SNAPSHOT_AGE_US_MAX - 1))));
+    assert!(!Arc::ptr_eq(&one, &store.snapshot(Timestamp(100 + SNAPSHOT_AGE_US_MAX))));
+    let two = store.snapshot(Timestamp(200_000));
+    set(&store, 1, Wish::Weight(Weight(3)));
+    assert!(!Arc::ptr_eq(&two, &store.snapshot(Timestamp(200_001))));
+}
