@@ -1,0 +1,86 @@
+//! What every shape is handed: the call as it arrived, and the state to answer it from.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+
+use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
+use crate::model::{Access, Act, Timestamp};
+use crate::store::Store;
+
+/// One call, its body read whole.
+#[derive(Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// The request target as sent.
+    pub uri: Uri,
+    /// The header fields as sent.
+    pub headers: HeaderMap,
+    /// The body as sent; bounded.
+    pub body: Bytes,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// Whether it came over TLS.
+    pub is_tls: bool,
+    /// The id that the answer and the log line carry.
+    pub request_id: String,
+    /// When it arrived.
+    pub now: Timestamp,
+}
+
+/// Who makes a call, once a shape has authenticated it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The credential's name.
+    pub name: Box<str>,
+    /// What it may do.
+    pub access: Access,
+}
+
+impl Caller {
+    /// Returns the act of this caller making `call`.
+    #[must_use]
+    pub fn act(&self, call: &Call, reason: Option<&str>) -> Act {
+        let source = call.peer.to_string().into_boxed_str();
+        Act { actor: self.name.clone(), source, reason: reason.map(Into::into), at: call.now }
+    }
+}
+
+/// Every credential of the config.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// Bearer tokens: good for every shape.
+    pub tokens: Vec<BearerToken>,
+    /// OVHcloud-shape keys.
+    pub ovh: Vec<OvhCredential>,
+    /// Zenlayer-shape keys.
+    pub zenlayer: Vec<ZenlayerKey>,
+}
+
+/// What the admin side asks of the process around it.
+pub trait Control: Send + Sync {
+    /// Reloads the config file. The error text has every reason, one a line.
+    fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+}
+
+/// What every shape answers from.
+#[derive(Clone)]
+pub struct AdminState {
+    /// The Store.
+    pub store: Arc<Store>,
+    /// The credentials.
+    pub credentials: Arc<Credentials>,
+    /// The process.
+    pub control: Arc<dyn Control>,
+}
+
+impl std::fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminState").finish_non_exhaustive()
+    }
+}

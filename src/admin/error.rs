@@ -1,0 +1,54 @@
+//! What can go wrong with a call, in words that every shape shares; each shape adds its own status and body.
+
+/// Why a call was refused. The sentence is the same in every shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// The body is no JSON, or not UTF-8, or of the wrong type.
+    #[error("the body is not valid: {0}")]
+    BadBody(String),
+    /// A field has a value outside its range.
+    #[error("{field}: {got} is outside {bound}")]
+    BadValue {
+        /// The field.
+        field: &'static str,
+        /// The value as given.
+        got: String,
+        /// What is allowed.
+        bound: String,
+    },
+    /// The body is longer than is read.
+    #[error("the body is longer than {max} bytes; send less")]
+    BodyTooLarge {
+        /// The bound.
+        max: usize,
+    },
+    /// A body where there must be none.
+    #[error("a {0} request must not have a body; send it without one")]
+    BodyUnexpected(String),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The credential may not do this.
+    #[error("credential \"{0}\" has role read; this needs role operate")]
+    Forbidden(Box<str>),
+    /// The path exists, not with this method.
+    #[error("method {0} is not allowed here")]
+    MethodNotAllowed(String),
+    /// A required field is missing.
+    #[error("{0} is missing; send it")]
+    Missing(&'static str),
+    /// No such object.
+    #[error("{kind} \"{id}\" does not exist")]
+    NotFound {
+        /// What kind of object.
+        kind: &'static str,
+        /// The id or name as given.
+        id: String,
+    },
+    /// The journal or another part of the process failed; the log has the cause under the request id.
+    #[error("the change could not be kept; see the log for this request id")]
+    NotKept,
+    /// The credential is missing or wrong; the text says how to send one.
+    #[error("{0}")]
+    Unauthorized(String),
+}
