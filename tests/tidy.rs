@@ -10,7 +10,7 @@
 #[path = "tidy/source.rs"]
 mod source;
 
-use source::{Breach, Source, house, parts, split_words};
+use source::{Breach, Source, house, mark_test_files, parts, split_words};
 
 /// Code lines of a file: neither blank nor comment, tests left out.
 const CODE_LINES_MAX: usize = 500;
@@ -46,6 +46,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
             "health",
             "config::schema",
             "config::to_yaml",
+            "farm",
             "metrics",
             "store",
             "journal",
@@ -96,14 +97,17 @@ const RUNTIME: &[&str] = &["prober", "proxy", "admin", "lifecycle", "telemetry",
 const RUNTIME_PATHS: &[&str] =
     &["tokio", "tokio_rustls", "pingora", "pingora_load_balancing", "axum", "hyper", "hyper_util", "tower"];
 
-/// Places that may read a clock, make a thread, or name serde (beside every `wire` file and folder).
+/// Places that may read a clock, make a thread, name serde. The structs of the admin side that serde reads and writes
+/// stand in a `wire` file or folder, in `request`, or in `native`.
 const CLOCK: &[&str] = &["clock"];
 const CLOCK_READS: &[&str] =
     &["Instant::now", "SystemTime::now", "OffsetDateTime::now_utc", "OffsetDateTime::now_local"];
-const THREADS: &[&str] = &["app", "lifecycle", "proxy/accept", "telemetry"];
+const THREADS: &[&str] = &["app", "lifecycle", "proxy/worker", "telemetry"];
 const THREAD_STARTS: &[&str] = &["thread::spawn", "thread::Builder"];
-const SERDE: &[&str] = &["config/schema", "config/to_yaml", "journal", "admin/native", "cli"];
+const SERDE: &[&str] = &["config/schema", "config/to_yaml", "journal", "admin", "cli"];
 const SERDE_WORDS: &[&str] = &["serde", "serde_json", "serde_yaml", "Serialize", "Deserialize"];
+
+const WIRE_FILES: &[&str] = &["wire", "request", "native"];
 
 /// Vendors, and the places that may say their names.
 const VENDORS: &[&str] = &["ovh", "zenlayer"];
@@ -111,8 +115,11 @@ const VENDOR_PLACES: &[&str] = &["admin", "config", "cli", "model/settings"];
 
 /// Words of other houses: never part of the name of a type, function, module, constant.
 const FOREIGN_NAMES: &[&str] = &["member", "node", "endpoint", "cluster", "manager", "handler", "helper", "util"];
-/// `backend` is not even used, except where a vendor or Pingora says it.
-const BACKEND_PLACES: &[&str] = &["admin/zenlayer", "admin/ovh", "prober/pingora_adapter"];
+/// Words of other houses that are not even used.
+const FOREIGN_WORDS: &[&str] = &["backend"];
+/// Where such a word is somebody else's term: a vendor's, Pingora's, YAML's.
+const FOREIGN_PLACES: &[(&str, &[&str])] =
+    &[("backend", &["admin/zenlayer", "admin/ovh", "prober/pingora_adapter"]), ("node", &["config/tree"])];
 const DEFINING: &[&str] = &["struct", "enum", "trait", "union", "type", "fn", "mod", "const", "static"];
 
 /// One rule, and the snippets that prove it.
@@ -163,7 +170,7 @@ fn layers_are_imported_downwards_only() {
         keeps: &[
             ("health/machine.rs", "use crate::model::{Verdict, id::Name as N};\nuse crate::health::X;"),
             ("farm/live.rs", "use super::table::T; // crate::store\nconst A: &str = \"crate::app\";"),
-            ("farm/live.rs", "#[cfg(test)]\nmod tests {\n    use super::super::table::T;\n}"),
+            ("farm/live.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use super::super::table::T;\n}"),
             ("admin/page.rs", "use crate::config::{schema::text, to_yaml};"),
             ("cli/run.rs", "use crate::{app, config::lower};"),
             ("main.rs", "use farmgate::cli;"),
@@ -285,18 +292,29 @@ fn async_runtime_stays_at_the_edges() {
 fn serde_stays_where_bytes_are_read_and_written() {
     Rule {
         find: |source| {
-            let is_wire = source.path.split('/').any(|part| part.trim_end_matches(".rs") == "wire");
-            let may = is_wire || source.is_in(SERDE);
-            if may { vec![] } else { source.words_in(SERDE_WORDS, "stands only in wire, schema, export and journal") }
+            if !source.is_in(SERDE) {
+                return source.words_in(SERDE_WORDS, "stands only in admin, schema, export, journal and cli");
+            }
+            let is_wire = source.path.split('/').any(|part| WIRE_FILES.contains(&part.trim_end_matches(".rs")));
+            let is_derive = |line: &str| {
+                line.contains("derive(") && split_words(line).any(|w| ["Serialize", "Deserialize"].contains(&w))
+            };
+            if is_wire || source.room() != "admin" {
+                return vec![];
+            }
+            source.text_lines(|line| is_derive(line).then(|| "wire structs stand in wire, request or native".into()))
         },
         breaks: &[
             ("model/a.rs", "#[derive(Clone, Serialize)]\nstruct A;", 1),
-            ("admin/ovh/to_wire.rs", "fn f() {\n    serde_json::json!({})\n}", 2),
+            ("store/table.rs", "fn f() {\n    serde_json::json!({})\n}", 2),
+            ("admin/ovh/to_wire.rs", "#[derive(Debug, Deserialize)]\nstruct A;", 1),
         ],
         keeps: &[
             ("admin/ovh/wire.rs", "use serde::Serialize;"),
             ("admin/zenlayer/wire/health.rs", "use serde::Serialize;"),
-            ("config/schema.rs", "use serde::Deserialize;"),
+            ("admin/zenlayer/request.rs", "#[derive(Deserialize)]\nstruct Request;"),
+            ("admin/ovh.rs", "use serde::Serialize;"),
+            ("config/schema.rs", "#[derive(Deserialize)]\nstruct A;"),
             ("model/a.rs", "/// serde\nconst A: &str = \"serde\";"),
         ],
     }
@@ -325,7 +343,7 @@ fn threads_are_made_in_few_places() {
             if source.is_in(THREADS) { vec![] } else { source.spelled(THREAD_STARTS, "stands in few places") }
         },
         breaks: &[("store.rs", "thread::spawn(|| {});", 1), ("admin.rs", "\nstd::thread::Builder::new()", 2)],
-        keeps: &[("app.rs", "thread::Builder::new()"), ("proxy/accept/worker.rs", "thread::spawn(f)")],
+        keeps: &[("app.rs", "thread::Builder::new()"), ("proxy/worker.rs", "thread::spawn(f)")],
     }
     .hold();
 }
@@ -357,12 +375,14 @@ fn names_use_the_words_of_the_house() {
             ("store.rs", "struct TaskManager;", 1),
             ("farm.rs", "mod utils;", 1),
             ("admin/ovh.rs", "pub(crate) fn farm_members() {}", 1),
+            ("config/lower.rs", "struct Node;", 1),
             ("farm/a.rs", "let chosen_backend = 1;", 1),
             ("model/a.rs", "enum A {\n    Backends,\n}", 2),
         ],
         keeps: &[
             ("store.rs", "/// A manager of nodes.\nstruct Utility;\nlet remember = \"backend\";"),
             ("admin/zenlayer/wire.rs", "struct ListenerBackendHealth { backend_ip: IpAddr }"),
+            ("config/tree.rs", "struct Node;"),
             ("store.rs", "fn f(g: fn(Handler) -> axum::Handler) {}"),
         ],
     }
@@ -370,14 +390,14 @@ fn names_use_the_words_of_the_house() {
 }
 
 fn names(source: &Source) -> Vec<Breach> {
-    let may_backend = source.is_in(BACKEND_PLACES);
+    let is_term = |word: &str| FOREIGN_PLACES.iter().any(|(term, places)| *term == word && source.is_in(places));
     let mut found = Vec::new();
     for (line, before, word) in source.identifiers() {
         let is_name = DEFINING.contains(&before.as_str());
         for part in parts(&word) {
             let part = part.strip_suffix('s').unwrap_or(&part);
-            let is_foreign = FOREIGN_NAMES.contains(&part);
-            if (part == "backend" && !may_backend) || (is_name && is_foreign) {
+            let is_foreign = FOREIGN_WORDS.contains(&part) || (is_name && FOREIGN_NAMES.contains(&part));
+            if is_foreign && !is_term(part) {
                 found.push((line, format!("`{word}`: `{part}` is no word of this house (see the glossary)")));
             }
         }
@@ -469,4 +489,19 @@ fn sizes(source: &Source) -> Vec<Breach> {
         )];
     }
     vec![]
+}
+
+#[test]
+fn test_files_are_those_declared_for_tests() {
+    let parse = |(path, text): &(&str, &str)| Source::parse(path, text);
+    let files = [
+        ("admin.rs", "#[cfg(test)]\npub(crate) mod fixture;\nmod page;"),
+        ("admin/fixture.rs", "use std::fs;"),
+        ("admin/fixture/more.rs", "use std::fs;"),
+        ("admin/page.rs", "use std::fs;"),
+    ];
+    let mut sources: Vec<Source> = files.iter().map(parse).collect();
+    mark_test_files(&mut sources);
+    let code_lines: Vec<usize> = sources.iter().map(Source::code_lines).collect();
+    assert_eq!(code_lines, [1, 0, 0, 1]);
 }

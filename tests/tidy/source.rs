@@ -23,7 +23,7 @@ impl Source {
     pub(crate) fn parse(path: &str, raw: &str) -> Self {
         let (text, code) = blank(raw);
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let is_test = test_lines(&code, path);
+        let is_test = test_lines(&code);
         Self { path: path.into(), raw: lines(raw), text: lines(&text), code: lines(&code), is_test }
     }
 
@@ -92,13 +92,23 @@ impl Source {
         let depth = self.path.split('/').count();
         for (line, path) in paths(&self.code, "super") {
             let supers = 1 + path.iter().take_while(|segment| *segment == "super").count();
-            let inner = usize::from(self.is_test[line - 1] && !self.path.ends_with("/tests.rs"));
+            let inner = usize::from(self.is_test[line - 1] && !self.is_test.iter().all(|is_test| *is_test));
             if supers == depth + inner && path.len() >= supers && self.room() != "lib" {
                 found.push((line, path[supers - 1..].to_vec()));
             }
         }
         found.sort();
         found
+    }
+
+    /// The modules that the file declares for tests alone, as paths without `.rs`.
+    fn test_modules(&self) -> Vec<String> {
+        let module = self.path.strip_suffix(".rs").unwrap_or(&self.path);
+        let folder = if matches!(module, "lib" | "main") { String::new() } else { format!("{module}/") };
+        let lines = self.code.iter().zip(&self.is_test).filter(|(_, is_test)| **is_test);
+        let names =
+            lines.filter_map(|(line, _)| line.trim().strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name));
+        names.map(|name| format!("{folder}{name}")).collect()
     }
 
     /// Every identifier as (line, the word directly before it, identifier), tests left out.
@@ -135,7 +145,17 @@ pub(crate) fn house() -> Vec<Source> {
     walk(Path::new("src"), &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(!found.is_empty(), "src/ was not read");
+    mark_test_files(&mut found);
     found
+}
+
+/// Marks the files of modules that are declared under `#[cfg(test)]`, and all below them.
+pub(crate) fn mark_test_files(house: &mut [Source]) {
+    let declared: Vec<String> = house.iter().flat_map(Source::test_modules).collect();
+    let declared: Vec<&str> = declared.iter().map(String::as_str).collect();
+    for source in house.iter_mut().filter(|source| source.is_in(&declared)) {
+        source.is_test.fill(true);
+    }
 }
 
 pub(crate) fn split_words(line: &str) -> impl Iterator<Item = &str> {
@@ -229,9 +249,9 @@ fn raw_string_end(chars: &[char], begin: usize) -> usize {
     (begin + hashes + 1..chars.len()).find(closes).map_or(chars.len(), |i| i + 1 + hashes)
 }
 
-/// Returns which lines stand under `#[cfg(test)]`; all of a file named `tests.rs`.
-fn test_lines(code: &str, path: &str) -> Vec<bool> {
-    let mut is_test = vec![path.ends_with("/tests.rs"); code.lines().count()];
+/// Returns which lines stand under `#[cfg(test)]`.
+fn test_lines(code: &str) -> Vec<bool> {
+    let mut is_test = vec![false; code.lines().count()];
     let mut from = 0;
     while let Some(found) = code[from..].find("#[cfg(test)]") {
         let begin = from + found;
