@@ -265,3 +265,23 @@ fn ovh_shape_lists_the_farm_and_its_server() {
     );
     assert_eq!(farmgate.admin_get("/1.0/ipLoadbalancing/it/tcp/farm").1, serde_json::json!([]));
 }
+
+#[test]
+fn ovh_shape_tells_tcp_farms_from_http_farms() {
+    let origin = Origin::start("a");
+    let farm = format!("db: {{protocol: tcp, servers: {{db-1: {{address: \"{}\"}}}}}}", origin.addr());
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")])
+        .another_farm(&farm)
+        .another_frontend("db: {protocol: tcp, listen: [\"127.0.0.1:0\"], farm: db}");
+    let farmgate = Farmgate::start(&setup);
+    let (_, tcp) = farmgate.admin_get("/1.0/ipLoadbalancing/it/tcp/farm");
+    let (_, http) = farmgate.admin_get("/1.0/ipLoadbalancing/it/http/farm");
+    assert_eq!((tcp.as_array().map(Vec::len), http.as_array().map(Vec::len)), (Some(1), Some(1)));
+    assert_eq!(farmgate.admin_get(&format!("/1.0/ipLoadbalancing/it/http/farm/{}", tcp[0])).0, 404);
+    let (status, defined) = farmgate.admin_get("/1.0/ipLoadbalancing/it/definedFarms");
+    assert_eq!((status, defined.as_array().map(Vec::len)), (200, Some(2)));
+    let (status, summary) = farmgate.admin_get("/1.0/ipLoadbalancing/it/status");
+    assert_eq!((status, &summary["farms"]["total"], &summary["servers"]["total"]), (200, &2.into(), &2.into()));
+    let (status, instances) = farmgate.admin_get("/1.0/ipLoadbalancing/it/instancesState");
+    assert_eq!((status, &instances[0]["state"]), (200, &"running".into()));
+}

@@ -52,6 +52,15 @@ fn sighup_reloads_too() {
 }
 
 #[test]
+fn sighup_with_an_invalid_file_is_refused_in_the_log() {
+    let (_origin, setup, farmgate) = one();
+    std::fs::write(farmgate.config_path(), setup.yaml().replace("protocol: http", "protocol: gopher")).unwrap();
+    farmgate.signal("HUP");
+    until("the log to tell the error", || farmgate.log().contains("gopher").then_some(()));
+    assert_eq!(farmgate.client().get("/").status, 200);
+}
+
+#[test]
 fn port_that_is_taken_refuses_the_whole_reload() {
     let (_origin, setup, farmgate) = one();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
