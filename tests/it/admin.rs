@@ -1,8 +1,10 @@
 //! The admin side: who may do what, what each path answers, and each shape's own words for what is wrong.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use crate::harness::{Client, EYE_TOKEN, Farmgate, OPS_TOKEN, Origin, Server, Setup};
+use crate::harness::{Client, EYE_TOKEN, Farmgate, OPS_TOKEN, Origin, Server, Setup, run_to_end};
 
 fn one() -> (Origin, Farmgate) {
     let origin = Origin::start("a");
@@ -200,6 +202,46 @@ fn garbage_on_the_admin_port_does_no_harm() {
         assert!(client.is_closed_within(std::time::Duration::from_secs(5)), "{bytes:?}");
     }
     assert_eq!(farmgate.open_get("/healthz").status, 200);
+}
+
+#[test]
+fn write_that_a_browser_sends_for_another_sites_page_is_refused() {
+    let (_origin, farmgate) = one();
+    let foreign = [("Origin", "http://evil.example")];
+    let path = "/api/v1/farms/web/servers/a/maintenance";
+    let response = farmgate.admin_with("POST", path, Some(OPS_TOKEN), &foreign, b"");
+    assert_eq!(response.status, 403, "{}", response.text());
+    assert_eq!(farmgate.server("a")["admin"], "active");
+}
+
+#[test]
+fn admin_over_tls_of_its_own_making_prints_the_fingerprint() {
+    let origin = Origin::start("a");
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).admin("tls: auto");
+    let farmgate = Farmgate::start_in(&Arc::new(tempfile::tempdir().unwrap()), &setup, &[]);
+    let tls = ureq::tls::TlsConfig::builder().disable_verification(true).build();
+    let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().tls_config(tls).build());
+    let url = format!("https://127.0.0.1:{}/healthz", farmgate.admin_addr().port());
+    assert_eq!(agent.get(&url).call().unwrap().status(), 200);
+    assert!(farmgate.log().to_lowercase().contains("fingerprint"), "{}", farmgate.log());
+    let plain = Client::connect(farmgate.admin_addr()).try_request("GET", "/healthz", &[], b"");
+    assert!(plain.is_err(), "plain HTTP was answered: {plain:?}");
+}
+
+#[test]
+fn admin_that_strangers_could_read_is_refused_at_the_start() {
+    let origin = Origin::start("a");
+    let yaml = Setup::http(&[Server::new("a", origin.addr(), "")]).yaml();
+    let admin = yaml.find("admin:").unwrap();
+    let beyond_loopback = yaml[..admin].to_owned() + &yaml[admin..].replace("127.0.0.1:0", "0.0.0.0:0");
+    let without_credentials = yaml[..admin].to_owned() + "admin: {listen: \"0.0.0.0:0\", tls: auto}\n";
+    let dir = tempfile::tempdir().unwrap();
+    for yaml in [beyond_loopback, without_credentials] {
+        std::fs::write(dir.path().join("open.yaml"), &yaml).unwrap();
+        let ended = run_to_end(dir.path(), &["check", "-c", "open.yaml"], &[]);
+        assert_eq!(ended.code, Some(78), "{}\n{yaml}", ended.text);
+        assert!(ended.text.contains("admin"), "{}", ended.text);
+    }
 }
 
 #[test]

@@ -144,3 +144,32 @@ fn metrics_count_what_was_served() {
     assert_eq!(requests(&["code=\"4xx\""]), 1.0);
     assert_eq!(farmgate.metric("farmgate_server_weight", &["server=\"a\""]), Some(3.0));
 }
+
+#[test]
+fn metrics_count_what_was_refused_and_say_what_they_are() {
+    let a = Origin::start("a");
+    let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", a.addr(), "weight: 0")]));
+    farmgate.client().send("nonsense\r\n\r\n");
+    assert_eq!(farmgate.client().get("/").status, 503);
+    for reason in ["bad_request", "no_server"] {
+        let label = format!("reason=\"{reason}\"");
+        let counted = until_within(PATIENCE, || {
+            farmgate.metric("farmgate_frontend_refused_total", &["frontend=\"web\"", &label]).filter(|n| *n > 0.0)
+        });
+        assert_eq!(counted, Some(1.0), "{reason}");
+    }
+    let text = farmgate.admin("GET", "/metrics", Some(OPS_TOKEN), b"").text();
+    let mut described = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            described.insert(rest.split(' ').next().unwrap().to_owned());
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
+            assert!(described.contains(name) || described.contains(family), "{line}");
+            assert!(name.starts_with("farmgate_"), "{line}");
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+        }
+    }
+    assert!(text.contains("farmgate_build_info{version="), "{text}");
+}

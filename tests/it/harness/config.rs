@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     more_frontends: Vec<String>,
     more_farms: Vec<String>,
     top: Vec<String>,
+    admin_keys: Vec<String>,
     log: String,
 }
 
@@ -54,6 +55,7 @@ impl Setup {
             more_frontends: Vec::new(),
             more_farms: Vec::new(),
             top: Vec::new(),
+            admin_keys: Vec::new(),
             log: "{level: info, format: json}".to_owned(),
         }
     }
@@ -106,6 +108,12 @@ impl Setup {
         self
     }
 
+    /// Adds a key of the admin side, e.g. `tls: auto`.
+    pub(crate) fn admin(mut self, key: &str) -> Self {
+        self.admin_keys.push(key.to_owned());
+        self
+    }
+
     /// Replaces the value of `log`.
     pub(crate) fn log(mut self, value: &str) -> Self {
         self.log = value.to_owned();
@@ -144,13 +152,15 @@ impl Setup {
         for line in &self.more_farms {
             writeln!(yaml, "  {line}").unwrap();
         }
-        write!(
-            yaml,
-            "admin:\n  listen: \"127.0.0.1:0\"\n  tokens:\n    - {{name: ops, role: operate, token: {OPS_TOKEN}}}\n    \
-             - {{name: eye, role: read, token: {EYE_TOKEN}}}\nlog: {}\n",
-            self.log
-        )
-        .unwrap();
+        writeln!(yaml, "admin:\n  listen: \"127.0.0.1:0\"").unwrap();
+        for key in &self.admin_keys {
+            writeln!(yaml, "  {key}").unwrap();
+        }
+        writeln!(yaml, "  tokens:").unwrap();
+        for (name, role, token) in [("ops", "operate", OPS_TOKEN), ("eye", "read", EYE_TOKEN)] {
+            writeln!(yaml, "    - {{name: {name}, role: {role}, token: {token}}}").unwrap();
+        }
+        writeln!(yaml, "log: {}", self.log).unwrap();
         yaml
     }
 }
