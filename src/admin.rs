@@ -6,6 +6,13 @@
 
 pub mod call;
 pub mod error;
+pub mod ovh;
+pub mod zenlayer;
+
+mod token;
+
+#[cfg(test)]
+mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials};
 pub use error::AdminError;

@@ -16,6 +16,12 @@ pub enum AdminError {
         /// What is allowed.
         bound: String,
     },
+    /// The body was not there in time.
+    #[error("the body was not whole after {seconds} s; send it at once")]
+    BodyLate {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The body is longer than is read.
     #[error("the body is longer than {max} bytes; send less")]
     BodyTooLarge {
@@ -31,6 +37,14 @@ pub enum AdminError {
     /// The credential may not do this.
     #[error("credential \"{0}\" has role read; this needs role operate")]
     Forbidden(Box<str>),
+    /// A browser sent it on behalf of another site's page.
+    #[error("a page of \"{origin}\" may not change what \"{host}\" holds; send the request without Origin")]
+    ForeignOrigin {
+        /// The page's origin.
+        origin: String,
+        /// The host that the request is for.
+        host: String,
+    },
     /// The path exists, not with this method.
     #[error("method {0} is not allowed here")]
     MethodNotAllowed(String),
