@@ -1,9 +1,11 @@
 //! Who may take new work, and who takes the next piece of it. Pure but for the counters in [`live`].
 
+pub mod choose;
 pub mod live;
 pub mod rotation;
 pub mod table;
 
+pub use choose::{Choosers, Key, Tried};
 pub use live::ServerLive;
 pub use rotation::{Eligible, Rotation, Serving};
 pub use table::{FarmTable, ServerEntry};

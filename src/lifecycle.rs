@@ -1,1 +1,75 @@
-//! (arrives with its first commit)
+//! What the process around us says and is told: signals become [`Command`]s, states go to the service manager.
+//!
+//! SIGHUP reloads. SIGTERM and SIGINT stop gracefully; a second one stops at once. Under systemd (`Type=notify`) the
+//! manager hears READY, RELOADING and STOPPING; without it nothing is sent.
+
+use std::io;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the process was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read the config again.
+    Reload,
+    /// Stop: gracefully the first time, at once the second.
+    Stop,
+}
+
+/// The signals that the process listens to.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Begins to listen; from here on these signals end nothing by themselves.
+    ///
+    /// # Errors
+    /// If a handler cannot be installed, or there is no runtime.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Command {
+        tokio::select! {
+            _ = self.hangup.recv() => Command::Reload,
+            _ = self.interrupt.recv() => Command::Stop,
+            _ = self.terminate.recv() => Command::Stop,
+        }
+    }
+}
+
+/// What the service manager is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Serving.
+    Ready,
+    /// Reading the config again; READY follows.
+    Reloading,
+    /// Finishing.
+    Stopping,
+}
+
+/// Tells the service manager, if there is one.
+pub fn notify(phase: Phase) {
+    let sent = match phase {
+        Phase::Ready => sd_notify::notify(false, &[NotifyState::Ready]),
+        Phase::Reloading => match NotifyState::monotonic_usec_now() {
+            Ok(now) => sd_notify::notify(false, &[NotifyState::Reloading, now]),
+            Err(error) => Err(error),
+        },
+        Phase::Stopping => sd_notify::notify(false, &[NotifyState::Stopping]),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(%error, "service manager not told");
+    }
+}

@@ -1,1 +1,16 @@
-//! (arrives with its first commit)
+//! The data plane: accepts connections, chooses servers, moves bytes.
+//!
+//! One worker thread per core ([`worker`]), each with its own single-threaded runtime, its own SO_REUSEPORT socket per
+//! listener ([`accept`]), its own HTTP engine and connections to servers ([`http`]). Reads the Store's table once per
+//! request; writes nothing but counters. [`tcp`] relays raw connections.
+
+pub mod accept;
+pub mod http;
+pub mod worker;
+
+mod registry;
+mod tcp;
+mod work;
+
+pub use accept::Listeners;
+pub use worker::{Plane, PlaneError};

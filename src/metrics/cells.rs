@@ -168,19 +168,22 @@ pub enum Refusal {
     HeaderTimeout,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// An upgrade was not answered in time: 504.
+    ResponseTimeout,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BadRequest,
         Self::BodyTooLarge,
         Self::ConnectionLimit,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
+        Self::ResponseTimeout,
         Self::UriTooLong,
     ];
 
@@ -194,6 +197,7 @@ impl Refusal {
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
+            Self::ResponseTimeout => "response_timeout",
             Self::UriTooLong => "uri_too_long",
         }
     }
@@ -207,7 +211,7 @@ pub struct FrontendCells {
     /// Connections open now.
     pub connections_open: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
-    pub refused: [Cell; 7],
+    pub refused: [Cell; 8],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
 }

@@ -1,0 +1,13 @@
+//! HTTP/1.1 on both sides.
+//!
+//! [`conn`] is the stream handed to Pingora's engine: it frames requests strictly before the engine sees a byte,
+//! keeps every deadline towards the client, and refuses what is ambiguous ([`head`], [`chunked`]: pure). [`exchange`]
+//! holds what happens to one request as pure steps; [`pingora`] is the engine that calls them.
+
+pub mod chunked;
+pub mod conn;
+pub mod control;
+pub mod exchange;
+pub mod head;
+pub mod pages;
+pub mod pingora;

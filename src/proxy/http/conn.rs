@@ -1,0 +1,509 @@
+//! The stream that the engine reads a client through.
+//!
+//! It delivers exactly one request at a time: a head only when it is whole and was accepted by [`super::head`], then
+//! its body, then nothing until the engine says that the request is answered. So nothing ambiguous is passed on,
+//! pipelined bytes wait their turn, and bytes behind an Upgrade are not read before the 101. It answers refused heads
+//! itself, and keeps the deadlines that Pingora 0.9.1 lacks: total header, idle, body, write and tunnel.
+//!
+//! Memory: an idle connection holds no buffer; a head is bounded by `limits.header_bytes`, writes by 16 KiB.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use ::pingora::protocols::raw_connect::ProxyDigest;
+use ::pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::clock;
+
+use super::chunked::Chunked;
+use super::control::Connection;
+use super::head::{BodyFraming, Fault, Scan, Verdict};
+use super::pages;
+
+mod deadline;
+mod outbox;
+
+use deadline::Deadline;
+use outbox::Outbox;
+
+/// Bytes read at once while a head arrives.
+const HEAD_READ_BYTES: usize = 4096;
+/// How long, and how many bytes, a client that was answered with an error is read on, so that it sees the answer
+/// rather than a reset.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Where in its life the connection is.
+#[derive(Debug)]
+enum Phase {
+    /// Delivering the body.
+    Body(Body),
+    /// Nothing more will be read.
+    Closed,
+    /// Delivering an accepted head: bytes left, then the body.
+    Deliver { left: usize, body: BodyFraming },
+    /// A head is arriving.
+    Head { by: Instant },
+    /// A request is with the engine.
+    Held,
+    /// Between two requests.
+    Idle { by: Instant },
+    /// The error was sent; reading on until the client has taken it.
+    Lingering { by: Instant, left: usize },
+    /// Sending an error page.
+    Refusing,
+    /// Upgraded.
+    Tunnel,
+}
+
+#[derive(Debug)]
+enum Body {
+    Chunked(Chunked),
+    Length(u64),
+}
+
+/// See the module's doc.
+pub struct ConnIo {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+    digest: Arc<ProxyDigest>,
+    phase: Phase,
+    scan: Scan,
+    /// Bytes read and not delivered; `inbox[inbox_start..]`.
+    inbox: Vec<u8>,
+    inbox_start: usize,
+    is_eof: bool,
+    outbox: Outbox,
+    read_deadline: Deadline,
+    last_active: Instant,
+}
+
+impl ConnIo {
+    pub(in crate::proxy) fn new(stream: TcpStream, connection: Arc<Connection>) -> io::Result<Self> {
+        // The engine hands this digest to the proxy callbacks: the way to know which connection a request is of.
+        let user_data: Box<dyn std::any::Any + Send + Sync> = Box::new(Arc::clone(&connection));
+        let placeholder = ::pingora::http::ResponseHeader::build(200u16, Some(0)).map_err(io::Error::other)?;
+        let now = clock::monotonic();
+        let timeouts = &connection.frontend.frontend.timeouts;
+        Ok(Self {
+            stream,
+            phase: Phase::Idle { by: now + timeouts.idle },
+            outbox: Outbox::new(timeouts.write),
+            connection,
+            digest: Arc::new(ProxyDigest::new(Box::new(placeholder), Some(user_data))),
+            scan: Scan::default(),
+            inbox: Vec::new(),
+            inbox_start: 0,
+            is_eof: false,
+            read_deadline: Deadline::default(),
+            last_active: now,
+        })
+    }
+
+    fn held_bytes(&self) -> &[u8] {
+        &self.inbox[self.inbox_start..]
+    }
+
+    /// Takes `n` bytes off the front of the inbox; frees it when empty.
+    fn consume(&mut self, n: usize) {
+        self.inbox_start += n;
+        if self.inbox_start == self.inbox.len() {
+            self.inbox = Vec::new();
+            self.inbox_start = 0;
+        }
+    }
+
+    /// Moves up to `max` held bytes into `buf`; returns how many.
+    fn deliver(&mut self, max: usize, buf: &mut ReadBuf<'_>) -> usize {
+        let n = max.min(self.held_bytes().len()).min(buf.remaining());
+        buf.put_slice(&self.inbox[self.inbox_start..self.inbox_start + n]);
+        self.consume(n);
+        n
+    }
+
+    /// Reads into the inbox, bounded; `Ready(0)` at end of stream. Allocates only once bytes are there.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.is_eof {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.stream.poll_read_ready(cx))?;
+        if self.inbox_start > 0 {
+            self.inbox.drain(..self.inbox_start);
+            self.inbox_start = 0;
+        }
+        let before = self.inbox.len();
+        let bound = (self.connection.frontend.frontend.limits.header_bytes as usize + 2).max(before + 1);
+        self.inbox.resize((before + HEAD_READ_BYTES).min(bound), 0);
+        let mut spare = ReadBuf::new(&mut self.inbox[before..]);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut spare);
+        let n = spare.filled().len();
+        self.inbox.truncate(before + n);
+        ready!(polled)?;
+        self.is_eof = n == 0;
+        Poll::Ready(Ok(n))
+    }
+
+    fn begin_idle(&mut self) {
+        self.scan = Scan::default();
+        let now = clock::monotonic();
+        let timeouts = &self.connection.frontend.frontend.timeouts;
+        self.phase = if self.held_bytes().is_empty() {
+            Phase::Idle { by: now + timeouts.idle }
+        } else {
+            Phase::Head { by: now + timeouts.header }
+        };
+    }
+
+    /// Between requests: `Ready(true)` when bytes arrived, `Ready(false)` when the connection is to end.
+    fn poll_idle(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.connection.is_retired() {
+            return Poll::Ready(Ok(false));
+        }
+        match self.poll_fill(cx) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Ok(false)),
+            Poll::Ready(Ok(_)) => {
+                self.phase = Phase::Head { by: clock::monotonic() + self.connection.frontend.frontend.timeouts.header };
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                if self.connection.wake_when_retired(cx.waker()) {
+                    return Poll::Ready(Ok(false));
+                }
+                self.read_deadline.poll(by, cx).map(|()| Ok(false))
+            }
+        }
+    }
+
+    /// A head is arriving: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
+    fn poll_head(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let limits = self.connection.frontend.frontend.limits;
+        let mut scan = self.scan;
+        let verdict = scan.look(self.held_bytes(), &limits);
+        self.scan = scan;
+        match verdict {
+            Verdict::Complete { start, end, body } => {
+                self.consume(start);
+                self.phase = Phase::Deliver { left: end - start, body };
+                Poll::Ready(Ok(true))
+            }
+            Verdict::Refused(fault) => {
+                self.refuse(fault);
+                Poll::Ready(Ok(true))
+            }
+            Verdict::Partial => match self.poll_fill(cx) {
+                Poll::Ready(Ok(n)) => Poll::Ready(Ok(n > 0)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(self.read_deadline.poll(by, cx));
+                    self.refuse(Fault::HeaderTimeout);
+                    Poll::Ready(Ok(true))
+                }
+            },
+        }
+    }
+
+    fn refuse(&mut self, fault: Fault) {
+        let id = self.connection.refused(fault);
+        self.outbox.push(&pages::closing_response(fault.status(), fault.reason(), &id));
+        self.phase = Phase::Refusing;
+        self.inbox = Vec::new();
+        self.inbox_start = 0;
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.held_bytes().is_empty() {
+            let left = match &self.phase {
+                Phase::Body(Body::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
+            let polled = poll_read_at_most(&mut self.stream, left, cx, buf);
+            if polled.is_pending() {
+                let by = clock::monotonic() + self.connection.frontend.frontend.timeouts.body;
+                ready!(self.read_deadline.poll_since(by, cx));
+                return Poll::Ready(Err(self.fail(Fault::BodyTimeout)));
+            }
+            self.read_deadline.restart();
+            ready!(polled)?;
+        } else {
+            let left = match &self.phase {
+                Phase::Body(Body::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
+            self.deliver(left, buf);
+        }
+        let read = buf.filled().len() - before;
+        self.is_eof |= read == 0;
+        self.account(before, read, buf)
+    }
+
+    /// Follows the body's framing over `read` bytes that were put at `before`.
+    fn account(&mut self, before: usize, read: usize, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Phase::Body(body) = &mut self.phase else { return Poll::Ready(Ok(())) };
+        let is_over = match body {
+            Body::Length(left) => {
+                *left -= read as u64;
+                *left == 0
+            }
+            Body::Chunked(chunked) => match chunked.take_in(&buf.filled()[before..]) {
+                Ok(taken) => {
+                    let beyond = buf.filled()[before + taken..].to_vec();
+                    buf.set_filled(before + taken);
+                    let is_over = chunked.is_over();
+                    self.put_back(&beyond);
+                    is_over
+                }
+                Err(fault) => {
+                    buf.set_filled(before);
+                    return Poll::Ready(Err(self.fail(fault)));
+                }
+            },
+        };
+        if is_over {
+            self.phase = Phase::Held;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn put_back(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let mut inbox = bytes.to_vec();
+            inbox.extend_from_slice(self.held_bytes());
+            self.inbox = inbox;
+            self.inbox_start = 0;
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) -> io::Error {
+        self.connection.set_fault(fault);
+        self.phase = Phase::Closed;
+        io::Error::new(io::ErrorKind::InvalidData, fault.reason())
+    }
+
+    /// A request is with the engine: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.connection.is_tunnel() {
+            self.last_active = clock::monotonic();
+            self.phase = Phase::Tunnel;
+            return Poll::Ready(Ok(true));
+        }
+        if self.connection.take_answered() {
+            self.begin_idle();
+            return Poll::Ready(Ok(true));
+        }
+        let bound = self.connection.frontend.frontend.limits.header_bytes as usize;
+        if !self.is_eof && self.held_bytes().len() < bound {
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => {}
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(true)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_answer_deadline(cx),
+            }
+        }
+        // A client that half-closes after a whole request waits for its answer; pipelined bytes wait their turn.
+        if self.is_eof && self.held_bytes().is_empty() {
+            return Poll::Ready(Ok(false));
+        }
+        self.poll_answer_deadline(cx)
+    }
+
+    fn poll_answer_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(by) = self.connection.answer_by() else { return Poll::Pending };
+        ready!(self.read_deadline.poll(by, cx));
+        Poll::Ready(Err(self.fail(Fault::ResponseTimeout)))
+    }
+
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.held_bytes().is_empty() {
+            self.deliver(usize::MAX, buf);
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_eof {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(done) => {
+                self.last_active = clock::monotonic();
+                Poll::Ready(done)
+            }
+            Poll::Pending => {
+                let tunnel = self.connection.frontend.frontend.timeouts.tunnel;
+                loop {
+                    let by = self.last_active + tunnel;
+                    ready!(self.read_deadline.poll(by, cx));
+                    if clock::monotonic() >= self.last_active + tunnel {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_refusing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sent = ready!(self.outbox.poll_drain(&mut self.stream, cx)).is_ok();
+        let closed = sent && ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_ok();
+        let by = clock::monotonic() + LINGER;
+        self.phase = if closed { Phase::Lingering { by, left: LINGER_BYTES_MAX } } else { Phase::Closed };
+        Poll::Ready(())
+    }
+
+    fn poll_lingering(&mut self, by: Instant, left: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; HEAD_READ_BYTES];
+        let mut scratch = ReadBuf::new(&mut scratch);
+        let read = match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
+            Poll::Pending => {
+                ready!(self.read_deadline.poll(by, cx));
+                0
+            }
+            Poll::Ready(Err(_)) => 0,
+            Poll::Ready(Ok(())) => scratch.filled().len(),
+        };
+        let left = left.saturating_sub(read);
+        self.phase = if read == 0 || left == 0 { Phase::Closed } else { Phase::Lingering { by, left } };
+        Poll::Ready(())
+    }
+}
+
+/// Reads at most `max` bytes into `buf`.
+fn poll_read_at_most(
+    stream: &mut TcpStream,
+    max: usize,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if max >= buf.remaining() {
+        return Pin::new(stream).poll_read(cx, buf);
+    }
+    let mut part = ReadBuf::new(buf.initialize_unfilled_to(max));
+    ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+    let n = part.filled().len();
+    buf.advance(n);
+    Poll::Ready(Ok(()))
+}
+
+impl AsyncRead for ConnIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            match &this.phase {
+                Phase::Closed => return Poll::Ready(Ok(())),
+                Phase::Body(_) => return this.poll_body(cx, buf),
+                Phase::Tunnel => return this.poll_tunnel(cx, buf),
+                Phase::Deliver { left, body } => {
+                    let (left, body) = (*left, *body);
+                    let n = this.deliver(left, buf);
+                    let body_bytes_max = this.connection.frontend.frontend.limits.body_bytes;
+                    this.phase = match (left - n, body) {
+                        (0, BodyFraming::Length(0)) => Phase::Held,
+                        (0, BodyFraming::Length(length)) => Phase::Body(Body::Length(length)),
+                        (0, BodyFraming::Chunked) => Phase::Body(Body::Chunked(Chunked::new(body_bytes_max))),
+                        (left, body) => Phase::Deliver { left, body },
+                    };
+                    return Poll::Ready(Ok(()));
+                }
+                Phase::Idle { by } => {
+                    let by = *by;
+                    if !ready!(this.poll_idle(by, cx))? {
+                        this.phase = Phase::Closed;
+                    }
+                }
+                Phase::Head { by } => {
+                    let by = *by;
+                    if !ready!(this.poll_head(by, cx))? {
+                        this.phase = Phase::Closed;
+                    }
+                }
+                Phase::Held => {
+                    if !ready!(this.poll_held(cx))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Phase::Refusing => ready!(this.poll_refusing(cx)),
+                Phase::Lingering { by, left } => {
+                    let (by, left) = (*by, *left);
+                    ready!(this.poll_lingering(by, left, cx));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ConnIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if matches!(this.phase, Phase::Tunnel) {
+            this.last_active = clock::monotonic();
+        }
+        this.outbox.poll_write(&mut this.stream, cx, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.outbox.poll_drain(&mut this.stream, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.outbox.poll_drain(&mut this.stream, cx))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ConnIo {
+    /// Sends what is buffered, closes our half, and reads on for a moment so that the client is not reset.
+    async fn shutdown(&mut self) {
+        if AsyncWriteExt::shutdown(self).await.is_err() || self.is_eof {
+            return;
+        }
+        self.phase = Phase::Lingering { by: clock::monotonic() + LINGER, left: LINGER_BYTES_MAX };
+        let mut nothing = [0; 1];
+        // Ends in `Closed`, which reads as end of stream.
+        let _ = tokio::io::AsyncReadExt::read(self, &mut nothing).await;
+    }
+}
+
+impl UniqueID for ConnIo {
+    fn id(&self) -> UniqueIDType {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl Ssl for ConnIo {}
+
+impl Peek for ConnIo {}
+
+impl GetTimingDigest for ConnIo {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ConnIo {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.digest))
+    }
+}
+
+impl GetSocketDigest for ConnIo {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+impl std::fmt::Debug for ConnIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnIo").field("client", &self.connection.client).field("phase", &self.phase).finish()
+    }
+}

@@ -1,0 +1,95 @@
+//! Bytes on their way to the client: small writes are gathered, large ones go with them in one system call.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::clock;
+
+use super::deadline::Deadline;
+
+/// Bytes gathered before they are sent.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;
+
+/// See the module's doc.
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    timeout: Duration,
+    deadline: Deadline,
+}
+
+impl Outbox {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { bytes: Vec::new(), sent: 0, timeout, deadline: Deadline::default() }
+    }
+
+    /// Gathers `data` whatever its size.
+    pub(super) fn push(&mut self, data: &[u8]) {
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Takes `data` in, or sends it together with what was gathered.
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.bytes.len() - self.sent + data.len() <= GATHERED_BYTES_MAX {
+            self.push(data);
+            return Poll::Ready(Ok(data.len()));
+        }
+        loop {
+            let gathered = self.bytes.len() - self.sent;
+            let slices = [IoSlice::new(&self.bytes[self.sent..]), IoSlice::new(data)];
+            let slices = if gathered == 0 { &slices[1..] } else { &slices[..] };
+            let polled = Pin::new(&mut *stream).poll_write_vectored(cx, slices);
+            let n = ready!(self.in_time(polled, cx))?;
+            if n < gathered {
+                self.sent += n;
+                continue;
+            }
+            self.clear();
+            if n > gathered {
+                return Poll::Ready(Ok(n - gathered));
+            }
+        }
+    }
+
+    /// Sends what was gathered.
+    pub(super) fn poll_drain(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.bytes.len() {
+            let polled = Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]);
+            self.sent += ready!(self.in_time(polled, cx))?;
+        }
+        self.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    fn clear(&mut self) {
+        self.bytes = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Turns a write that stays pending past the write deadline, or writes nothing, into an error.
+    fn in_time(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Ready(done) => {
+                self.deadline.restart();
+                Poll::Ready(done.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }))
+            }
+            Poll::Pending => {
+                ready!(self.deadline.poll_since(clock::monotonic() + self.timeout, cx));
+                Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client did not take the response in time",
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One client connection, as its stream and the engine share it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::metrics::{FrontendCells, Refusal, StatusClass};
+use crate::model::FrontendId;
+use crate::store::FrontendTable;
+use crate::telemetry::access::AccessLine;
+
+use super::super::work::{RequestId, Work, canonical};
+use super::head::Fault;
+
+/// A client connection of an HTTP frontend.
+pub struct Connection {
+    pub(in crate::proxy) work: Arc<Work>,
+    /// The frontend as it was when the connection was accepted: its limits and deadlines hold for the connection.
+    pub(in crate::proxy) frontend: Arc<FrontendTable>,
+    pub(in crate::proxy) client: SocketAddr,
+    signals: Mutex<Signals>,
+}
+
+/// What the engine tells the stream, and the other way round.
+#[derive(Default)]
+struct Signals {
+    /// The request that the engine holds was answered: the next one may be read.
+    is_answered: bool,
+    /// The connection was upgraded: bytes pass as they are.
+    is_tunnel: bool,
+    /// No further request is wanted.
+    is_retired: bool,
+    /// Why the stream ended the request.
+    fault: Option<Fault>,
+    /// When an upgrade must have been answered.
+    answer_by: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+impl Connection {
+    pub(in crate::proxy) fn new(work: Arc<Work>, frontend: Arc<FrontendTable>, client: SocketAddr) -> Arc<Self> {
+        let client = SocketAddr::new(canonical(client.ip()), client.port());
+        Arc::new(Self { work, frontend, client, signals: Mutex::default() })
+    }
+
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the engine is done with the request it holds.
+    pub(in crate::proxy) fn answered(&self) {
+        self.signals().is_answered = true;
+    }
+
+    /// Says that the connection was upgraded.
+    pub(in crate::proxy) fn upgraded(&self) {
+        let mut signals = self.signals();
+        signals.is_tunnel = true;
+        signals.answer_by = None;
+    }
+
+    /// Sets when an upgrade must have been answered.
+    pub(in crate::proxy) fn expect_answer_within(&self, deadline: Duration) {
+        self.signals().answer_by = Some(crate::clock::monotonic() + deadline);
+    }
+
+    /// Says that the server began to answer: an upgrade is waited for no more.
+    pub(in crate::proxy) fn answer_began(&self) {
+        self.signals().answer_by = None;
+    }
+
+    /// Asks for no further request: an idle connection is closed, a busy one after its answer.
+    pub(in crate::proxy) fn retire(&self) {
+        let waker = {
+            let mut signals = self.signals();
+            signals.is_retired = true;
+            signals.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(in crate::proxy) fn is_retired(&self) -> bool {
+        self.signals().is_retired
+    }
+
+    /// Returns and clears why the stream ended the request.
+    pub(in crate::proxy) fn take_fault(&self) -> Option<Fault> {
+        self.signals().fault.take()
+    }
+
+    pub(super) fn set_fault(&self, fault: Fault) {
+        self.signals().fault = Some(fault);
+    }
+
+    /// Returns whether the request was answered, and clears it: the next one begins.
+    pub(super) fn take_answered(&self) -> bool {
+        let mut signals = self.signals();
+        signals.answer_by = signals.answer_by.filter(|_| !signals.is_answered);
+        std::mem::take(&mut signals.is_answered)
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.signals().is_tunnel
+    }
+
+    pub(super) fn answer_by(&self) -> Option<Instant> {
+        self.signals().answer_by
+    }
+
+    /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.
+    pub(super) fn wake_when_retired(&self, waker: &Waker) -> bool {
+        let mut signals = self.signals();
+        if !signals.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            signals.waker = Some(waker.clone());
+        }
+        signals.is_retired
+    }
+
+    pub(in crate::proxy) fn cells(&self) -> &FrontendCells {
+        self.frontend.cells.of(self.work.ix)
+    }
+
+    pub(in crate::proxy) fn frontend_id(&self) -> FrontendId {
+        self.frontend.frontend.id
+    }
+
+    /// Counts an answer that Farmgate made itself.
+    pub(in crate::proxy) fn count_own_answer(&self, status: u16, refusal: Option<Refusal>) {
+        let cells = self.cells();
+        cells.own_answers[StatusClass::of(status) as usize].add(1);
+        if let Some(refusal) = refusal {
+            cells.refused[refusal as usize].add(1);
+        }
+    }
+
+    /// Counts and logs a request whose head was refused before the engine saw it; returns its id.
+    pub(super) fn refused(&self, fault: Fault) -> RequestId {
+        let id = self.work.next_request_id();
+        self.count_own_answer(fault.status(), Some(fault.refusal()));
+        if let Some(access) = &self.work.access {
+            let line = AccessLine {
+                client: self.client,
+                frontend: self.frontend.frontend.name.as_str(),
+                status: fault.status(),
+                reason: Some(fault.reason()),
+                ..AccessLine::new(&id)
+            };
+            access.write(&line);
+        }
+        id
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl Fault {
+    /// Returns the status that answers it.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::BodyTimeout | Self::HeaderTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::HeaderTooLarge => 431,
+            Self::ResponseTimeout => 504,
+            Self::UriTooLong => 414,
+        }
+    }
+
+    /// Returns the rule that was broken, for the page and the log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::BadRequest(why) => why,
+            Self::BodyTimeout => "the request body stalled",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::HeaderTimeout => "the request head did not arrive in time",
+            Self::HeaderTooLarge => "the request head is too large",
+            Self::ResponseTimeout => "the server did not answer in time",
+            Self::UriTooLong => "the request target is too long",
+        }
+    }
+
+    /// Returns what it is counted as.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::BadRequest(_) | Self::BodyTimeout => Refusal::BadRequest,
+            Self::BodyTooLarge => Refusal::BodyTooLarge,
+            Self::HeaderTimeout => Refusal::HeaderTimeout,
+            Self::HeaderTooLarge => Refusal::HeaderTooLarge,
+            Self::ResponseTimeout => Refusal::ResponseTimeout,
+            Self::UriTooLong => Refusal::UriTooLong,
+        }
+    }
+}

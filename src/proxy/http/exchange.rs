@@ -1,0 +1,265 @@
+//! What happens to one request, as pure steps on its heads. Both the head towards the server and the head towards
+//! the client pass through here, whatever engine moves the bytes.
+
+use std::net::IpAddr;
+
+use ::http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use ::http::{Method, Version};
+use ipnet::IpNet;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+/// The name that Via carries.
+const VIA_PSEUDONYM: &str = "farmgate";
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Fields that say where a request came from: a stranger's are dropped, ours are put in their place.
+const ORIGIN_FIELDS: [&str; 7] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
+/// Response fields that concern one connection only (RFC 9110 §7.6.1); Connection and Transfer-Encoding are the
+/// engine's own.
+const RESPONSE_HOP_BY_HOP: [HeaderName; 5] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("te"),
+];
+
+/// What is known of the client when its request goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The client's address.
+    pub client: IpAddr,
+    /// `http` or `https`: what the client spoke to us.
+    pub scheme: &'static str,
+    /// The version of its request.
+    pub version: Version,
+}
+
+/// Returns whether `client` may tell us where a request came from.
+#[must_use]
+pub fn is_trusted(client: IpAddr, trust: &[IpNet]) -> bool {
+    trust.iter().any(|net| net.contains(&client))
+}
+
+/// Sets X-Forwarded-For/-Proto/-Host and Via on the head towards the server. From a stranger, what it sent of the
+/// kind is dropped first, misspelt forms (`X_Forwarded_For`) included; from a trusted proxy it is kept and added to.
+pub fn set_forwarded(head: &mut RequestHeader, origin: &Origin, trusted: bool) {
+    let host = head.headers.get(::http::header::HOST).cloned();
+    if !trusted {
+        let strange: Vec<HeaderName> = head.headers.keys().filter(|name| is_origin_field(name)).cloned().collect();
+        for name in strange {
+            head.remove_header(&name);
+        }
+    }
+    let protocol = if origin.version == Version::HTTP_10 { "1.0" } else { "1.1" };
+    append(head, X_FORWARDED_FOR, &origin.client.to_string());
+    append(head, ::http::header::VIA, &format!("{protocol} {VIA_PSEUDONYM}"));
+    if !head.headers.contains_key(X_FORWARDED_PROTO) {
+        set(head, X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    }
+    if let Some(host) = host
+        && !head.headers.contains_key(X_FORWARDED_HOST)
+    {
+        set(head, X_FORWARDED_HOST, host);
+    }
+}
+
+/// Whether a field is one of [`ORIGIN_FIELDS`], or reads as one where `_` and `.` pass for `-`.
+fn is_origin_field(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    if !matches!(name.as_bytes().first(), Some(b'f' | b'v' | b'x')) {
+        return false;
+    }
+    let same = |a: u8, b: u8| a == b || (b == b'-' && matches!(a, b'_' | b'.'));
+    ORIGIN_FIELDS
+        .iter()
+        .any(|field| field.len() == name.len() && name.bytes().zip(field.bytes()).all(|(a, b)| same(a, b)))
+}
+
+/// Adds one element to a comma-separated field, in one line.
+fn append(head: &mut RequestHeader, name: HeaderName, element: &str) {
+    let mut list: Vec<u8> = Vec::with_capacity(element.len());
+    for value in head.headers.get_all(&name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        set(head, name, value);
+    }
+}
+
+fn set(head: &mut RequestHeader, name: HeaderName, value: HeaderValue) {
+    // Fails only for values that are no header values; ours is one by its type.
+    let _ = head.insert_header(name, value);
+}
+
+/// Removes from the head towards the client what concerned only the connection to the server: the standard fields
+/// and those that Connection names. Framing and, on a 101, Connection and Upgrade stay.
+pub fn strip_hop_by_hop(head: &mut ResponseHeader) {
+    let is_upgrade = head.status == ::http::StatusCode::SWITCHING_PROTOCOLS;
+    for name in nominated(&head.headers) {
+        let stays =
+            name == TRANSFER_ENCODING || name == ::http::header::CONTENT_LENGTH || (is_upgrade && name == UPGRADE);
+        if !stays {
+            head.remove_header(&name);
+        }
+    }
+    for name in &RESPONSE_HOP_BY_HOP {
+        head.remove_header(name);
+    }
+    if !is_upgrade {
+        head.remove_header(&UPGRADE);
+        head.remove_header(&CONNECTION);
+    }
+}
+
+/// The fields that Connection names; the usual `keep-alive` and `close` name none that stays anyway.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    let tokens = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
+}
+
+/// Why an attempt at a server failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptFailure {
+    /// No connection was made: the server saw nothing of the request.
+    NotConnected,
+    /// The connection broke before any of the response arrived.
+    NothingAnswered,
+    /// The response began, or the client failed, or time ran out: trying again would be wrong or too late.
+    Final,
+}
+
+/// Returns whether another server may be tried: always when this one saw nothing; when it may have seen the request,
+/// only for a method that is safe to repeat whose body can be sent again.
+#[must_use]
+pub fn may_retry(failure: AttemptFailure, method: &Method, is_body_replayable: bool) -> bool {
+    match failure {
+        AttemptFailure::NotConnected => is_body_replayable,
+        AttemptFailure::NothingAnswered => method.is_idempotent() && is_body_replayable,
+        AttemptFailure::Final => false,
+    }
+}
+
+/// Returns the part of a request target that the `uri` balance hashes: up to `?`.
+#[must_use]
+pub fn hashed_path(target: &[u8]) -> &[u8] {
+    memchr::memchr(b'?', target).map_or(target, |at| &target[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(fields: &[(&'static str, &str)], trusted: bool) -> Vec<String> {
+        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+        head.insert_header("Host", "example.com").unwrap();
+        for (name, value) in fields {
+            head.append_header(*name, *value).unwrap();
+        }
+        let origin = Origin { client: "192.0.2.7".parse().unwrap(), scheme: "http", version: Version::HTTP_11 };
+        set_forwarded(&mut head, &origin, trusted);
+        let mut lines: Vec<_> = head
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != ::http::header::HOST)
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    const OURS: [&str; 4] =
+        ["via: 1.1 farmgate", "x-forwarded-for: 192.0.2.7", "x-forwarded-host: example.com", "x-forwarded-proto: http"];
+
+    #[test]
+    fn forwarded_fields_of_a_stranger_are_replaced() {
+        assert_eq!(forwarded(&[], false), OURS);
+        let lies = [
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "evil"),
+            ("X_Forwarded_For", "1.1.1.1"),
+            ("X-Real-IP", "1.1.1.1"),
+            ("Forwarded", "for=1.1.1.1"),
+            ("Via", "1.1 evil"),
+        ];
+        assert_eq!(forwarded(&lies, false), OURS);
+    }
+
+    #[test]
+    fn forwarded_fields_of_a_trusted_proxy_are_added_to() {
+        let chain = [("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "2.2.2.2"), ("X-Forwarded-Proto", "https")];
+        assert_eq!(
+            forwarded(&chain, true),
+            [
+                "via: 1.1 farmgate",
+                "x-forwarded-for: 1.1.1.1, 2.2.2.2, 192.0.2.7",
+                "x-forwarded-host: example.com",
+                "x-forwarded-proto: https"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_fields_beginning_alike_stay() {
+        assert!(forwarded(&[("X-Forwarded-Forest", "1")], false).contains(&"x-forwarded-forest: 1".to_owned()));
+    }
+
+    fn stripped(status: u16, fields: &[(&'static str, &str)]) -> Vec<String> {
+        let mut head = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            head.append_header(*name, *value).unwrap();
+        }
+        strip_hop_by_hop(&mut head);
+        head.headers.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_fields_of_a_response_are_removed() {
+        let fields = [
+            ("Connection", "keep-alive, X-Secret"),
+            ("Keep-Alive", "timeout=5"),
+            ("X-Secret", "1"),
+            ("Proxy-Connection", "keep-alive"),
+            ("Upgrade", "h2c"),
+            ("Transfer-Encoding", "chunked"),
+            ("X-Kept", "1"),
+        ];
+        assert_eq!(stripped(200, &fields), ["transfer-encoding", "x-kept"]);
+    }
+
+    #[test]
+    fn switching_protocols_keeps_its_upgrade() {
+        let fields = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+        assert_eq!(stripped(101, &fields), ["connection", "upgrade"]);
+    }
+
+    #[test]
+    fn retry_is_allowed_only_where_nothing_can_happen_twice() {
+        use AttemptFailure::{Final, NotConnected, NothingAnswered};
+        for (failure, method, replayable, want) in [
+            (NotConnected, Method::POST, true, true),
+            (NotConnected, Method::POST, false, false),
+            (NothingAnswered, Method::GET, true, true),
+            (NothingAnswered, Method::PUT, true, true),
+            (NothingAnswered, Method::PUT, false, false),
+            (NothingAnswered, Method::POST, true, false),
+            (Final, Method::GET, true, false),
+        ] {
+            assert_eq!(may_retry(failure, &method, replayable), want, "{failure:?} {method} {replayable}");
+        }
+    }
+
+    #[test]
+    fn trust_is_by_network() {
+        let trust = ["10.0.0.0/8".parse().unwrap()];
+        assert!(is_trusted("10.1.2.3".parse().unwrap(), &trust));
+        assert!(!is_trusted("192.0.2.1".parse().unwrap(), &trust));
+        assert!(!is_trusted("10.1.2.3".parse().unwrap(), &[]));
+    }
+}

@@ -1,0 +1,429 @@
+//! Engine 1: Pingora's HTTP proxy, driven from our own accept loops through `HttpProxy::process_new`.
+//!
+//! Each callback asks [`super::exchange`] what to do and touches the Store's table only in `request_filter`: retries
+//! and the log line use the same generation. Connections to servers are kept per worker. Traps of Pingora 0.9.1 that
+//! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
+//! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::http::header::{self, HeaderValue};
+use ::http::{StatusCode, Version};
+use ::pingora::ErrorType::{
+    ConnectTimedout, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
+};
+use ::pingora::http::{RequestHeader, ResponseHeader};
+use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use ::pingora::server::configuration::ServerConf;
+use ::pingora::upstreams::peer::HttpPeer;
+use ::pingora::{Error, ErrorSource, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::clock;
+use crate::farm::FarmTable;
+use crate::farm::choose::{Key, Tried};
+use crate::metrics::{EdgeCells, Refusal, StatusClass};
+use crate::store::{FrontendTable, Table};
+use crate::telemetry::access::AccessLine;
+
+use super::super::work::{InFlight, RequestId, Work};
+use super::control::Connection;
+use super::exchange::{self, AttemptFailure, Origin};
+use super::pages;
+
+/// Idle connections to servers that a worker keeps.
+const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
+/// How long the rest of a request body is read after its response.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Returns a worker's engine.
+pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: IDLE_SERVER_CONNECTIONS_MAX,
+        max_retries: usize::from(u8::MAX),
+        ..ServerConf::default()
+    };
+    let mut proxy = HttpProxy::new(Engine { work }, Arc::new(conf));
+    proxy.handle_init_modules();
+    Arc::new(proxy)
+}
+
+/// See the module's doc.
+pub struct Engine {
+    work: Arc<Work>,
+}
+
+/// One request on its way.
+pub struct Exchange {
+    id: RequestId,
+    started: Instant,
+    connection: Option<Arc<Connection>>,
+    route: Option<Route>,
+    tried: Tried,
+    attempt: Option<InFlight>,
+    /// The server of the last attempt.
+    position: Option<usize>,
+    attempts: u32,
+    /// Whether the server began its final response.
+    is_answered: bool,
+    /// Why Farmgate itself ended the request.
+    reason: Option<&'static str>,
+}
+
+/// Where a request goes, fixed for its life.
+struct Route {
+    table: Arc<Table>,
+    frontend: Arc<FrontendTable>,
+}
+
+impl Route {
+    fn farm(&self) -> &FarmTable {
+        self.table.farm_of(&self.frontend)
+    }
+}
+
+impl Exchange {
+    fn edge(&self) -> Option<&EdgeCells> {
+        let (route, position) = (self.route.as_ref()?, self.position?);
+        let connection = self.connection.as_ref()?;
+        Some(route.frontend.edges[position].of(connection.work.ix))
+    }
+
+    fn retries(&self) -> u32 {
+        self.attempts.saturating_sub(1)
+    }
+}
+
+impl Engine {
+    /// Chooses a server for the next attempt; nothing, if nobody is left.
+    fn choose(&self, session: &Session, exchange: &mut Exchange) -> Option<()> {
+        let route = exchange.route.as_ref()?;
+        let connection = exchange.connection.as_ref()?;
+        let path = exchange::hashed_path(session.req_header().raw_path());
+        let key = Key { source: connection.client.ip(), uri: Some(path) };
+        let (position, guard) = self.work.assign(route.farm(), key, &exchange.tried)?;
+        exchange.attempt = Some(guard);
+        exchange.position = Some(position);
+        exchange.attempts += 1;
+        Some(())
+    }
+
+    /// Sends an error page; the connection closes after it unless the request was read to its end.
+    async fn respond(&self, session: &mut Session, exchange: &mut Exchange, status: u16, why: &str) -> Result<()> {
+        let id = exchange.id.to_string();
+        let body = pages::body(status, why, &id);
+        let mut head = ResponseHeader::build(status, Some(6))?;
+        head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+        head.insert_header(header::CACHE_CONTROL, "no-store")?;
+        head.insert_header("X-Request-Id", id)?;
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        if status == 503 {
+            head.insert_header(header::RETRY_AFTER, "1")?;
+        }
+        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_body(Some(Bytes::from(body)), true).await
+    }
+}
+
+/// What the client is told about a failed exchange.
+fn verdict(error: &Error) -> (u16, &'static str) {
+    match (error.etype(), error.esource()) {
+        (HTTPStatus(status), _) => (*status, "the request could not be served"),
+        (ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => {
+            (504, "the server did not answer in time")
+        }
+        (_, ErrorSource::Upstream) => (502, "the server could not be reached or broke off its answer"),
+        (InvalidHTTPHeader, ErrorSource::Downstream) => (400, "the request is malformed"),
+        (_, ErrorSource::Downstream) => (0, "the client left"),
+        (_, ErrorSource::Internal | ErrorSource::Unset) => (500, "the request could not be served"),
+    }
+}
+
+fn is_final_response_written(session: &Session) -> bool {
+    session
+        .response_written()
+        .is_some_and(|head| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS)
+}
+
+#[async_trait]
+impl ProxyHttp for Engine {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange {
+            id: self.work.next_request_id(),
+            started: clock::monotonic(),
+            connection: None,
+            route: None,
+            tried: Tried::default(),
+            attempt: None,
+            position: None,
+            attempts: 0,
+            is_answered: false,
+            reason: None,
+        }
+    }
+
+    /// No modules: the default one compresses, which nobody asked for.
+    fn init_downstream_modules(&self, _modules: &mut ::pingora::modules::http::HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        let digest = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
+        let user_data = digest.and_then(|digest| digest.user_data.as_ref());
+        let connection = user_data.and_then(|data| data.downcast_ref::<Arc<Connection>>());
+        let Some(connection) = connection.map(Arc::clone) else {
+            return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
+        };
+        if connection.is_retired() {
+            session.set_keepalive(None);
+        }
+        exchange.connection = Some(connection);
+        // The stream keeps every deadline towards the client.
+        session.set_read_timeout(None);
+        session.set_write_timeout(None);
+        session.set_total_drain_timeout(Some(DRAIN));
+        session.set_abort_on_close(false);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let Some(connection) = exchange.connection.clone() else { return Ok(false) };
+        let table = self.work.store.load();
+        let frontend = table.frontend(connection.frontend_id()).map(Arc::clone);
+        if let Some(frontend) = frontend {
+            exchange.route = Some(Route { table: Arc::clone(&table), frontend });
+        } else {
+            session.set_keepalive(None);
+        }
+        drop(table);
+        if self.choose(session, exchange).is_none() {
+            exchange.reason = Some("no server can take the request now");
+            connection.count_own_answer(503, Some(Refusal::NoServer));
+            self.respond(session, exchange, 503, "no server can take the request now").await?;
+            return Ok(true);
+        }
+        if session.is_upgrade_req()
+            && let Some(route) = &exchange.route
+        {
+            let timeouts = route.farm().farm.timeouts;
+            connection.expect_answer_within(timeouts.connect + timeouts.response);
+        }
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        if exchange.attempt.is_none() {
+            let before = exchange.position;
+            if self.choose(session, exchange).is_none() {
+                return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
+            }
+            if let (Some(route), Some(before), Some(connection)) = (&exchange.route, before, &exchange.connection) {
+                route.frontend.edges[before].of(connection.work.ix).retries.add(1);
+            }
+        }
+        let peer = exchange.route.as_ref().zip(exchange.position).and_then(|(route, position)| {
+            let farm = route.farm();
+            let addr = farm.servers[position].addr?;
+            let mut peer = HttpPeer::new(addr, false, String::new());
+            let timeouts = farm.farm.timeouts;
+            let tunnel = route.frontend.frontend.timeouts.tunnel;
+            peer.group_key = farm.farm.id.0;
+            peer.options.connection_timeout = Some(timeouts.connect);
+            peer.options.total_connection_timeout = Some(timeouts.connect);
+            // The read deadline stays for the life of an upgraded connection, so the stream watches the answer.
+            let read = if session.is_upgrade_req() { tunnel.max(timeouts.response) } else { timeouts.response };
+            peer.options.read_timeout = Some(read);
+            peer.options.write_timeout = Some(timeouts.response);
+            peer.options.idle_timeout = Some(timeouts.idle);
+            Some(Box::new(peer))
+        });
+        peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
+            let client = connection.client.ip();
+            let origin = Origin { client, scheme: "http", version: session.req_header().version };
+            let is_trusted = exchange::is_trusted(client, &route.frontend.frontend.trust);
+            exchange::set_forwarded(head, &origin, is_trusted);
+        }
+        Ok(())
+    }
+
+    /// An empty last piece would end a chunked body twice (cloudflare/pingora#935).
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _exchange: &mut Exchange,
+    ) -> Result<()> {
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            exchange.is_answered = true;
+            if let Some(connection) = &exchange.connection {
+                connection.answer_began();
+            }
+        }
+        exchange::strip_hop_by_hop(head);
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(connection) = &exchange.connection
+        {
+            connection.upgraded();
+        }
+        // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
+        if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
+            head.remove_header(&header::TRANSFER_ENCODING);
+            head.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(edge) = exchange.edge() {
+            edge.connect_failures.add(1);
+        }
+        if let Some(position) = exchange.position {
+            exchange.tried.add(position);
+        }
+        exchange.attempt = None;
+        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected, 0));
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        exchange: &mut Exchange,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let is_late = matches!(error.etype(), ReadTimedout | WriteTimedout | InvalidHTTPHeader | HTTPStatus(_));
+        let is_servers = *error.esource() == ErrorSource::Upstream;
+        let is_final = is_late || !is_servers || exchange.is_answered || is_final_response_written(session);
+        let failure = if is_final { AttemptFailure::Final } else { AttemptFailure::NothingAnswered };
+        // A kept connection that turned out closed says nothing about its server, which may be the only one.
+        if !client_reused && let Some(position) = exchange.position {
+            exchange.tried.add(position);
+        }
+        let retry = may_retry(session, exchange, failure, u32::from(client_reused));
+        if retry {
+            exchange.attempt = None;
+        }
+        error.set_retry(retry);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
+        let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
+        exchange.reason = Some(why);
+        tracing::debug!(request_id = %exchange.id, status, why, %error, "request failed");
+        if status > 0 && !is_final_response_written(session) {
+            if let Some(connection) = &exchange.connection {
+                connection.count_own_answer(status, fault.map(super::head::Fault::refusal));
+            }
+            session.set_keepalive(None);
+            if let Err(error) = self.respond(session, exchange, status, why).await {
+                tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
+            }
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _exchange: &Exchange,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+        exchange.attempt = None;
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let took = exchange.started.elapsed();
+        let (bytes_in, bytes_out) = (session.body_bytes_read() as u64, session.body_bytes_sent() as u64);
+        if let Some(edge) = exchange.edge() {
+            edge.requests[StatusClass::of(status) as usize].add(1);
+            edge.bytes_in.add(bytes_in);
+            edge.bytes_out.add(bytes_out);
+            edge.duration.observe(took);
+        }
+        let Some(connection) = &exchange.connection else { return };
+        if let Some(access) = &self.work.access {
+            let head = session.req_header();
+            let server = exchange.route.as_ref().zip(exchange.position).map(|(route, position)| {
+                let farm = route.farm();
+                (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
+            });
+            access.write(&AccessLine {
+                client: connection.client,
+                frontend: connection.frontend.frontend.name.as_str(),
+                server,
+                method: head.method.as_str(),
+                target: head.raw_path(),
+                host: head.headers.get(header::HOST).map_or(b"", |host| host.as_bytes()),
+                status,
+                bytes_in,
+                bytes_out,
+                duration: took,
+                retries: exchange.retries(),
+                reason: exchange.reason,
+                ..AccessLine::new(&exchange.id)
+            });
+        }
+        connection.answered();
+    }
+}
+
+/// Whether one more attempt is allowed: by the farm's bound (`extra` on top for a stale kept connection) and by what
+/// may have happened already.
+fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure, extra: u32) -> bool {
+    let allowed = exchange.route.as_ref().map_or(0, |route| u32::from(route.farm().farm.retry_attempts));
+    let is_body_replayable = !session.as_ref().retry_buffer_truncated();
+    exchange.attempts <= allowed + extra
+        && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
+}

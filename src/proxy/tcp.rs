@@ -1,0 +1,175 @@
+//! Relays raw TCP: chooses a server, connects (another one if that fails), then moves bytes both ways until both
+//! sides have ended. Each direction ends by itself (half-close); silence in both ends the connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::clock;
+use crate::farm::choose::{Key, Tried};
+use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::store::{FrontendTable, Table};
+use crate::telemetry::access::AccessLine;
+
+use super::work::{InFlight, Work, canonical};
+
+/// Bytes moved at once in each direction.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Relays one client connection to its end.
+///
+/// `frontend` is of `table`: the connection uses the farm as it was when it was accepted.
+pub(super) async fn relay(
+    work: Arc<Work>,
+    table: Arc<Table>,
+    frontend: Arc<FrontendTable>,
+    mut client: TcpStream,
+    from: SocketAddr,
+) {
+    let id = work.next_request_id();
+    let started = clock::monotonic();
+    let farm = table.farm_of(&frontend);
+    let Some(link) = connect(&work, &table, &frontend, from).await else {
+        frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
+        tracing::debug!(request_id = %id, farm = %farm.farm.name, "no server for connection");
+        return;
+    };
+    let Link { mut server, position, retries, guard } = link;
+    let edge = frontend.edges[position].of(work.ix);
+    let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge).await;
+    drop(guard);
+    let took = started.elapsed();
+    edge.requests[StatusClass::None as usize].add(1);
+    edge.duration.observe(took);
+    if let Some(access) = &work.access {
+        access.write(&AccessLine {
+            client: SocketAddr::new(canonical(from.ip()), from.port()),
+            frontend: frontend.frontend.name.as_str(),
+            server: Some((farm.farm.name.as_str(), farm.servers[position].server.name.as_str())),
+            method: "TCP",
+            bytes_in: end.bytes_in,
+            bytes_out: end.bytes_out,
+            duration: took,
+            retries,
+            reason: end.reason,
+            ..AccessLine::new(&id)
+        });
+    }
+}
+
+/// An open way to a server.
+struct Link {
+    server: TcpStream,
+    position: usize,
+    retries: u32,
+    guard: InFlight,
+}
+
+async fn connect(work: &Arc<Work>, table: &Table, frontend: &FrontendTable, from: SocketAddr) -> Option<Link> {
+    let farm = table.farm_of(frontend);
+    let key = Key { source: canonical(from.ip()), uri: None };
+    let mut tried = Tried::default();
+    for retries in 0..=u32::from(farm.farm.retry_attempts) {
+        let (position, guard) = work.assign(farm, key, &tried)?;
+        let addr = farm.servers[position].addr?;
+        let edge = frontend.edges[position].of(work.ix);
+        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
+        match connecting.await.map_err(io::Error::from).flatten() {
+            Ok(server) => {
+                // Small exchanges must not wait for more; a failure only costs latency.
+                let _ = server.set_nodelay(true);
+                return Some(Link { server, position, retries, guard });
+            }
+            Err(error) => {
+                let server = &farm.servers[position].server.name;
+                tracing::debug!(farm = %farm.farm.name, %server, %error, "connect failed");
+                edge.connect_failures.add(1);
+                if retries < u32::from(farm.farm.retry_attempts) {
+                    edge.retries.add(1);
+                }
+                tried.add(position);
+            }
+        }
+    }
+    None
+}
+
+/// How a relay ended.
+#[derive(Debug)]
+struct End {
+    bytes_in: u64,
+    bytes_out: u64,
+    reason: Option<&'static str>,
+}
+
+/// When bytes last moved, in milliseconds since the relay began.
+struct Activity {
+    began: Instant,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn touch(&self) {
+        self.last_ms.store(self.now_ms(), Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns once nothing has moved for `idle`.
+    async fn silence(&self, idle: Duration) {
+        let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let quiet_ms = self.now_ms().saturating_sub(self.last_ms.load(Relaxed));
+            if quiet_ms >= idle_ms {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(idle_ms - quiet_ms)).await;
+        }
+    }
+}
+
+async fn pump_both(client: &mut TcpStream, server: &mut TcpStream, idle: Duration, edge: &EdgeCells) -> End {
+    let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
+    let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
+    let reason = {
+        let (client_read, client_write) = client.split();
+        let (server_read, server_write) = server.split();
+        let inward = pump(client_read, server_write, &activity, &bytes_in, &edge.bytes_in);
+        let outward = pump(server_read, client_write, &activity, &bytes_out, &edge.bytes_out);
+        tokio::select! {
+            ended = async { tokio::try_join!(inward, outward) } => ended.err().map(|_| "a side broke off"),
+            () = activity.silence(idle) => Some("both sides were silent"),
+        }
+    };
+    End { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), reason }
+}
+
+/// Moves bytes one way until the source ends, then closes that way of the target.
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    activity: &Activity,
+    moved: &AtomicU64,
+    counted: &Cell,
+) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let n = from.read(&mut piece).await?;
+        activity.touch();
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&piece[..n]).await?;
+        activity.touch();
+        moved.fetch_add(n as u64, Relaxed);
+        counted.add(n as u64);
+    }
+}

@@ -1,0 +1,305 @@
+//! The worker threads: one per core, each with a single-threaded runtime that accepts, serves and retires.
+//!
+//! A worker is told what to do by [`Command`]s and owns everything it serves with: sockets, engine, connections to
+//! servers, choosers. It ends when told to shut down, as soon as its last connection has ended or the grace is over.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ::pingora::apps::ServerApp;
+use ::pingora::proxy::HttpProxy;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use crate::metrics::{Refusal, WorkerIx};
+use crate::model::{FrontendId, Protocol};
+use crate::store::{FrontendTable, Store, Table};
+use crate::telemetry::access::AccessLog;
+
+use super::accept::{ListenerId, Listeners};
+use super::http::conn::ConnIo;
+use super::http::control::Connection;
+use super::http::pingora::{Engine, engine};
+use super::registry::{Entry, Registry};
+use super::tcp;
+use super::work::Work;
+
+/// How long accepting rests when the process is out of descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Connections of a listener belong to another frontend from now on.
+    Assign { listener: ListenerId, frontend: FrontendId },
+    /// Accept no more on a listener and retire its connections.
+    Close { listener: ListenerId },
+    /// Accept on a socket.
+    Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
+    /// Stop accepting, finish what is open within the grace, end.
+    Shutdown { grace: Duration },
+    /// Farms may be gone.
+    TableChanged,
+}
+
+/// The data plane could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start worker {worker}: {cause}; check the limits on threads and open files")]
+pub struct PlaneError {
+    /// Which worker.
+    pub worker: usize,
+    /// Why.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// Every worker of the process.
+#[derive(Debug)]
+pub struct Plane {
+    commands: Vec<UnboundedSender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Plane {
+    /// Starts so many workers; `entropy` seeds the phases of their turns.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if a thread or its runtime cannot be made.
+    #[expect(clippy::disallowed_methods, reason = "the data plane's own threads")]
+    pub fn start(
+        store: &Arc<Store>,
+        workers: usize,
+        access: Option<&AccessLog>,
+        entropy: u64,
+    ) -> Result<Self, PlaneError> {
+        let mut plane = Self { commands: Vec::new(), threads: Vec::new() };
+        for n in 0..workers {
+            let failed = |cause| PlaneError { worker: n, cause };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+            let seed = entropy.wrapping_add((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let work = Work::new(WorkerIx(n), Arc::clone(store), access.cloned(), seed);
+            let (sender, receiver) = unbounded_channel();
+            let thread = std::thread::Builder::new().name(format!("worker-{n}"));
+            let thread = thread.spawn(move || runtime.block_on(Worker::new(work).run(receiver))).map_err(failed)?;
+            plane.commands.push(sender);
+            plane.threads.push(thread);
+        }
+        Ok(plane)
+    }
+
+    /// Returns what opens and closes listeners on these workers.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        Listeners::new(self.commands.clone())
+    }
+
+    /// Tells every worker to stop accepting and to end once idle, after `grace` at the latest.
+    pub fn shutdown(&self, grace: Duration) {
+        for worker in &self.commands {
+            let _ = worker.send(Command::Shutdown { grace });
+        }
+    }
+
+    /// Waits until every worker has ended. A worker that panicked has said so already.
+    pub fn join(self) {
+        drop(self.commands);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    work: Arc<Work>,
+    engine: Arc<HttpProxy<Engine>>,
+    registry: Arc<Registry>,
+    is_stopping: watch::Sender<bool>,
+    listeners: HashMap<ListenerId, Accepting>,
+}
+
+/// A listener that is accepted on.
+struct Accepting {
+    frontend: Arc<AtomicU64>,
+    stop: watch::Sender<bool>,
+}
+
+impl Worker {
+    fn new(work: Arc<Work>) -> Self {
+        Self {
+            engine: engine(Arc::clone(&work)),
+            work,
+            registry: Arc::default(),
+            is_stopping: watch::Sender::new(false),
+            listeners: HashMap::new(),
+        }
+    }
+
+    async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Assign { listener, frontend } => {
+                    if let Some(accepting) = self.listeners.get(&listener) {
+                        accepting.frontend.store(frontend.0, Relaxed);
+                    }
+                }
+                Command::Close { listener } => self.close(listener),
+                Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
+                Command::Shutdown { grace } => return self.finish(grace).await,
+                Command::TableChanged => self.work.forget_gone_farms(),
+            }
+        }
+    }
+
+    fn open(&mut self, listener: ListenerId, frontend: FrontendId, socket: TcpListener) {
+        let socket = match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(%error, worker = self.work.ix.0, "listener lost: it cannot be registered");
+                return;
+            }
+        };
+        let frontend = Arc::new(AtomicU64::new(frontend.0));
+        let (stop, stopped) = watch::channel(false);
+        let door = Door {
+            listener,
+            frontend: Arc::clone(&frontend),
+            work: Arc::clone(&self.work),
+            engine: Arc::clone(&self.engine),
+            registry: Arc::clone(&self.registry),
+            is_stopping: self.is_stopping.subscribe(),
+        };
+        tokio::spawn(door.accept_until(socket, stopped));
+        self.listeners.insert(listener, Accepting { frontend, stop });
+    }
+
+    fn close(&mut self, listener: ListenerId) {
+        if let Some(accepting) = self.listeners.remove(&listener) {
+            accepting.stop.send_replace(true);
+            self.registry.retire(Some(listener));
+        }
+    }
+
+    async fn finish(mut self, grace: Duration) {
+        for (_, accepting) in self.listeners.drain() {
+            accepting.stop.send_replace(true);
+        }
+        self.is_stopping.send_replace(true);
+        // The doors first take in what waits in their queues; they run when this task yields.
+        tokio::task::yield_now().await;
+        self.registry.retire(None);
+        if tokio::time::timeout(grace, self.registry.emptied()).await.is_err() {
+            let left = self.registry.count();
+            tracing::warn!(worker = self.work.ix.0, left, "grace is over: connections cut");
+        }
+    }
+}
+
+/// One listener of one worker.
+struct Door {
+    listener: ListenerId,
+    frontend: Arc<AtomicU64>,
+    work: Arc<Work>,
+    engine: Arc<HttpProxy<Engine>>,
+    registry: Arc<Registry>,
+    is_stopping: watch::Receiver<bool>,
+}
+
+impl Door {
+    async fn accept_until(self, socket: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, from)) => self.take_in(stream, from),
+                    Err(error) if is_about_the_peer(&error) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, worker = self.work.ix.0, "accept rests");
+                        tokio::time::sleep(ACCEPT_REST).await;
+                    }
+                },
+            }
+        }
+        // Whoever is in the queue already was promised an answer.
+        while let Ok(Ok((stream, from))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await {
+            self.take_in(stream, from);
+        }
+        self.registry.retire(Some(self.listener));
+    }
+
+    fn take_in(&self, stream: TcpStream, from: SocketAddr) {
+        let table = self.work.store.load();
+        let Some(frontend) = table.frontend(FrontendId(self.frontend.load(Relaxed))).map(Arc::clone) else { return };
+        let cells = frontend.cells.of(self.work.ix);
+        cells.connections.add(1);
+        if frontend.cells.sum(|c| c.connections_open.value()) >= u64::from(frontend.frontend.limits.connections) {
+            cells.refused[Refusal::ConnectionLimit as usize].add(1);
+            return;
+        }
+        // Latency over segments; a failure only costs that.
+        let _ = stream.set_nodelay(true);
+        match frontend.frontend.protocol {
+            Protocol::Http => self.serve_http(frontend, stream, from),
+            Protocol::Tcp => self.serve_tcp(Arc::clone(&table), frontend, stream, from),
+        }
+    }
+
+    fn serve_http(&self, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
+        let connection = Connection::new(Arc::clone(&self.work), Arc::clone(&frontend), from);
+        let entry = self.registry.enter(self.listener, Some(Arc::clone(&connection)));
+        let is_open = OpenCount::begin(frontend, self.work.ix, entry);
+        let engine = Arc::clone(&self.engine);
+        let is_stopping = self.is_stopping.clone();
+        match ConnIo::new(stream, connection) {
+            Ok(io) => {
+                tokio::spawn(async move {
+                    let _is_open = is_open;
+                    engine.process_new(Box::new(io), &is_stopping).await;
+                });
+            }
+            Err(error) => tracing::error!(%error, "connection dropped"),
+        }
+    }
+
+    fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
+        let entry = self.registry.enter(self.listener, None);
+        let is_open = OpenCount::begin(Arc::clone(&frontend), self.work.ix, entry);
+        let work = Arc::clone(&self.work);
+        tokio::spawn(async move {
+            let _is_open = is_open;
+            tcp::relay(work, table, frontend, stream, from).await;
+        });
+    }
+}
+
+/// Errors of `accept` that concern one client only.
+fn is_about_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Counts a connection as open until dropped.
+struct OpenCount {
+    frontend: Arc<FrontendTable>,
+    worker: WorkerIx,
+    _entry: Entry,
+}
+
+impl OpenCount {
+    fn begin(frontend: Arc<FrontendTable>, worker: WorkerIx, entry: Entry) -> Self {
+        frontend.cells.of(worker).connections_open.add(1);
+        Self { frontend, worker, _entry: entry }
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.frontend.cells.of(self.worker).connections_open.sub(1);
+    }
+}

@@ -1,0 +1,15 @@
+//! The pieces of a black-box test: a running Farmgate, its config, origins, clients and waits.
+
+mod client;
+mod config;
+mod farmgate;
+mod origin;
+mod tcp_origin;
+mod wait;
+
+pub(crate) use client::{Client, Fault, Response};
+pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
+pub(crate) use farmgate::{Farmgate, run_to_end};
+pub(crate) use origin::{Behaviour, Origin, refused_port};
+pub(crate) use tcp_origin::{TcpBehaviour, TcpOrigin};
+pub(crate) use wait::{PATIENCE, until, until_within};

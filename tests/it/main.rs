@@ -1,0 +1,28 @@
+//! Black-box tests: the real binary, real sockets, scripted origins, an HTTP client that sends exact bytes.
+//!
+//! [`harness`] has the pieces; every other module is a subject. Each test starts a Farmgate of its own on ports that
+//! the system chooses, so tests run side by side. Every wait has a deadline and polls; nothing sleeps to let things
+//! settle. A test that measures a deadline allows for a machine that is busy with something else.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what the harness cannot do is a failed test; its functions are called by tests only"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "origins and clients are threads, and deadlines of a test are taken from the clock that the test sees"
+)]
+
+mod harness;
+
+mod admin;
+mod agreement;
+mod bad_input;
+mod health;
+mod http;
+mod lifecycle;
+mod reload;
+mod retry;
+mod shares;
+mod tcp;

@@ -1,0 +1,222 @@
+//! Reloads: whole or not at all, and nobody who is being served notices.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use crate::harness::{Behaviour, Client, FAST, Farmgate, OPS_TOKEN, Origin, Server, Setup, until};
+
+fn one() -> (Origin, Setup, Farmgate) {
+    let origin = Origin::start("a");
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]);
+    let farmgate = Farmgate::start(&setup);
+    (origin, setup, farmgate)
+}
+
+#[test]
+fn invalid_file_changes_nothing_and_every_error_is_told() {
+    let (_origin, setup, farmgate) = one();
+    let broken =
+        setup.yaml().replace("weight: 1", "").replace("protocol: http", "protocol: gopher") + "surprise: true\n";
+    let response = farmgate.reload(&broken);
+    assert!((400..500).contains(&response.status), "{}", response.status);
+    let text = response.text();
+    for what in ["gopher", "surprise", "farmgate.yaml:"] {
+        assert!(text.contains(what), "{what} is not told: {text}");
+    }
+    assert_eq!(farmgate.client().get("/").status, 200);
+    assert_eq!(farmgate.server("a")["state"], "UP");
+    assert_eq!(farmgate.open_get("/readyz").status, 200);
+    assert_eq!(farmgate.reload(&setup.yaml()).status, 200, "a good file is taken afterwards");
+}
+
+#[test]
+fn file_that_is_gone_changes_nothing() {
+    let (_origin, _setup, farmgate) = one();
+    std::fs::remove_file(farmgate.config_path()).unwrap();
+    let response = farmgate.admin("POST", "/api/v1/reload", Some(OPS_TOKEN), b"");
+    assert!((400..600).contains(&response.status), "{}", response.status);
+    assert_eq!(farmgate.client().get("/").status, 200);
+}
+
+#[test]
+fn sighup_reloads_too() {
+    let (_origin, setup, farmgate) = one();
+    let b = Origin::start("b");
+    let other = setup.servers(&[Server::new("b", b.addr(), "")]);
+    std::fs::write(farmgate.config_path(), other.yaml()).unwrap();
+    farmgate.signal("HUP");
+    until("server b", || (farmgate.admin_get("/api/v1/farms/web/servers/b").0 == 200).then_some(()));
+    assert_eq!(farmgate.admin_get("/api/v1/farms/web/servers/a").0, 404);
+    until("b to answer", || (farmgate.client().get("/").origin() == "b").then_some(()));
+}
+
+#[test]
+fn sighup_with_an_invalid_file_is_refused_in_the_log() {
+    let (_origin, setup, farmgate) = one();
+    std::fs::write(farmgate.config_path(), setup.yaml().replace("protocol: http", "protocol: gopher")).unwrap();
+    farmgate.signal("HUP");
+    until("the log to tell the error", || farmgate.log().contains("gopher").then_some(()));
+    assert_eq!(farmgate.client().get("/").status, 200);
+}
+
+#[test]
+fn port_that_is_taken_refuses_the_whole_reload() {
+    let (_origin, setup, farmgate) = one();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let other = setup
+        .another_frontend(&format!("second: {{protocol: http, listen: [\"{address}\"], farm: web}}"))
+        .farm("balance: leastconn");
+    let response = farmgate.reload(&other.yaml());
+    assert!((400..600).contains(&response.status), "{}", response.status);
+    let text = response.text();
+    assert!(text.contains("second") && text.contains(&address.to_string()), "{text}");
+    assert_eq!(farmgate.client().get("/").status, 200);
+    let farm = farmgate.admin_get("/api/v1/farms/web").1;
+    assert_eq!(farm["balance"], "roundrobin", "nothing of the refused file is live");
+}
+
+#[test]
+fn listener_added_serves_and_removed_refuses() {
+    let (_origin, setup, farmgate) = one();
+    let with_second = setup.clone().another_frontend("second: {protocol: http, listen: [\"127.0.0.1:0\"], farm: web}");
+    assert_eq!(farmgate.reload(&with_second.yaml()).status, 200);
+    let second = farmgate.front("second");
+    let mut open = Client::connect(second);
+    assert_eq!(open.get("/").origin(), "a");
+    assert_eq!(farmgate.reload(&setup.yaml()).status, 200);
+    until("the removed listener to refuse", || Client::try_connect(second).is_err().then_some(()));
+    assert_eq!(farmgate.client().get("/").status, 200);
+}
+
+#[test]
+fn twenty_reloads_under_load_cost_no_request() {
+    let (a, b, c) = (Origin::start("a"), Origin::start("b"), Origin::start("c"));
+    let all = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), ""), Server::new("c", c.addr(), "")];
+    let setup = Setup::http(&all[..1]);
+    let farmgate = Farmgate::start(&setup);
+    let (is_over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let front = farmgate.front("web");
+    let clients: Vec<_> = (0..4)
+        .map(|n| {
+            let (is_over, served) = (Arc::clone(&is_over), Arc::clone(&served));
+            std::thread::spawn(move || load(front, n, &is_over, &served))
+        })
+        .collect();
+    for round in 0..20_usize {
+        let mut next = setup.clone().servers(&all[..1 + round % 3]);
+        if round % 2 == 0 {
+            next = next.another_frontend("second: {protocol: http, listen: [\"127.0.0.1:0\"], farm: web}");
+        }
+        let response = farmgate.reload(&next.yaml());
+        assert_eq!(response.status, 200, "round {round}: {}", response.text());
+        let so_far = served.load(SeqCst);
+        until("requests between two reloads", || (served.load(SeqCst) >= so_far + 20).then_some(()));
+    }
+    is_over.store(true, SeqCst);
+    let failures: Vec<String> = clients.into_iter().flat_map(|c| c.join().unwrap()).collect();
+    assert_eq!(failures, Vec::<String>::new(), "of {} requests", served.load(SeqCst));
+    assert!(!b.requests().is_empty() && !c.requests().is_empty(), "the added servers were used");
+}
+
+/// Sends requests, mostly on one connection, until told; returns what went wrong.
+fn load(front: std::net::SocketAddr, n: usize, is_over: &AtomicBool, served: &AtomicUsize) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut client = Client::connect(front);
+    let mut count = 0;
+    while !is_over.load(SeqCst) {
+        count += 1;
+        if count % 50 == 0 {
+            client = Client::connect(front);
+        }
+        let outcome = if n.is_multiple_of(2) {
+            client.try_request("GET", "/", &[], b"")
+        } else {
+            client.try_request("POST", "/", &[], b"body")
+        };
+        match outcome {
+            Ok(response) if response.status == 200 => {
+                served.fetch_add(1, SeqCst);
+            }
+            other => {
+                failures.push(format!("client {n} request {count}: {other:?}"));
+                client = Client::connect(front);
+            }
+        }
+    }
+    failures
+}
+
+#[test]
+fn override_of_an_operator_survives_a_reload_and_yields_to_a_changed_file() {
+    let (a, b) = (Origin::start("a"), Origin::start("b"));
+    let of = |keys: &str| [Server::new("a", a.addr(), keys), Server::new("b", b.addr(), "")];
+    let setup = Setup::http(&of("weight: 5"));
+    let farmgate = Farmgate::start(&setup);
+    farmgate.operate("POST", "/api/v1/farms/web/servers/a/maintenance", "");
+    farmgate.operate("PUT", "/api/v1/farms/web/servers/a/weight", r#"{"weight": 3}"#);
+    let other = setup.farm("retries: {attempts: 1}");
+    assert_eq!(farmgate.reload(&other.yaml()).status, 200);
+    let server = farmgate.server("a");
+    assert_eq!((&server["state"], &server["weight"]), (&"MAINT".into(), &3.into()), "kept: {server}");
+    let changed = other.servers(&of("weight: 8"));
+    assert_eq!(farmgate.reload(&changed.yaml()).status, 200);
+    let server = farmgate.server("a");
+    assert_eq!((&server["state"], &server["weight"]), (&"MAINT".into(), &8.into()), "the file's new weight wins");
+    let drained = changed.servers(&of("weight: 8, status: drain"));
+    assert_eq!(farmgate.reload(&drained.yaml()).status, 200);
+    assert_eq!(farmgate.server("a")["admin"], "drain", "the file's new status wins");
+}
+
+#[test]
+fn health_and_work_under_way_outlive_a_reload() {
+    let (a, b) = (Origin::start("a"), Origin::start("b"));
+    let of = |weight: u16| {
+        [Server::new("a", a.addr(), &format!("weight: {weight}")), Server::new("b", b.addr(), "weight: 1")]
+    };
+    let setup = Setup::http(&of(1)).probe(FAST);
+    let farmgate = Farmgate::start(&setup);
+    b.health(Behaviour::Status(500));
+    farmgate.wait_for_state("b", "DOWN");
+    a.traffic(Behaviour::Slow(Duration::from_millis(1500)));
+    let mut slow = farmgate.client();
+    slow.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the request under way", || (farmgate.server("a")["in_flight"] == 1).then_some(()));
+    b.health(Behaviour::Silent);
+    assert_eq!(farmgate.reload(&setup.servers(&of(7)).yaml()).status, 200);
+    let (a_now, b_now) = (farmgate.server("a"), farmgate.server("b"));
+    assert_eq!(
+        (&a_now["state"], &a_now["weight"], &a_now["in_flight"]),
+        (&"UP".into(), &7.into(), &1.into()),
+        "{a_now}"
+    );
+    assert_eq!(b_now["state"], "DOWN", "{b_now}");
+    assert_eq!(slow.response().origin(), "a");
+    until("nothing under way", || (farmgate.server("a")["in_flight"] == 0).then_some(()));
+}
+
+#[test]
+fn server_removed_finishes_what_it_has_under_way() {
+    let (a, b) = (Origin::doing("a", Behaviour::Slow(Duration::from_millis(1000))), Origin::start("b"));
+    let setup = Setup::http(&[Server::new("a", a.addr(), "")]);
+    let farmgate = Farmgate::start(&setup);
+    let mut slow = farmgate.client();
+    slow.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the request at the origin", || (a.requests().len() == 1).then_some(()));
+    assert_eq!(farmgate.reload(&setup.servers(&[Server::new("b", b.addr(), "")]).yaml()).status, 200);
+    assert_eq!(slow.response().origin(), "a");
+    until("b to serve", || (slow.get("/").origin() == "b").then_some(()));
+}
+
+#[test]
+fn server_with_a_new_address_starts_afresh_under_its_old_name() {
+    let (a, other) = (Origin::start("a"), Origin::start("other"));
+    let setup = Setup::http(&[Server::new("a", a.addr(), "")]);
+    let farmgate = Farmgate::start(&setup);
+    let id = farmgate.server("a")["id"].clone();
+    assert_eq!(farmgate.reload(&setup.servers(&[Server::new("a", other.addr(), "")]).yaml()).status, 200);
+    until("the new address to answer", || (farmgate.client().get("/").origin() == "other").then_some(()));
+    let server = farmgate.server("a");
+    assert_eq!((&server["id"], server["address"].as_str().unwrap()), (&id, other.addr().to_string().as_str()));
+}
