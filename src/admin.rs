@@ -11,13 +11,19 @@ pub mod call;
 pub mod error;
 pub mod metrics;
 pub mod native;
+pub mod ovh;
 pub mod server;
 pub mod tls;
+pub mod zenlayer;
 
 mod dispatch;
 mod guard;
 mod pages;
 mod receive;
+mod token;
+
+#[cfg(test)]
+mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials};
 pub use error::AdminError;

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::call::{AdminState, Call};
 use super::error::AdminError;
-use super::native;
+use super::{native, ovh, zenlayer};
 
 /// What a shape is to the rest of the admin side.
 struct Shape {
@@ -32,7 +32,7 @@ macro_rules! shape {
 }
 
 /// Every shape but the native one, which claims what no other does.
-static SHAPES: [Shape; 0] = [];
+static SHAPES: [Shape; 2] = [shape!(ovh), shape!(zenlayer)];
 static NATIVE: Shape = shape!(native);
 
 /// Answers a call in the shape that its path belongs to.

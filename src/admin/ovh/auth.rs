@@ -1,0 +1,108 @@
+//! The `$1$` signature and bearer tokens. Reads the call and the credentials, nothing else; time is the call's own.
+//!
+//! `X-Ovh-Signature: "$1$" + hex(sha1(AS+CK+METHOD+URL+BODY+TIMESTAMP))`, joined by `+`. Clients sign different forms of
+//! the same URL: python-ovh and go-ovh the literal one, node-ovh always `https` and never the port; a proxy in front
+//! may change the scheme. So each form that could be meant is tried. A bare SHA-1 is open to length extension, whose
+//! padding always holds NUL bytes: bodies where none belong, bodies that are not UTF-8 JSON and timestamps that are not
+//! exactly ten digits are refused before anything happens.
+
+use http::header::HOST;
+use sha1::{Digest, Sha1};
+
+use super::error::Refusal;
+use crate::admin::call::{Call, Caller, Credentials};
+use crate::admin::token;
+use crate::model::settings::OvhCredential;
+
+/// How far a client's clock may be from ours, either way.
+pub(super) const SKEW_SECONDS_MAX: u64 = 300;
+const TIMESTAMP_DIGITS: usize = 10;
+
+/// Returns who makes the call. A signature is looked at before a bearer token.
+///
+/// # Errors
+/// A [`Refusal`] in the order of the vendor: application key, time, consumer key, signature.
+pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Caller, Refusal> {
+    if let Some(signature) = header(call, "x-ovh-signature") {
+        return signed(credentials, call, signature);
+    }
+    let token = token::sent_in(&call.headers).ok_or_else(Refusal::not_logged_in)?;
+    token::caller(credentials, token).ok_or_else(Refusal::unknown_token)
+}
+
+fn signed(credentials: &Credentials, call: &Call, signature: &str) -> Result<Caller, Refusal> {
+    let application = header(call, "x-ovh-application").ok_or_else(Refusal::not_logged_in)?;
+    let consumer = header(call, "x-ovh-consumer").ok_or_else(Refusal::not_logged_in)?;
+    let mut of_application = credentials.ovh.iter().filter(|c| *c.application_key == *application).peekable();
+    if of_application.peek().is_none() {
+        return Err(Refusal::unknown_application());
+    }
+    let timestamp = header(call, "x-ovh-timestamp").unwrap_or_default();
+    check_time(timestamp, call.now.unix_seconds())?;
+    let mut known = of_application.filter(|c| token::is_same_secret(c.consumer_key.reveal(), consumer)).peekable();
+    if known.peek().is_none() {
+        return Err(Refusal::unknown_consumer());
+    }
+    let urls = urls(call);
+    let is_signed_by = |credential: &&OvhCredential| {
+        let fits = |url: &String| token::is_same_secret(&expected(credential, call, url, timestamp), signature);
+        urls.iter().filter(|url| fits(url)).count() > 0
+    };
+    let credential = known.find(is_signed_by).ok_or_else(Refusal::bad_signature)?;
+    Ok(Caller { name: credential.name.clone(), access: credential.access })
+}
+
+fn check_time(timestamp: &str, now: u64) -> Result<(), Refusal> {
+    let is_plain = timestamp.len() == TIMESTAMP_DIGITS && timestamp.bytes().all(|b| b.is_ascii_digit());
+    let seconds = timestamp.parse::<u64>().ok().filter(|_| is_plain);
+    match seconds {
+        Some(seconds) if seconds.abs_diff(now) <= SKEW_SECONDS_MAX => Ok(()),
+        _ => Err(Refusal::out_of_time(timestamp, now)),
+    }
+}
+
+fn expected(credential: &OvhCredential, call: &Call, url: &str, timestamp: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(credential.application_secret.reveal());
+    hash.update("+");
+    hash.update(credential.consumer_key.reveal());
+    hash.update("+");
+    hash.update(call.method.as_str());
+    hash.update("+");
+    hash.update(url);
+    hash.update("+");
+    hash.update(&call.body);
+    hash.update("+");
+    hash.update(timestamp);
+    format!("$1${}", hex::encode(hash.finalize()))
+}
+
+/// Every URL that a client could mean by this request: both schemes, the host as sent and without its port, and with
+/// the scheme's own port where none was sent. Path and query are as sent.
+fn urls(call: &Call) -> Vec<String> {
+    let sent = call.headers.get(HOST).and_then(|h| h.to_str().ok());
+    let host = sent.or_else(|| call.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+    let target = call.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let name = without_port(host);
+    let mut urls = Vec::with_capacity(4);
+    for (scheme, port) in [("http", 80), ("https", 443)] {
+        urls.push(format!("{scheme}://{host}{target}"));
+        urls.push(if name == host {
+            format!("{scheme}://{host}:{port}{target}")
+        } else {
+            format!("{scheme}://{name}{target}")
+        });
+    }
+    urls
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn header<'c>(call: &'c Call, name: &str) -> Option<&'c str> {
+    call.headers.get(name)?.to_str().ok()
+}

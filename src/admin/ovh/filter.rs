@@ -1,0 +1,110 @@
+//! Query filters of list calls. Pure.
+//!
+//! Parameters that a list does not have are ignored, as are empty ones and the word `null`, which python-ovh sends for
+//! None. `like` is SQL's: `%` stands for any run of characters, and without one the whole text must be equal.
+
+use axum::extract::Query as Pairs;
+use http::Uri;
+
+use crate::admin::error::AdminError;
+use crate::model::Name;
+
+/// The parameters of one call.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Returns the parameters of a request target.
+    ///
+    /// # Errors
+    /// [`AdminError::BadValue`] if it has a query that is none.
+    pub(super) fn of(uri: &Uri) -> Result<Self, AdminError> {
+        let pairs: Result<Pairs<Vec<(String, String)>>, _> = Pairs::try_from_uri(uri);
+        let bad = |_| AdminError::BadValue {
+            field: "query",
+            got: uri.query().unwrap_or_default().to_owned(),
+            bound: "name=value pairs joined by &".to_owned(),
+        };
+        pairs.map(|Pairs(pairs)| Self(pairs)).map_err(bad)
+    }
+
+    /// Returns a parameter, if it was given.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+        value.filter(|v| !v.is_empty() && *v != "null")
+    }
+
+    /// Returns a parameter that must be an integer. One below 0 is the id of nothing and reads as 0.
+    ///
+    /// # Errors
+    /// [`AdminError::BadValue`] if it is none.
+    pub(super) fn integer(&self, key: &'static str) -> Result<Option<u64>, AdminError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let bound = || "the integers".to_owned();
+        let number: i64 =
+            text.parse().map_err(|_| AdminError::BadValue { field: key, got: text.to_owned(), bound: bound() })?;
+        Ok(Some(u64::try_from(number).unwrap_or(0)))
+    }
+
+    /// Returns a parameter that must be one of `words`.
+    ///
+    /// # Errors
+    /// [`AdminError::BadValue`] if it is none of them.
+    pub(super) fn one_of(&self, key: &'static str, words: &[&str]) -> Result<Option<&str>, AdminError> {
+        match self.text(key) {
+            Some(text) if !words.contains(&text) => {
+                Err(AdminError::BadValue { field: key, got: text.to_owned(), bound: words.join(", ") })
+            }
+            given => Ok(given),
+        }
+    }
+
+    /// Returns whether what lives in `zone` passes the filter `zone`.
+    pub(super) fn is_zone(&self, zone: &Name) -> bool {
+        self.text("zone").is_none_or(|want| want == zone.as_str())
+    }
+}
+
+/// Returns whether `text` is LIKE `pattern`.
+pub(super) fn is_like(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('%');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn like_without_percent_is_equality_and_percent_is_any_run() {
+        for (pattern, text, want) in [
+            ("80", "80", true),
+            ("80", "8080", false),
+            ("80%", "8080", true),
+            ("%80", "8080", true),
+            ("%443%", "22280,443,9000", true),
+            ("%443%", "22280", false),
+            ("8%8%0", "8080", true),
+            ("8%80%80", "8080", false),
+            ("%", "", true),
+        ] {
+            assert_eq!(is_like(pattern, text), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn query_null_and_empty_are_not_given_and_words_and_numbers_are_checked() {
+        let query = Query::of(&"/x?a=null&b=&c=7&d=-1&e=x%20y&status=active".parse().unwrap()).unwrap();
+        assert_eq!((query.text("a"), query.text("b"), query.text("e")), (None, None, Some("x y")));
+        assert_eq!((query.integer("c"), query.integer("d"), query.integer("a")), (Ok(Some(7)), Ok(Some(0)), Ok(None)));
+        assert!(query.integer("e").is_err());
+        assert_eq!(query.one_of("status", &["active"]), Ok(Some("active")));
+        assert!(query.one_of("status", &["inactive"]).is_err());
+    }
+}

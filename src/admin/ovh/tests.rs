@@ -1,0 +1,393 @@
+//! The shape as a whole: bodies, types, filters, errors, signatures.
+
+use http::Method;
+use insta::assert_json_snapshot;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
+
+use super::*;
+use crate::admin::vendor_fixture::{CASES, NOW, bearer_call, call, key, put_header, read, serve, state};
+use crate::model::{FarmId, FrontendId};
+
+async fn get(target: &str) -> (u16, Value) {
+    read(answer(&state(), &bearer_call("GET", target, "")).await).await
+}
+
+async fn get_ok(part: &str) -> Value {
+    let (status, body) = get(&format!("/1.0/ipLoadbalancing/lb-demo{part}")).await;
+    assert_eq!(status, 200, "{part}: {body}");
+    body
+}
+
+fn server_path(kind: &str, farm: &str, server: &str) -> String {
+    let key = key(farm, server);
+    format!("/{kind}/farm/{}/server/{}", key.farm, key.server)
+}
+
+#[tokio::test]
+async fn server_body_in_every_state_is_pinned() {
+    for case in CASES {
+        assert_json_snapshot!(format!("server_{case}"), get_ok(&server_path("http", "web", case)).await);
+    }
+    assert_json_snapshot!("server_tcp", get_ok(&server_path("tcp", "db", "db-1")).await);
+}
+
+#[tokio::test]
+async fn other_bodies_are_pinned() {
+    let web = FarmId::derive(&crate::admin::vendor_fixture::name("web"));
+    let db = FarmId::derive(&crate::admin::vendor_fixture::name("db"));
+    let frontend = |name| FrontendId::derive(&crate::admin::vendor_fixture::name(name));
+    for (name, part) in [
+        ("service", String::new()),
+        ("status", "/status".to_owned()),
+        ("instances_state", "/instancesState".to_owned()),
+        ("defined_farms", "/definedFarms".to_owned()),
+        ("defined_frontends", "/definedFrontends".to_owned()),
+        ("farm_http", format!("/http/farm/{web}")),
+        ("farm_tcp", format!("/tcp/farm/{db}")),
+        ("frontend_http", format!("/http/frontend/{}", frontend("web"))),
+        ("frontend_http_dedicated", format!("/http/frontend/{}", frontend("alt"))),
+        ("frontend_tcp", format!("/tcp/frontend/{}", frontend("db"))),
+        ("available_farm_probes", "/availableFarmProbes".to_owned()),
+        ("nat_ip", "/natIp".to_owned()),
+        ("zone", "/zone/local".to_owned()),
+    ] {
+        assert_json_snapshot!(name, get_ok(&part).await);
+    }
+    assert_json_snapshot!("auth_details", get("/1.0/auth/details").await.1);
+    assert_json_snapshot!("auth_current_credential", get("/v1/auth/currentCredential").await.1);
+}
+
+#[tokio::test]
+async fn lists_hold_ids_and_follow_their_filters() {
+    let web = FarmId::derive(&crate::admin::vendor_fixture::name("web"));
+    let one = |server: &str| json!([key("web", server).server.0]);
+    let all: Vec<u64> = CASES.iter().map(|case| key("web", case).server.0).collect();
+    let frontend = |name| FrontendId::derive(&crate::admin::vendor_fixture::name(name)).0;
+    let none = json!([]);
+    for (part, want) in [
+        ("/http/farm".to_owned(), json!([web.0])),
+        ("/http/farm?zone=local".to_owned(), json!([web.0])),
+        ("/http/farm?zone=gra".to_owned(), none.clone()),
+        ("/http/farm?vrackNetworkId=3".to_owned(), none.clone()),
+        ("/http/farm?vrackNetworkId=null".to_owned(), json!([web.0])),
+        ("/definedFarms?vrackNetworkId=3".to_owned(), none.clone()),
+        ("/udp/farm".to_owned(), none.clone()),
+        ("/udp/frontend".to_owned(), none.clone()),
+        (format!("/http/farm/{web}/server"), json!(all)),
+        (format!("/http/farm/{web}/server?status=inactive"), one("maint")),
+        (format!("/http/farm/{web}/server?address=10.0.0.12"), one("down-sts")),
+        (format!("/http/farm/{web}/server?address=10.0.0.12&status=inactive"), none.clone()),
+        (format!("/http/farm/{web}/server?cookie=%25"), none.clone()),
+        ("/http/frontend".to_owned(), json!([frontend("web"), frontend("alt")])),
+        ("/http/frontend?port=9000".to_owned(), json!([frontend("alt")])),
+        ("/http/frontend?port=%25443".to_owned(), json!([frontend("web")])),
+        (format!("/http/frontend?defaultFarmId={web}"), json!([frontend("web"), frontend("alt")])),
+        ("/http/frontend?defaultFarmId=1".to_owned(), none.clone()),
+        ("/tcp/frontend?defaultSslId=1".to_owned(), none.clone()),
+        ("/pendingChanges".to_owned(), none.clone()),
+        ("/task?action=refreshIplb&status=todo".to_owned(), none.clone()),
+        ("/zone".to_owned(), json!(["local"])),
+        ("/availableFarmType".to_owned(), json!(["http", "tcp"])),
+        ("/failover".to_owned(), none.clone()),
+        ("/tcp/route".to_owned(), none),
+    ] {
+        assert_eq!(get_ok(&part).await, want, "{part}");
+    }
+    assert_eq!(get("/v1/ipLoadbalancing").await, (200, json!(["lb-demo"])));
+    assert_eq!(get("/v1/ipLoadbalancing/availableZones").await, (200, json!(["local"])));
+}
+
+#[tokio::test]
+async fn objects_are_found_by_name_as_well() {
+    assert_eq!(get_ok("/http/farm/web/server/up").await, get_ok(&server_path("http", "web", "up")).await);
+    assert_eq!(get_ok("/tcp/frontend/db").await["defaultFarmId"], get_ok("/tcp/farm/db").await["farmId"]);
+}
+
+#[tokio::test]
+async fn wrong_requests_get_a_body_of_this_shape() {
+    let of = |part: &str| format!("/1.0/ipLoadbalancing/lb-demo{part}");
+    for (method, target, want, class, message) in [
+        ("GET", "/1.0/nothing".to_owned(), 404, "Client::NotFound", "path \"/1.0/nothing\" does not exist"),
+        ("PUT", "/1.0".to_owned(), 404, "Client::NotFound", "path \"/1.0\" does not exist"),
+        ("GET", "/1.0/ipLoadbalancing/x".to_owned(), 404, "Client::NotFound", "service \"x\" does not exist"),
+        ("GET", of("/tcp/farm/web"), 404, "Client::NotFound", "farm \"web\" does not exist"),
+        ("GET", of("/udp/farm/web"), 404, "Client::NotFound", "farm \"web\" does not exist"),
+        ("GET", of("/http/farm/web/server/0"), 404, "Client::NotFound", "server \"0\" does not exist"),
+        ("GET", of("/http/frontend/db"), 404, "Client::NotFound", "frontend \"db\" does not exist"),
+        ("GET", of("/task/5"), 404, "Client::NotFound", "task \"5\" does not exist"),
+        ("GET", of("/zone/gra"), 404, "Client::NotFound", "zone \"gra\" does not exist"),
+        (
+            "GET",
+            of("/http/farm?vrackNetworkId=x"),
+            400,
+            "Client::BadRequest",
+            "vrackNetworkId: x is outside the integers",
+        ),
+        (
+            "GET",
+            of("/http/farm/web/server?status=up"),
+            400,
+            "Client::BadRequest",
+            "status: up is outside active, inactive",
+        ),
+        ("PUT", of("/http/farm/web"), 405, "Client::MethodNotAllowed", "method PUT is not allowed here"),
+        ("POST", of("/refresh"), 405, "Client::MethodNotAllowed", "method POST is not allowed here"),
+        ("GET", of("/refresh"), 405, "Client::MethodNotAllowed", "method GET is not allowed here"),
+        ("DELETE", of("/http/farm/web/server/up"), 405, "Client::MethodNotAllowed", "method DELETE is not allowed"),
+        ("POST", "/1.0/auth/time".to_owned(), 405, "Client::MethodNotAllowed", "method POST is not allowed here"),
+    ] {
+        let (status, body) = read(answer(&state(), &bearer_call(method, &target, "")).await).await;
+        assert_eq!((status, body["class"].as_str()), (want, Some(class)), "{method} {target}");
+        assert!(body["message"].as_str().unwrap().starts_with(message), "{method} {target}: {body}");
+        assert!(body["errorCode"].is_string(), "{method} {target}");
+        assert!(body["httpCode"].as_str().unwrap().starts_with(&want.to_string()), "{method} {target}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_where_none_belong_or_that_are_no_utf8_json_are_refused_before_anything() {
+    let refused = |call: Call| async move { read(answer(&state(), &call).await).await };
+    for method in ["GET", "HEAD", "DELETE"] {
+        let call = call(method, "/1.0/ipLoadbalancing", "{}");
+        let (status, body) = refused(call).await;
+        assert_eq!(status, 400, "{body}");
+    }
+    for bad in [&b"{\"a\":1}\x80\x00"[..], b"{\"a\":\"\xff\"}", b"{", b"a=1"] {
+        let mut call = call("POST", "/1.0/ipLoadbalancing/lb-demo/refresh", "");
+        call.body = bytes::Bytes::copy_from_slice(bad);
+        let (status, body) = refused(call).await;
+        assert_eq!(status, 400, "{body}");
+    }
+}
+
+#[test]
+fn refusal_of_an_unfinished_call_has_this_shapes_body_and_headers() {
+    let response = refuse(&call("PUT", "/1.0/x", ""), &AdminError::BodyTooLarge { max: 10 });
+    assert_eq!(response.status(), 413);
+    assert_eq!(response.headers()["content-type"], "application/json; charset=utf-8");
+    assert!(response.headers()["x-ovh-queryid"].to_str().unwrap().ends_with("-465768798a9b"));
+}
+
+#[test]
+fn claims_its_prefixes_and_nothing_else() {
+    assert!(claims("/1.0") && claims("/v1/x") && claims("/1.0/auth/time"));
+    assert!(!claims("/") && !claims("/v10") && !claims("/api/v1/farms") && !claims("/1.0x"));
+}
+
+/// What a client in Go decodes into: any other type, or a field too many, fails.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "decoding is the test")]
+struct GoServer {
+    server_id: i64,
+    backend_id: i64,
+    address: String,
+    status: String,
+    display_name: Option<String>,
+    port: Option<i64>,
+    probe: bool,
+    weight: Option<i64>,
+    backup: bool,
+    ssl: bool,
+    chain: Option<String>,
+    cookie: Option<String>,
+    proxy_protocol_version: Option<String>,
+    on_marked_down: Option<String>,
+    server_state: Vec<GoServerState>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "decoding is the test")]
+struct GoServerState {
+    instance_id: i64,
+    status: Option<String>,
+    check_status: Option<String>,
+    check_code: Option<String>,
+    last_check_content: Option<String>,
+    check_time: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "decoding is the test")]
+struct GoFarm {
+    farm_id: i64,
+    zone: String,
+    display_name: Option<String>,
+    balance: Option<String>,
+    port: Option<i64>,
+    probe: Option<GoProbe>,
+    stickiness: Option<String>,
+    vrack_network_id: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "decoding is the test")]
+struct GoProbe {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    interval: Option<i64>,
+    port: Option<i64>,
+    method: Option<String>,
+    url: Option<String>,
+    #[serde(rename = "match")]
+    rule: Option<String>,
+    pattern: Option<String>,
+    negate: Option<bool>,
+    force_ssl: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "decoding is the test")]
+struct GoFrontend {
+    frontend_id: i64,
+    zone: String,
+    port: String,
+    display_name: Option<String>,
+    default_farm_id: Option<i64>,
+    default_ssl_id: Option<i64>,
+    disabled: bool,
+    ssl: bool,
+    hsts: Option<bool>,
+    http_header: Option<Vec<String>>,
+    redirect_location: Option<String>,
+    allowed_source: Vec<String>,
+    denied_source: Vec<String>,
+    dedicated_ipfo: Vec<String>,
+    vrack_network_id: Option<i64>,
+    vrack_vrouter_id: Option<i64>,
+}
+
+#[tokio::test]
+async fn bodies_decode_under_strict_types() {
+    for case in CASES {
+        let server: GoServer = serde_json::from_value(get_ok(&server_path("http", "web", case)).await).unwrap();
+        assert_eq!(server.server_state.len(), 1, "{case}");
+    }
+    let tcp = get_ok(&server_path("tcp", "db", "db-1")).await;
+    assert_eq!(tcp.get("cookie"), None);
+    serde_json::from_value::<GoServer>(tcp).unwrap();
+    for part in ["/http/farm/web", "/tcp/farm/db"] {
+        serde_json::from_value::<GoFarm>(get_ok(part).await).unwrap();
+    }
+    for part in ["/http/frontend/web", "/http/frontend/alt", "/tcp/frontend/db"] {
+        serde_json::from_value::<GoFrontend>(get_ok(part).await).unwrap();
+    }
+}
+
+/// The signature as OVHcloud's guide writes it, in one line.
+fn sign(secret: &str, consumer: &str, method: &str, url: &str, body: &str, timestamp: &str) -> String {
+    format!("$1${:x}", Sha1::digest(format!("{secret}+{consumer}+{method}+{url}+{body}+{timestamp}")))
+}
+
+const TARGET: &str = "/1.0/ipLoadbalancing?iamTags=a%20b&x";
+
+/// Returns a call to [`TARGET`] at `host` whose signature is over `signed_url`.
+fn signed_call(host: &str, signed_url: &str) -> Call {
+    let mut call = call("GET", TARGET, "");
+    let timestamp = NOW.unix_seconds().to_string();
+    put_header(&mut call, "host", host);
+    put_header(&mut call, "x-ovh-application", "ak");
+    put_header(&mut call, "x-ovh-consumer", "ck");
+    put_header(&mut call, "x-ovh-timestamp", &timestamp);
+    put_header(&mut call, "x-ovh-signature", &sign("as", "ck", "GET", signed_url, "", &timestamp));
+    call
+}
+
+async fn code_of(call: &Call) -> (u16, Option<String>) {
+    let (status, body) = read(answer(&state(), call).await).await;
+    (status, body.get("errorCode").and_then(Value::as_str).map(str::to_owned))
+}
+
+#[test]
+fn signature_of_the_reference_clients_arithmetic_is_pinned() {
+    // sha1("as+ck+GET+http://127.0.0.1:9090/1.0/auth/details++1763732060"), from another program.
+    let want = "$1$0cdf7348230e4dc54d206a093f3c508675e3a66c";
+    assert_eq!(sign("as", "ck", "GET", "http://127.0.0.1:9090/1.0/auth/details", "", "1763732060"), want);
+}
+
+#[tokio::test]
+async fn signature_over_any_form_of_the_url_is_taken() {
+    for (host, url) in [
+        ("127.0.0.1:9090", "http://127.0.0.1:9090"),
+        ("127.0.0.1:9090", "https://127.0.0.1:9090"),
+        ("127.0.0.1:9090", "https://127.0.0.1"),
+        ("127.0.0.1:9090", "http://127.0.0.1"),
+        ("lb.example.com", "https://lb.example.com"),
+        ("lb.example.com", "https://lb.example.com:443"),
+        ("lb.example.com", "http://lb.example.com:80"),
+        ("[::1]:9090", "http://[::1]:9090"),
+        ("[::1]:9090", "https://[::1]"),
+    ] {
+        let call = signed_call(host, &format!("{url}{TARGET}"));
+        assert_eq!(code_of(&call).await, (200, None), "{host} {url}");
+    }
+}
+
+#[tokio::test]
+async fn signature_over_anything_else_is_refused_with_the_vendors_code() {
+    let host = "127.0.0.1:9090";
+    let good = || signed_call(host, &format!("http://{host}{TARGET}"));
+    let altered = |name: &str, value: &str| {
+        let mut call = good();
+        put_header(&mut call, name, value);
+        call
+    };
+    let refused = |status, code: &str| (status, Some(code.to_owned()));
+    let bad = refused(400, "INVALID_SIGNATURE");
+    assert_eq!(code_of(&signed_call(host, &format!("http://{host}/1.0/ipLoadbalancing"))).await, bad);
+    assert_eq!(code_of(&signed_call("other:9090", &format!("http://{host}{TARGET}"))).await, bad);
+    assert_eq!(code_of(&altered("x-ovh-signature", "$1$")).await, bad);
+    assert_eq!(code_of(&altered("x-ovh-signature", "")).await, bad);
+    assert_eq!(code_of(&altered("x-ovh-consumer", "ck-2")).await, bad);
+    assert_eq!(code_of(&altered("x-ovh-consumer", "nobody")).await, refused(403, "NOT_CREDENTIAL"));
+    assert_eq!(code_of(&altered("x-ovh-application", "nobody")).await, refused(403, "INVALID_KEY"));
+    let mut put = good();
+    put.method = Method::PUT;
+    assert_eq!(code_of(&put).await, bad);
+    let late = refused(400, "QUERY_OUT_OF_TIME");
+    for timestamp in ["", "01763732060", "+176373206", "176373206", "17637320600", "1763732361", "1763731759"] {
+        assert_eq!(code_of(&altered("x-ovh-timestamp", timestamp)).await, late, "{timestamp:?}");
+    }
+    let mut unsigned = good();
+    unsigned.headers.remove("x-ovh-signature");
+    assert_eq!(code_of(&unsigned).await, refused(401, "NOT_LOGGED_IN"));
+    assert_eq!(code_of(&call("GET", TARGET, "")).await, refused(401, "NOT_LOGGED_IN"));
+    let mut token = call("GET", TARGET, "");
+    put_header(&mut token, "authorization", "Bearer nobody");
+    assert_eq!(code_of(&token).await, refused(403, "INVALID_CREDENTIAL"));
+}
+
+/// Over a real connection, as a client makes it: its clock first, then signed calls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_over_a_connection_are_answered_with_the_vendors_headers() {
+    let addr = serve(state()).await;
+    let client = tokio::task::spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut time = agent.get(format!("http://{addr}/1.0/auth/time")).call().unwrap();
+        let timestamp = time.body_mut().read_to_string().unwrap();
+        assert_eq!(timestamp.parse::<u64>().unwrap().to_string(), timestamp);
+        let ask = |target: &str, secret: &str| {
+            let url = format!("http://{addr}{target}");
+            let signature = sign(secret, "ck", "GET", &url, "", &timestamp);
+            let request = agent.get(url).header("X-Ovh-Application", "ak").header("X-Ovh-Consumer", "ck");
+            let request = request.header("X-Ovh-Timestamp", &timestamp).header("X-Ovh-Signature", signature);
+            let mut response = request.call().unwrap();
+            let body: Value = response.body_mut().read_json().unwrap();
+            (response, body)
+        };
+        let (response, body) = ask("/v1/ipLoadbalancing/lb-demo/http/farm/web/server/down-sts", "as");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["cache-control"], "no-cache, no-store");
+        assert_eq!(response.headers()["x-ovh-queryid"].to_str().unwrap().split('.').count(), 5);
+        assert_eq!(body["serverState"][0]["checkCode"], "503");
+        let (response, body) = ask("/1.0/ipLoadbalancing", "wrong");
+        assert_eq!((response.status().as_u16(), &body["errorCode"]), (400, &json!("INVALID_SIGNATURE")));
+    });
+    client.await.unwrap();
+}

@@ -1,0 +1,239 @@
+//! For the tests of the vendor shapes: one service with a server in every state, calls against it, and a loopback server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::call::{AdminState, Call, Control, Credentials};
+use super::{ovh, zenlayer};
+use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
+use crate::model::{
+    Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Expect, FailOpen, Farm, FarmId, FarmTimeouts,
+    Frontend, FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Negate, Probe, ProbeKind, ProbeMethod,
+    ProbeStart, Protocol, Role, Secret, Server, ServerId, ServerKey, Service, StatusSet, Timestamp, Topology, Weight,
+};
+use crate::store::{ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
+
+/// When every call of these tests is made: 2025-11-21T13:34:20Z.
+pub(super) const NOW: Timestamp = Timestamp(1_763_732_060_000_000);
+/// When every check of these tests ended: 1.5 s earlier.
+const CHECKED: Timestamp = Timestamp(1_763_732_058_500_000);
+
+/// The cases, by the name of the server that is in them.
+pub(super) const CASES: [&str; 10] =
+    ["up", "down-sts", "down-con", "unknown", "off", "drain", "maint", "backup", "zero", "named"];
+
+struct Sockets;
+
+impl ListenerHost for Sockets {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl PreparedListeners for Sockets {
+    fn commit(self: Box<Self>) {}
+}
+
+struct Process;
+
+impl Control for Process {
+    fn reload<'a>(&'a self, _act: Act) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+pub(super) fn key(farm: &str, server: &str) -> ServerKey {
+    ServerKey { farm: FarmId::derive(&name(farm)), server: ServerId::derive(&name(farm), &name(server)) }
+}
+
+fn server(farm: &str, server: &str, host: u8) -> Server {
+    Server {
+        id: ServerId::derive(&name(farm), &name(server)),
+        name: name(server),
+        address: format!("10.0.0.{host}:8080").parse().unwrap(),
+        weight: Weight(100),
+        role: Role::Primary,
+        probed: true,
+        admin: AdminStatus::Active,
+    }
+}
+
+fn case(case: &str, host: u8) -> Server {
+    let plain = server("web", case, host);
+    match case {
+        "off" => Server { probed: false, ..plain },
+        "drain" => Server { admin: AdminStatus::Drain, ..plain },
+        "maint" => Server { admin: AdminStatus::Maintenance, ..plain },
+        "backup" => Server { role: Role::Backup, ..plain },
+        "zero" => Server { weight: Weight(0), ..plain },
+        "named" => Server { address: "origin.invalid:8443".parse().unwrap(), ..plain },
+        _ => plain,
+    }
+}
+
+fn farm(text: &str, protocol: Protocol, kind: ProbeKind, servers: Vec<Server>) -> Arc<Farm> {
+    let second = Duration::from_secs(1);
+    let probe = Probe {
+        kind,
+        interval: Duration::from_millis(1500),
+        timeout: second,
+        rise: 1,
+        fall: 3,
+        start: ProbeStart::Check,
+        port: None,
+    };
+    Arc::new(Farm {
+        id: FarmId::derive(&name(text)),
+        name: name(text),
+        protocol,
+        balance: if protocol == Protocol::Http { Balance::RoundRobin } else { Balance::LeastConn },
+        probe: Some(Arc::new(probe)),
+        timeouts: FarmTimeouts { connect: second, response: second, idle: second },
+        retry_attempts: 2,
+        fail_open: FailOpen::Never,
+        servers: servers.into_iter().map(Arc::new).collect(),
+    })
+}
+
+fn frontend(text: &str, protocol: Protocol, listen: &[&str], farm: &Farm) -> Arc<Frontend> {
+    let second = Duration::from_secs(1);
+    let timeouts = FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second };
+    Arc::new(Frontend {
+        id: FrontendId::derive(&name(text)),
+        name: name(text),
+        protocol,
+        listen: listen.iter().map(|l| l.parse().unwrap()).collect(),
+        farm: farm.id,
+        trust: Vec::new(),
+        timeouts,
+        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+    })
+}
+
+fn topology(service: Arc<Service>) -> Topology {
+    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
+    let http = HttpProbe { method: ProbeMethod::Get, host: None, path: "/healthz".into(), expect };
+    let cases = CASES.iter().zip(11..).map(|(text, host)| case(text, host)).collect();
+    let web = farm("web", Protocol::Http, ProbeKind::Http(http), cases);
+    let tcp = ProbeKind::Tcp { banner: None, negate: Negate::AsWritten };
+    let db = farm("db", Protocol::Tcp, tcp, vec![server("db", "db-1", 31)]);
+    let frontends = vec![
+        frontend("web", Protocol::Http, &["0.0.0.0:8080", "0.0.0.0:8081", "0.0.0.0:443"], &web),
+        frontend("alt", Protocol::Http, &["127.0.0.1:9000"], &web),
+        frontend("db", Protocol::Tcp, &["0.0.0.0:5432"], &db),
+    ];
+    Topology { service, frontends, farms: vec![web, db] }
+}
+
+fn record(status: CheckStatus, code: Option<u16>, content: &str) -> CheckRecord {
+    let content = Content::from_text(content);
+    CheckRecord { status, code, content, at: CHECKED, duration: Duration::from_millis(3) }
+}
+
+/// Returns a state whose farm `web` has one server in each of [`CASES`].
+pub(super) fn state() -> AdminState {
+    let service = Arc::new(Service {
+        name: name("lb-demo"),
+        addresses: vec!["203.0.113.7".parse().unwrap(), "10.0.0.2".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+        api_ports: 1024..=49151,
+        instance_id: InstanceId(7),
+        zone: name("local"),
+    });
+    let store = Store::new(Arc::clone(&service), 1, Box::new(NoJournal), Vec::new()).unwrap();
+    store.reload(topology(service), &Sockets, Timestamp(1)).unwrap();
+    for server in ["up", "drain", "maint", "backup", "zero"] {
+        store.observe(key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
+    }
+    store.observe(key("web", "down-sts"), record(CheckStatus::L7Sts, Some(503), "Service Unavailable"));
+    store.observe(key("web", "down-con"), record(CheckStatus::L4Con, None, "connection refused"));
+    store.observe(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
+    store.first_round_done();
+    AdminState { store: Arc::new(store), credentials: Arc::new(credentials()), control: Arc::new(Process) }
+}
+
+fn credentials() -> Credentials {
+    let read = Access::Read;
+    let ovh = |name: &str, consumer: &str| OvhCredential {
+        name: name.into(),
+        access: read,
+        application_key: "ak".into(),
+        application_secret: Secret::new("as"),
+        consumer_key: Secret::new(consumer),
+    };
+    Credentials {
+        tokens: vec![BearerToken { name: "ops".into(), access: Access::Operate, token: Secret::new("t-ops") }],
+        ovh: vec![ovh("ci", "ck"), ovh("cd", "ck-2")],
+        zenlayer: vec![ZenlayerKey {
+            name: "ci".into(),
+            access: read,
+            id: "key-id".into(),
+            secret: Secret::new("key-secret"),
+        }],
+    }
+}
+
+/// Returns a call with neither credentials nor a Host.
+pub(super) fn call(method: &str, target: &str, body: &str) -> Call {
+    Call {
+        method: method.parse().unwrap(),
+        uri: target.parse().unwrap(),
+        headers: HeaderMap::new(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        peer: "127.0.0.1".parse().unwrap(),
+        is_tls: false,
+        request_id: "8b9cad0e-1f20-4132-8435-465768798a9b".to_owned(),
+        now: NOW,
+    }
+}
+
+/// Returns a call with a bearer token.
+pub(super) fn bearer_call(method: &str, target: &str, body: &str) -> Call {
+    let mut call = call(method, target, body);
+    put_header(&mut call, "authorization", "Bearer t-ops");
+    call
+}
+
+pub(super) fn put_header(call: &mut Call, name: &str, value: &str) {
+    call.headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+}
+
+/// Returns the status and the body of an answer, which must be JSON.
+pub(super) async fn read(response: Response) -> (u16, serde_json::Value) {
+    let status = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+/// Serves `state` on a loopback port until the runtime ends. Every call is made now.
+pub(super) async fn serve(state: AdminState) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let router: Router = Router::new().fallback(dispatch).with_state(state);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    addr
+}
+
+async fn dispatch(State(state): State<AdminState>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut made = call("GET", "/", "");
+    made.now = crate::clock::wall();
+    (made.method, made.uri, made.headers) = (head.method, head.uri, head.headers);
+    made.body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let path = made.uri.path().to_owned();
+    match (ovh::claims(&path), zenlayer::claims(&path)) {
+        (true, false) => ovh::answer(&state, &made).await,
+        (false, true) => zenlayer::answer(&state, &made).await,
+        claims => Response::new(Body::from(format!("{claims:?}"))),
+    }
+}

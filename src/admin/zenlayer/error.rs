@@ -1,0 +1,139 @@
+//! Error bodies: `requestId`, `code` and `message`, all text, whatever went wrong.
+//!
+//! Codes are the published ones where there is one; the rest keep their style (capitals, underscores, `INVALID_…`).
+//! `message` is the sentence that every shape shares.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+
+use super::wire;
+use crate::admin::error::AdminError;
+
+/// The kind of [`AdminError::NotFound`] that is a load balancer.
+pub(super) const LOAD_BALANCER: &str = "load balancer";
+/// The kind of [`AdminError::NotFound`] that is a listener.
+pub(super) const LISTENER: &str = "listener";
+
+/// A refused call, in this shape's words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    /// Unknown key, wrong secret, altered request or a clock that is off; clients tell them from other errors by one
+    /// code.
+    pub(super) fn bad_signature(message: String) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, code: "AUTHFAILURE_SIGNATURE_FAILURE", message }
+    }
+
+    /// No credential at all, or an unknown bearer token.
+    pub(super) fn not_authorized(message: &str) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "AUTHFAILURE_INVALID_AUTHORIZATION",
+            message: message.to_owned(),
+        }
+    }
+
+    /// `X-ZC-Action` is missing.
+    pub(super) fn missing_action() -> Self {
+        let message = AdminError::Missing("X-ZC-Action").to_string();
+        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_ACTION", message }
+    }
+
+    /// `X-ZC-Action` names nothing.
+    pub(super) fn unknown_action(action: &str) -> Self {
+        let message = format!(
+            "X-ZC-Action: \"{}\" is no action of this API; see the list of actions of version {}",
+            action.escape_default(),
+            super::VERSION
+        );
+        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_ACTION", message }
+    }
+
+    /// The action exists, and this version does not do it.
+    pub(super) fn not_offered(action: &str) -> Self {
+        let message = format!(
+            "action {action} is not offered by this version; it offers DescribeBackendHealth, DescribeBackends, \
+             DescribeListeners and DescribeLoadBalancers"
+        );
+        Self { status: StatusCode::FORBIDDEN, code: "OPERATION_DENIED_NOT_OFFERED", message }
+    }
+
+    /// `X-ZC-Version` is not ours.
+    pub(super) fn unknown_version(version: &str, want: &str) -> Self {
+        let message =
+            format!("X-ZC-Version: \"{}\" is not offered; send {want} or leave it out", version.escape_default());
+        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_VERSION", message }
+    }
+
+    /// Something that cannot happen did.
+    pub(super) fn bug() -> Self {
+        let message = "internal error; see the log for this request id".to_owned();
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_SERVER_ERROR", message }
+    }
+
+    /// Returns the HTTP answer.
+    pub(super) fn response(self, request_id: &str) -> Response {
+        let body = wire::Error { request_id, code: self.code, message: &self.message };
+        let body = serde_json::to_vec(&body).unwrap_or_else(|_| Vec::new());
+        let mut response = answer(self.status, body);
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+}
+
+impl From<&AdminError> for Refusal {
+    fn from(error: &AdminError) -> Self {
+        let (status, code) = match error {
+            AdminError::BadBody(_) | AdminError::BodyUnexpected(_) => (StatusCode::BAD_REQUEST, "INVALID_REQUEST_BODY"),
+            AdminError::BadValue { .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
+            AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMED_OUT"),
+            AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_BODY_TOO_LARGE"),
+            AdminError::Conflict(_) => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
+            AdminError::Forbidden(_) => (StatusCode::FORBIDDEN, "OPERATION_DENIED_ROLE"),
+            AdminError::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "OPERATION_DENIED_FOREIGN_ORIGIN"),
+            AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+            AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "MISSING_PARAMETER"),
+            AdminError::NotFound { kind, .. } => (StatusCode::NOT_FOUND, not_found_code(kind)),
+            AdminError::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
+            AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "AUTHFAILURE_INVALID_AUTHORIZATION"),
+        };
+        Self { status, code, message: error.to_string() }
+    }
+}
+
+impl From<AdminError> for Refusal {
+    fn from(error: AdminError) -> Self {
+        Self::from(&error)
+    }
+}
+
+fn not_found_code(kind: &str) -> &'static str {
+    match kind {
+        LOAD_BALANCER => "INVALID_LB_NOT_FOUND",
+        LISTENER => "INVALID_LB_LISTENER_NOT_FOUND",
+        _ => "INVALID_PATH_NOT_FOUND",
+    }
+}
+
+/// Returns the one form of success: exactly 200.
+pub(super) fn success(body: Vec<u8>) -> Response {
+    answer(StatusCode::OK, body)
+}
+
+fn answer(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
