@@ -3,7 +3,7 @@
 //! Decides nothing: `health::schedule` says when, `health::expect` says what a reply is worth, whoever implements
 //! [`CheckSource`] concludes from the records. Runs as one task on one runtime of its own; every check is a task with
 //! one hard deadline for connect, request and reply together, so a slow server delays nobody. A check that panics is
-//! a failed check.
+//! a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
 
 mod banner;
 mod check;
@@ -12,8 +12,11 @@ mod http;
 mod names;
 #[cfg(test)]
 mod origins;
+pub mod pingora_adapter;
 mod reply;
 mod rounds;
+#[cfg(test)]
+mod stock_faults;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
