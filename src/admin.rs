@@ -3,12 +3,23 @@
 //! A call is read whole (bounded), given to the shape that claims its path, and answered from one Snapshot; a write
 //! becomes one `Change` on the Store. Each shape owns its authentication, its router and its error bodies, so that
 //! its clients never see another shape's words. Runs on its own runtime; never on a data-plane thread.
+//!
+//! The way of a call: [`server`] accepts, `receive` reads it and applies the guards that hold for every shape,
+//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`) or a shape.
 
 pub mod call;
 pub mod error;
+pub mod metrics;
+pub mod native;
 pub mod ovh;
+pub mod server;
+pub mod tls;
 pub mod zenlayer;
 
+mod dispatch;
+mod guard;
+mod pages;
+mod receive;
 mod token;
 
 #[cfg(test)]
@@ -16,3 +27,11 @@ mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials};
 pub use error::AdminError;
+pub use metrics::Collector;
+pub use server::{AdminServer, BindError};
+pub use tls::TlsError;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,11 @@
-//! Turns verdicts of checks into health, and health into words. Pure: no sockets, no clock.
+//! Turns verdicts of checks into health, and health into words; says when to check and what a reply is worth. Pure:
+//! no sockets, no clock.
 
+pub mod expect;
 pub mod explain;
 pub mod machine;
+pub mod schedule;
 
+pub use expect::{Decision, Mismatch};
 pub use machine::{Machine, Rule};
+pub use schedule::{Schedule, Ticket, Wanted};

@@ -4,5 +4,8 @@
 //! cache line that another worker writes. A collector sums them when somebody scrapes.
 
 pub mod cells;
+pub mod names;
+pub mod reloads;
 
 pub use cells::{Cell, CheckCells, EdgeCells, FrontendCells, Histogram, PerWorker, Refusal, StatusClass, WorkerIx};
+pub use reloads::ReloadCells;

@@ -34,7 +34,9 @@ pub struct ListenError {
     pub cause: io::Error,
 }
 
-fn reason(cause: &io::Error) -> String {
+/// Returns why an address cannot be listened on, in plain words.
+#[must_use]
+pub fn reason(cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "no interface of this machine has the address".to_owned(),
@@ -43,7 +45,9 @@ fn reason(cause: &io::Error) -> String {
     }
 }
 
-fn remedy(cause: &io::Error) -> &'static str {
+/// Returns what to do about it.
+#[must_use]
+pub fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "stop the process that listens there (`ss -ltnp` names it) or choose another port",
         io::ErrorKind::AddrNotAvailable => "use 0.0.0.0, [::] or an address that `ip address` lists",

@@ -1,0 +1,51 @@
+//! Which shape answers a call. One entry per shape, looked through in order; the native one takes what is left.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::response::Response;
+
+use super::call::{AdminState, Call};
+use super::error::AdminError;
+use super::{native, ovh, zenlayer};
+
+/// What a shape is to the rest of the admin side.
+struct Shape {
+    /// Returns whether a path is this shape's, known to it or not.
+    claims: fn(&str) -> bool,
+    /// Answers a whole call.
+    answer: for<'a> fn(&'a AdminState, &'a Call) -> Answer<'a>,
+    /// Answers, in this shape's error body, a call that failed before it was whole. Its body is empty.
+    refuse: fn(&Call, &AdminError) -> Response,
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
+
+macro_rules! shape {
+    ($shape:ident) => {
+        Shape {
+            claims: $shape::claims,
+            answer: |state, call| Box::pin($shape::answer(state, call)),
+            refuse: $shape::refuse,
+        }
+    };
+}
+
+/// Every shape but the native one, which claims what no other does.
+static SHAPES: [Shape; 2] = [shape!(ovh), shape!(zenlayer)];
+static NATIVE: Shape = shape!(native);
+
+/// Answers a call in the shape that its path belongs to.
+pub(super) async fn answer(state: &AdminState, call: &Call) -> Response {
+    (shape_of(call).answer)(state, call).await
+}
+
+/// Refuses a call in the shape that its path belongs to.
+pub(super) fn refuse(call: &Call, error: &AdminError) -> Response {
+    (shape_of(call).refuse)(call, error)
+}
+
+fn shape_of(call: &Call) -> &'static Shape {
+    let path = call.uri.path();
+    SHAPES.iter().find(|shape| (shape.claims)(path)).unwrap_or(&NATIVE)
+}

@@ -1,0 +1,299 @@
+//! For tests of the admin side and of the CLI: a Store with two farms in known states, an admin server on a free port
+//! of this machine, and a client that sends exactly what it is told.
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::admin::server::Deadlines;
+use crate::admin::{AdminServer, AdminState, Control, Credentials};
+use crate::metrics::ReloadCells;
+use crate::model::settings::{AdminTls, BearerToken, MetricsAccess, Secret};
+use crate::model::{
+    Access, Act, AdminSettings, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Expect, FailOpen, Farm,
+    FarmId, FarmTimeouts, Frontend, FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Negate, Probe,
+    ProbeKind, ProbeMethod, ProbeStart, Protocol, Role, Server, ServerId, ServerKey, Service, StatusSet, Timestamp,
+    Topology, Weight,
+};
+use crate::store::{Journal, ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
+
+pub(crate) const OPS: &str = "token-of-ops";
+pub(crate) const VIEWER: &str = "token-of-viewer";
+
+/// How long a test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct AnyHost;
+
+struct Bound;
+
+impl ListenerHost for AnyHost {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+        Ok(Box::new(Bound))
+    }
+}
+
+impl PreparedListeners for Bound {
+    fn commit(self: Box<Self>) {}
+}
+
+/// Answers reloads with what the test put there, and keeps who asked.
+#[derive(Default)]
+pub(crate) struct Reloader {
+    pub(crate) refusal: Mutex<Option<String>>,
+    pub(crate) acts: Mutex<Vec<Act>>,
+}
+
+impl Control for Reloader {
+    fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        self.acts.lock().unwrap().push(act);
+        let refusal = self.refusal.lock().unwrap().clone();
+        Box::pin(async { refusal.map_or(Ok(()), Err) })
+    }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+pub(crate) fn key(farm: &str, server: &str) -> ServerKey {
+    ServerKey { farm: FarmId::derive(&name(farm)), server: ServerId::derive(&name(farm), &name(server)) }
+}
+
+pub(crate) fn service() -> Arc<Service> {
+    Arc::new(Service {
+        name: name("lb-test"),
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+        api_ports: 1024..=49151,
+        instance_id: InstanceId(1),
+        zone: name("local"),
+    })
+}
+
+fn server(farm: &str, text: &str, port: u16, weight: u16, role: Role) -> Arc<Server> {
+    Arc::new(Server {
+        id: ServerId::derive(&name(farm), &name(text)),
+        name: name(text),
+        address: format!("127.0.0.1:{port}").parse().unwrap(),
+        weight: Weight(weight),
+        role,
+        probed: true,
+        admin: AdminStatus::Active,
+    })
+}
+
+fn farm(text: &str, protocol: Protocol, probe: Option<Probe>, servers: Vec<Arc<Server>>) -> Arc<Farm> {
+    let timeouts = FarmTimeouts {
+        connect: Duration::from_secs(2),
+        response: Duration::from_secs(30),
+        idle: Duration::from_millis(1500),
+    };
+    Arc::new(Farm {
+        id: FarmId::derive(&name(text)),
+        name: name(text),
+        protocol,
+        balance: if protocol == Protocol::Http { Balance::RoundRobin } else { Balance::LeastConn },
+        probe: probe.map(Arc::new),
+        timeouts,
+        retry_attempts: 2,
+        fail_open: FailOpen::Never,
+        servers,
+    })
+}
+
+fn frontend(text: &str, protocol: Protocol, port: u16) -> Arc<Frontend> {
+    let second = Duration::from_secs(1);
+    Arc::new(Frontend {
+        id: FrontendId::derive(&name(text)),
+        name: name(text),
+        protocol,
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+        farm: FarmId::derive(&name(text)),
+        trust: vec!["10.0.0.0/8".parse().unwrap()],
+        timeouts: FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second },
+        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+    })
+}
+
+/// `web`: s1 up, s2 going down, s3 (backup) down for 503. `db`: d1, not probed.
+pub(crate) fn topology() -> Topology {
+    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
+    let probe = Probe {
+        kind: ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/healthz".into(), expect }),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
+        start: ProbeStart::Check,
+        port: None,
+    };
+    let web = vec![
+        server("web", "s1", 1001, 5, Role::Primary),
+        server("web", "s2", 1002, 3, Role::Primary),
+        server("web", "s3", 1003, 1, Role::Backup),
+    ];
+    let db = vec![server("db", "d1", 2001, 1, Role::Primary)];
+    Topology {
+        service: service(),
+        frontends: vec![frontend("web", Protocol::Http, 8080), frontend("db", Protocol::Tcp, 5432)],
+        farms: vec![farm("web", Protocol::Http, Some(probe), web), farm("db", Protocol::Tcp, None, db)],
+    }
+}
+
+/// Returns a store in the state that [`topology`] tells; everything happened in 1970.
+pub(crate) fn store_with(journal: Box<dyn Journal>) -> Arc<Store> {
+    let store = Store::new(service(), 2, journal, Vec::new()).unwrap();
+    store.reload(topology(), &AnyHost, Timestamp(1_000_000)).unwrap();
+    let seen = |server: &str, status, code, content: &str, second: u64| {
+        let content = Content::from_text(content);
+        let at = Timestamp(second * 1_000_000);
+        store.observe(
+            key("web", server),
+            CheckRecord { status, code, content, at, duration: Duration::from_micros(12_345) },
+        );
+    };
+    seen("s1", CheckStatus::L7Ok, Some(200), "OK", 2);
+    seen("s2", CheckStatus::L7Ok, Some(200), "OK", 2);
+    seen("s2", CheckStatus::L7Tout, None, "no whole reply within 1s", 4);
+    seen("s3", CheckStatus::L7Sts, Some(503), "Service Unavailable", 3);
+    Arc::new(store)
+}
+
+pub(crate) fn credentials() -> Credentials {
+    let token = |name: &str, access, token| BearerToken { name: name.into(), access, token: Secret::new(token) };
+    let tokens = vec![token("ops", Access::Operate, OPS), token("viewer", Access::Read, VIEWER)];
+    Credentials { tokens, ..Credentials::default() }
+}
+
+pub(crate) fn settings() -> AdminSettings {
+    AdminSettings {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: AdminTls::Off,
+        metrics: MetricsAccess::Token,
+        tokens: Vec::new(),
+        ovh: Vec::new(),
+        zenlayer: Vec::new(),
+    }
+}
+
+/// An admin server that runs until it is dropped.
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) store: Arc<Store>,
+    pub(crate) reloader: Arc<Reloader>,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) certificate: Option<Vec<u8>>,
+    pub(crate) runtime: Runtime,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) served: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Running {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&settings(), None, Box::new(NoJournal))
+    }
+
+    pub(crate) fn start_with(settings: &AdminSettings, wait: Option<Duration>, journal: Box<dyn Journal>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut server = AdminServer::bind(settings, Arc::<ReloadCells>::default()).unwrap();
+        if let Some(wait) = wait {
+            server.deadlines = Deadlines { handshake: wait, idle: wait, body: wait, close: wait };
+        }
+        let (addr, fingerprint) = (server.local_addr(), server.fingerprint().map(str::to_owned));
+        let certificate = server.certificate().map(<[u8]>::to_vec);
+        let (store, reloader) = (store_with(journal), Arc::new(Reloader::default()));
+        let control: Arc<dyn Control> = Arc::<Reloader>::clone(&reloader);
+        let state = AdminState { store: Arc::clone(&store), credentials: Arc::new(credentials()), control };
+        let (stop, stopped) = watch::channel(false);
+        let served = Some(runtime.spawn(server.serve(state, stopped)));
+        Self { addr, store, reloader, fingerprint, certificate, runtime, stop, served }
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(crate) fn send(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Reply {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.addr);
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let is_framed = fields.iter().any(|(name, _)| matches!(*name, "Content-Length" | "Transfer-Encoding"));
+        if !body.is_empty() && !is_framed {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        self.raw(&bytes)
+    }
+
+    /// Sends one request as `token`.
+    pub(crate) fn call(&self, method: &str, path: &str, token: &str, body: &str) -> Reply {
+        self.send(method, path, &[("Authorization", &format!("Bearer {token}"))], body.as_bytes())
+    }
+
+    /// Sends `bytes` and reads to the end.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Reply {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        Reply::read(stream)
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn read(mut stream: impl Read) -> Self {
+        let mut bytes = Vec::new();
+        // A server that refuses a body may reset the connection behind its answer.
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+
+    /// Returns status and body, with what differs from run to run replaced.
+    pub(crate) fn stable(&self) -> String {
+        let body = serde_json::from_str::<serde_json::Value>(&self.body)
+            .map_or_else(|_| self.body.clone(), |json| serde_json::to_string_pretty(&json).unwrap());
+        format!("{}\n{}", self.status, stable(&body))
+    }
+}
+
+/// Replaces request ids, and times of this century.
+pub(crate) fn stable(text: &str) -> String {
+    let id = regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
+    let now = regex::Regex::new(r"20\d\d-\d\d-\d\dT[0-9:.]+Z").unwrap();
+    now.replace_all(&id.replace_all(text, "<id>"), "<now>").into_owned()
+}

@@ -1,0 +1,258 @@
+//! The scrape: cells of every worker summed and one Snapshot read, into families made afresh each time.
+//!
+//! Nothing here is touched between two scrapes, so a server that is gone leaves no series behind and the data plane
+//! pays for no label.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::core::Desc;
+use prometheus::proto;
+use prometheus::{Registry, TextEncoder};
+
+use crate::clock;
+use crate::farm::{FarmTable, Serving};
+use crate::metrics::cells::DURATION_BOUNDS_US;
+use crate::metrics::names::{self, Kind, Metric};
+use crate::metrics::{Cell, EdgeCells, Histogram, PerWorker, Refusal, ReloadCells, StatusClass};
+use crate::model::{AdminStatus, CheckStatus, Health};
+use crate::store::{FrontendTable, Snapshot, Store, Table};
+
+/// Collects every metric of [`names`].
+#[derive(Clone)]
+pub struct Collector {
+    store: Arc<Store>,
+    reloads: Arc<ReloadCells>,
+    descs: Vec<Desc>,
+}
+
+impl Collector {
+    /// Returns a collector of this process.
+    #[must_use]
+    pub fn new(store: Arc<Store>, reloads: Arc<ReloadCells>) -> Self {
+        let desc = |metric: &Metric| {
+            let labels = metric.labels.iter().map(|l| (*l).to_owned()).collect();
+            Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new()).ok()
+        };
+        Self { store, reloads, descs: names::ALL.iter().filter_map(desc).collect() }
+    }
+
+    /// Returns everything in Prometheus' text format, families and series sorted.
+    ///
+    /// # Errors
+    /// `prometheus::Error` if two metrics contradict one another: a bug.
+    pub fn render(&self) -> prometheus::Result<String> {
+        let registry = Registry::new();
+        registry.register(Box::new(self.clone()))?;
+        TextEncoder::new().encode_to_string(&registry.gather())
+    }
+}
+
+impl prometheus::core::Collector for Collector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        let snapshot = self.store.snapshot(clock::wall());
+        let table = self.store.load();
+        let mut families = Families::default();
+        process(&mut families, &snapshot, &self.reloads);
+        for frontend in &table.frontends {
+            frontend_cells(&mut families, frontend);
+            edge_cells(&mut families, &table, frontend);
+        }
+        for farm in &table.farms {
+            check_cells(&mut families, farm);
+        }
+        server_states(&mut families, &snapshot);
+        families.finish()
+    }
+}
+
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collector").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+fn process(families: &mut Families, snapshot: &Snapshot, reloads: &ReloadCells) {
+    families.value(names::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
+    families.value(names::READY, &[], u64::from(snapshot.is_ready));
+    families.value(names::GENERATION, &[], snapshot.generation.0);
+    families.value(names::RELOADS, &["applied"], reloads.applied_total());
+    families.value(names::RELOADS, &["refused"], reloads.refused_total());
+    families.value(names::CONFIG_LOADED, &[], reloads.loaded_at().unix_seconds());
+}
+
+fn frontend_cells(families: &mut Families, table: &FrontendTable) {
+    let (name, cells) = (table.frontend.name.as_str(), &table.cells);
+    families.value(names::FRONTEND_CONNECTIONS, &[name], cells.sum(|c| c.connections.value()));
+    families.value(names::FRONTEND_CONNECTIONS_OPEN, &[name], cells.sum(|c| c.connections_open.value()));
+    for (position, why) in Refusal::ALL.iter().enumerate() {
+        let refused = cells.sum(|c| c.refused[position].value());
+        families.value(names::FRONTEND_REFUSED, &[name, why.as_str()], refused);
+    }
+    for (position, class) in StatusClass::ALL.iter().enumerate() {
+        let answers = cells.sum(|c| c.own_answers[position].value());
+        families.value(names::OWN_ANSWERS, &[name, class.as_str()], answers);
+    }
+}
+
+/// Reads one counter of an edge.
+type EdgeCounter = fn(&EdgeCells) -> &Cell;
+
+const EDGE_COUNTERS: &[(Metric, EdgeCounter)] = &[
+    (names::CONNECT_FAILURES, |c| &c.connect_failures),
+    (names::RECEIVED, |c| &c.bytes_in),
+    (names::RETRIES, |c| &c.retries),
+    (names::SENT, |c| &c.bytes_out),
+];
+
+/// What a frontend gave to each server of its farm. Durations are summed over the servers, to bound the series.
+fn edge_cells(families: &mut Families, table: &Table, frontend: &FrontendTable) {
+    let farm = table.farm_of(frontend);
+    let (from, to) = (frontend.frontend.name.as_str(), farm.farm.name.as_str());
+    let mut durations = Observations::default();
+    for (entry, cells) in farm.servers.iter().zip(&frontend.edges) {
+        let labels = [from, to, entry.server.name.as_str()];
+        for (position, class) in StatusClass::ALL.iter().enumerate() {
+            let requests = cells.sum(|c| c.requests[position].value());
+            families.value(names::REQUESTS, &[labels[0], labels[1], labels[2], class.as_str()], requests);
+        }
+        for (metric, cell) in EDGE_COUNTERS {
+            families.value(*metric, &labels, PerWorker::sum(cells, |c| cell(c).value()));
+        }
+        for cell in cells.iter() {
+            durations.add(&cell.duration);
+        }
+    }
+    families.histogram(names::REQUEST_DURATION, &[from, to], &durations);
+}
+
+fn check_cells(families: &mut Families, table: &FarmTable) {
+    let farm = table.farm.name.as_str();
+    let mut durations = Observations::default();
+    for entry in &table.servers {
+        let (server, checks) = (entry.server.name.as_str(), &entry.live.checks);
+        for (position, status) in CheckStatus::ALL.iter().enumerate() {
+            families.value(names::CHECKS, &[farm, server, status.as_str()], checks.by_status[position].value());
+        }
+        families.value(names::TRANSITIONS, &[farm, server, Health::Down.as_str()], checks.to_down.value());
+        families.value(names::TRANSITIONS, &[farm, server, Health::Up.as_str()], checks.to_up.value());
+        durations.add(&checks.duration);
+    }
+    families.histogram(names::CHECK_DURATION, &[farm], &durations);
+}
+
+fn server_states(families: &mut Families, snapshot: &Snapshot) {
+    const STATUSES: [AdminStatus; 3] = [AdminStatus::Active, AdminStatus::Drain, AdminStatus::Maintenance];
+    const WAYS: [Serving; 5] =
+        [Serving::Backups, Serving::FailOpen, Serving::Nobody, Serving::Primaries, Serving::Unproven];
+    for row in &snapshot.farms {
+        let farm = row.farm.name.as_str();
+        for way in WAYS {
+            families.value(names::FARM_SERVING, &[farm, way.as_str()], u64::from(row.serving == way));
+        }
+        for row in &row.servers {
+            let labels = [farm, row.server.name.as_str()];
+            let is_up = matches!(row.health, Health::Up | Health::Off);
+            families.value(names::SERVER_UP, &labels, u64::from(is_up));
+            families.value(names::SERVER_WEIGHT, &labels, row.server.weight.0.into());
+            families.value(names::SERVER_EFFECTIVE_WEIGHT, &labels, row.effective_weight.into());
+            families.value(names::IN_FLIGHT, &labels, row.in_flight);
+            for status in STATUSES {
+                let is_it = u64::from(row.server.admin == status);
+                families.value(names::SERVER_ADMIN, &[labels[0], labels[1], status.as_str()], is_it);
+            }
+        }
+    }
+}
+
+/// Several histograms of the same bounds, summed.
+#[derive(Default)]
+struct Observations {
+    buckets: [u64; DURATION_BOUNDS_US.len() + 1],
+    sum_us: u64,
+}
+
+impl Observations {
+    fn add(&mut self, histogram: &Histogram) {
+        for (sum, bucket) in self.buckets.iter_mut().zip(&histogram.buckets) {
+            *sum = sum.wrapping_add(bucket.value());
+        }
+        self.sum_us = self.sum_us.wrapping_add(histogram.sum_us.value());
+    }
+}
+
+/// Families under construction, by the name of their metric.
+#[derive(Default)]
+struct Families(HashMap<&'static str, Vec<proto::Metric>>);
+
+impl Families {
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are doubles")]
+    fn value(&mut self, metric: Metric, labels: &[&str], value: u64) {
+        let mut row = proto::Metric::from_label(pairs(metric, labels));
+        if metric.kind == Kind::Counter {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value as f64);
+            row.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value as f64);
+            row.set_gauge(gauge);
+        }
+        self.push(metric, row);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are doubles")]
+    fn histogram(&mut self, metric: Metric, labels: &[&str], observed: &Observations) {
+        let mut total = 0;
+        let buckets = observed.buckets.iter().zip(DURATION_BOUNDS_US).map(|(count, bound_us)| {
+            total += count;
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(bound_us as f64 / 1e6);
+            bucket.set_cumulative_count(total);
+            bucket
+        });
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(observed.buckets.iter().sum());
+        histogram.set_sample_sum(observed.sum_us as f64 / 1e6);
+        let mut row = proto::Metric::from_label(pairs(metric, labels));
+        row.set_histogram(histogram);
+        self.push(metric, row);
+    }
+
+    fn push(&mut self, metric: Metric, row: proto::Metric) {
+        self.0.entry(metric.name).or_default().push(row);
+    }
+
+    fn finish(mut self) -> Vec<proto::MetricFamily> {
+        let family = |metric: &Metric| {
+            let rows = self.0.remove(metric.name)?;
+            let mut family = proto::MetricFamily::default();
+            family.set_name(metric.name.to_owned());
+            family.set_help(metric.help.to_owned());
+            family.set_field_type(match metric.kind {
+                Kind::Counter => proto::MetricType::COUNTER,
+                Kind::Gauge => proto::MetricType::GAUGE,
+                Kind::Histogram => proto::MetricType::HISTOGRAM,
+            });
+            family.set_metric(rows);
+            Some(family)
+        };
+        names::ALL.iter().filter_map(family).collect()
+    }
+}
+
+fn pairs(metric: Metric, values: &[&str]) -> Vec<proto::LabelPair> {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+    let pair = |(name, value): (&&str, &&str)| {
+        let mut pair = proto::LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    metric.labels.iter().zip(values).map(pair).collect()
+}

@@ -1,0 +1,39 @@
+//! Bearer tokens → who calls. Tokens are compared as SHA-256 digests of equal length, in constant time, all of them.
+
+use http::header;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::admin::call::{Call, Caller, Credentials};
+use crate::admin::error::AdminError;
+
+/// Returns whose token the call carries.
+pub(in crate::admin) fn caller(credentials: &Credentials, call: &Call) -> Result<Caller, AdminError> {
+    let refuse = |why: &str| Err(AdminError::Unauthorized(why.to_owned()));
+    let mut sent = call.headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (sent.next(), sent.next()) else {
+        return refuse("no token, or more than one; send \"Authorization: Bearer TOKEN\" with a token of admin.tokens");
+    };
+    let Some(token) = value.to_str().ok().and_then(bearer) else {
+        return refuse("no bearer token; send \"Authorization: Bearer TOKEN\" with a token of admin.tokens");
+    };
+    let given = Sha256::digest(token.as_bytes());
+    let mut found = None;
+    for known in &credentials.tokens {
+        let is_it: bool = Sha256::digest(known.token.reveal().as_bytes()).ct_eq(&given).into();
+        if is_it && found.is_none() {
+            found = Some(Caller { name: known.name.clone(), access: known.access });
+        }
+    }
+    match found {
+        Some(caller) => Ok(caller),
+        None => refuse("the token is none of admin.tokens; check it for a typing error or a line end too many"),
+    }
+}
+
+/// The scheme's name has no case (RFC 9110).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,88 @@
+//! `AdminError` → the native shape's status and body.
+
+use axum::response::Response;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::admin::call::Call;
+use crate::admin::error::AdminError;
+
+use super::wire::{ErrorBody, ErrorWire};
+
+/// A failed call, ready to be answered.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Vec<String>,
+    /// The methods that are allowed instead.
+    allow: Option<&'static str>,
+}
+
+impl Failure {
+    /// The path exists, not with this method.
+    pub(super) fn method(method: &Method, allow: &'static str) -> Self {
+        let error = AdminError::MethodNotAllowed(super::quoted(method.as_str()));
+        Self { allow: Some(allow), ..Self::from(error) }
+    }
+
+    /// A fault of our own; the log has it under the request id.
+    pub(super) fn bug() -> Self {
+        let message = "this is a fault of farmgate itself; see the log for this request id".to_owned();
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "bug", message, details: Vec::new(), allow: None }
+    }
+
+    /// A reload that was refused; `reasons` has one a line.
+    pub(super) fn reload(reasons: &str) -> Self {
+        let details: Vec<_> = reasons.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        let count = details.len();
+        let message = format!(
+            "the reload was refused and nothing was changed: {count} {}; see details",
+            if count == 1 { "error" } else { "errors" }
+        );
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "reload_refused", message, details, allow: None }
+    }
+
+    /// Returns the answer.
+    pub(super) fn response(self, call: &Call) -> Response {
+        let error = ErrorWire {
+            code: self.code.into(),
+            message: self.message,
+            request_id: call.request_id.clone(),
+            details: self.details,
+        };
+        // Texts cannot fail to be written.
+        let mut body = serde_json::to_vec(&ErrorBody { error }).unwrap_or_default();
+        body.push(b'\n');
+        let mut response = super::json(self.status, body.into());
+        let headers = response.headers_mut();
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"farmgate\""));
+        }
+        response
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        let (status, code) = match &error {
+            AdminError::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body"),
+            AdminError::BadValue { .. } => (StatusCode::BAD_REQUEST, "bad_value"),
+            AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "body_late"),
+            AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            AdminError::BodyUnexpected(_) => (StatusCode::BAD_REQUEST, "body_unexpected"),
+            AdminError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            AdminError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            AdminError::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "foreign_origin"),
+            AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "missing"),
+            AdminError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            AdminError::NotKept => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
+            AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        };
+        Self { status, code, message: error.to_string(), details: Vec::new(), allow: None }
+    }
+}

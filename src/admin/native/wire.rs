@@ -1,0 +1,340 @@
+//! Bodies of the native shape as they are on the wire; the CLI reads the same structs.
+//!
+//! Durations are texts with a unit ("2s", "500ms"), times RFC 3339 in UTC with milliseconds. What is asked for is
+//! refused with unknown fields; what is answered may grow fields.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The body of `drain`, `maintenance`, `ready` and `reload`; all of it optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The operator's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The body of `weight`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightOrder {
+    /// 0..=65535. Any JSON, so that an error can name the value as given.
+    #[serde(default)]
+    pub weight: Option<serde_json::Value>,
+    /// The operator's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The body of every error.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorWire,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ErrorWire {
+    /// A word for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The id that the log has too.
+    pub request_id: String,
+    /// Every single reason where there are several.
+    pub details: Vec<String>,
+}
+
+/// The answer of `reload`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Reloaded {
+    /// The table that is live now.
+    pub generation: u64,
+}
+
+/// The answer of `/farms`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FarmList {
+    /// The table that it is of.
+    pub generation: u64,
+    /// When.
+    pub at: String,
+    /// In the order written.
+    pub farms: Vec<FarmWire>,
+}
+
+/// The answer of `/farms/{farm}/servers`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServerList {
+    /// The table that it is of.
+    pub generation: u64,
+    /// When.
+    pub at: String,
+    /// In the order written.
+    pub servers: Vec<ServerWire>,
+}
+
+/// The answer of `/frontends`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FrontendList {
+    /// The table that it is of.
+    pub generation: u64,
+    /// When.
+    pub at: String,
+    /// In the order written.
+    pub frontends: Vec<FrontendWire>,
+}
+
+/// The answer of `/status`: everything at one instant.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StatusWire {
+    /// The service.
+    pub service: ServiceWire,
+    /// The version of Farmgate that runs.
+    pub version: String,
+    /// The table that it is of.
+    pub generation: u64,
+    /// Whether every server was checked once.
+    pub ready: bool,
+    /// When.
+    pub at: String,
+    /// In the order written.
+    pub frontends: Vec<FrontendWire>,
+    /// In the order written.
+    pub farms: Vec<FarmWire>,
+}
+
+/// The service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServiceWire {
+    /// Its name.
+    pub name: String,
+    /// The zone that it runs in.
+    pub zone: String,
+    /// The id under which this process reports.
+    pub instance_id: u64,
+    /// Where it is reached.
+    pub addresses: Vec<String>,
+}
+
+/// A frontend.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FrontendWire {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// http or tcp.
+    pub protocol: String,
+    /// The addresses it listens on, as written.
+    pub listen: Vec<String>,
+    /// The farm that takes its work.
+    pub farm: String,
+    /// Client connections open now.
+    pub connections_open: u64,
+    /// Networks whose X-Forwarded-* are kept.
+    pub trust: Vec<String>,
+    /// Deadlines towards clients, by name.
+    pub timeouts: BTreeMap<String, String>,
+    /// Bounds on what one client may send.
+    pub limits: LimitsWire,
+}
+
+/// Bounds on what one client may send.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LimitsWire {
+    /// Open connections of the frontend.
+    pub connections: u32,
+    /// Request line and header fields, in bytes.
+    pub header_bytes: u32,
+    /// The request target, in bytes.
+    pub uri_bytes: u32,
+    /// A request body, in bytes.
+    pub body_bytes: u64,
+}
+
+/// A farm.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FarmWire {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// http or tcp.
+    pub protocol: String,
+    /// How new work is spread.
+    pub balance: String,
+    /// How its servers are checked, if at all.
+    pub probe: Option<ProbeWire>,
+    /// Deadlines towards its servers, by name.
+    pub timeouts: BTreeMap<String, String>,
+    /// Other servers tried after a connect failure.
+    pub retry_attempts: u8,
+    /// Whether Down servers are used when all are Down.
+    pub fail_open: bool,
+    /// Which servers carry it: primaries, backups, unproven, fail_open or nobody.
+    pub serving: String,
+    /// How many of its servers are what.
+    pub counts: CountsWire,
+    /// In the order written.
+    pub servers: Vec<ServerWire>,
+}
+
+/// How many servers of a farm are what: by rotation, by health, by admin status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct CountsWire {
+    /// All.
+    pub servers: usize,
+    /// That take new work now.
+    pub in_rotation: usize,
+    /// Health up.
+    pub up: usize,
+    /// Health down.
+    pub down: usize,
+    /// No verdict yet.
+    pub unknown: usize,
+    /// Not probed.
+    pub off: usize,
+    /// Admin status active.
+    pub active: usize,
+    /// Admin status drain.
+    pub drain: usize,
+    /// Admin status maintenance.
+    pub maintenance: usize,
+    /// Requests or connections under way.
+    pub in_flight: u64,
+}
+
+/// A probe, as the config file writes it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ProbeWire {
+    /// http or tcp.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// HTTP: the method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// HTTP: path and query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// HTTP: the Host field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The port, where it is not the server's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// What counts as a pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<ExpectWire>,
+    /// From check to check.
+    pub interval: String,
+    /// The deadline of one check.
+    pub timeout: String,
+    /// Passes in a row that bring a server back.
+    pub rise: u16,
+    /// Failures in a row that take it out.
+    pub fall: u16,
+    /// What it counts as before its first check.
+    pub start: String,
+}
+
+/// What counts as a pass.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ExpectWire {
+    /// HTTP: statuses that pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// A text that the reply must hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// A pattern that the reply must match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+    /// Whether all of it is inverted.
+    pub negate: bool,
+}
+
+/// A server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServerWire {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its address as written.
+    pub address: String,
+    /// Where connections go; null while its name has no address.
+    pub resolved: Option<String>,
+    /// Its state in HAProxy's words.
+    pub state: String,
+    /// What checks conclude: up, down, unknown or off.
+    pub health: String,
+    /// How far checks are from concluding the contrary.
+    pub progress: ProgressWire,
+    /// What the operator wants: active, drain or maintenance.
+    pub admin: String,
+    /// The weight, overrides applied.
+    pub weight: u16,
+    /// The weight at which it takes new work now; 0 while it takes none.
+    pub effective_weight: u16,
+    /// Requests or connections under way.
+    pub in_flight: u64,
+    /// Whether it is used only when no primary is.
+    pub backup: bool,
+    /// Whether it is checked.
+    pub probed: bool,
+    /// When health, admin status or weight last changed.
+    pub since: String,
+    /// Fields whose live value is not the file's.
+    pub overrides: Vec<OverrideWire>,
+    /// The last check; null before the first.
+    pub last_check: Option<CheckWire>,
+}
+
+/// `have` of `need`; see the model's Progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ProgressWire {
+    /// How many are there.
+    pub have: u16,
+    /// How many make a full set.
+    pub need: u16,
+}
+
+/// A field whose live value is not the file's.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OverrideWire {
+    /// `status` or `weight`, as in the config file.
+    pub field: String,
+    /// Its live value, as in the config file.
+    pub value: serde_json::Value,
+    /// The file's value.
+    pub declared: serde_json::Value,
+    /// Who changed it.
+    pub actor: String,
+    /// From where.
+    pub source: String,
+    /// Why, in the operator's own words.
+    pub reason: Option<String>,
+    /// When.
+    pub at: String,
+}
+
+/// One check and what it found.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CheckWire {
+    /// How it ended, in HAProxy's words.
+    pub status: String,
+    /// The HTTP status, if there was one.
+    pub code: Option<u16>,
+    /// What the server sent, or the error in words.
+    pub content: String,
+    /// When it ended.
+    pub at: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// Whether it passed.
+    pub passed: bool,
+}

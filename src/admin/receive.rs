@@ -1,0 +1,98 @@
+//! An HTTP request → a [`Call`], read whole within a deadline and a bound, with the guards of every shape applied.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use bytes::Bytes;
+use http::header;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::clock;
+
+use super::call::Call;
+use super::error::AdminError;
+use super::guard::{self, BODY_BYTES_MAX};
+
+/// How many bodies are read at once, over all connections; bounds what strangers can make us hold.
+const BODIES_AT_ONCE: usize = 32;
+
+/// Reads bodies, so many at once.
+pub(super) struct Bodies {
+    permits: Semaphore,
+    deadline: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) ip: IpAddr,
+    pub(super) is_tls: bool,
+}
+
+/// A call that is refused before any shape has seen it; its body is empty.
+pub(super) struct Refused {
+    pub(super) call: Call,
+    pub(super) error: AdminError,
+}
+
+/// Reads a request.
+pub(super) async fn receive(request: Request, peer: Peer, bodies: &Bodies) -> Result<Call, Box<Refused>> {
+    let (mut head, body) = request.into_parts();
+    // HTTP/2 names the host in the request target; the shapes look for it in one place.
+    if !head.headers.contains_key(header::HOST)
+        && let Some(host) = head.uri.authority().and_then(|a| a.as_str().parse().ok())
+    {
+        head.headers.insert(header::HOST, host);
+    }
+    let mut call = Call {
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
+        body: Bytes::new(),
+        peer: peer.ip,
+        is_tls: peer.is_tls,
+        request_id: uuid::Uuid::new_v4().to_string(),
+        now: clock::wall(),
+    };
+    let has_body = !HttpBody::is_end_stream(&body);
+    if let Err(error) = guard::before_body(&call, has_body) {
+        return Err(Box::new(Refused { call, error }));
+    }
+    if has_body {
+        match bodies.read(body).await {
+            Ok(bytes) => call.body = bytes,
+            Err(error) => return Err(Box::new(Refused { call, error })),
+        }
+    }
+    match guard::whole(&call) {
+        Ok(()) => Ok(call),
+        Err(error) => {
+            call.body = Bytes::new();
+            Err(Box::new(Refused { call, error }))
+        }
+    }
+}
+
+impl Bodies {
+    /// Returns a reader that gives a body `deadline`, waiting for its turn included.
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self { permits: Semaphore::new(BODIES_AT_ONCE), deadline }
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, AdminError> {
+        let whole = async {
+            let _permit = self.permits.acquire().await;
+            Limited::new(body, BODY_BYTES_MAX).collect().await
+        };
+        match timeout(self.deadline, whole).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(AdminError::BodyTooLarge { max: BODY_BYTES_MAX }),
+            Ok(Err(error)) => Err(AdminError::BadBody(format!("it broke off: {error}"))),
+            Err(_) => Err(AdminError::BodyLate { seconds: self.deadline.as_secs() }),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The admin listener: accepts, speaks TLS where told, HTTP/1.1 and HTTP/2, and gives each call to `dispatch`.
+//!
+//! Everything that a stranger can make it hold or wait for has a bound below. It is bound early, so that a port in
+//! use is found before anything else starts, and stops last. Runs on the admin runtime.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderValue, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+
+use crate::metrics::ReloadCells;
+use crate::model::AdminSettings;
+use crate::model::settings::MetricsAccess;
+use crate::store::seams::{reason, remedy};
+
+use super::call::{AdminState, Call};
+use super::metrics::Collector;
+use super::receive::{Bodies, Peer, receive};
+use super::tls::{Tls, TlsError};
+use super::{dispatch, pages};
+
+/// Connections open at once; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 256;
+/// HTTP/2 calls under way on one connection.
+const STREAMS_PER_CONNECTION_MAX: u32 = 8;
+/// A request head over HTTP/1.1, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long accepting pauses when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client may keep the admin side waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// A TLS handshake.
+    pub(super) handshake: Duration,
+    /// A request head, and a connection with nothing under way.
+    pub(super) idle: Duration,
+    /// A body, all of it.
+    pub(super) body: Duration,
+    /// Open calls, once the admin side stops.
+    pub(super) close: Duration,
+}
+
+impl Deadlines {
+    /// What holds outside tests.
+    const USUAL: Self = Self {
+        handshake: Duration::from_secs(5),
+        idle: Duration::from_secs(10),
+        body: Duration::from_secs(10),
+        close: Duration::from_secs(2),
+    };
+}
+
+/// The admin listener; see the module's doc.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    metrics: MetricsAccess,
+    reloads: Arc<ReloadCells>,
+    pub(super) deadlines: Deadlines,
+}
+
+/// Why the admin side cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be listened on.
+    #[error("admin: cannot listen on {address}: {}; {}", reason(cause), remedy(cause))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What every call is answered from.
+pub(super) struct Site {
+    pub(super) state: AdminState,
+    pub(super) metrics: MetricsAccess,
+    pub(super) collector: Collector,
+    bodies: Bodies,
+}
+
+impl AdminServer {
+    /// Listens, and loads or makes the certificate. Nothing is accepted before [`Self::serve`].
+    ///
+    /// # Errors
+    /// [`BindError`] is one line for the operator.
+    pub fn bind(settings: &AdminSettings, reloads: Arc<ReloadCells>) -> Result<Self, BindError> {
+        let listen = |cause| BindError::Listen { address: settings.listen, cause };
+        let listener = TcpListener::bind(settings.listen).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let tls = Tls::load(&settings.tls, address.ip())?;
+        Ok(Self { listener, address, tls, metrics: settings.metrics, reloads, deadlines: Deadlines::USUAL })
+    }
+
+    /// Returns the address that it listens on, the system's choice of port included.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the SHA-256 of the certificate, if it was made at start.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.tls.as_ref()?.fingerprint.as_deref()
+    }
+
+    /// Returns the certificate that clients see, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.tls.as_ref().map(|tls| tls.certificate.as_ref())
+    }
+
+    /// Serves until `shutdown` is true or its sender is gone, then lets open calls finish for up to 2 s.
+    ///
+    /// # Errors
+    /// The listener cannot be used on this runtime.
+    pub async fn serve(self, state: AdminState, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+        let deadlines = self.deadlines;
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let collector = Collector::new(Arc::clone(&state.store), self.reloads);
+        let site = Site { state, metrics: self.metrics, collector, bodies: Bodies::new(deadlines.body) };
+        let router = Router::new().fallback(answer).with_state(Arc::new(site));
+        let tls = self.tls.map(|tls| tls.acceptor);
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut open = JoinSet::new();
+        loop {
+            let (stream, from, permit) = tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                Some(_) = open.join_next() => continue,
+                accepted = accept(&listener, &permits) => match accepted {
+                    Some(accepted) => accepted,
+                    None => continue,
+                },
+            };
+            let (router, tls, closing) = (router.clone(), tls.clone(), shutdown.clone());
+            open.spawn(async move {
+                let _permit = permit;
+                let ip = from.ip().to_canonical();
+                match tls {
+                    None => converse(stream, router, Peer { ip, is_tls: false }, deadlines.idle, closing).await,
+                    Some(acceptor) => match timeout(deadlines.handshake, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => {
+                            converse(stream, router, Peer { ip, is_tls: true }, deadlines.idle, closing).await
+                        }
+                        Ok(Err(error)) => tracing::debug!(peer = %ip, %error, "admin handshake failed"),
+                        Err(_) => tracing::debug!(peer = %ip, "admin handshake took too long"),
+                    },
+                }
+            });
+        }
+        drop(listener);
+        let all_closed = async { while open.join_next().await.is_some() {} };
+        if timeout(deadlines.close, all_closed).await.is_err() {
+            tracing::warn!(connections = open.len(), "admin calls cut off");
+        }
+        Ok(())
+    }
+}
+
+type Accepted = (tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+/// Waits for room and a connection. Cancelling it loses neither.
+async fn accept(listener: &tokio::net::TcpListener, permits: &Arc<Semaphore>) -> Option<Accepted> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, from)) => {
+            // Without it, a small answer may wait 40 ms for the client's acknowledgement.
+            let _ = stream.set_nodelay(true);
+            Some((stream, from, permit))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "admin cannot accept");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// What one connection has done so far; the idle watch reads it.
+#[derive(Default)]
+struct Activity {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// Speaks HTTP on one connection until it ends, is idle too long, or the admin side stops.
+async fn converse<I>(stream: I, router: Router, peer: Peer, deadline: Duration, mut closing: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let seen = Arc::clone(&activity);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (router, activity) = (router.clone(), Arc::clone(&seen));
+        activity.begun.fetch_add(1, Relaxed);
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let response = router.oneshot(request).await;
+            activity.ended.fetch_add(1, Relaxed);
+            response
+        }
+    });
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(deadline).max_buf_size(HEAD_BYTES_MAX);
+    http.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut is_closing = false;
+    let idle = idle(&activity, deadline);
+    let mut idle = std::pin::pin!(idle);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(peer = %peer.ip, error = %error, "admin connection broke");
+                }
+                return;
+            }
+            () = idle.as_mut() => return,
+            _ = closing.wait_for(|stop| *stop), if !is_closing => {
+                is_closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Returns once nothing was under way and nothing began for `deadline`. Also ends a connection that never
+/// says which HTTP it speaks, and one whose client does not take its answer.
+async fn idle(activity: &Activity, deadline: Duration) {
+    loop {
+        let before = activity.begun.load(Relaxed);
+        sleep(deadline).await;
+        let after = activity.begun.load(Relaxed);
+        if after == before && activity.ended.load(Relaxed) == after {
+            return;
+        }
+    }
+}
+
+/// The one route: every call comes through here.
+async fn answer(State(site): State<Arc<Site>>, mut request: Request) -> Response {
+    let Some(peer) = request.extensions_mut().remove::<Peer>() else {
+        // Only `converse` makes requests, and it always says who is there.
+        return Response::new(Body::empty());
+    };
+    match receive(request, peer, &site.bodies).await {
+        Ok(call) => {
+            let response = match pages::answer(&site, &call) {
+                Some(response) => response,
+                None => dispatch::answer(&site.state, &call).await,
+            };
+            finish(&call, response)
+        }
+        Err(refused) => finish(&refused.call, dispatch::refuse(&refused.call, &refused.error)),
+    }
+}
+
+/// Stamps what every answer carries, whatever its shape, and logs the call.
+fn finish(call: &Call, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(&call.request_id) {
+        headers.insert("x-request-id", id);
+    }
+    tracing::debug!(
+        request_id = call.request_id,
+        peer = %call.peer,
+        method = %call.method,
+        path = call.uri.path(),
+        status = response.status().as_u16(),
+        "admin call"
+    );
+    response
+}

@@ -1,0 +1,110 @@
+//! Every metric: its name, kind, unit, labels and what it tells. The only place where a metric's name is written.
+//!
+//! Base units only (seconds, bytes). Series are bounded by the config: frontends × servers of their farm × 6 classes
+//! is the largest family. A server that a reload removes takes its series with it.
+
+/// What a metric is to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; 0 after a start.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// A metric's definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name, `farmgate_` first, its unit and `_total` last.
+    pub name: &'static str,
+    /// What it is to Prometheus.
+    pub kind: Kind,
+    /// What it is counted in: `seconds`, `bytes`, or the thing itself.
+    pub unit: &'static str,
+    /// Label names, in the order of the values given.
+    pub labels: &'static [&'static str],
+    /// What it tells, in one sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident $kind:ident $name:literal [$($label:literal),*] $unit:literal $help:literal)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Metric = Metric {
+                name: concat!("farmgate_", $name),
+                kind: Kind::$kind,
+                unit: $unit,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+        /// Every metric, in alphabetical order of its constant.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO Gauge "build_info" ["version"] "none" "The version that runs; always 1."
+    CHECK_DURATION Histogram "check_duration_seconds" ["farm"] "seconds" "How long checks of a farm's servers took."
+    CHECKS Counter "checks_total" ["farm", "server", "status"] "checks"
+        "Checks of a server by how they ended, in HAProxy's words."
+    CONFIG_LOADED Gauge "config_last_reload_timestamp_seconds" [] "seconds"
+        "When the live config was loaded, in seconds since 1970."
+    CONNECT_FAILURES Counter "connect_failures_total" ["frontend", "farm", "server"] "connections"
+        "Connections to a server that could not be established."
+    FARM_SERVING Gauge "farm_serving" ["farm", "serving"] "none"
+        "How a farm serves: 1 for the current way, 0 for the others."
+    FRONTEND_CONNECTIONS Counter "frontend_connections_total" ["frontend"] "connections"
+        "Client connections that a frontend accepted."
+    FRONTEND_CONNECTIONS_OPEN Gauge "frontend_connections_open" ["frontend"] "connections"
+        "Client connections open now."
+    FRONTEND_REFUSED Counter "frontend_refused_total" ["frontend", "reason"] "requests"
+        "Clients that Farmgate itself refused, by why."
+    GENERATION Gauge "generation" [] "none" "Which table the data plane works by; grows with every change of state."
+    IN_FLIGHT Gauge "server_in_flight" ["farm", "server"] "requests"
+        "Requests (TCP: connections) under way at a server."
+    OWN_ANSWERS Counter "own_answers_total" ["frontend", "code"] "responses"
+        "Responses that Farmgate made itself, by class of their status."
+    READY Gauge "ready" [] "none" "1 once every server was checked once."
+    RECEIVED Counter "received_bytes_total" ["frontend", "farm", "server"] "bytes"
+        "Bytes that went from clients to a server: bodies (TCP: everything)."
+    RELOADS Counter "reloads_total" ["result"] "reloads" "Config reloads, applied or refused."
+    REQUEST_DURATION Histogram "request_duration_seconds" ["frontend", "farm"] "seconds"
+        "From a request's head to the end of its response (TCP: a connection's life)."
+    REQUESTS Counter "requests_total" ["frontend", "farm", "server", "code"] "requests"
+        "Requests given to a server by class of the status sent; none: the client left, or the protocol has none."
+    RETRIES Counter "retries_total" ["frontend", "farm", "server"] "requests"
+        "Requests that left a server for another one."
+    SENT Counter "sent_bytes_total" ["frontend", "farm", "server"] "bytes"
+        "Bytes that went from a server to clients: bodies (TCP: everything)."
+    SERVER_ADMIN Gauge "server_admin_status" ["farm", "server", "status"] "none"
+        "What the operator wants of a server: 1 for the current status, 0 for the others."
+    SERVER_EFFECTIVE_WEIGHT Gauge "server_effective_weight" ["farm", "server"] "none"
+        "The weight at which a server takes new work now; 0 while it takes none."
+    SERVER_UP Gauge "server_up" ["farm", "server"] "none" "1 while checks say Up or a server is not probed."
+    SERVER_WEIGHT Gauge "server_weight" ["farm", "server"] "none" "The weight of a server, overrides applied."
+    TRANSITIONS Counter "server_transitions_total" ["farm", "server", "to"] "transitions"
+        "Times a server's health changed, by what it changed to."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_end_as_their_kind_asks() {
+        let mut names: Vec<_> = ALL.iter().map(|m| m.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            let is_measured = matches!(metric.unit, "seconds" | "bytes");
+            assert_eq!(is_measured, metric.name.contains(metric.unit), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}
