@@ -1,0 +1,157 @@
+"""A running farmgate with servers in known states, for tests that drive it through a vendor's SDK.
+
+Everything is on loopback: origins are threads of this process, farmgate is a child process in a directory of its own,
+on ports that were free a moment ago. Every wait has a deadline.
+"""
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+SERVICE = "lb-clients"
+INSTANCE_ID = 4711
+OVH = {"application_key": "ak-clients", "application_secret": "as-clients-secret", "consumer_key": "ck-clients"}
+ZENLAYER = {"id": "zk-clients", "secret": "zs-clients-secret"}
+TOKEN = "token-of-the-client-tests"
+
+PATIENCE_S = 20
+
+
+class Origin:
+    """A web server whose every answer has this status."""
+
+    def __init__(self, status):
+        class Answer(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = f"{status}\n".encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Farmgate:
+    """Starts farmgate and returns when its first round of checks is done."""
+
+    def __init__(self):
+        self.dir = tempfile.TemporaryDirectory(prefix="farmgate-clients-")
+        self.good, self.sick = Origin(200), Origin(503)
+        self.admin_port, self.web_port, self.alt_port, self.db_port = (free_port() for _ in range(4))
+        self.process = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def admin(self):
+        return f"127.0.0.1:{self.admin_port}"
+
+    def close(self):
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.good.close()
+        self.sick.close()
+        self.dir.cleanup()
+
+    def native(self, path):
+        """Returns what the native API says."""
+        request = urllib.request.Request(f"http://{self.admin}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return json.load(answer)
+
+    def _start(self):
+        path = os.path.join(self.dir.name, "farmgate.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            # JSON is YAML.
+            json.dump(self._config(), file, indent=1)
+        self.log = os.path.join(self.dir.name, "log")
+        with open(self.log, "wb") as log:
+            command = [os.environ["FARMGATE_BIN"], "run", "-c", path]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                with open(self.log, encoding="utf-8", errors="replace") as log:
+                    raise RuntimeError(f"farmgate is not ready (exit {self.process.poll()}):\n{log.read()}")
+            time.sleep(0.02)
+
+    def _is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://{self.admin}/readyz", timeout=1) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _config(self):
+        def at(port):
+            return f"127.0.0.1:{port}"
+
+        timing = {"interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1}
+        return {
+            "service": {"name": SERVICE, "addresses": ["192.0.2.10"]},
+            "instance_id": INSTANCE_ID,
+            "frontends": {
+                "web": {"protocol": "http", "listen": [at(self.web_port)], "farm": "web"},
+                "alt": {"protocol": "http", "listen": [at(self.alt_port)], "farm": "web"},
+                "db": {"protocol": "tcp", "listen": [at(self.db_port)], "farm": "db"},
+            },
+            "farms": {
+                "web": {
+                    "protocol": "http",
+                    "probe": {"type": "http", "url": "/healthz", "expect": {"status": "200-399"}, **timing},
+                    "servers": {
+                        "good": {"address": at(self.good.port), "weight": 100},
+                        "sick": {"address": at(self.sick.port), "weight": 50},
+                        "closed": {"address": at(free_port())},
+                        "unprobed": {"address": at(self.good.port), "probe": False},
+                        "resting": {"address": at(self.good.port), "status": "maintenance", "weight": 0},
+                    },
+                },
+                "db": {
+                    "protocol": "tcp",
+                    "balance": "leastconn",
+                    "probe": {"type": "tcp", **timing},
+                    "servers": {"db-1": {"address": at(self.good.port)}},
+                },
+            },
+            "admin": {
+                "listen": self.admin,
+                "tokens": [{"name": "ops", "role": "read", "token": TOKEN}],
+                "ovh": {"credentials": [{"name": "ci", "role": "read", **OVH}]},
+                "zenlayer": {"access_keys": [{"name": "ci", "role": "read", **ZENLAYER}]},
+            },
+        }
