@@ -1,0 +1,82 @@
+//! Every default and bound of the config file, in one place for lowering, the schema and the export.
+//!
+//! Bounds are wide: they catch slips of the pen (a lost unit, a digit too many), not opinions. Defaults have their
+//! reasons in `conf/farmgate.yaml`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A value's default and its bounds.
+#[derive(Clone, Debug)]
+pub(super) struct Bounded<T> {
+    /// Where the key is not written.
+    pub(super) default: T,
+    /// What may be written.
+    pub(super) range: RangeInclusive<T>,
+}
+
+impl<T> Bounded<T> {
+    const fn new(default: T, range: RangeInclusive<T>) -> Self {
+        Self { default, range }
+    }
+}
+
+const fn seconds(default: u64, low_ms: u64, high: u64) -> Bounded<Duration> {
+    let range = Duration::from_millis(low_ms)..=Duration::from_secs(high);
+    Bounded::new(Duration::from_secs(default), range)
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const KIB: u32 = 1 << 10;
+const MIB: u32 = 1 << 20;
+
+pub(super) const INSTANCE_ID: Bounded<u64> = Bounded::new(1, 1..=(1 << 53) - 1);
+pub(super) const WORKERS: RangeInclusive<u16> = 1..=256;
+pub(super) const GRACE: Bounded<Duration> = seconds(30, 0, DAY);
+pub(super) const CHECKS_AT_ONCE: Bounded<u16> = Bounded::new(256, 1..=10_000);
+pub(super) const API_PORTS: RangeInclusive<u16> = 1024..=49_151;
+pub(super) const ZONE: &str = "local";
+
+pub(super) const HEADER: Bounded<Duration> = seconds(10, 10, HOUR);
+pub(super) const BODY: Bounded<Duration> = seconds(30, 10, HOUR);
+pub(super) const CLIENT_IDLE: Bounded<Duration> = seconds(60, 10, DAY);
+pub(super) const WRITE: Bounded<Duration> = seconds(30, 10, HOUR);
+pub(super) const TUNNEL: Bounded<Duration> = seconds(HOUR, 10, 7 * DAY);
+
+pub(super) const CONNECTIONS: Bounded<u32> = Bounded::new(10_000, 1..=10_000_000);
+pub(super) const HEADER_BYTES: Bounded<u32> = Bounded::new(64 * KIB, KIB..=MIB);
+pub(super) const URI_BYTES: Bounded<u32> = Bounded::new(16 * KIB, 64..=MIB);
+pub(super) const BODY_BYTES: Bounded<u64> = Bounded::new(100 << 20, 0..=1 << 40);
+
+pub(super) const CONNECT: Bounded<Duration> = seconds(2, 10, 10 * MINUTE);
+pub(super) const RESPONSE: Bounded<Duration> = seconds(30, 10, DAY);
+pub(super) const SERVER_IDLE: Bounded<Duration> = seconds(60, 10, DAY);
+pub(super) const RETRY_ATTEMPTS: Bounded<u8> = Bounded::new(2, 0..=10);
+pub(super) const WEIGHT: Bounded<u16> = Bounded::new(1, 0..=u16::MAX);
+
+pub(super) const INTERVAL: Bounded<Duration> = seconds(2, 1, HOUR);
+pub(super) const CHECK_TIMEOUT: Bounded<Duration> = seconds(1, 1, HOUR);
+pub(super) const RISE: Bounded<u16> = Bounded::new(2, 1..=1000);
+pub(super) const FALL: Bounded<u16> = Bounded::new(3, 1..=1000);
+pub(super) const PORT: RangeInclusive<u16> = 1..=u16::MAX;
+
+pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:9090";
+/// A token shorter than this is warned of.
+pub(super) const TOKEN_BYTES_ADVISED: usize = 16;
+
+/// The most frontends of a file.
+pub(super) const FRONTENDS_MAX: usize = 1000;
+/// The most farms of a file.
+pub(super) const FARMS_MAX: usize = 10_000;
+/// The most servers of a farm.
+pub(super) const SERVERS_MAX: usize = 10_000;
+/// The most listeners of a frontend.
+pub(super) const LISTENERS_MAX: usize = 64;
+/// The most addresses of a service, networks of a `trust` and credentials of a kind.
+pub(super) const LIST_MAX: usize = 1000;
+/// The most bytes of a secret, of a pattern, of a URL and of a path.
+pub(super) const TEXT_BYTES_MAX: usize = 4096;
+/// The most bytes that a compiled pattern may take.
+pub(super) const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;

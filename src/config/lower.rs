@@ -1,0 +1,198 @@
+//! A tree becomes the model: every key is asked for, every rule is checked, every error is collected.
+//!
+//! What holds between sections is checked here: a frontend's farm exists and speaks its protocol, no two listeners
+//! share an address, no two objects share a numeric id. A result is used only where nothing was reported. Pure but for
+//! the secret files that it reads through the function handed in.
+
+mod access;
+mod admin;
+mod farm;
+mod frontend;
+mod log;
+mod probe;
+mod service;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, TEXT_BYTES_MAX, WORKERS};
+use super::error::Findings;
+use super::keys;
+use super::read::{Section, Value};
+use super::tree::{Position, Tree};
+use crate::model::{Protocol, Settings, Topology};
+
+/// Reads a secret's file.
+pub(super) type ReadFile<'r> = &'r dyn Fn(&Path) -> io::Result<String>;
+
+/// Something lowered, with where it was declared.
+struct Placed<T> {
+    path: String,
+    at: Position,
+    it: T,
+}
+
+impl<T> Placed<T> {
+    fn new(value: &Value<'_>, it: T) -> Self {
+        Self { path: value.path.clone(), at: value.key_at, it }
+    }
+}
+
+/// Returns the model of the tree; it holds only if nothing was reported.
+pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Findings) -> Option<(Topology, Settings)> {
+    let file = Value::root(root).section(findings, keys::FILE)?;
+    let service = service::lower(&file, findings);
+
+    let remedy = "write frontends: {name: {protocol: …, listen: [\"ip:port\"], farm: …}}, or {} for none";
+    let frontends_value = file.need(findings, "frontends", remedy);
+    let farms_value = file.need(findings, "farms", "write farms: {name: {protocol: …, servers: …}}, or {} for none");
+    let farm_values = farms_value.map_or_else(Vec::new, |value| value.entries(findings, "farms", FARMS_MAX));
+    let protocols = declared_protocols(&farm_values);
+    let farms: Vec<_> =
+        farm_values.iter().filter_map(|v| farm::lower(v, findings).map(|farm| Placed::new(v, farm))).collect();
+
+    let values = frontends_value.map_or_else(Vec::new, |value| value.entries(findings, "frontends", FRONTENDS_MAX));
+    let mut listeners = Listeners::default();
+    let frontends: Vec<_> = values
+        .iter()
+        .filter_map(|v| {
+            let frontend = frontend::lower(v, &protocols, &mut listeners, findings);
+            frontend.map(|frontend| Placed::new(v, frontend))
+        })
+        .collect();
+
+    let settings = settings(&file, read_file, &mut listeners, findings);
+    check_ids(&farms, &frontends, findings);
+    warn_of_idle_farms(&farms, &frontends, findings);
+    let topology = Topology {
+        service: Arc::new(service?),
+        frontends: frontends.into_iter().map(|f| Arc::new(f.it)).collect(),
+        farms: farms.into_iter().map(|f| Arc::new(f.it.farm)).collect(),
+    };
+    Some((topology, settings))
+}
+
+/// The farms that the file declares, right or wrong, with the protocol of those where it can be read.
+type Protocols<'t> = HashMap<&'t str, Option<Protocol>>;
+
+fn declared_protocols<'t>(farms: &[Value<'t>]) -> Protocols<'t> {
+    let mut unheard = Findings::default();
+    let mut protocol = |value: &Value<'t>| {
+        value.section(&mut unheard, keys::FARM)?.get("protocol")?.word(&mut Findings::default(), farm::PROTOCOLS)
+    };
+    farms.iter().map(|value| (value.key, protocol(value))).collect()
+}
+
+fn settings(
+    file: &Section<'_>,
+    read_file: ReadFile<'_>,
+    listeners: &mut Listeners,
+    findings: &mut Findings,
+) -> Settings {
+    let workers = file.or(findings, "workers", None, |value, findings| {
+        let mut unheard = Findings::default();
+        match value.text(&mut unheard, "") {
+            Some("auto") => Some(None),
+            _ => value.number(findings, &WORKERS, "write auto for one per core").map(|n| Some(usize::from(n))),
+        }
+    });
+    let state_dir = file.or(findings, "state_dir", None, |value, findings| Some(Some(path(value, findings)?)));
+    let grace = file.duration(findings, "grace", &GRACE);
+    let checks_at_once = file.number(findings, "checks_at_once", &CHECKS_AT_ONCE, "write a number within");
+    let admin = file.get("admin").and_then(|value| admin::lower(&value, read_file, listeners, findings));
+    let log = log::lower(file, findings);
+    Settings { workers, state_dir, grace, checks_at_once: usize::from(checks_at_once), admin, log }
+}
+
+/// Reads the path of a file or a directory.
+fn path(value: &Value<'_>, findings: &mut Findings) -> Option<PathBuf> {
+    let text = value.text(findings, "a path")?;
+    if text.is_empty() {
+        value.refuse(findings, "is no path; write one or remove the key");
+        return None;
+    }
+    if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
+        value.refuse(findings, format!("is no path; write at most {TEXT_BYTES_MAX} bytes and no NUL"));
+        return None;
+    }
+    Some(PathBuf::from(text))
+}
+
+/// Reads an `ip:port` to listen on.
+fn listen_addr(value: &Value<'_>, findings: &mut Findings) -> Option<SocketAddr> {
+    value.parsed(findings, "an ip:port to listen on", |text| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| "is not ip:port; write \"127.0.0.1:80\", \"0.0.0.0:80\" or \"[::]:80\" for every address")
+    })
+}
+
+/// The addresses that are listened on so far, with where they were declared.
+#[derive(Default)]
+struct Listeners(HashMap<SocketAddr, (String, Position)>);
+
+impl Listeners {
+    /// Adds an address, or reports who has it already. Port 0 is never the same port twice.
+    fn add(&mut self, addr: SocketAddr, value: &Value<'_>, findings: &mut Findings) {
+        if addr.port() == 0 {
+            return;
+        }
+        if let Some((path, at)) = self.0.get(&addr) {
+            value.refuse(findings, format!("is taken by {path} at {at}; choose another address or port"));
+        } else {
+            self.0.insert(addr, (value.path.clone(), value.tree.at));
+        }
+    }
+}
+
+fn check_ids(farms: &[Placed<farm::Lowered>], frontends: &[Placed<crate::model::Frontend>], findings: &mut Findings) {
+    refuse_same_ids(farms.iter().map(|f| (f.it.farm.id.0, f.path.as_str(), f.at)), findings);
+    refuse_same_ids(frontends.iter().map(|f| (f.it.id.0, f.path.as_str(), f.at)), findings);
+    let servers = farms.iter().flat_map(|farm| &farm.it.servers);
+    refuse_same_ids(servers.map(|s| (s.it.0, s.path.as_str(), s.at)), findings);
+}
+
+/// Ids are derived from names, so two names can, very rarely, give one id.
+fn refuse_same_ids<'p, I: Copy + Eq + Hash + std::fmt::Display>(
+    ids: impl Iterator<Item = (I, &'p str, Position)>,
+    findings: &mut Findings,
+) {
+    let mut seen: HashMap<I, (&str, Position)> = HashMap::new();
+    for (id, path, at) in ids {
+        if let Some((first, first_at)) = seen.get(&id) {
+            let text = format!("gives the numeric id {id}, as {first} at {first_at} does; rename one of the two");
+            findings.error(at, path, text);
+        } else {
+            seen.insert(id, (path, at));
+        }
+    }
+}
+
+fn warn_of_idle_farms(
+    farms: &[Placed<farm::Lowered>],
+    frontends: &[Placed<crate::model::Frontend>],
+    findings: &mut Findings,
+) {
+    let fed: std::collections::HashSet<_> = frontends.iter().map(|f| f.it.farm).collect();
+    for farm in farms.iter().filter(|farm| !fed.contains(&farm.it.farm.id)) {
+        findings.warn(farm.at, &farm.path, "no frontend feeds this farm; it is only checked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_collide_are_refused_at_the_second() {
+        let mut findings = Findings::default();
+        let at = |line| Position { line, column: 3 };
+        let ids = [(7, "farms.a", at(2)), (8, "farms.b", at(3)), (7, "farms.c", at(4))];
+        refuse_same_ids(ids.into_iter(), &mut findings);
+        let lines: Vec<_> = findings.errors.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["4:3 farms.c: gives the numeric id 7, as farms.a at 2:3 does; rename one of the two"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! `admin`: where the admin side listens, how it is encrypted and who may use it.
+//!
+//! Plain HTTP is for loopback only and nobody listens without a credential: the vendors' signatures cover too little of
+//! a request to be the only protection.
+
+use std::net::SocketAddr;
+
+use super::{Listeners, ReadFile, access, listen_addr, path};
+use crate::config::bounds::ADMIN_LISTEN;
+use crate::config::error::Findings;
+use crate::config::keys;
+use crate::config::read::{Section, Value};
+use crate::config::tree::Content;
+use crate::model::AdminSettings;
+use crate::model::settings::{AdminTls, MetricsAccess};
+
+const METRICS: &[(&str, MetricsAccess)] = &[("token", MetricsAccess::Token), ("open", MetricsAccess::Open)];
+
+/// Lowers `admin`.
+pub(super) fn lower(
+    value: &Value<'_>,
+    read_file: ReadFile<'_>,
+    listeners: &mut Listeners,
+    findings: &mut Findings,
+) -> Option<AdminSettings> {
+    let section = value.section(findings, keys::ADMIN)?;
+    let tls = section.get("tls").map_or(Some(AdminTls::Off), |value| tls(&value, findings));
+    let listen = listen(&section, tls.as_ref(), listeners, findings);
+    let metrics =
+        section.or(findings, "metrics", MetricsAccess::Token, |value, findings| value.word(findings, METRICS));
+    let tokens = section.get("tokens").map(|value| access::tokens(&value, read_file, findings));
+    let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
+    let zenlayer = section.get("zenlayer").map(|value| access::zenlayer(&value, read_file, findings));
+    refuse_without_credentials(&section, findings);
+    Some(AdminSettings {
+        listen: listen?,
+        tls: tls?,
+        metrics,
+        tokens: tokens.unwrap_or_default(),
+        ovh: ovh.unwrap_or_default(),
+        zenlayer: zenlayer.unwrap_or_default(),
+    })
+}
+
+fn tls(value: &Value<'_>, findings: &mut Findings) -> Option<AdminTls> {
+    if value.is_scalar() {
+        let remedy = "is not auto and not a mapping; write auto or {cert: FILE, key: FILE}";
+        return value.parsed(findings, "auto", |text| (text == "auto").then_some(AdminTls::Auto).ok_or(remedy));
+    }
+    let section = value.section(findings, keys::TLS)?;
+    let cert = section.need(findings, "cert", "write cert: FILE, a PEM chain").and_then(|value| path(&value, findings));
+    let key =
+        section.need(findings, "key", "write key: FILE, a PEM private key").and_then(|value| path(&value, findings));
+    Some(AdminTls::Files { cert: cert?, key: key? })
+}
+
+fn listen(
+    section: &Section<'_>,
+    tls: Option<&AdminTls>,
+    listeners: &mut Listeners,
+    findings: &mut Findings,
+) -> Option<SocketAddr> {
+    let Some(value) = section.get("listen") else { return ADMIN_LISTEN.parse().ok() };
+    let addr = listen_addr(&value, findings)?;
+    listeners.add(addr, &value, findings);
+    if !addr.ip().is_loopback() && tls == Some(&AdminTls::Off) {
+        let remedy = "add tls: auto or tls: {cert: FILE, key: FILE}, or listen on 127.0.0.1";
+        value.refuse(findings, format!("is outside loopback and not encrypted; {remedy}"));
+    }
+    Some(addr)
+}
+
+/// Counts what is written rather than what is right: a wrong credential has its own error.
+fn refuse_without_credentials(section: &Section<'_>, findings: &mut Findings) {
+    let holds_any = |value: Value<'_>| !matches!(&value.tree.content, Content::List(items) if items.is_empty());
+    let inner = |key: &str, keys, list: &str| {
+        section.get(key).is_some_and(|value| {
+            let inner = value.section(&mut Findings::default(), keys);
+            inner.is_none_or(|inner| inner.get(list).is_none_or(holds_any))
+        })
+    };
+    let has_any = section.get("tokens").is_some_and(holds_any)
+        || inner("ovh", keys::OVH, "credentials")
+        || inner("zenlayer", keys::ZENLAYER, "access_keys");
+    if !has_any {
+        let remedy = "write tokens: [{name: ops, role: operate, token_file: FILE}], or remove admin";
+        section.complain(findings, format!("nobody could use it: there is no credential; {remedy}"));
+    }
+}

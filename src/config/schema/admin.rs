@@ -1,0 +1,206 @@
+//! The part of the config file's schema that is not traffic: `admin` and `log`.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Auto;
+use super::text::{Filled, ListenText};
+
+/// The admin side.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// The ip:port it listens on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<ListenText>,
+    /// Its encryption; needed outside loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsForm>,
+    /// Who may read /metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Filled<MetricsAccess>>,
+    /// Bearer tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<Token>>,
+    /// Credentials of the OVHcloud shape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ovh: Option<Ovh>,
+    /// Credentials of the Zenlayer shape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zenlayer: Option<Zenlayer>,
+}
+
+/// A certificate made at start, or the operator's own.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TlsForm {
+    /// Made at start.
+    Auto(Auto),
+    /// The operator's own.
+    Files(Tls),
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The file of the PEM chain.
+    pub cert: String,
+    /// The file of the PEM private key.
+    pub key: String,
+}
+
+/// Who may read /metrics.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsAccess {
+    /// Anybody who reaches the listener.
+    Open,
+    /// Any credential.
+    Token,
+}
+
+/// What a credential may do.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Read, change admin status and weights, reload.
+    Operate,
+    /// Read only.
+    Read,
+}
+
+/// A bearer token.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["token"]}, {"required": ["token_file"]}]))]
+pub struct Token {
+    /// Whose it is.
+    pub name: String,
+    /// What it may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Filled<Role>>,
+    /// The token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The file of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+}
+
+/// Credentials of the OVHcloud shape.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ovh {
+    /// The credentials.
+    pub credentials: Vec<OvhCredential>,
+}
+
+/// A credential of OVHcloud's `$1$` signature.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    {"oneOf": [{"required": ["application_secret"]}, {"required": ["application_secret_file"]}]},
+    {"oneOf": [{"required": ["consumer_key"]}, {"required": ["consumer_key_file"]}]}
+]))]
+pub struct OvhCredential {
+    /// Whose it is.
+    pub name: String,
+    /// What it may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Filled<Role>>,
+    /// X-Ovh-Application.
+    pub application_key: String,
+    /// The application's secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_secret: Option<String>,
+    /// The file of the application's secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_secret_file: Option<String>,
+    /// X-Ovh-Consumer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer_key: Option<String>,
+    /// The file of the consumer key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer_key_file: Option<String>,
+}
+
+/// Credentials of the Zenlayer shape.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Zenlayer {
+    /// The access keys.
+    pub access_keys: Vec<ZenlayerKey>,
+}
+
+/// An access key of Zenlayer's ZC2-HMAC-SHA256 signature.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["secret"]}, {"required": ["secret_file"]}]))]
+pub struct ZenlayerKey {
+    /// Whose it is.
+    pub name: String,
+    /// What it may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Filled<Role>>,
+    /// The access key id.
+    pub id: String,
+    /// The access key password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The file of the access key password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<String>,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Least level of the process log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<Filled<Level>>,
+    /// Form of the process log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Filled<LogFormat>>,
+    /// One line a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessLog>,
+}
+
+/// A level of the process log.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Everything on the way.
+    Trace,
+    /// Per connection.
+    Debug,
+    /// Life and state changes.
+    Info,
+    /// Degraded but serving.
+    Warn,
+    /// Someone must act.
+    Error,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The access log.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// The file it is appended to.
+    pub path: String,
+    /// The form of a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Filled<LogFormat>>,
+}

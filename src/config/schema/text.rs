@@ -1,0 +1,137 @@
+//! The scalars of the config file's schema: texts of a form, numbers in a range, and values that `${env:…}` may fill.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// What a text holds that the environment fills in later.
+const ENV: &str = r"\$\{env:";
+
+macro_rules! text {
+    ($(#[doc = $doc:literal])* $name:ident, $pattern:expr) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let description = concat!($($doc),*).trim();
+                json_schema!({"type": "string", "description": description, "pattern": $pattern})
+            }
+        }
+    };
+}
+
+text!(
+    /// A server's host:port.
+    AddressText,
+    format!(r"^.+:[0-9]{{1,5}}$|{ENV}")
+);
+text!(
+    /// An integer and one of the units ms, s, m, h.
+    DurationText,
+    format!("^[0-9]+(ms|s|m|h)$|{ENV}")
+);
+text!(
+    /// A text that the environment fills in.
+    EnvText,
+    ENV
+);
+text!(
+    /// An ip:port to listen on.
+    ListenText,
+    format!(r"^([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]{{1,5}}$|{ENV}")
+);
+text!(
+    /// 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit, not all digits.
+    NameText,
+    format!("{NAME}|{ENV}")
+);
+text!(
+    /// Ports, as LOW-HIGH.
+    PortsText,
+    format!("^[0-9]{{1,5}}(-[0-9]{{1,5}})?$|{ENV}")
+);
+text!(
+    /// An integer and one of the units B, KiB, MiB, GiB.
+    SizeText,
+    format!("^[0-9]+(B|KiB|MiB|GiB)$|{ENV}")
+);
+text!(
+    /// A path, host/path or http://host/path.
+    UrlText,
+    format!("^(http://[^/]|[^/]*/)[!-~]*$|{ENV}")
+);
+
+const NAME: &str = "^(?![0-9]+$)[a-z0-9][a-z0-9._-]{0,62}$";
+
+/// A value, or a text that the environment fills in.
+#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Filled<T> {
+    /// The value.
+    Value(T),
+    /// The text.
+    Env(EnvText),
+}
+
+/// An integer in `LOW..=HIGH`.
+#[derive(Clone, Copy, Debug)]
+pub struct Number<const LOW: u64, const HIGH: u64>(pub u64);
+
+impl<const LOW: u64, const HIGH: u64> Serialize for Number<LOW, HIGH> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<const LOW: u64, const HIGH: u64> JsonSchema for Number<LOW, HIGH> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Number_{LOW}_{HIGH}").into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let env = generator.subschema_for::<EnvText>();
+        json_schema!({"anyOf": [{"type": "integer", "minimum": LOW, "maximum": HIGH}, env]})
+    }
+}
+
+/// A mapping of free names, in the order written.
+#[derive(Clone, Debug)]
+pub struct Named<T>(pub Vec<(String, T)>);
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, it) in &self.0 {
+            map.serialize_entry(name, it)?;
+        }
+        map.end()
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let it = generator.subschema_for::<T>();
+        json_schema!({"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": it})
+    }
+}

@@ -1,0 +1,279 @@
+//! What a bad file is answered with: the snapshots are the messages, word for word, and are meant to be read.
+
+use std::fmt::Write;
+
+use super::{errors, load};
+
+/// Compares with the snapshot, without repeating the rows in its head.
+macro_rules! assert_answers {
+    ($answers:expr) => {
+        insta::with_settings!({omit_expression => true}, { insta::assert_snapshot!($answers) })
+    };
+}
+
+/// Puts each row where `PATCH` stands in the template and returns the rows with what they are answered.
+fn answers(template: &str, rows: &[&str]) -> String {
+    let mut out = String::new();
+    for row in rows {
+        let answers = errors(&template.replace("PATCH", row));
+        assert!(!answers.is_empty(), "accepted: {row}");
+        writeln!(out, "{row}\n    {}", answers.join("\n    ")).unwrap();
+    }
+    out
+}
+
+#[test]
+fn bad_file_as_a_whole() {
+    assert_answers!(answers(
+        "PATCH",
+        &[
+            "",
+            "# only a comment",
+            "just text",
+            "[a, list]",
+            "service: [lb",
+            "service: 'lb",
+            "a: b: c",
+            "service: lb",
+            "{}",
+            "{service: lb, frontends: , farms: ~}",
+            "{service: lb, frontends: {}, farms: {}}\n---\nservice: other",
+        ],
+    ));
+}
+
+#[test]
+fn bad_top_level_keys() {
+    assert_answers!(answers(
+        "service: lb\nPATCH\nfrontends: {}\nfarms: {}\n",
+        &[
+            "worker: 4",
+            "port: 80",
+            "service: other",
+            "instance_id: 0",
+            "instance_id: -1",
+            "instance_id: one",
+            "instance_id: 99999999999999999999999999",
+            "zone: Gra",
+            "zone: ''",
+            "workers: many",
+            "workers: 257",
+            "workers: \"4\"",
+            "workers: 1.5",
+            "workers: [auto]",
+            "state_dir:",
+            "state_dir: ''",
+            "grace: 30",
+            "grace: 25h",
+            "grace: soon",
+            "checks_at_once: 0",
+            "checks_at_once: '${env:UNSET}'",
+            "checks_at_once: ${env:WORDS}",
+            "grace: ${env:UNSET:-5}",
+            "zone: ${env:UNSET",
+            "log: {level: loud, format: xml, acess: {}}",
+            "log: {access: {}}",
+            "log: {access: /var/log/access.log}",
+            "farms: {}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_service() {
+    assert_answers!(answers(
+        "PATCH\nfrontends: {}\nfarms: {}\n",
+        &[
+            "service: LB",
+            "service: '123'",
+            "service: [lb]",
+            "service: {}",
+            "service: {nam: lb}",
+            "service: {name: lb, addresses: 192.0.2.1}",
+            "service: {name: lb, addresses: [192.0.2.256, '192.0.2.1:80']}",
+            "service: {name: lb, api_ports: 2000-1000}",
+            "service: {name: lb, api_ports: 0-70000}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_frontends() {
+    assert_answers!(answers(
+        "service: lb\nfarms: {web: {protocol: http, servers: {}}, db: {protocol: tcp, servers: {}}}\nfrontends:\n  \
+         one: {protocol: http, listen: [\"127.0.0.1:80\"], farm: web}\n  PATCH\n",
+        &[
+            "two: {}",
+            "Two: {protocol: http, listen: ['127.0.0.1:81'], farm: web}",
+            "two: {protocol: https, listen: ['127.0.0.1:81'], farm: web}",
+            "two: {protocol: http, listen: '127.0.0.1:81', farm: web}",
+            "two: {protocol: http, listen: [], farm: web}",
+            "two: {protocol: http, listen: ['localhost:81', ':81', '127.0.0.1', '127.0.0.1:65536'], farm: web}",
+            "two: {protocol: http, listen: ['127.0.0.1:80'], farm: web}",
+            "two: {protocol: http, listen: ['[::1]:80', '[::1]:80'], farm: web}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: wbe}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: somewhere}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: db}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: web, trust: [localhost, 10.0.0.0/33]}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: web, timeouts: {header: 1ms, idl: 1s, tunnel: 8760h}}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: web, timeouts: 30s}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: web, limits: {header_bytes: 65536, body_bytes: 100MB}}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: web, limits: {header_bytes: 1KiB, uri_bytes: 2KiB}}",
+            "two: {protocol: http, listen: ['127.0.0.1:81'], farm: web, limits: {connections: 0, header_bytes: 1GiB}}",
+            "one: {protocol: http, listen: ['127.0.0.1:81'], farm: web}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_farms() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  PATCH\n",
+        &[
+            "web:",
+            "web: {}",
+            "'80': {protocol: http, servers: {}}",
+            "a b: {protocol: http, servers: {a: nowhere}}",
+            "web: {protocol: http, balance: random, servers: {}}",
+            "web: {protocol: tcp, balance: uri, servers: {}}",
+            "web: {protocol: http, servers: {}, timeouts: {connect: 0s, response: 1.5s, idle: '10'}}",
+            "web: {protocol: http, servers: {}, retries: 3}",
+            "web: {protocol: http, servers: {}, retries: {attempts: 11}}",
+            "web: {protocol: http, servers: {}, fail_open: yes}",
+            "web: {protocol: http, servers: {}, fail_open: 'true'}",
+            "web: {protocol: http, servers: ['10.0.0.1:80']}",
+            "web: {protocol: http, servers: {a: 10.0.0.1}}",
+            "web: {protocol: http, servers: {a: '10.0.0.1:0', b: '10.0.0.256:80', c: 'http://x:80', d: }}",
+            "web: {protocol: http, servers: {a: {adress: '10.0.0.1:80'}}}",
+            "web: {protocol: http, servers: {a: {address: 'x:80', weight: 70000}}}",
+            "web: {protocol: http, servers: {a: {address: 'x:80', weight: '100'}}}",
+            "web: {protocol: http, servers: {a: {address: 'x:80', weight: heavy}}}",
+            "web: {protocol: http, servers: {a: {address: 'x:80', status: up, backup: 1, probe: {}}}}",
+            "web: {protocol: http, servers: {a: 'x:80', a: 'y:80'}}",
+            "web: {protocol: http, servers: &s {a: 'x:80'}}",
+            "web: {protocol: http, servers: {<<: {a: 'x:80'}}}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_probes() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, probe: PATCH}\n",
+        &[
+            "true",
+            "{}",
+            "{type: https}",
+            "{type: http, method: POST}",
+            "{type: http, url: healthz}",
+            "{type: http, url: 'https://www.example.com/'}",
+            "{type: http, url: '/a b'}",
+            "{type: http, url: a.example/x, host: b.example}",
+            "{type: http, host: 'a b'}",
+            "{type: tcp, url: /healthz, expect: {status: 200}}",
+            "{type: http, port: 0}",
+            "{type: http, interval: 0s}",
+            "{type: http, interval: 2h}",
+            "{type: http, interval: 1s, timeout: 2s}",
+            "{type: http, rise: 0, fall: 1001}",
+            "{type: http, start: maybe}",
+            "{type: http, expect: {status: 2xx}}",
+            "{type: http, expect: {status: 600}}",
+            "{type: http, expect: {contains: ok, matches: ok}}",
+            "{type: http, expect: {contains: ''}}",
+            "{type: http, expect: {contains: '\u{2028}'}}",
+            "{type: http, expect: {matches: '(a'}}",
+            "{type: http, expect: {matches: '(?=a)'}}",
+            "{type: http, expect: {matches: '((a{100}){100}){100}'}}",
+            "{type: http, method: HEAD, expect: {contains: ok}}",
+            "{type: http, expect: {negate: true}}",
+            "{type: tcp, expect: {negate: true}}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_admin() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {web: {protocol: http, listen: ['127.0.0.1:80'], farm: web}}\n\
+         farms: {web: {protocol: http, servers: {a: 'x:80'}}}\nadmin: PATCH\n",
+        &[
+            "true",
+            "{}",
+            "{tokens: []}",
+            "{ovh: {credentials: []}, zenlayer: {access_keys: []}}",
+            "{listen: '0.0.0.0:9090', tokens: [{name: a, token: 0123456789abcdef}]}",
+            "{listen: '127.0.0.1:80', tokens: [{name: a, token: 0123456789abcdef}]}",
+            "{tls: on, metrics: closed, tokens: [{name: a, token: 0123456789abcdef}]}",
+            "{tls: {cert: a.pem}, tokens: [{name: a, token: 0123456789abcdef}]}",
+            "{tokens: {ops: token}}",
+            "{tokens: [{name: a, role: admin, token: ''}]}",
+            "{tokens: [{token: 0123456789abcdef}, {name: a}]}",
+            "{tokens: [{name: a, token: 'two words'}]}",
+            "{tokens: [{name: a, token: [secret]}]}",
+            "{tokens: [{name: a, token: 0123456789abcdef, token_file: /secret}]}",
+            "{tokens: [{name: a, token_file: /nowhere}]}",
+            "{tokens: [{name: a, token_file: /empty}]}",
+            "{tokens: [{name: a, token: 0123456789abcdef}, {name: a, token: 0123456789abcdeg}]}",
+            "{tokens: [{name: a, token: 0123456789abcdef}, {name: b, token: 0123456789abcdef}]}",
+            "{ovh: {credentials: [{name: a, application_key: ak}]}}",
+            "{ovh: {credentials: [{name: a, application_key: k, application_secret: s, consumer_key: c}, \
+             {name: b, application_key: k, application_secret: s, consumer_key: c}]}}",
+            "{ovh: {}, zenlayer: {}}",
+            "{zenlayer: {access_keys: [{name: a, id: i, secret: s}, {name: b, id: i, secret: t}]}}",
+        ],
+    ));
+}
+
+#[test]
+fn many_errors_of_one_file_are_reported_together_in_file_order() {
+    let text = r#"
+service: LB
+workers: 0
+frontends:
+  web: {protocol: http, listen: ["0.0.0.0:8080"], farm: api, trust: [everybody]}
+farms:
+  web:
+    protocol: http
+    balanse: first
+    probe: {type: http, interval: 1s, timeout: 2}
+    servers:
+      a: {address: "10.0.0.11:8080", weight: 70000}
+      b: {address: "10.0.0.12"}
+    servers: {}
+admin: {listen: "0.0.0.0:9090"}
+"#;
+    assert_answers!(load(text).unwrap_err());
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    let admin = "tokens: [{name: a, token: 'hush hush'}], ovh: {credentials: [{name: a, application_key: k, \
+        application_secret: 'hush hush', consumer_key: {hush: hush}}]}, zenlayer: {access_keys: [{name: a, id: i, \
+        secret: 'hush hush'}]}";
+    let text = format!("service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{admin}}}\n");
+    let answers = errors(&text);
+    assert_eq!(answers.len(), 4, "{answers:?}");
+    assert!(!answers.iter().any(|answer| answer.contains("hush")), "{answers:?}");
+    for misplaced in ["tokens: hush", "tokens: [hush]", "ovh: hush", "zenlayer: {access_keys: [hush]}"] {
+        let answers = errors(&format!("service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{misplaced}}}\n"));
+        assert!(answers.len() == 1 && !answers[0].contains("hush"), "{answers:?}");
+    }
+}
+
+#[test]
+fn oversized_file_is_refused_before_it_is_read() {
+    let text = " ".repeat(crate::config::FILE_BYTES_MAX + 1);
+    assert_eq!(errors(&text), ["f.yaml: is larger than 16 MiB"]);
+}
+
+#[test]
+fn endless_lists_and_long_keys_stay_bounded() {
+    let servers: String = (0..20_000).map(|i| format!("s{i}: 5, ")).collect();
+    let text = format!("service: lb\nfrontends: {{}}\nfarms: {{web: {{protocol: http, servers: {{{servers}}}}}}}");
+    let error = load(&text).unwrap_err();
+    assert_eq!(error.errors().len(), 1000);
+    assert!(error.to_string().contains("20000 servers are more than 10000; write fewer"));
+    let text = format!("service: lb\n{}: 1\n", "k".repeat(500));
+    assert!(errors(&text).iter().all(|line| line.len() < 600));
+}

@@ -1,0 +1,120 @@
+//! The JSON Schema takes what lowering takes, and knows the same keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use crate::config::{keys, schema_json};
+
+pub(super) fn to_json(yaml: &str) -> Value {
+    serde_yaml::from_str(yaml).unwrap()
+}
+
+pub(super) fn refusals(instance: &Value) -> Vec<String> {
+    static VALIDATOR: LazyLock<jsonschema::Validator> =
+        LazyLock::new(|| jsonschema::validator_for(&schema_json()).unwrap());
+    VALIDATOR.iter_errors(instance).map(|e| format!("{}: {e}", e.instance_path)).collect()
+}
+
+#[test]
+fn schema_accepts_the_conf_files() {
+    for text in [include_str!("../../../conf/farmgate.yaml"), include_str!("../../../conf/minimal.yaml")] {
+        assert_eq!(refusals(&to_json(text)), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn schema_refuses_an_unknown_key_in_every_section() {
+    let full = to_json(
+        r#"
+service: {name: lb}
+frontends: {web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {}}}
+farms:
+  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {}, servers: {a: {address: "h:1"}}}
+admin:
+  tls: {cert: a, key: b}
+  tokens: [{name: a, token: b}]
+  ovh: {credentials: [{name: a, application_key: b, application_secret: c, consumer_key: d}]}
+  zenlayer: {access_keys: [{name: a, id: b, secret: c}]}
+log: {access: {path: a}}
+"#,
+    );
+    assert_eq!(refusals(&full), Vec::<String>::new());
+    for at in [
+        "",
+        "/service",
+        "/frontends/web",
+        "/frontends/web/timeouts",
+        "/frontends/web/limits",
+        "/farms/web",
+        "/farms/web/probe",
+        "/farms/web/probe/expect",
+        "/farms/web/timeouts",
+        "/farms/web/retries",
+        "/farms/web/servers/a",
+        "/admin",
+        "/admin/tls",
+        "/admin/tokens/0",
+        "/admin/ovh",
+        "/admin/ovh/credentials/0",
+        "/admin/zenlayer",
+        "/admin/zenlayer/access_keys/0",
+        "/log",
+        "/log/access",
+    ] {
+        let mut with_extra = full.clone();
+        with_extra.pointer_mut(at).unwrap()["unheard_of"] = json!(1);
+        assert_ne!(refusals(&with_extra), Vec::<String>::new(), "{at}");
+    }
+}
+
+#[test]
+fn schema_holds_values_to_their_form_and_lets_the_environment_fill_them() {
+    let with = |patch: &str| {
+        let text = "{service: lb, frontends: {}, farms: {f: {protocol: tcp, servers: {a: {address: \"h:1\", PATCH}}}}}";
+        refusals(&to_json(&text.replace("PATCH", patch)))
+    };
+    for good in [
+        "weight: 0",
+        "weight: 65535",
+        "weight: \"${env:W}\"",
+        "backup: true",
+        "backup: \"${env:B:-true}\"",
+        "status: drain",
+    ] {
+        assert_eq!(with(good), Vec::<String>::new(), "{good}");
+    }
+    for bad in ["weight: 65536", "weight: -1", "weight: \"1\"", "weight: null", "backup: maybe", "status: off"] {
+        assert_ne!(with(bad), Vec::<String>::new(), "{bad}");
+    }
+    for bad in [
+        "{service: LB, frontends: {}, farms: {}}",
+        "{service: lb, farms: {}}",
+        "{service: lb, frontends: {}, farms: {}, grace: 30}",
+    ] {
+        assert_ne!(refusals(&to_json(bad)), Vec::<String>::new(), "{bad}");
+    }
+}
+
+/// The schema's sections and their keys are exactly lowering's.
+#[test]
+fn schema_and_lowering_know_the_same_keys() {
+    fn collect(name: &str, schema: &Value, out: &mut BTreeMap<String, BTreeSet<String>>) {
+        if let Some(properties) = schema["properties"].as_object() {
+            assert_eq!(schema["additionalProperties"], json!(false), "{name} refuses unknown keys");
+            out.insert(name.to_owned(), properties.keys().cloned().collect());
+        }
+    }
+    let schema = schema_json();
+    let mut of_schema = BTreeMap::new();
+    collect("File", &schema, &mut of_schema);
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        collect(name, definition, &mut of_schema);
+    }
+    let of_lowering: BTreeMap<String, BTreeSet<String>> = keys::SECTIONS
+        .iter()
+        .map(|(name, keys)| ((*name).to_owned(), keys.iter().map(|k| (*k).to_owned()).collect()))
+        .collect();
+    assert_eq!(of_schema, of_lowering);
+}
