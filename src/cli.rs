@@ -1,1 +1,4 @@
-//! (arrives with its first commit)
+//! The command line: one file a command.
+
+pub mod check;
+pub mod schema;
