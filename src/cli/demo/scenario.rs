@@ -72,7 +72,7 @@ impl Stage {
         })?;
         let state = self.admin_get(&path)?.1["serverState"][0].clone();
         ensure!(state["checkStatus"] == "L7STS" && state["checkCode"] == "503", "serverState is {state}");
-        self.told(format!(
+        self.told(&format!(
             "serverState tells why: {} {} {}",
             state["checkStatus"], state["checkCode"], state["lastCheckContent"]
         ));
