@@ -50,7 +50,7 @@ release: prereqs ## Build target/release/farmgate
 bench: bench-micro bench-compare ## Run the micro benches, then Farmgate beside HAProxy and nginx
 
 bench-micro: prereqs
-	cargo bench --locked
+	cargo bench --locked --bench '*'
 
 bench-compare: release
 	bench/compare $(ARGS)

@@ -1,3 +1,12 @@
-//! The program: arguments in, exit code out.
+//! `farmgate`: hands the command line to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Pages of thousands of connections come and go; jemalloc gives them back where glibc's allocator keeps them.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let code = farmgate::cli::main(std::env::args_os(), &mut std::io::stdout(), &mut std::io::stderr());
+    ExitCode::from(code)
+}

@@ -1,1 +1,70 @@
-//! (arrives with its first commit)
+//! Runs checks and resolves names: everything that goes out to learn what servers are worth.
+//!
+//! Decides nothing: `health::schedule` says when, `health::expect` says what a reply is worth, whoever implements
+//! [`CheckSource`] concludes from the records. Runs as one task on one runtime of its own; every check is a task with
+//! one hard deadline for connect, request and reply together, so a slow server delays nobody. A check that panics is
+//! a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
+
+mod banner;
+mod check;
+mod failure;
+mod http;
+mod names;
+#[cfg(test)]
+mod origins;
+pub mod pingora_adapter;
+mod reply;
+mod rounds;
+#[cfg(test)]
+mod stock_faults;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::model::{CheckRecord, Probe, ServerAddr, ServerKey};
+
+/// What the prober reads and where its results go. Called on the prober's thread only; must not block.
+pub trait CheckSource: Send + Sync + 'static {
+    /// Returns everything to check now; the prober compares it with what it runs.
+    fn targets(&self) -> Vec<Target>;
+
+    /// Takes a finished check. Never called for a target that has left or changed since its check began.
+    fn record(&self, server: ServerKey, record: CheckRecord);
+
+    /// Takes what a server's name resolves to, whenever that changes. With nothing, the name could not be resolved:
+    /// the last address stays good, if there ever was one.
+    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>);
+
+    /// Called once: every target of the first list has a record, or can have none.
+    fn first_round_done(&self);
+}
+
+/// One server to check, to resolve, or both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Which server.
+    pub key: ServerKey,
+    /// Where it was declared to be.
+    pub address: ServerAddr,
+    /// Where it is; nothing while its name has no address.
+    pub addr: Option<SocketAddr>,
+    /// How it is checked; with nothing, only its name is resolved.
+    pub probe: Option<Arc<Probe>>,
+}
+
+/// Checks the source's targets until `shutdown` is true or its sender is gone.
+///
+/// Reads the targets again whenever `changed` is bumped. `entropy` seeds the jitter. Checks that are under way at
+/// shutdown are dropped without a record. A name look-up occupies a blocking thread of the runtime, which may outlive
+/// this by the system's resolver timeout: end the runtime with `shutdown_background` or `shutdown_timeout`.
+pub async fn run(
+    source: Arc<dyn CheckSource>,
+    changed: watch::Receiver<u64>,
+    checks_at_once: usize,
+    entropy: u64,
+    shutdown: watch::Receiver<bool>,
+) {
+    rounds::Rounds::new(source, rounds::System, checks_at_once, entropy).run(changed, shutdown).await;
+}

@@ -131,6 +131,38 @@ impl Schedule {
         outdated
     }
 
+    /// Checks this target too, or this one in place of the one with its key; otherwise as [`Self::set`].
+    pub fn put(&mut self, wanted: Wanted, now: Duration) -> Option<Ticket> {
+        let Some(slot) = self.slots.get_mut(&wanted.key) else {
+            let slot = Slot { wanted, state: State::Waiting, stamp: 0, due: now, is_new: true };
+            self.slots.insert(wanted.key, slot);
+            self.wait_until(wanted.key, now);
+            return None;
+        };
+        let is_same = slot.wanted.is_same_target(&wanted);
+        slot.wanted = wanted;
+        match slot.state {
+            State::Leaving | State::Outdated => slot.state = State::Outdated,
+            State::UnderWay if is_same => slot.due = slot.due.min(now + wanted.interval()),
+            State::UnderWay => {
+                slot.state = State::Outdated;
+                slot.is_new = true;
+                return Some(Ticket { key: wanted.key, stamp: slot.stamp });
+            }
+            State::Waiting if is_same => {
+                let latest = now + wanted.interval();
+                if slot.due > latest {
+                    self.wait_until(wanted.key, latest);
+                }
+            }
+            State::Waiting => {
+                slot.is_new = true;
+                self.wait_until(wanted.key, now);
+            }
+        }
+        None
+    }
+
     /// Begins the check that has been due for the longest, if one is due and the bound allows it.
     pub fn start(&mut self, now: Duration) -> Option<Ticket> {
         if self.next_due()? > now {
@@ -186,37 +218,6 @@ impl Schedule {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.under_way
-    }
-
-    fn put(&mut self, wanted: Wanted, now: Duration) -> Option<Ticket> {
-        let Some(slot) = self.slots.get_mut(&wanted.key) else {
-            let slot = Slot { wanted, state: State::Waiting, stamp: 0, due: now, is_new: true };
-            self.slots.insert(wanted.key, slot);
-            self.wait_until(wanted.key, now);
-            return None;
-        };
-        let is_same = slot.wanted.is_same_target(&wanted);
-        slot.wanted = wanted;
-        match slot.state {
-            State::Leaving | State::Outdated => slot.state = State::Outdated,
-            State::UnderWay if is_same => slot.due = slot.due.min(now + wanted.interval()),
-            State::UnderWay => {
-                slot.state = State::Outdated;
-                slot.is_new = true;
-                return Some(Ticket { key: wanted.key, stamp: slot.stamp });
-            }
-            State::Waiting if is_same => {
-                let latest = now + wanted.interval();
-                if slot.due > latest {
-                    self.wait_until(wanted.key, latest);
-                }
-            }
-            State::Waiting => {
-                slot.is_new = true;
-                self.wait_until(wanted.key, now);
-            }
-        }
-        None
     }
 
     fn drop_target(&mut self, key: ServerKey) -> Option<Ticket> {

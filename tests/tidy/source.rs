@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A breach of a rule: line and sentence.
 pub(crate) type Breach = (usize, String);
@@ -128,25 +129,29 @@ impl Source {
     }
 }
 
-/// The files of `src/`, sorted.
-pub(crate) fn house() -> Vec<Source> {
-    fn walk(dir: &Path, found: &mut Vec<Source>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let below = path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
-                found.push(Source::parse(&below, &fs::read_to_string(&path).unwrap()));
-            }
+/// The files of `src/`, sorted; read once.
+pub(crate) fn house() -> &'static [Source] {
+    static HOUSE: OnceLock<Vec<Source>> = OnceLock::new();
+    HOUSE.get_or_init(|| {
+        let mut found = Vec::new();
+        walk(Path::new("src"), &mut found);
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        assert!(!found.is_empty(), "src/ was not read");
+        mark_test_files(&mut found);
+        found
+    })
+}
+
+fn walk(dir: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let below = path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
+            found.push(Source::parse(&below, &fs::read_to_string(&path).unwrap()));
         }
     }
-    let mut found = Vec::new();
-    walk(Path::new("src"), &mut found);
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(!found.is_empty(), "src/ was not read");
-    mark_test_files(&mut found);
-    found
 }
 
 /// Marks the files of modules that are declared under `#[cfg(test)]`, and all below them.
@@ -279,53 +284,48 @@ fn test_lines(code: &str) -> Vec<bool> {
 
 /// Returns every path below `root::` as (line, segments after the root); groups are spread out.
 fn paths(code: &[String], root: &str) -> Vec<(usize, Vec<String>)> {
-    let chars: Vec<char> = code.join("\n").chars().collect();
-    let begin: Vec<char> = format!("{root}::").chars().collect();
+    let whole = code.join("\n");
+    let begin = format!("{root}::");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
-    for i in 0..chars.len() {
-        let begins_word = i == 0 || !(chars[i - 1].is_alphanumeric() || chars[i - 1] == '_');
-        let is_inner = root == "super" && i > 1 && chars[i - 1] == ':';
-        if begins_word && !is_inner && chars[i..].starts_with(&begin) {
-            spread(&chars, i + begin.len(), &[], &mut found);
+    for (at, _) in whole.match_indices(&begin) {
+        let before = whole[..at].chars().next_back();
+        let is_inner = root == "super" && before == Some(':');
+        if !before.is_some_and(is_word) && !is_inner {
+            spread(whole.as_bytes(), at + begin.len(), &[], &mut found);
         }
     }
-    found
+    let newlines: Vec<usize> = whole.match_indices('\n').map(|(at, _)| at).collect();
+    found.into_iter().map(|(at, path)| (1 + newlines.partition_point(|newline| *newline < at), path)).collect()
 }
 
-/// Reads one use tree or path from `at` on; returns where it ends.
-fn spread(chars: &[char], at: usize, prefix: &[String], found: &mut Vec<(usize, Vec<String>)>) -> usize {
-    let skip_space = |mut i: usize| {
-        while chars.get(i).is_some_and(|c| c.is_whitespace()) {
-            i += 1;
-        }
-        i
-    };
+/// Reads one use tree or path from `at` on as (where its last word begins, segments); returns where it ends.
+fn spread(code: &[u8], at: usize, prefix: &[String], found: &mut Vec<(usize, Vec<String>)>) -> usize {
+    let skip_space = |i: usize| i + code[i..].iter().take_while(|c| c.is_ascii_whitespace()).count();
     let mut i = skip_space(at);
-    if chars.get(i) == Some(&'{') {
+    if code.get(i) == Some(&b'{') {
         i += 1;
-        while i < chars.len() && chars[i] != '}' {
-            i = spread(chars, i, prefix, found);
-            while i < chars.len() && !matches!(chars[i], ',' | '}') {
-                i += 1;
-            }
-            if chars.get(i) == Some(&',') {
+        while i < code.len() && code[i] != b'}' {
+            i = spread(code, i, prefix, found);
+            i += code[i..].iter().take_while(|c| !matches!(c, b',' | b'}')).count();
+            if code.get(i) == Some(&b',') {
                 i = skip_space(i + 1);
             }
         }
-        return i + 1;
+        return (i + 1).min(code.len());
     }
-    let word: String = chars[i..].iter().take_while(|c| c.is_alphanumeric() || **c == '_' || **c == '*').collect();
-    let end = i + word.chars().count();
+    let is_part = |c: &&u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'*');
+    let end = i + code[i..].iter().take_while(is_part).count();
     let mut path = prefix.to_vec();
-    if !word.is_empty() {
-        path.push(word);
+    if end > i {
+        path.push(String::from_utf8_lossy(&code[i..end]).into_owned());
     }
-    let goes_on = chars[end..].starts_with(&[':', ':']) && chars.get(end + 2) != Some(&'<');
+    let goes_on = code[end..].starts_with(b"::") && code.get(end + 2) != Some(&b'<');
     if goes_on && end > i {
-        return spread(chars, end + 2, &path, found);
+        return spread(code, end + 2, &path, found);
     }
     if !path.is_empty() {
-        found.push((1 + chars[..i].iter().filter(|c| **c == '\n').count(), path));
+        found.push((i, path));
     }
     end
 }

@@ -1,0 +1,44 @@
+//! The Store as the prober sees it: targets out of the table, records into the machine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::model::{CheckRecord, ServerKey};
+use crate::prober::{CheckSource, Target};
+use crate::store::Store;
+
+/// See the module's doc.
+pub(super) struct StoreChecks(pub(super) Arc<Store>);
+
+impl CheckSource for StoreChecks {
+    fn targets(&self) -> Vec<Target> {
+        let table = self.0.load();
+        let of_farm = |farm: &Arc<crate::farm::FarmTable>| -> Vec<Target> {
+            let target = |entry: &crate::farm::ServerEntry| Target {
+                key: ServerKey { farm: farm.farm.id, server: entry.server.id },
+                address: entry.server.address.clone(),
+                addr: entry.addr,
+                probe: farm.farm.probe.clone().filter(|_| entry.server.probed),
+            };
+            farm.servers.iter().map(target).collect()
+        };
+        table.farms.iter().flat_map(of_farm).collect()
+    }
+
+    fn record(&self, server: ServerKey, record: CheckRecord) {
+        self.0.observe(server, record);
+    }
+
+    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>) {
+        if addr.is_none() {
+            tracing::warn!(farm = %server.farm, server = %server.server, "name of server not resolved");
+        }
+        self.0.resolved(server, addr, clock::wall());
+    }
+
+    fn first_round_done(&self) {
+        tracing::info!("first round of checks done");
+        self.0.first_round_done();
+    }
+}

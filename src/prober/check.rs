@@ -1,0 +1,94 @@
+//! Runs one check from connect to verdict and makes its record.
+//!
+//! One deadline covers everything. Nothing is retried here: a check that fails has failed, and `fall` is there to
+//! forgive it. The connection is closed after the verdict; what had already arrived is taken first, since closing over
+//! unread bytes would send a reset and fill the server's log with it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock;
+use crate::model::{CheckRecord, CheckStatus, Content, Probe, ProbeKind};
+
+use super::failure::{connect_status, errno_text};
+use super::{banner, http};
+
+/// Reads that are made, without waiting, to empty a connection before it is closed.
+const LAST_READS_MAX: usize = 4;
+/// Bytes of one read.
+pub(super) const READ_BYTES: usize = 16 * 1024;
+
+/// When a check ends at the latest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    /// The instant.
+    pub(super) at: Instant,
+    /// How long that is after the start.
+    pub(super) after: Duration,
+}
+
+/// What a check found: a record without its times.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) status: CheckStatus,
+    pub(super) code: Option<u16>,
+    pub(super) content: Content,
+}
+
+impl Finding {
+    pub(super) fn new(status: CheckStatus, code: Option<u16>, words: &str) -> Self {
+        Self { status, code, content: Content::from_text(words) }
+    }
+}
+
+/// Checks whoever answers at `addr`; `authority` is the Host header of an HTTP probe that names none.
+pub(super) async fn run(addr: SocketAddr, authority: &str, probe: &Probe) -> CheckRecord {
+    let started = clock::monotonic();
+    let deadline = Deadline { at: Instant::from_std(started + probe.timeout), after: probe.timeout };
+    let finding = match timeout_at(deadline.at, connect(addr)).await {
+        Err(_) => Finding::new(CheckStatus::L4Tout, None, &format!("no connection within {:?}", probe.timeout)),
+        Ok(Err(finding)) => finding,
+        Ok(Ok(mut stream)) => {
+            let finding = converse(&mut stream, authority, probe, deadline).await;
+            take_what_has_arrived(&stream);
+            finding
+        }
+    };
+    let duration = clock::monotonic().saturating_duration_since(started);
+    CheckRecord { status: finding.status, code: finding.code, content: finding.content, at: clock::wall(), duration }
+}
+
+async fn connect(addr: SocketAddr) -> Result<TcpStream, Finding> {
+    let failed = |error: &std::io::Error| Finding::new(connect_status(error), None, &errno_text(error));
+    let stream = TcpStream::connect(addr).await.map_err(|error| failed(&error))?;
+    // A connect to a closed port of this host can meet itself when the system picks that very port as its own.
+    if stream.local_addr().is_ok_and(|local| local == addr) {
+        return Err(failed(&std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
+    }
+    // Requests are one small write; where the option fails the check is only slower.
+    stream.set_nodelay(true).ok();
+    Ok(stream)
+}
+
+async fn converse(stream: &mut TcpStream, authority: &str, probe: &Probe, deadline: Deadline) -> Finding {
+    match &probe.kind {
+        ProbeKind::Http(asked) => http::ask(stream, asked, authority, deadline).await,
+        ProbeKind::Tcp { banner: None, .. } => Finding::new(CheckStatus::L4Ok, None, "connected"),
+        ProbeKind::Tcp { banner: Some(wanted), negate } => banner::read(stream, wanted, *negate, deadline).await,
+    }
+}
+
+fn take_what_has_arrived(stream: &TcpStream) {
+    let mut buffer = vec![0; READ_BYTES];
+    for _ in 0..LAST_READS_MAX {
+        if !stream.try_read(&mut buffer).is_ok_and(|n| n == buffer.len()) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Checks against scripted origins: status, code, content and duration of each.
+
+use super::super::origins::{self, OK, Script, black_hole, start};
+use super::*;
+use crate::model::{BodyMatch, Expect, HttpProbe, Negate, ProbeMethod, ProbeStart, StatusSet};
+use CheckStatus::{L4Con, L4Ok, L4Tout, L7Ok, L7Rsp, L7Sts, L7Tout, SockErr};
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_millis(700);
+
+fn probe(kind: ProbeKind) -> Probe {
+    Probe { kind, interval: TIMEOUT, timeout: TIMEOUT, rise: 1, fall: 1, start: ProbeStart::Check, port: None }
+}
+
+fn http_kind(body: Option<BodyMatch>, negate: Negate) -> ProbeKind {
+    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body, negate };
+    ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/healthz".into(), expect })
+}
+
+fn http() -> ProbeKind {
+    http_kind(None, Negate::AsWritten)
+}
+
+fn contains(text: &str) -> ProbeKind {
+    http_kind(Some(BodyMatch::Contains(text.into())), Negate::AsWritten)
+}
+
+fn matches(pattern: &str) -> ProbeKind {
+    let regex = regex::bytes::Regex::new(pattern).unwrap();
+    http_kind(Some(BodyMatch::Matches(regex)), Negate::AsWritten)
+}
+
+fn tcp(banner: Option<&str>, negate: Negate) -> ProbeKind {
+    ProbeKind::Tcp { banner: banner.map(|text| BodyMatch::Contains(text.into())), negate }
+}
+
+async fn check_at(addr: SocketAddr, kind: ProbeKind) -> CheckRecord {
+    let record = run(addr, "origin.test:8080", &probe(kind)).await;
+    assert!(record.duration < TIMEOUT + SLACK, "{record:?}");
+    if matches!(record.status, L4Tout | L7Tout) {
+        assert!(record.duration >= TIMEOUT, "{record:?}");
+    }
+    record
+}
+
+/// Checks an origin of that script; `content` is what the record's content begins with.
+async fn check(script: Script, kind: ProbeKind, status: CheckStatus, code: Option<u16>, content: &str) -> CheckRecord {
+    let record = check_at(start(script).await, kind.clone()).await;
+    assert_eq!((record.status, record.code), (status, code), "{script:?} {kind:?} {record:?}");
+    assert!(record.content.as_str().starts_with(content), "{script:?} {kind:?} {record:?}");
+    record
+}
+
+#[tokio::test]
+async fn http_status_decides_and_the_reason_is_kept() {
+    check(Script::Reply(OK), http(), L7Ok, Some(200), "OK").await;
+    check(Script::Reply("HTTP/1.1 302 Elsewhere\r\n\r\n"), http(), L7Ok, Some(302), "Elsewhere").await;
+    let empty = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    let record = check(Script::Reply(empty), http(), L7Sts, Some(503), "").await;
+    assert_eq!(record.content.as_str(), "Service Unavailable");
+    let told = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 8\r\n\r\ndb: down";
+    check(Script::Reply(told), http(), L7Sts, Some(503), "Service Unavailable: db: down").await;
+    let binary = "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n\0\u{1}";
+    let record = check(Script::Reply(binary), http(), L7Sts, Some(500), "Oops").await;
+    assert_eq!(record.content.as_str(), "Oops");
+}
+
+#[tokio::test]
+async fn http_status_verdict_does_not_wait_for_the_body() {
+    let held = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    let record = check(Script::ReplyAndHold(held), http(), L7Ok, Some(200), "OK").await;
+    assert!(record.duration < TIMEOUT, "{record:?}");
+    check(Script::EndlessBody, http(), L7Ok, Some(200), "OK").await;
+}
+
+#[tokio::test]
+async fn http_body_decides_and_its_first_bytes_are_kept() {
+    check(Script::Reply(OK), contains("ok"), L7Ok, Some(200), "all ok").await;
+    check(Script::Reply(OK), contains("fine"), L7Rsp, Some(200), "all ok").await;
+    check(Script::Reply(OK), matches("^all (ok|fine)$"), L7Ok, Some(200), "all ok").await;
+    check(Script::Reply(OK), matches("^ok"), L7Rsp, Some(200), "all ok").await;
+    check(Script::Reply("HTTP/1.0 200 OK\r\n\r\n"), contains("ok"), L7Rsp, Some(200), "reply body is empty").await;
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nal\r\n4\r\nl ok\r\n0\r\n\r\n";
+    check(Script::Reply(chunked), contains("all ok"), L7Ok, Some(200), "all ok").await;
+    let record = check(Script::EndlessBody, contains("needle"), L7Rsp, Some(200), "xxxx").await;
+    assert!(record.duration < TIMEOUT, "an endless body is read no further than the bound: {record:?}");
+    let held = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok so far";
+    let record = check(Script::ReplyAndHold(held), contains("ok"), L7Ok, Some(200), "ok so far").await;
+    assert!(record.duration < TIMEOUT, "a verdict that is clear is not waited for: {record:?}");
+}
+
+#[tokio::test]
+async fn http_negation_inverts_the_expectation_and_no_failure() {
+    let not = |text: &str| http_kind(Some(BodyMatch::Contains(text.into())), Negate::Inverted);
+    let no_status = || http_kind(None, Negate::Inverted);
+    check(Script::Reply(OK), no_status(), L7Sts, Some(200), "OK").await;
+    check(Script::Reply("HTTP/1.1 503 Down\r\n\r\n"), no_status(), L7Ok, Some(503), "Down").await;
+    check(Script::Reply(OK), not("maintenance"), L7Ok, Some(200), "all ok").await;
+    check(Script::Reply(OK), not("ok"), L7Rsp, Some(200), "all ok").await;
+    check(Script::Silent, no_status(), L7Tout, None, "no whole reply").await;
+    check(Script::ResetOnAccept, no_status(), L7Rsp, None, "").await;
+}
+
+#[tokio::test]
+async fn http_reply_that_is_none_is_l7rsp_with_the_reason() {
+    check(Script::ResetOnAccept, http(), L7Rsp, None, "Connection reset by peer, nothing received").await;
+    check(Script::SpeakAndClose("SSH-2.0-x\r\n"), http(), L7Rsp, None, "not an HTTP/1 reply").await;
+    check(Script::Reply(""), http(), L7Rsp, None, "connection closed, nothing received").await;
+    check(Script::Reply("HTTP/1.1 200"), http(), L7Rsp, None, "connection closed, reply head incomplete").await;
+    let short = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort";
+    let closed = "connection closed, reply body incomplete: short";
+    check(Script::Reply(short), contains("ok"), L7Rsp, Some(200), closed).await;
+    check(Script::ReplyAndReset(short), contains("ok"), L7Rsp, Some(200), "Connection reset by peer, reply body").await;
+    check(Script::EndlessHead, http(), L7Rsp, None, "reply head is longer than 16384 bytes").await;
+}
+
+#[tokio::test]
+async fn http_deadline_is_one_for_the_whole_check() {
+    check(Script::Silent, http(), L7Tout, None, "no whole reply within 300ms, nothing received").await;
+    let drip = Script::Drip(OK, Duration::from_millis(50));
+    check(drip, http(), L7Tout, None, "no whole reply within 300ms, reply head incomplete: HTTP").await;
+    let held = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nso far";
+    let body = "no whole reply within 300ms, reply body incomplete: so far";
+    check(Script::ReplyAndHold(held), contains("ok"), L7Tout, Some(200), body).await;
+}
+
+#[tokio::test]
+async fn http_request_is_whole_and_names_its_host() {
+    let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let addr = origins::serve(move |mut stream| {
+        let sender = sender.clone();
+        async move { sender.send(origins::read_request(&mut stream).await).unwrap() }
+    })
+    .await;
+    check_at(addr, http()).await;
+    let version = env!("CARGO_PKG_VERSION");
+    let rest = format!("User-Agent: farmgate/{version}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+    let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:8080\r\n{rest}");
+    assert_eq!(requests.recv().await.unwrap(), want);
+    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
+    let host = Some("shop.example".into());
+    check_at(addr, ProbeKind::Http(HttpProbe { method: ProbeMethod::Head, host, path: "/".into(), expect })).await;
+    assert_eq!(requests.recv().await.unwrap(), format!("HEAD / HTTP/1.1\r\nHost: shop.example\r\n{rest}"));
+}
+
+#[tokio::test]
+async fn tcp_connect_is_enough_where_nothing_more_is_asked() {
+    check(Script::Silent, tcp(None, Negate::AsWritten), L4Ok, None, "connected").await;
+    check(Script::Speak("220 ready\r\n"), tcp(None, Negate::AsWritten), L4Ok, None, "connected").await;
+}
+
+#[tokio::test]
+async fn tcp_banner_is_matched() {
+    let ready = || tcp(Some("220 "), Negate::AsWritten);
+    let record = check(Script::Speak("220 ready\r\n"), ready(), L7Ok, None, "220 ready\\r\\n").await;
+    assert!(record.duration < TIMEOUT, "{record:?}");
+    check(Script::SpeakAndClose("421 busy\r\n"), ready(), L7Rsp, None, "421 busy\\r\\n").await;
+    check(Script::SpeakAndClose(""), ready(), L7Rsp, None, "nothing received").await;
+    check(Script::Speak("421 busy"), ready(), L7Tout, None, "no matching banner within 300ms: 421 busy").await;
+    check(Script::Silent, ready(), L7Tout, None, "no matching banner within 300ms: nothing received").await;
+    check(Script::ResetOnAccept, ready(), L7Rsp, None, "Connection reset by peer").await;
+}
+
+#[tokio::test]
+async fn tcp_banner_negated_is_inverted() {
+    let not_busy = || tcp(Some("421"), Negate::Inverted);
+    check(Script::Speak("421 busy"), not_busy(), L7Rsp, None, "421 busy").await;
+    check(Script::SpeakAndClose("220 ready"), not_busy(), L7Ok, None, "220 ready").await;
+    check(Script::Speak("220 ready"), not_busy(), L7Ok, None, "220 ready").await;
+    check(Script::Silent, not_busy(), L7Tout, None, "no matching banner").await;
+}
+
+#[tokio::test]
+async fn connect_that_fails_is_l4() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for kind in [http(), tcp(None, Negate::Inverted)] {
+        let record = check_at(free, kind).await;
+        assert_eq!((record.status, record.content.as_str()), (L4Con, "Connection refused"));
+    }
+    let (hole, _guard) = black_hole().await;
+    for kind in [http(), tcp(None, Negate::AsWritten)] {
+        let record = check_at(hole, kind).await;
+        assert_eq!((record.status, record.content.as_str()), (L4Tout, "no connection within 300ms"));
+    }
+}
+
+#[tokio::test]
+async fn failure_of_our_own_socket_is_sockerr() {
+    // A link-local address without its interface: the system cannot even begin.
+    let record = check_at("[fe80::1]:80".parse().unwrap(), http()).await;
+    assert_eq!((record.status, record.code), (SockErr, None), "{record:?}");
+}
+
+/// The origin sees an orderly end, not a reset, when the reply was longer than what the verdict needed.
+#[tokio::test]
+async fn close_after_the_verdict_is_no_reset() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let addr = origins::serve(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            origins::read_request(&mut stream).await;
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000));
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            sender.send(stream.read(&mut [0; 8]).await.map_err(|error| error.kind())).unwrap();
+        }
+    })
+    .await;
+    assert_eq!(check_at(addr, http()).await.status, L7Ok);
+    assert_eq!(ends.recv().await.unwrap(), Ok(0));
+}

@@ -1,0 +1,280 @@
+//! The loop against scripted origins and against a scripted world outside.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::super::origins::{OK, Script, start};
+use super::*;
+use crate::model::{
+    Expect, FarmId, HttpProbe, Negate, ProbeKind, ProbeMethod, ProbeStart, ServerAddr, ServerId, StatusSet,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A source that remembers what it was told.
+#[derive(Default)]
+struct Source {
+    targets: Mutex<Vec<Target>>,
+    records: Mutex<Vec<(u64, CheckRecord, Instant)>>,
+    resolved: Mutex<Vec<(u64, Option<SocketAddr>)>>,
+    is_first_round_done: AtomicBool,
+    adopts: AtomicBool,
+}
+
+impl CheckSource for Source {
+    fn targets(&self) -> Vec<Target> {
+        self.targets.lock().unwrap().clone()
+    }
+
+    fn record(&self, server: ServerKey, record: CheckRecord) {
+        self.records.lock().unwrap().push((server.server.0, record, clock::monotonic()));
+    }
+
+    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>) {
+        self.resolved.lock().unwrap().push((server.server.0, addr));
+        if self.adopts.load(Ordering::Relaxed) && addr.is_some() {
+            let mut targets = self.targets.lock().unwrap();
+            targets.iter_mut().filter(|t| t.key == server).for_each(|t| t.addr = addr);
+        }
+    }
+
+    fn first_round_done(&self) {
+        assert!(!self.is_first_round_done.swap(true, Ordering::Relaxed), "told twice");
+    }
+}
+
+impl Source {
+    fn checks_of(&self, n: u64) -> usize {
+        self.records.lock().unwrap().iter().filter(|(server, _, _)| *server == n).count()
+    }
+
+    fn is_first_round_done(&self) -> bool {
+        self.is_first_round_done.load(Ordering::Relaxed)
+    }
+}
+
+fn http_probe(interval_ms: u64, timeout_ms: u64) -> Option<Arc<Probe>> {
+    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
+    let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/".into(), expect });
+    let (interval, timeout) = (Duration::from_millis(interval_ms), Duration::from_millis(timeout_ms));
+    Some(Arc::new(Probe { kind, interval, timeout, rise: 1, fall: 1, start: ProbeStart::Check, port: None }))
+}
+
+fn target(n: u64, address: &str, probe: Option<Arc<Probe>>) -> Target {
+    let address: ServerAddr = address.parse().unwrap();
+    let key = ServerKey { farm: FarmId(1), server: ServerId(n) };
+    Target { key, addr: address.literal(), address, probe }
+}
+
+/// A running prober; ends with the test.
+struct Run {
+    source: Arc<Source>,
+    changed: watch::Sender<u64>,
+    shutdown: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Run {
+    fn start(source: Source, net: impl Net, at_once: usize) -> Self {
+        let source = Arc::new(source);
+        let (changed, changes) = watch::channel(0);
+        let (shutdown, down) = watch::channel(false);
+        let rounds = Rounds::new(source.clone(), net, at_once, 42);
+        Self { task: tokio::spawn(rounds.run(changes, down)), source, changed, shutdown }
+    }
+
+    fn of(targets: Vec<Target>, net: impl Net, at_once: usize) -> Self {
+        let source = Source { targets: Mutex::new(targets), ..Source::default() };
+        source.adopts.store(true, Ordering::Relaxed);
+        Self::start(source, net, at_once)
+    }
+
+    fn change(&self, targets: Vec<Target>) {
+        *self.source.targets.lock().unwrap() = targets;
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Source) -> bool) {
+        let wait = async {
+            while !is_so(&self.source) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    async fn end(self) -> Arc<Source> {
+        self.shutdown.send(true).unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
+        self.source
+    }
+}
+
+/// A world where checks do what `checks` says of an address and names resolve to what `lookups` says.
+struct Scripted<C, L> {
+    checks: C,
+    lookups: L,
+}
+
+impl<C, L> Net for Scripted<C, L>
+where
+    C: Fn(SocketAddr) -> CheckRecord + Clone + Send + Sync + 'static,
+    L: Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
+{
+    fn check(&self, addr: SocketAddr, _: String, _: Arc<Probe>) -> impl Future<Output = CheckRecord> + Send + 'static {
+        let checks = self.checks.clone();
+        async move {
+            tokio::task::yield_now().await;
+            checks(addr)
+        }
+    }
+
+    fn look_up(&self, name: Box<str>) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static {
+        let answer = (self.lookups)(&name);
+        async move { if answer.is_empty() { Err(io::Error::other("no such name")) } else { Ok(answer) } }
+    }
+}
+
+fn passed(_: SocketAddr) -> CheckRecord {
+    let content = Content::from_text("OK");
+    CheckRecord { status: CheckStatus::L7Ok, code: Some(200), content, at: clock::wall(), duration: Duration::ZERO }
+}
+
+fn no_names(_: &str) -> Vec<IpAddr> {
+    Vec::new()
+}
+
+#[tokio::test]
+async fn fifty_dripping_servers_do_not_delay_a_healthy_one() {
+    let drip = start(Script::Drip(OK, Duration::from_secs(1))).await;
+    let healthy = start(Script::Reply(OK)).await;
+    let mut targets: Vec<_> = (1..=50).map(|n| target(n, &drip.to_string(), http_probe(400, 400))).collect();
+    targets.push(target(0, &healthy.to_string(), http_probe(200, 200)));
+    let run = Run::of(targets, System, 64);
+    run.until("10 checks of the healthy server", |source| source.checks_of(0) >= 10).await;
+    let source = run.end().await;
+    let records = source.records.lock().unwrap();
+    let mut last = None;
+    for (n, record, at) in records.iter() {
+        if *n == 0 {
+            assert_eq!(record.status, CheckStatus::L7Ok);
+            let gap = last.map_or(Duration::ZERO, |last| at.duration_since(last));
+            assert!(gap < Duration::from_millis(220 + 250), "the healthy server waited {gap:?}");
+            last = Some(*at);
+        } else {
+            assert_eq!(record.status, CheckStatus::L7Tout);
+            assert!(record.duration < Duration::from_millis(400 + 250), "{record:?}");
+        }
+    }
+    assert!((1..=50).all(|n| records.iter().any(|(of, _, _)| *of == n)));
+}
+
+#[tokio::test]
+async fn check_that_panics_is_a_failed_check_and_no_more() {
+    let bad: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let checks = move |addr| if addr == bad { panic!("made to") } else { passed(addr) };
+    let net = Scripted { checks, lookups: no_names };
+    let probe = http_probe(20, 20);
+    let run = Run::of(vec![target(1, "127.0.0.1:1", probe.clone()), target(2, "127.0.0.1:2", probe)], net, 8);
+    run.until("both checked again", |source| source.checks_of(1) >= 3 && source.checks_of(2) >= 3).await;
+    let source = run.end().await;
+    for (n, record, _) in source.records.lock().unwrap().iter() {
+        let want = if *n == 1 { (CheckStatus::SockErr, "bug: check panicked") } else { (CheckStatus::L7Ok, "OK") };
+        assert_eq!((record.status, record.content.as_str()), want);
+    }
+    assert!(source.is_first_round_done());
+}
+
+#[tokio::test]
+async fn target_that_left_gets_no_record_and_a_new_one_is_checked_at_once() {
+    let silent = start(Script::Silent).await;
+    let healthy = start(Script::Reply(OK)).await;
+    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System, 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!run.source.is_first_round_done());
+    run.change(vec![target(2, &healthy.to_string(), http_probe(60_000, 60_000))]);
+    run.until("the new one's record", |source| source.checks_of(2) == 1).await;
+    run.until("first round done", Source::is_first_round_done).await;
+    let source = run.end().await;
+    assert_eq!(source.checks_of(1), 0);
+}
+
+#[tokio::test]
+async fn changed_address_cuts_the_old_check_short() {
+    let silent = start(Script::Silent).await;
+    let healthy = start(Script::Reply(OK)).await;
+    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System, 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    run.change(vec![target(1, &healthy.to_string(), http_probe(60_000, 60_000))]);
+    run.until("a record", |source| source.checks_of(1) == 1).await;
+    let source = run.end().await;
+    assert_eq!(source.records.lock().unwrap()[0].1.status, CheckStatus::L7Ok);
+}
+
+#[tokio::test]
+async fn first_round_is_done_when_everybody_has_a_record_or_can_have_none() {
+    let run = Run::of(Vec::new(), System, 1);
+    run.until("done with nobody", Source::is_first_round_done).await;
+    run.end().await;
+
+    let lookups = |name: &str| if name == "good" { vec!["127.0.0.1".parse().unwrap()] } else { Vec::new() };
+    let probe = http_probe(60_000, 1000);
+    let list = vec![target(1, "good:1", probe.clone()), target(2, "bad:1", probe), target(3, "127.0.0.1:1", None)];
+    let run = Run::of(list, Scripted { checks: passed, lookups }, 1);
+    run.until("done", Source::is_first_round_done).await;
+    let source = run.end().await;
+    assert_eq!((source.checks_of(1), source.checks_of(2), source.checks_of(3)), (1, 0, 0));
+    let mut resolved = source.resolved.lock().unwrap().clone();
+    resolved.sort();
+    assert_eq!(resolved, [(1, Some("127.0.0.1:1".parse().unwrap())), (2, None)]);
+}
+
+#[tokio::test]
+async fn name_shared_by_servers_is_looked_up_once_and_probed_at_the_probes_port() {
+    static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+    let lookups = |_: &str| {
+        LOOKUPS.fetch_add(1, Ordering::Relaxed);
+        vec!["127.0.0.9".parse().unwrap(), "127.0.0.3".parse().unwrap()]
+    };
+    let checks = |addr: SocketAddr| {
+        assert_eq!(addr.to_string(), "127.0.0.3:9000");
+        passed(addr)
+    };
+    let mut probe = Probe::clone(&http_probe(60_000, 1000).unwrap());
+    probe.port = Some(9000);
+    let list = (0..5).map(|n| target(n, &format!("shared:{}", 80 + n), Some(Arc::new(probe.clone())))).collect();
+    let run = Run::of(list, Scripted { checks, lookups }, 8);
+    run.until("all checked", Source::is_first_round_done).await;
+    run.change(run.source.targets().into_iter().chain([target(9, "shared:99", None)]).collect());
+    run.until("the new one resolved", |source| source.resolved.lock().unwrap().len() == 6).await;
+    let source = run.end().await;
+    assert_eq!(LOOKUPS.load(Ordering::Relaxed), 1, "the new one has the answer that is known");
+    assert!(source.records.lock().unwrap().iter().all(|(_, record, _)| record.status == CheckStatus::L7Ok));
+    assert_eq!(source.resolved.lock().unwrap()[5], (9, Some("127.0.0.3:99".parse().unwrap())));
+}
+
+#[tokio::test]
+async fn real_resolver_finds_localhost() {
+    let healthy = start(Script::Reply(OK)).await;
+    let list = vec![target(1, &format!("localhost:{}", healthy.port()), http_probe(60_000, 5000))];
+    let run = Run::of(list, System, 1);
+    run.until("checked", |source| source.checks_of(1) == 1).await;
+    let source = run.end().await;
+    assert_eq!(source.resolved.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn loop_ends_when_the_senders_are_gone() {
+    let run = Run::of(vec![target(1, "127.0.0.1:1", http_probe(10, 10))], System, 1);
+    run.until("a record", |source| source.checks_of(1) > 0).await;
+    drop(run.changed);
+    let before = run.source.records.lock().unwrap().len();
+    let wait = async {
+        while run.source.records.lock().unwrap().len() < before + 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    drop(run.shutdown);
+    tokio::time::timeout(PATIENCE, run.task).await.unwrap().unwrap();
+}
