@@ -218,12 +218,9 @@ fn hop_by_hop_fields_of_an_answer_end_here() {
 fn connection_field_cannot_take_away_what_farmgate_adds() {
     let (origin, farmgate) = one(Behaviour::Ok);
     let fields = [("Connection", "X-Forwarded-For, Via, Host, Content-Length")];
-    farmgate.client().request("POST", "/", &fields, b"abc");
-    let requests = origin.requests();
-    assert_eq!(requests.len(), 1);
-    assert_eq!(requests[0].header("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!((requests[0].body.as_slice(), requests[0].header("host")), (&b"abc"[..], Some("test.example")));
-    assert!(requests[0].header("via").is_some());
+    let response = farmgate.client().request("POST", "/", &fields, b"abc");
+    assert_eq!(response.status, 400);
+    assert!(origin.requests().is_empty());
 }
 
 const CLAIMS: [(&str, &str); 4] = [
