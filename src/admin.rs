@@ -20,7 +20,7 @@ mod dispatch;
 mod guard;
 mod pages;
 mod receive;
-mod token;
+mod secret;
 
 #[cfg(test)]
 mod vendor_fixture;

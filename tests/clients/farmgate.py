@@ -87,12 +87,6 @@ class Farmgate:
         self.sick.close()
         self.dir.cleanup()
 
-    def native(self, path):
-        """Returns what the native API says."""
-        request = urllib.request.Request(f"http://{self.admin}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.load(answer)
-
     def _start(self):
         path = os.path.join(self.dir.name, "farmgate.yaml")
         with open(path, "w", encoding="utf-8") as file:
@@ -120,7 +114,7 @@ class Farmgate:
         def at(port):
             return f"127.0.0.1:{port}"
 
-        timing = {"interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1}
+        timing = {"interval": "1s", "timeout": "1s", "rise": 1, "fall": 2}
         return {
             "service": {"name": SERVICE, "addresses": ["192.0.2.10"]},
             "instance_id": INSTANCE_ID,

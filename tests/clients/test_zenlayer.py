@@ -46,7 +46,7 @@ class Reads(unittest.TestCase):
             self.assertEqual(sick.listenerPort, str(port))
             [detail] = sick.healthStatusDetail
             self.assertEqual((detail.port, detail.healthStatus), (gate.sick.port, "Dead"))
-            self.assertFalse(rows[3].healthStatusDetail)
+            self.assertEqual(rows[3].healthStatusDetail, [])
         [db] = [row for row in answer.backends if row.listenerName == "db"]
         self.assertEqual((db.healthStatus, db.backendPort), ("Alive", gate.good.port))
 
@@ -64,7 +64,7 @@ class Reads(unittest.TestCase):
         request = models.DescribeLoadBalancersRequest()
         answer = client().DescribeLoadBalancers(request)
         self.assertEqual((answer.totalCount, answer.dataSet[0].status), (1, "RUNNING"))
-        self.assertEqual(answer.dataSet[0].loadBalancerId, SERVICE)
+        self.assertEqual((answer.dataSet[0].loadBalancerId, answer.dataSet[0].tags.tags), (SERVICE, []))
         request = models.DescribeListenersRequest()
         request.loadBalancerId = SERVICE
         listeners = client().DescribeListeners(request).listeners

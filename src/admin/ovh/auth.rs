@@ -6,12 +6,12 @@
 //! padding always holds NUL bytes: bodies where none belong, bodies that are not UTF-8 JSON and timestamps that are not
 //! exactly ten digits are refused before anything happens.
 
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use sha1::{Digest, Sha1};
 
 use super::error::Refusal;
 use crate::admin::call::{Call, Caller, Credentials};
-use crate::admin::token;
+use crate::admin::{native, secret};
 use crate::model::settings::OvhCredential;
 
 /// How far a client's clock may be from ours, either way.
@@ -26,8 +26,10 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Cal
     if let Some(signature) = header(call, "x-ovh-signature") {
         return signed(credentials, call, signature);
     }
-    let token = token::sent_in(&call.headers).ok_or_else(Refusal::not_logged_in)?;
-    token::caller(credentials, token).ok_or_else(Refusal::unknown_token)
+    if !call.headers.contains_key(AUTHORIZATION) {
+        return Err(Refusal::not_logged_in());
+    }
+    native::caller(credentials, call).map_err(|why| Refusal::unknown_token(&why))
 }
 
 fn signed(credentials: &Credentials, call: &Call, signature: &str) -> Result<Caller, Refusal> {
@@ -39,13 +41,13 @@ fn signed(credentials: &Credentials, call: &Call, signature: &str) -> Result<Cal
     }
     let timestamp = header(call, "x-ovh-timestamp").unwrap_or_default();
     check_time(timestamp, call.now.unix_seconds())?;
-    let mut known = of_application.filter(|c| token::is_same_secret(c.consumer_key.reveal(), consumer)).peekable();
+    let mut known = of_application.filter(|c| secret::is_same(c.consumer_key.reveal(), consumer)).peekable();
     if known.peek().is_none() {
         return Err(Refusal::unknown_consumer());
     }
     let urls = urls(call);
     let is_signed_by = |credential: &&OvhCredential| {
-        let fits = |url: &String| token::is_same_secret(&expected(credential, call, url, timestamp), signature);
+        let fits = |url: &String| secret::is_same(&expected(credential, call, url, timestamp), signature);
         urls.iter().filter(|url| fits(url)).count() > 0
     };
     let credential = known.find(is_signed_by).ok_or_else(Refusal::bad_signature)?;

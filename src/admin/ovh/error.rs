@@ -51,8 +51,8 @@ impl Refusal {
     }
 
     /// The bearer token is in no credential of the config.
-    pub(super) fn unknown_token() -> Self {
-        Self::forbidden("INVALID_CREDENTIAL", "This credential is not valid")
+    pub(super) fn unknown_token(why: &AdminError) -> Self {
+        Self::forbidden("INVALID_CREDENTIAL", &format!("This credential is not valid: {why}"))
     }
 
     /// The timestamp is no timestamp, or too far from our clock.

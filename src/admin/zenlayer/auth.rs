@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::error::Refusal;
 use super::request::header;
 use crate::admin::call::{Call, Caller, Credentials};
-use crate::admin::token;
+use crate::admin::{native, secret};
 
 const SCHEME: &str = "ZC2-HMAC-SHA256";
 const SKEW_SECONDS_MAX: u64 = 300;
@@ -23,14 +23,13 @@ const HEADERS_REQUIRED: [&str; 2] = ["content-type", "host"];
 /// # Errors
 /// A [`Refusal`] that says what was wrong, without saying what would be right.
 pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Caller, Refusal> {
-    if let Some(token) = token::sent_in(&call.headers) {
-        let unknown = || Refusal::not_authorized("the bearer token is not known; send one of the config's tokens");
-        return token::caller(credentials, token).ok_or_else(unknown);
-    }
-    let sent = header(call, "authorization").and_then(Authorization::parse).ok_or_else(|| {
-        Refusal::not_authorized(
-            "Authorization is missing or not understood; sign with ZC2-HMAC-SHA256 or send Bearer with a token",
-        )
+    let Some(fields) = header(call, "authorization").and_then(|value| value.strip_prefix(SCHEME)) else {
+        return native::caller(credentials, call).map_err(|why| {
+            Refusal::not_authorized(&format!("{why}, or sign with {SCHEME} and one of admin.zenlayer.access_keys"))
+        });
+    };
+    let sent = Authorization::parse(fields).ok_or_else(|| {
+        Refusal::bad_signature("Authorization must have Credential=…, SignedHeaders=…, Signature=…".to_owned())
     })?;
     let timestamp = header(call, "x-zc-timestamp").unwrap_or_default();
     check_time(timestamp, call.now.unix_seconds())?;
@@ -42,7 +41,7 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Cal
     let fits = |form: Form| {
         let canonical = canonical_request(call, &sent.signed_headers, form)?;
         let expected = signature(key.secret.reveal(), timestamp, &canonical)?;
-        Some(token::is_same_secret(&expected, sent.signature))
+        Some(secret::is_same(&expected, sent.signature))
     };
     if fits(Form::AsSent) == Some(true) || fits(Form::Normal) == Some(true) {
         return Ok(Caller { name: key.name.clone(), access: key.access });
@@ -52,7 +51,7 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Cal
     ))
 }
 
-/// `ZC2-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`
+/// What follows the scheme's name: `Credential=…, SignedHeaders=…, Signature=…`
 struct Authorization<'a> {
     credential: &'a str,
     signed_headers: Vec<&'a str>,
@@ -60,8 +59,8 @@ struct Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let fields = text.strip_prefix(SCHEME)?.strip_prefix(' ')?;
+    fn parse(fields: &'a str) -> Option<Self> {
+        let fields = fields.strip_prefix(' ')?;
         let field = |name: &str| {
             let mut found = fields.split(',').filter_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='));
             found.next().filter(|value| !value.is_empty())

@@ -53,7 +53,7 @@ fn load_balancer(snapshot: &Snapshot) -> wire::LoadBalancer<'_> {
         backend_server_count: snapshot.farms.iter().map(|farm| farm.servers.len()).sum(),
         create_time: None,
         resource_group: wire::ResourceGroup { resource_group_id: RESOURCE_GROUP, resource_group_name: RESOURCE_GROUP },
-        tags: None,
+        tags: wire::Tags { tags: [] },
         security_group_id: None,
     }
 }
@@ -132,10 +132,11 @@ pub(super) fn backends<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<
 pub(super) fn backend_healths<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<wire::BackendHealth<'s>> {
     let healths = snapshot.farms[row.farm].servers.iter().map(|server| {
         let health_status = health_status(server.health);
-        let detail = || [wire::PortHealth { port: server.server.address.port, health_status }];
+        let detail = wire::PortHealth { port: server.server.address.port, health_status };
+        let has_verdict = matches!(server.health, Health::Down | Health::Up);
         wire::BackendHealth {
             health_status,
-            health_status_detail: matches!(server.health, Health::Down | Health::Up).then(detail),
+            health_status_detail: has_verdict.then_some(detail).into_iter().collect(),
             backend: backend(row, server),
         }
     });

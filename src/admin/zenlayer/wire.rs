@@ -1,6 +1,7 @@
 //! Response bodies, field by field as the published API reference and SDKs have them; nothing but data for serde.
 //!
-//! The strictest reader is the Go SDK: text is text (`listenerPort` too), whole numbers are plain, lists are lists.
+//! The strictest reader is the Go SDK: text is text (`listenerPort` too), whole numbers are plain, lists are lists. In
+//! the Python SDK a list or object that is null is an attribute that does not exist, so none is.
 
 use serde::Serialize;
 
@@ -54,7 +55,7 @@ pub(super) struct LoadBalancer<'a> {
     pub(super) backend_server_count: usize,
     pub(super) create_time: Option<&'a str>,
     pub(super) resource_group: ResourceGroup,
-    pub(super) tags: Option<()>,
+    pub(super) tags: Tags,
     pub(super) security_group_id: Option<&'a str>,
 }
 
@@ -64,6 +65,12 @@ pub(super) struct LoadBalancer<'a> {
 pub(super) struct ResourceGroup {
     pub(super) resource_group_id: &'static str,
     pub(super) resource_group_name: &'static str,
+}
+
+/// `Tags`: an object that wraps the list.
+#[derive(Serialize)]
+pub(super) struct Tags {
+    pub(super) tags: [(); 0],
 }
 
 /// DescribeListeners.
@@ -135,7 +142,7 @@ pub(super) struct BackendHealths<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct BackendHealth<'a> {
     pub(super) health_status: &'static str,
-    pub(super) health_status_detail: Option<[PortHealth; 1]>,
+    pub(super) health_status_detail: Vec<PortHealth>,
     #[serde(flatten)]
     pub(super) backend: Backend<'a>,
 }
