@@ -58,9 +58,8 @@ fn every_server_refusing_is_a_page_with_the_request_id() {
     let (_held_too, refused_too) = refused_port();
     let servers = [Server::new("a", refused, "probe: false"), Server::new("b", refused_too, "probe: false")];
     let farmgate = Farmgate::start(&Setup::http(&servers));
-    let mut client = farmgate.client();
     for _ in 0..3 {
-        let response = client.get("/");
+        let response = farmgate.client().get("/");
         assert!(matches!(response.status, 502 | 503), "{}", response.status);
         assert_own_page(&response, response.status, None);
     }

@@ -61,7 +61,12 @@ impl Origins {
     }
 }
 
-fn serve(runtime: &Runtime, name: &'static str, takes: Duration, is_ill: &Arc<AtomicBool>) -> anyhow::Result<SocketAddr> {
+fn serve(
+    runtime: &Runtime,
+    name: &'static str,
+    takes: Duration,
+    is_ill: &Arc<AtomicBool>,
+) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;

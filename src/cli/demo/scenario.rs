@@ -73,7 +73,10 @@ impl Stage {
         })?;
         let state = self.admin_get(&path)?.1["serverState"][0].clone();
         ensure!(state["checkStatus"] == "L7STS" && state["checkCode"] == "503", "serverState is {state}");
-        self.told(format!("serverState tells why: {} {} {}", state["checkStatus"], state["checkCode"], state["lastCheckContent"]));
+        self.told(format!(
+            "serverState tells why: {} {} {}",
+            state["checkStatus"], state["checkCode"], state["lastCheckContent"]
+        ));
         ensure!(self.zenlayer_health("flapping")? == "Dead", "DescribeBackendHealth does not say Dead");
         self.told("Zenlayer's DescribeBackendHealth says Dead".to_owned());
         self.expect_shares("without flapping", 40, &[("steady", 30), ("slow", 10)])?;
