@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::origin::reset;
 use super::wait::PATIENCE;
 
 /// One connection.
@@ -157,6 +158,11 @@ impl Client {
     /// Says that no more bytes will be sent; can still read.
     pub(crate) fn finish_writes(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
+        reset(&self.stream);
     }
 
     /// Returns whether the other side ends the connection (cleanly or not) within `deadline`. Bytes that arrive
