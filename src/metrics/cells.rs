@@ -158,6 +158,8 @@ pub struct EdgeCells {
 pub enum Refusal {
     /// 400.
     BadRequest,
+    /// The request body stalled: 408.
+    BodyTimeout,
     /// 413.
     BodyTooLarge,
     /// Over the frontend's connection limit.
@@ -168,8 +170,6 @@ pub enum Refusal {
     HeaderTimeout,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
-    /// An upgrade was not answered in time: 504.
-    ResponseTimeout,
     /// 414.
     UriTooLong,
 }
@@ -178,12 +178,12 @@ impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
     pub const ALL: [Self; 8] = [
         Self::BadRequest,
+        Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::ConnectionLimit,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
-        Self::ResponseTimeout,
         Self::UriTooLong,
     ];
 
@@ -192,12 +192,12 @@ impl Refusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
+            Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::ConnectionLimit => "connection_limit",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
-            Self::ResponseTimeout => "response_timeout",
             Self::UriTooLong => "uri_too_long",
         }
     }

@@ -1,8 +1,8 @@
 //! The listening sockets: bound before a change is made, opened with it, closed after it.
 //!
-//! Every listener has one SO_REUSEPORT socket per worker, so workers never share an accept queue. An address is
-//! identified as written (port 0 included), so a reload keeps the socket of every address that stays, whichever
-//! frontend owns it then.
+//! Every listener has one SO_REUSEPORT socket per worker, so workers never share an accept queue. A reload keeps the
+//! socket of every address that stays, whichever frontend owns it then; port 0 is another port for every frontend
+//! that writes it.
 
 use std::collections::HashMap;
 use std::io;
@@ -33,7 +33,22 @@ pub struct Listeners {
 #[derive(Default)]
 struct OpenListeners {
     last_id: u64,
-    by_address: HashMap<SocketAddr, OpenListener>,
+    by_address: HashMap<Place, OpenListener>,
+}
+
+/// What a listener is known by from one topology to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// This address, whoever owns it.
+    Fixed(SocketAddr),
+    /// A port that the system chooses, of this frontend.
+    Chosen(SocketAddr, FrontendId),
+}
+
+impl Place {
+    fn of(address: SocketAddr, frontend: FrontendId) -> Self {
+        if address.port() == 0 { Self::Chosen(address, frontend) } else { Self::Fixed(address) }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -72,18 +87,15 @@ impl ListenerHost for Listeners {
         let mut errors = Vec::new();
         for frontend in frontends {
             for address in &frontend.listen {
-                wanted.insert(*address, frontend.id);
-                if open.by_address.contains_key(address) {
+                let place = Place::of(*address, frontend.id);
+                wanted.insert(place, frontend.id);
+                if open.by_address.contains_key(&place) {
                     continue;
                 }
                 match bind_for_each(*address, self.workers.len()) {
-                    Ok((bound, sockets)) => fresh.push(Fresh {
-                        address: *address,
-                        bound,
-                        frontend: frontend.id,
-                        name: frontend.name.clone(),
-                        sockets,
-                    }),
+                    Ok((bound, sockets)) => {
+                        fresh.push(Fresh { place, bound, frontend: frontend.id, name: frontend.name.clone(), sockets })
+                    }
                     Err(cause) => {
                         errors.push(ListenError { frontend: frontend.name.clone(), address: *address, cause })
                     }
@@ -99,7 +111,7 @@ impl ListenerHost for Listeners {
 
 /// An address bound for every worker and not yet accepted on.
 struct Fresh {
-    address: SocketAddr,
+    place: Place,
     bound: SocketAddr,
     frontend: FrontendId,
     name: Name,
@@ -109,7 +121,7 @@ struct Fresh {
 struct Prepared {
     workers: Vec<UnboundedSender<Command>>,
     open: Arc<Mutex<OpenListeners>>,
-    wanted: HashMap<SocketAddr, FrontendId>,
+    wanted: HashMap<Place, FrontendId>,
     fresh: Vec<Fresh>,
 }
 
@@ -133,9 +145,9 @@ impl PreparedListeners for Prepared {
             for (worker, socket) in self.workers.iter().zip(fresh.sockets) {
                 let _ = worker.send(Command::Open { listener: listener.id, frontend: listener.frontend, socket });
             }
-            open.by_address.insert(fresh.address, listener);
+            open.by_address.insert(fresh.place, listener);
         }
-        open.by_address.retain(|address, listener| match self.wanted.get(address) {
+        open.by_address.retain(|place, listener| match self.wanted.get(place) {
             None => {
                 tracing::info!(address = %listener.bound, "listener closed");
                 self.tell(|| Command::Close { listener: listener.id });

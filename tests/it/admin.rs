@@ -314,7 +314,7 @@ fn ovh_shape_tells_tcp_farms_from_http_farms() {
     let farm = format!("db: {{protocol: tcp, servers: {{db-1: {{address: \"{}\"}}}}}}", origin.addr());
     let setup = Setup::http(&[Server::new("a", origin.addr(), "")])
         .another_farm(&farm)
-        .another_frontend("db: {protocol: tcp, listen: [\"127.0.0.2:0\"], farm: db}");
+        .another_frontend("db: {protocol: tcp, listen: [\"127.0.0.1:0\"], farm: db}");
     let farmgate = Farmgate::start(&setup);
     let (_, tcp) = farmgate.admin_get("/1.0/ipLoadbalancing/it/tcp/farm");
     let (_, http) = farmgate.admin_get("/1.0/ipLoadbalancing/it/http/farm");

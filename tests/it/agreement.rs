@@ -114,7 +114,7 @@ fn five_views_agree_on_a_server_that_is_not_probed() {
 fn a_farm_behind_two_frontends_appears_once_for_each_in_zenlayers_shape() {
     let a = Origin::start("a");
     let setup = Setup::http(&[Server::new("a", a.addr(), "")])
-        .another_frontend("second: {protocol: http, listen: [\"127.0.0.2:0\"], farm: web}");
+        .another_frontend("second: {protocol: http, listen: [\"127.0.0.1:0\"], farm: web}");
     let farmgate = Farmgate::start(&setup);
     let body = describe(&farmgate);
     let backends = body["response"]["backends"].as_array().unwrap().clone();

@@ -80,7 +80,7 @@ fn port_that_is_taken_refuses_the_whole_reload() {
 #[test]
 fn listener_added_serves_and_removed_refuses() {
     let (_origin, setup, farmgate) = one();
-    let with_second = setup.clone().another_frontend("second: {protocol: http, listen: [\"127.0.0.2:0\"], farm: web}");
+    let with_second = setup.clone().another_frontend("second: {protocol: http, listen: [\"127.0.0.1:0\"], farm: web}");
     assert_eq!(farmgate.reload(&with_second.yaml()).status, 200);
     let second = farmgate.front("second");
     let mut open = Client::connect(second);
@@ -107,7 +107,7 @@ fn twenty_reloads_under_load_cost_no_request() {
     for round in 0..20_usize {
         let mut next = setup.clone().servers(&all[..1 + round % 3]);
         if round % 2 == 0 {
-            next = next.another_frontend("second: {protocol: http, listen: [\"127.0.0.2:0\"], farm: web}");
+            next = next.another_frontend("second: {protocol: http, listen: [\"127.0.0.1:0\"], farm: web}");
         }
         let response = farmgate.reload(&next.yaml());
         assert_eq!(response.status, 200, "round {round}: {}", response.text());

@@ -54,8 +54,8 @@ enum Phase {
     Deliver { left: usize, body: BodyFraming },
     /// A head is arriving.
     Head { by: Instant },
-    /// A request is with the engine.
-    Held,
+    /// A request that ended at `since` is with the engine.
+    Held { since: Instant },
     /// Between two requests.
     Idle { by: Instant },
     /// The error was sent; reading on until the client has taken it.
@@ -271,7 +271,7 @@ impl ConnIo {
             },
         };
         if is_over {
-            self.phase = Phase::Held;
+            self.phase = Phase::Held { since: clock::monotonic() };
         }
         Poll::Ready(Ok(()))
     }
@@ -292,7 +292,7 @@ impl ConnIo {
     }
 
     /// A request is with the engine: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_held(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.connection.is_tunnel() {
             self.last_active = clock::monotonic();
             self.phase = Phase::Tunnel;
@@ -308,18 +308,18 @@ impl ConnIo {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(true)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_answer_deadline(cx),
+                Poll::Pending => return self.poll_answer_deadline(since, cx),
             }
         }
         // A client that half-closes after a whole request waits for its answer; pipelined bytes wait their turn.
         if self.is_eof && self.held_bytes().is_empty() {
             return Poll::Ready(Ok(false));
         }
-        self.poll_answer_deadline(cx)
+        self.poll_answer_deadline(since, cx)
     }
 
-    fn poll_answer_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let Some(by) = self.connection.answer_by() else { return Poll::Pending };
+    fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(by) = self.connection.answer_by(since) else { return Poll::Pending };
         ready!(self.read_deadline.poll(by, cx));
         Poll::Ready(Err(self.fail(Fault::ResponseTimeout)))
     }
@@ -405,7 +405,7 @@ impl AsyncRead for ConnIo {
                     let n = this.deliver(left, buf);
                     let body_bytes_max = this.connection.frontend.frontend.limits.body_bytes;
                     this.phase = match (left - n, body) {
-                        (0, BodyFraming::Length(0)) => Phase::Held,
+                        (0, BodyFraming::Length(0)) => Phase::Held { since: clock::monotonic() },
                         (0, BodyFraming::Length(length)) => Phase::Body(Body::Length(length)),
                         (0, BodyFraming::Chunked) => Phase::Body(Body::Chunked(Chunked::new(body_bytes_max))),
                         (left, body) => Phase::Deliver { left, body },
@@ -424,8 +424,9 @@ impl AsyncRead for ConnIo {
                         this.phase = Phase::Closed;
                     }
                 }
-                Phase::Held => {
-                    if !ready!(this.poll_held(cx))? {
+                Phase::Held { since } => {
+                    let since = *since;
+                    if !ready!(this.poll_held(since, cx))? {
                         return Poll::Ready(Ok(()));
                     }
                 }

@@ -33,8 +33,9 @@ struct Signals {
     is_retired: bool,
     /// Why the stream ended the request.
     fault: Option<Fault>,
-    /// When an upgrade must have been answered.
-    answer_by: Option<Instant>,
+    /// The attempt that is to be answered, if one is: when it began and how long it may take from then, or from the
+    /// end of the request if that is later.
+    awaited: Option<(Instant, Duration)>,
     waker: Option<Waker>,
 }
 
@@ -57,17 +58,17 @@ impl Connection {
     pub(in crate::proxy) fn upgraded(&self) {
         let mut signals = self.signals();
         signals.is_tunnel = true;
-        signals.answer_by = None;
+        signals.awaited = None;
     }
 
-    /// Sets when an upgrade must have been answered.
+    /// Sets how long the server may take to answer the whole request, however its bytes arrive.
     pub(in crate::proxy) fn expect_answer_within(&self, deadline: Duration) {
-        self.signals().answer_by = Some(crate::clock::monotonic() + deadline);
+        self.signals().awaited = Some((crate::clock::monotonic(), deadline));
     }
 
-    /// Says that the server began to answer: an upgrade is waited for no more.
+    /// Says that the server answered.
     pub(in crate::proxy) fn answer_began(&self) {
-        self.signals().answer_by = None;
+        self.signals().awaited = None;
     }
 
     /// Asks for no further request: an idle connection is closed, a busy one after its answer.
@@ -98,7 +99,6 @@ impl Connection {
     /// Returns whether the request was answered, and clears it: the next one begins.
     pub(super) fn take_answered(&self) -> bool {
         let mut signals = self.signals();
-        signals.answer_by = signals.answer_by.filter(|_| !signals.is_answered);
         std::mem::take(&mut signals.is_answered)
     }
 
@@ -106,8 +106,9 @@ impl Connection {
         self.signals().is_tunnel
     }
 
-    pub(super) fn answer_by(&self) -> Option<Instant> {
-        self.signals().answer_by
+    /// Returns when an answer to the request that ended at `ended` must have begun.
+    pub(super) fn answer_by(&self, ended: Instant) -> Option<Instant> {
+        self.signals().awaited.map(|(began, within)| began.max(ended) + within)
     }
 
     /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.
@@ -139,7 +140,7 @@ impl Connection {
     /// Counts and logs a request whose head was refused before the engine saw it; returns its id.
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
-        self.count_own_answer(fault.status(), Some(fault.refusal()));
+        self.count_own_answer(fault.status(), fault.refusal());
         if let Some(access) = &self.work.access {
             let line = AccessLine {
                 client: self.client,
@@ -188,16 +189,17 @@ impl Fault {
         }
     }
 
-    /// Returns what it is counted as.
+    /// Returns what it is counted as; nothing where the server failed, not the client.
     #[must_use]
-    pub fn refusal(self) -> Refusal {
+    pub fn refusal(self) -> Option<Refusal> {
         match self {
-            Self::BadRequest(_) | Self::BodyTimeout => Refusal::BadRequest,
-            Self::BodyTooLarge => Refusal::BodyTooLarge,
-            Self::HeaderTimeout => Refusal::HeaderTimeout,
-            Self::HeaderTooLarge => Refusal::HeaderTooLarge,
-            Self::ResponseTimeout => Refusal::ResponseTimeout,
-            Self::UriTooLong => Refusal::UriTooLong,
+            Self::BadRequest(_) => Some(Refusal::BadRequest),
+            Self::BodyTimeout => Some(Refusal::BodyTimeout),
+            Self::BodyTooLarge => Some(Refusal::BodyTooLarge),
+            Self::HeaderTimeout => Some(Refusal::HeaderTimeout),
+            Self::HeaderTooLarge => Some(Refusal::HeaderTooLarge),
+            Self::ResponseTimeout => None,
+            Self::UriTooLong => Some(Refusal::UriTooLong),
         }
     }
 }

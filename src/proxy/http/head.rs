@@ -54,7 +54,7 @@ pub enum Fault {
     HeaderTooLarge,
     /// 408: the head did not arrive in time.
     HeaderTimeout,
-    /// 504: the server did not answer an upgrade in time.
+    /// 504: the server did not answer in time.
     ResponseTimeout,
     /// 414.
     UriTooLong,
@@ -215,8 +215,8 @@ impl Fields {
             if self.hosts > 1 {
                 return bad("more than one Host");
             }
-            if value.is_empty() {
-                return bad("Host is empty");
+            if value.is_empty() || !value.iter().all(|b| is_authority(*b)) {
+                return bad("Host is empty or no authority");
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.is_some() {
@@ -266,6 +266,13 @@ fn decimal(value: &[u8]) -> Option<u64> {
     Some(value.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
 }
 
+/// What may stand in `host:port` (RFC 3986 §3.2.2); no comma, which would pass for a list.
+fn is_authority(byte: u8) -> bool {
+    matches!(byte,
+        b'!' | b'$' | b'%' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'-' | b'.' | b':' | b';' | b'=' | b'[' | b']'
+        | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+}
+
 fn is_token(byte: u8) -> bool {
     matches!(byte,
         b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
@@ -310,6 +317,10 @@ mod tests {
         for head in [
             "GET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\nHost: a\n\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",

@@ -123,6 +123,7 @@ impl Engine {
         if status == 503 {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }
+        close_unless_in_step(session);
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await
     }
@@ -139,6 +140,15 @@ fn verdict(error: &Error) -> (u16, &'static str) {
         (InvalidHTTPHeader, ErrorSource::Downstream) => (400, "the request is malformed"),
         (_, ErrorSource::Downstream) => (0, "the client left"),
         (_, ErrorSource::Internal | ErrorSource::Unset) => (500, "the request could not be served"),
+    }
+}
+
+/// A client that waits for 100 Continue and is answered otherwise may or may not send its body: nobody can tell what
+/// its next bytes are.
+fn close_unless_in_step(session: &mut Session) {
+    let waits = session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none();
+    if waits && !session.is_body_done() {
+        session.set_keepalive(None);
     }
 }
 
@@ -186,6 +196,8 @@ impl ProxyHttp for Engine {
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        // The stream frames bodies, so an answer before the end of the body leaves the connection in step.
+        session.set_close_on_response_before_downstream_finish(false);
         Ok(())
     }
 
@@ -204,12 +216,6 @@ impl ProxyHttp for Engine {
             connection.count_own_answer(503, Some(Refusal::NoServer));
             self.respond(session, exchange, 503, "no server can take the request now").await?;
             return Ok(true);
-        }
-        if session.is_upgrade_req()
-            && let Some(route) = &exchange.route
-        {
-            let timeouts = route.farm().farm.timeouts;
-            connection.expect_answer_within(timeouts.connect + timeouts.response);
         }
         Ok(false)
     }
@@ -230,6 +236,9 @@ impl ProxyHttp for Engine {
             let mut peer = HttpPeer::new(addr, false, String::new());
             let timeouts = farm.farm.timeouts;
             let tunnel = route.frontend.frontend.timeouts.tunnel;
+            if let Some(connection) = &exchange.connection {
+                connection.expect_answer_within(timeouts.connect + timeouts.response);
+            }
             peer.group_key = farm.farm.id.0;
             peer.options.connection_timeout = Some(timeouts.connect);
             peer.options.total_connection_timeout = Some(timeouts.connect);
@@ -299,6 +308,9 @@ impl ProxyHttp for Engine {
         {
             connection.upgraded();
         }
+        if !head.status.is_informational() {
+            close_unless_in_step(session);
+        }
         // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
         if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
             head.remove_header(&header::TRANSFER_ENCODING);
@@ -357,7 +369,7 @@ impl ProxyHttp for Engine {
         tracing::debug!(request_id = %exchange.id, status, why, %error, "request failed");
         if status > 0 && !is_final_response_written(session) {
             if let Some(connection) = &exchange.connection {
-                connection.count_own_answer(status, fault.map(super::head::Fault::refusal));
+                connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
             if let Err(error) = self.respond(session, exchange, status, why).await {
