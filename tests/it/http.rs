@@ -147,7 +147,7 @@ fn expect_100_continue_gets_its_100_before_the_body_is_sent() {
     let (origin, farmgate) = one(Behaviour::EchoBody);
     let mut client = farmgate.client();
     client.send("POST /up HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
-    assert_eq!(client.interim(), 100);
+    assert_eq!(client.head().status, 100);
     client.send("hello");
     let response = client.response();
     assert_eq!((response.text().as_str(), response.interim.as_slice()), ("hello", &[][..]), "one 100 and no more");

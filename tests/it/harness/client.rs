@@ -131,11 +131,12 @@ impl Client {
         }
     }
 
-    /// Reads an interim (1xx) answer.
+    /// Reads the head of an answer, interim (1xx) or not, and nothing behind it.
     #[track_caller]
-    pub(crate) fn interim(&mut self) -> u16 {
+    pub(crate) fn head(&mut self) -> Response {
         let head = self.read_head(Instant::now() + PATIENCE).unwrap();
-        parse_head(&head).unwrap().1
+        let (version, status, headers) = parse_head(&head).unwrap();
+        Response { version, status, headers, body: Vec::new(), interim: Vec::new() }
     }
 
     /// Reads exactly `n` bytes past what has been read.
