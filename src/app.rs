@@ -300,7 +300,6 @@ fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings) -
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edges' own threads")]
 fn on_own_thread<F>(name: &str, work: impl FnOnce(watch::Receiver<bool>) -> F + Send + 'static) -> anyhow::Result<Edge>
 where
     F: Future<Output = ()>,

@@ -1,16 +1,29 @@
 //! The command line: one file a command, exit codes from `sysexits`.
 //!
-//! 0 done, 1 start or run failure, 64 usage, 78 config.
+//! 0 done, 1 failure, 64 usage, 78 config. The commands that speak to a running process are clients of the native API
+//! and know nothing else of it.
 
 pub mod check;
+pub mod client;
 pub mod demo;
+pub mod drain;
+pub mod maintain;
+pub mod ready;
+pub mod reload;
 pub mod run;
 pub mod schema;
+pub mod status;
+pub mod weight;
+
+mod act;
+mod pinned;
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+use client::CliError;
 
 /// Exit code of a wrong command line.
 const EXIT_USAGE: u8 = 64;
@@ -30,15 +43,33 @@ enum Command {
     /// Say whether a config file would load, and everything that is wrong with it
     Check {
         /// The config file
-        #[arg(short, long, value_name = "FILE", default_value = "/etc/farmgate/farmgate.yaml")]
+        #[arg(
+            short,
+            long,
+            value_name = "FILE",
+            env = "FARMGATE_CONFIG",
+            default_value = "/etc/farmgate/farmgate.yaml"
+        )]
         config: PathBuf,
     },
     /// Run a balancer in front of three embedded origins
     Demo(demo::DemoArgs),
+    /// Give a server no new work; what is open stays
+    Drain(drain::Args),
+    /// Take a server out; it is still checked
+    Maintain(maintain::Args),
+    /// Let a server take work again, as its health allows
+    Ready(ready::Args),
+    /// Make the running process read its config file again
+    Reload(reload::Args),
     /// Serve what a config file declares
     Run(run::RunArgs),
     /// Print the JSON Schema of the config file
     Schema,
+    /// Show every farm and server of the running process
+    Status(status::Args),
+    /// Set a server's share of the work
+    Weight(weight::Args),
 }
 
 /// Carries out the command line `args` and returns the exit code.
@@ -47,12 +78,25 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error, out, err),
     };
-    match cli.command {
-        Command::Check { config } => check::run(&config, out, err),
-        Command::Demo(args) => demo::run(&args, out, err),
-        Command::Run(args) => run::run(&args, err),
-        Command::Schema => schema::run(out, err),
-    }
+    let asked = match cli.command {
+        Command::Check { config } => return check::run(&config, out, err),
+        Command::Demo(args) => return demo::run(&args, out, err),
+        Command::Run(args) => return run::run(&args, err),
+        Command::Schema => return schema::run(out, err),
+        Command::Drain(args) => drain::run(&args, out),
+        Command::Maintain(args) => maintain::run(&args, out),
+        Command::Ready(args) => ready::run(&args, out),
+        Command::Reload(args) => reload::run(&args, out),
+        Command::Status(args) => status::run(&args, out),
+        Command::Weight(args) => weight::run(&args, out),
+    };
+    asked.map_or_else(|error| explain(&error, err), |()| 0)
+}
+
+/// Prints why a command of a running process failed.
+fn explain(error: &CliError, err: &mut dyn Write) -> u8 {
+    let _ = writeln!(err, "farmgate: {}", crate::report::report(error));
+    error.exit_code()
 }
 
 /// Prints clap's text: help and version on `out`, anything else on `err`.

@@ -111,7 +111,7 @@ const WIRE_FILES: &[&str] = &["wire", "request", "native"];
 
 /// Vendors, and the places that may say their names.
 const VENDORS: &[&str] = &["ovh", "zenlayer"];
-const VENDOR_PLACES: &[&str] = &["admin", "config", "cli", "model/settings"];
+const VENDOR_PLACES: &[&str] = &["admin", "app", "config", "cli", "model/settings"];
 
 /// Words of other houses: never part of the name of a type, function, module, constant.
 const FOREIGN_NAMES: &[&str] = &["member", "node", "endpoint", "cluster", "manager", "handler", "helper", "util"];

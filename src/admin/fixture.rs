@@ -291,9 +291,13 @@ impl Reply {
     }
 }
 
-/// Replaces request ids, and times of this century.
+/// Replaces request ids, times of this century, and our version.
 pub(crate) fn stable(text: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = ["\"version\": \"", "version=\"", "farmgate "].iter().fold(text.to_owned(), |text, before| {
+        text.replace(&format!("{before}{version}"), &format!("{before}<version>"))
+    });
     let id = regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
     let now = regex::Regex::new(r"20\d\d-\d\d-\d\dT[0-9:.]+Z").unwrap();
-    now.replace_all(&id.replace_all(text, "<id>"), "<now>").into_owned()
+    now.replace_all(&id.replace_all(&text, "<id>"), "<now>").into_owned()
 }

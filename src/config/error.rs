@@ -126,6 +126,13 @@ impl Findings {
         }
     }
 
+    /// Counts an error and returns true where no more are kept, so that its text need not be made.
+    pub(super) fn is_full(&mut self) -> bool {
+        let is_full = self.errors.len() >= ERRORS_KEPT_MAX;
+        self.uncounted += usize::from(is_full);
+        is_full
+    }
+
     /// Adds a warning.
     pub(super) fn warn(&mut self, at: Position, path: &str, text: impl Into<String>) {
         if self.warnings.len() < ERRORS_KEPT_MAX {

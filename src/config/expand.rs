@@ -5,7 +5,7 @@
 //! handed in. What was filled in is not looked at again.
 
 use super::error::{Findings, quoted};
-use super::tree::{Content, Node, join};
+use super::tree::{Content, Tree, join};
 
 /// What begins an expansion.
 pub(super) const OPENING: &str = "${env:";
@@ -16,8 +16,8 @@ const EXPANDED_BYTES_MAX: usize = 1024 * 1024;
 pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Expands every scalar of the tree in place; one that cannot be is reported and marked broken.
-pub(super) fn expand(node: &mut Node, path: &str, env: Env<'_>, findings: &mut Findings) {
-    match &mut node.content {
+pub(super) fn expand(tree: &mut Tree, path: &str, env: Env<'_>, findings: &mut Findings) {
+    match &mut tree.content {
         Content::Broken => {}
         Content::List(items) => {
             for (i, item) in items.iter_mut().enumerate() {
@@ -36,8 +36,8 @@ pub(super) fn expand(node: &mut Node, path: &str, env: Env<'_>, findings: &mut F
                 scalar.written = Some(written.into());
             }
             Err(why) => {
-                findings.error(node.at, path, why.to_string());
-                node.content = Content::Broken;
+                findings.error(tree.at, path, why.to_string());
+                tree.content = Content::Broken;
             }
         },
     }

@@ -23,7 +23,7 @@ use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, TEXT_BYTES_
 use super::error::Findings;
 use super::keys;
 use super::read::{Section, Value};
-use super::tree::{Node, Position};
+use super::tree::{Position, Tree};
 use crate::model::{Protocol, Settings, Topology};
 
 /// Reads a secret's file.
@@ -43,7 +43,7 @@ impl<T> Placed<T> {
 }
 
 /// Returns the model of the tree; it holds only if nothing was reported.
-pub(super) fn lower(root: &Node, read_file: ReadFile<'_>, findings: &mut Findings) -> Option<(Topology, Settings)> {
+pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Findings) -> Option<(Topology, Settings)> {
     let file = Value::root(root).section(findings, keys::FILE)?;
     let service = service::lower(&file, findings);
 
@@ -143,7 +143,7 @@ impl Listeners {
         if let Some((path, at)) = self.0.get(&addr) {
             value.refuse(findings, format!("is taken by {path} at {at}; choose another address or port"));
         } else {
-            self.0.insert(addr, (value.path.clone(), value.node.at));
+            self.0.insert(addr, (value.path.clone(), value.tree.at));
         }
     }
 }

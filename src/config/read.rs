@@ -1,6 +1,6 @@
 //! Asks a tree for what it should hold and reports, in one form, whatever it holds instead.
 //!
-//! A [`Value`] knows its node, its key and its path; a [`Section`] is a mapping whose keys are known beforehand. Every
+//! A [`Value`] knows its tree, its key and its path; a [`Section`] is a mapping whose keys are known beforehand. Every
 //! reader returns nothing after it has reported, so lowering goes on with the default and finds the next error: a
 //! result is used only when nothing was reported. Pure.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::bounds::Bounded;
 use super::error::{Findings, did_you_mean, quoted};
-use super::tree::{Content, Entry, Node, Position, Scalar, Style, join};
+use super::tree::{Content, Entry, Position, Scalar, Style, Tree, join};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use crate::model::Name;
 
@@ -18,7 +18,7 @@ use crate::model::Name;
 #[derive(Clone, Debug)]
 pub(super) struct Value<'t> {
     /// The value.
-    pub(super) node: &'t Node,
+    pub(super) tree: &'t Tree,
     /// Its key; of a list's item, the list's.
     pub(super) key: &'t str,
     /// Where the key stands.
@@ -29,40 +29,40 @@ pub(super) struct Value<'t> {
 
 impl<'t> Value<'t> {
     /// Returns the whole file as a value.
-    pub(super) fn root(node: &'t Node) -> Self {
-        Self { node, key: "", key_at: Position::START, path: String::new() }
+    pub(super) fn root(tree: &'t Tree) -> Self {
+        Self { tree, key: "", key_at: Position::START, path: String::new() }
     }
 
     /// Reports `why`, a predicate that follows the value as given: `"x" is too large`.
     pub(super) fn refuse(&self, findings: &mut Findings, why: impl Display) {
-        if let Some(given) = given(self.node) {
-            findings.error(self.node.at, &self.path, format!("{given} {why}"));
+        if let Some(given) = given(self.tree) {
+            findings.error(self.tree.at, &self.path, format!("{given} {why}"));
         }
     }
 
     /// Reports `what`, which says it all: for secrets, and for what two values do together.
     pub(super) fn complain(&self, findings: &mut Findings, what: impl Display) {
-        findings.error(self.node.at, &self.path, what.to_string());
+        findings.error(self.tree.at, &self.path, what.to_string());
     }
 
     /// Warns of `what`.
     pub(super) fn warn(&self, findings: &mut Findings, what: impl Display) {
-        findings.warn(self.node.at, &self.path, what.to_string());
+        findings.warn(self.tree.at, &self.path, what.to_string());
     }
 
     /// Returns whether the value was reported before.
     pub(super) fn is_broken(&self) -> bool {
-        self.node.content == Content::Broken
+        self.tree.content == Content::Broken
     }
 
     /// Returns whether the value is a scalar.
     pub(super) fn is_scalar(&self) -> bool {
-        matches!(self.node.content, Content::Scalar(_))
+        matches!(self.tree.content, Content::Scalar(_))
     }
 
     /// Returns the scalar; `wanted` completes "is not …".
     fn scalar(&self, findings: &mut Findings, wanted: &str) -> Option<&'t Scalar> {
-        match &self.node.content {
+        match &self.tree.content {
             Content::Scalar(scalar) if !is_null(scalar) => Some(scalar),
             Content::Scalar(_) | Content::List(_) | Content::Map(_) => {
                 self.refuse(findings, format!("is not {wanted}"));
@@ -189,17 +189,17 @@ impl<'t> Value<'t> {
 
     /// Returns the items of a list of at most `max`; `wanted` completes "is not a list of …".
     pub(super) fn list(&self, findings: &mut Findings, wanted: &str, max: usize) -> Vec<Self> {
-        let Content::List(items) = &self.node.content else {
+        let Content::List(items) = &self.tree.content else {
             self.refuse(findings, format!("is not a list of {wanted}"));
             return Vec::new();
         };
         if items.len() > max {
             self.complain(findings, format!("{} {wanted} are more than {max}; write fewer", items.len()));
         }
-        let item = |(i, node): (usize, &'t Node)| Self {
-            node,
+        let item = |(i, tree): (usize, &'t Tree)| Self {
+            tree,
             key: self.key,
-            key_at: node.at,
+            key_at: tree.at,
             path: format!("{}[{i}]", self.path),
         };
         items.iter().take(max).enumerate().map(item).collect()
@@ -207,7 +207,7 @@ impl<'t> Value<'t> {
 
     /// Returns the values of a mapping of at most `max` free keys; `wanted` completes "is not a mapping of …".
     pub(super) fn entries(&self, findings: &mut Findings, wanted: &str, max: usize) -> Vec<Self> {
-        let Content::Map(entries) = &self.node.content else {
+        let Content::Map(entries) = &self.tree.content else {
             self.refuse(findings, format!("is not a mapping of {wanted}"));
             return Vec::new();
         };
@@ -219,11 +219,14 @@ impl<'t> Value<'t> {
 
     /// Returns the mapping of known `keys` and reports all others.
     pub(super) fn section(&self, findings: &mut Findings, keys: &'static [&'static str]) -> Option<Section<'t>> {
-        let Content::Map(entries) = &self.node.content else {
+        let Content::Map(entries) = &self.tree.content else {
             self.refuse(findings, format!("is not a mapping; its keys are {}", keys.join(", ")));
             return None;
         };
         for entry in entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+            if findings.is_full() {
+                continue;
+            }
             let remedy = did_you_mean(&entry.key, keys.iter().copied());
             let path = join(&self.path, &entry.key);
             findings.error(entry.key_at, &path, format!("there is no key {}; {remedy}", quoted(&entry.key)));
@@ -303,7 +306,7 @@ impl<'t> Section<'t> {
 }
 
 fn child<'t>(path: &str, entry: &'t Entry) -> Value<'t> {
-    Value { node: &entry.value, key: &entry.key, key_at: entry.key_at, path: join(path, &entry.key) }
+    Value { tree: &entry.value, key: &entry.key, key_at: entry.key_at, path: join(path, &entry.key) }
 }
 
 /// A plain scalar, or one that the environment filled in, may stand for a number or a bool.
@@ -318,8 +321,8 @@ fn is_null(scalar: &Scalar) -> bool {
 }
 
 /// The value as given: bare where YAML reads a number or a bool, else in quotes; none if it was reported before.
-fn given(node: &Node) -> Option<String> {
-    let shown = match &node.content {
+fn given(tree: &Tree) -> Option<String> {
+    let shown = match &tree.content {
         Content::Broken => return None,
         Content::List(_) => "a list".to_owned(),
         Content::Map(_) => "a mapping".to_owned(),

@@ -10,7 +10,7 @@ use super::schema::{
     self, AddressText, DurationText, Filled, ListenText, NameText, Named, Number, PortsText, ServerForm, ServiceForm,
     SizeText, Statuses, UrlText,
 };
-use super::tree::join;
+use super::tree::{join, old_line_break};
 use super::units::{show_duration, show_size};
 use crate::model::{
     AdminStatus, Balance, BodyMatch, FailOpen, Farm, Frontend, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart,
@@ -26,6 +26,14 @@ pub enum ExportError {
         /// The key path of the text.
         path: String,
     },
+    /// A text holds a character that some YAML tools take for the end of a line and others do not.
+    #[error("{path}: holds the character {found:?}, which does not survive every YAML tool; match it with a pattern")]
+    LineBreak {
+        /// The key path of the text.
+        path: String,
+        /// The character.
+        found: char,
+    },
     /// The YAML writer refused.
     #[error("cannot write YAML")]
     Yaml(#[from] serde_yaml::Error),
@@ -34,23 +42,28 @@ pub enum ExportError {
 /// Returns the topology as the text of a config file.
 ///
 /// # Errors
-/// [`ExportError::EnvText`] for a text that would not be read back as it is.
+/// [`ExportError::EnvText`] and [`ExportError::LineBreak`] for a text that would not be read back as it is; lowering lets
+/// no such text in.
 pub fn to_yaml(topology: &Topology) -> Result<String, ExportError> {
     let value = serde_yaml::to_value(file(topology))?;
-    refuse_env(&value, "")?;
+    refuse_lossy(&value, "")?;
     Ok(serde_yaml::to_string(&value)?)
 }
 
-fn refuse_env(value: &Value, path: &str) -> Result<(), ExportError> {
+fn refuse_lossy(value: &Value, path: &str) -> Result<(), ExportError> {
     match value {
         Value::String(text) if text.contains(OPENING) => Err(ExportError::EnvText { path: path.to_owned() }),
+        Value::String(text) => match old_line_break(text) {
+            Some(found) => Err(ExportError::LineBreak { path: path.to_owned(), found }),
+            None => Ok(()),
+        },
         Value::Mapping(map) => {
-            map.iter().try_for_each(|(key, value)| refuse_env(value, &join(path, key.as_str().unwrap_or_default())))
+            map.iter().try_for_each(|(key, value)| refuse_lossy(value, &join(path, key.as_str().unwrap_or_default())))
         }
         Value::Sequence(items) => {
-            items.iter().enumerate().try_for_each(|(i, item)| refuse_env(item, &format!("{path}[{i}]")))
+            items.iter().enumerate().try_for_each(|(i, item)| refuse_lossy(item, &format!("{path}[{i}]")))
         }
-        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) | Value::Tagged(_) => Ok(()),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::Tagged(_) => Ok(()),
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Scalar {
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct Tree {
     /// Where it begins.
     pub(super) at: Position,
     /// What it is.
@@ -75,7 +75,7 @@ pub(super) enum Content {
     /// Something already reported; whoever meets it says nothing more.
     Broken,
     /// A list.
-    List(Vec<Node>),
+    List(Vec<Tree>),
     /// A mapping, in the order written, each key once.
     Map(Vec<Entry>),
     /// A scalar.
@@ -90,11 +90,11 @@ pub(super) struct Entry {
     /// Where the key stands.
     pub(super) key_at: Position,
     /// Its value.
-    pub(super) value: Node,
+    pub(super) value: Tree,
 }
 
 /// Returns the tree of `text`, or nothing after a syntax error, which is then the only finding.
-pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
+pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Tree> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some((at, found)) = first_control_character(text) {
         findings.only(at, format!("is not YAML: holds the control character {found:?}; remove it"));
@@ -132,7 +132,7 @@ enum Step {
 }
 
 enum Frame {
-    List { at: Position, items: Vec<Node> },
+    List { at: Position, items: Vec<Tree> },
     Map { at: Position, entries: Vec<Entry>, seen: HashMap<String, Position>, key: Option<Key> },
 }
 
@@ -145,7 +145,7 @@ struct Key {
 struct Builder<'f> {
     findings: &'f mut Findings,
     frames: Vec<Frame>,
-    root: Option<Node>,
+    root: Option<Tree>,
 }
 
 impl Builder<'_> {
@@ -161,13 +161,13 @@ impl Builder<'_> {
             Event::Alias(_) => {
                 let path = self.path();
                 self.findings.error(at, &path, "is an alias (*), which is not supported; write the value out");
-                self.place(Node { at, content: Content::Broken });
+                self.place(Tree { at, content: Content::Broken });
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let style = if style == TScalarStyle::Plain { Style::Plain } else { Style::Quoted };
                 let content = Content::Scalar(Scalar { text, style, written: None });
                 self.refuse_extras(anchor, tag.is_some(), at);
-                self.place(Node { at, content });
+                self.place(Tree { at, content });
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_extras(anchor, tag.is_some(), at);
@@ -179,12 +179,12 @@ impl Builder<'_> {
                 return self.open(frame, at);
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let node = match self.frames.pop() {
-                    Some(Frame::List { at, items }) => Node { at, content: Content::List(items) },
-                    Some(Frame::Map { at, entries, .. }) => Node { at, content: Content::Map(entries) },
+                let tree = match self.frames.pop() {
+                    Some(Frame::List { at, items }) => Tree { at, content: Content::List(items) },
+                    Some(Frame::Map { at, entries, .. }) => Tree { at, content: Content::Map(entries) },
                     None => return Step::Finished,
                 };
-                self.place(node);
+                self.place(tree);
             }
         }
         Step::Next
@@ -199,32 +199,32 @@ impl Builder<'_> {
     }
 
     /// Puts a whole value where it belongs: into the list, as the key or as the value of the mapping, or at the root.
-    fn place(&mut self, mut node: Node) {
+    fn place(&mut self, mut tree: Tree) {
         match self.frames.last_mut() {
-            None => self.root = Some(node),
-            Some(Frame::List { items, .. }) => items.push(node),
+            None => self.root = Some(tree),
+            Some(Frame::List { items, .. }) => items.push(tree),
             Some(Frame::Map { entries, key: pending, .. }) if pending.is_some() => {
                 if let Some(Key { at, text: Some(key) }) = pending.take() {
-                    if is_unwritten(&node) {
-                        node.at = at;
+                    if is_unwritten(&tree) {
+                        tree.at = at;
                     }
-                    entries.push(Entry { key, key_at: at, value: node });
+                    entries.push(Entry { key, key_at: at, value: tree });
                 }
             }
-            Some(Frame::Map { .. }) => self.begin_entry(node),
+            Some(Frame::Map { .. }) => self.begin_entry(tree),
         }
     }
 
-    fn begin_entry(&mut self, node: Node) {
-        let at = node.at;
-        let oddity = match &node.content {
+    fn begin_entry(&mut self, tree: Tree) {
+        let at = tree.at;
+        let oddity = match &tree.content {
             Content::Scalar(scalar) if scalar.text == "<<" && scalar.style == Style::Plain => {
                 Some("holds a merge key (<<), which is not supported; write the keys out")
             }
             Content::List(_) | Content::Map(_) => Some("has a key that is a list or a mapping; write a text"),
             Content::Broken | Content::Scalar(_) => None,
         };
-        let mut text = match node.content {
+        let mut text = match tree.content {
             Content::Scalar(scalar) if oddity.is_none() => Some(scalar.text),
             Content::Broken | Content::List(_) | Content::Map(_) | Content::Scalar(_) => None,
         };
@@ -283,9 +283,14 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { segment } else { format!("{path}.{segment}") }
 }
 
+/// Returns the first character that ended a line in YAML 1.1 and does not in 1.2: tools differ, so it does not survive.
+pub(super) fn old_line_break(text: &str) -> Option<char> {
+    text.chars().find(|c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}'))
+}
+
 /// YAML has no such characters; the parser would take a NUL for the end of the file and drop the rest unseen.
 fn first_control_character(text: &str) -> Option<(Position, char)> {
-    let is_bad = |c: &char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r');
+    let is_bad = |c: &char| *c < ' ' && !matches!(c, '\t' | '\n' | '\r');
     let bad = text.chars().position(|c| is_bad(&c))?;
     let before: String = text.chars().take(bad).collect();
     let line = before.matches('\n').count() + 1;
@@ -294,8 +299,8 @@ fn first_control_character(text: &str) -> Option<(Position, char)> {
 }
 
 /// A key without a value: the parser places it at whatever comes next.
-fn is_unwritten(node: &Node) -> bool {
-    matches!(&node.content, Content::Scalar(scalar) if scalar.text.is_empty() && scalar.style == Style::Plain)
+fn is_unwritten(tree: &Tree) -> bool {
+    matches!(&tree.content, Content::Scalar(scalar) if scalar.text.is_empty() && scalar.style == Style::Plain)
 }
 
 fn one_line(text: &str) -> String {
@@ -306,24 +311,24 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn tree(text: &str) -> (Option<Node>, Vec<String>) {
+    fn tree(text: &str) -> (Option<Tree>, Vec<String>) {
         let mut findings = Findings::default();
-        let node = parse(text, &mut findings);
+        let tree = parse(text, &mut findings);
         let mut lines: Vec<_> = findings.errors.iter().map(ToString::to_string).collect();
         lines.sort();
-        (node, lines)
+        (tree, lines)
     }
 
-    fn places(node: &Node, path: &str, out: &mut Vec<String>) {
-        match &node.content {
-            Content::Broken => out.push(format!("{path}@{} broken", node.at)),
-            Content::Scalar(s) => out.push(format!("{path}@{} {:?} {:?}", node.at, s.text, s.style)),
+    fn places(tree: &Tree, path: &str, out: &mut Vec<String>) {
+        match &tree.content {
+            Content::Broken => out.push(format!("{path}@{} broken", tree.at)),
+            Content::Scalar(s) => out.push(format!("{path}@{} {:?} {:?}", tree.at, s.text, s.style)),
             Content::List(items) => {
-                out.push(format!("{path}@{} list", node.at));
+                out.push(format!("{path}@{} list", tree.at));
                 items.iter().enumerate().for_each(|(i, n)| places(n, &format!("{path}[{i}]"), out));
             }
             Content::Map(entries) => {
-                out.push(format!("{path}@{} map", node.at));
+                out.push(format!("{path}@{} map", tree.at));
                 entries.iter().for_each(|e| places(&e.value, &format!("{path}.{}@{}", e.key, e.key_at), out));
             }
         }
@@ -332,9 +337,9 @@ mod tests {
     #[test]
     fn tree_knows_where_every_key_and_value_stands() {
         let text = "a: 1\nb:\n  - 'x'\n  - {c: \"d\", e: [f]}\ng: |\n  text\nempty:\nlast: é  # note\n";
-        let (node, errors) = tree(text);
+        let (tree, errors) = tree(text);
         let mut out = Vec::new();
-        places(&node.unwrap(), "", &mut out);
+        places(&tree.unwrap(), "", &mut out);
         insta::assert_snapshot!(out.join("\n"));
         assert!(errors.is_empty(), "{errors:?}");
     }
@@ -342,17 +347,17 @@ mod tests {
     #[test]
     fn tree_reports_every_oddity_and_reads_on() {
         let text = "a: &x 1\nb: *x\nc: !!str d\n? [k]\n: v\n<<: {}\na: 2\nmap: {k: 1, k: 2}\nok: 3\n";
-        let (node, errors) = tree(text);
+        let (tree, errors) = tree(text);
         insta::assert_snapshot!(errors.join("\n"));
-        let Content::Map(entries) = node.unwrap().content else { panic!("a map") };
+        let Content::Map(entries) = tree.unwrap().content else { panic!("a map") };
         assert_eq!(entries.last().map(|e| e.key.as_str()), Some("ok"));
     }
 
     #[test]
     fn tree_syntax_error_is_the_only_finding() {
         for text in ["a: [1\n", "a: 1\na: 2\nb: 'open\n", "a:\n\t- b\n", "a: *nowhere\n", "a: 1\u{0}b: 2", "}"] {
-            let (node, errors) = tree(text);
-            assert_eq!((node, errors.len()), (None, 1), "{text:?} {errors:?}");
+            let (tree, errors) = tree(text);
+            assert_eq!((tree, errors.len()), (None, 1), "{text:?} {errors:?}");
             assert!(errors[0].contains("is not YAML: "), "{errors:?}");
         }
         assert_eq!(tree("a: 1\nb\u{1}: 2").1, [r"2:2: is not YAML: holds the control character '\u{1}'; remove it"]);
@@ -361,8 +366,8 @@ mod tests {
     #[test]
     fn tree_deeper_than_its_bound_is_refused_without_using_the_stack() {
         for text in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(100_000), "? ".repeat(1000)] {
-            let (node, errors) = tree(&text);
-            assert_eq!((node, errors.len()), (None, 1), "{errors:?}");
+            let (tree, errors) = tree(&text);
+            assert_eq!((tree, errors.len()), (None, 1), "{errors:?}");
         }
         let deep = format!("{}{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
         assert!(tree(&deep).0.is_some());

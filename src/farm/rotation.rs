@@ -59,23 +59,23 @@ impl Rotation {
     /// Returns the rotation of these servers.
     #[must_use]
     pub fn of(servers: &[ServerEntry], fail_open: FailOpen, version: Generation) -> Self {
-        let is_up = |s: &ServerEntry| matches!(s.health, Health::Up | Health::Off);
-        let is_unknown = |s: &ServerEntry| s.health == Health::Unknown;
-        let primary = |s: &ServerEntry| s.server.role == Role::Primary;
-        let backup = |s: &ServerEntry| s.server.role == Role::Backup;
-        let may_fail_open = fail_open == FailOpen::WhenAllDown;
-        let any = |_: &ServerEntry| may_fail_open;
-
-        let tiers: [(Serving, &dyn Fn(&ServerEntry) -> bool, &dyn Fn(&ServerEntry) -> bool); 6] = [
-            (Serving::Primaries, &primary, &is_up),
-            (Serving::Backups, &backup, &is_up),
-            (Serving::Unproven, &primary, &is_unknown),
-            (Serving::Unproven, &backup, &is_unknown),
-            (Serving::FailOpen, &primary, &any),
-            (Serving::FailOpen, &backup, &any),
+        let tiers = [
+            (Serving::Primaries, Role::Primary),
+            (Serving::Backups, Role::Backup),
+            (Serving::Unproven, Role::Primary),
+            (Serving::Unproven, Role::Backup),
+            (Serving::FailOpen, Role::Primary),
+            (Serving::FailOpen, Role::Backup),
         ];
-        for (serving, role, health) in tiers {
-            let eligible = select(servers, |s| s.is_willing() && role(s) && health(s));
+        let may_carry = |serving, health| match serving {
+            Serving::Primaries | Serving::Backups => matches!(health, Health::Up | Health::Off),
+            Serving::Unproven => health == Health::Unknown,
+            Serving::FailOpen => fail_open == FailOpen::WhenAllDown,
+            Serving::Nobody => false,
+        };
+        for (serving, role) in tiers {
+            let is_in = |s: &ServerEntry| s.is_willing() && s.server.role == role && may_carry(serving, s.health);
+            let eligible = select(servers, is_in);
             if !eligible.is_empty() {
                 return Self { version, serving, eligible };
             }

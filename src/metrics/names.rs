@@ -102,8 +102,9 @@ mod tests {
         assert_eq!(names.len(), ALL.len());
         for metric in ALL {
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
-            let is_measured = matches!(metric.unit, "seconds" | "bytes");
-            assert_eq!(is_measured, metric.name.contains(metric.unit), "{}", metric.name);
+            for unit in ["seconds", "bytes"] {
+                assert_eq!(metric.unit == unit, metric.name.contains(&format!("_{unit}")), "{}", metric.name);
+            }
             assert!(metric.help.ends_with('.'), "{}", metric.name);
         }
     }

@@ -36,6 +36,7 @@ pub struct ListenError {
 
 /// Returns why an address cannot be listened on, in plain words.
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has more kinds of errors than we have remedies")]
 pub fn reason(cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
@@ -47,6 +48,7 @@ pub fn reason(cause: &io::Error) -> String {
 
 /// Returns what to do about it.
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has more kinds of errors than we have remedies")]
 pub fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "stop the process that listens there (`ss -ltnp` names it) or choose another port",

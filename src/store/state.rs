@@ -80,7 +80,7 @@ impl State {
     }
 
     pub(super) fn since(&self, key: ServerKey) -> Timestamp {
-        self.rows.get(&key).map_or(Timestamp::default(), |row| row.since)
+        self.rows.get(&key).map_or_else(Timestamp::default, |row| row.since)
     }
 
     pub(super) fn touch(&mut self, key: ServerKey, now: Timestamp) {

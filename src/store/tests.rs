@@ -206,7 +206,10 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
     assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
     let down = seen.iter().find_map(|e| match &e.kind {
         EventKind::Transition { to: Health::Down, check, .. } => Some(check.status),
-        _ => None,
+        EventKind::Changed { .. }
+        | EventKind::FarmServing { .. }
+        | EventKind::Reloaded { .. }
+        | EventKind::Transition { .. } => None,
     });
     assert_eq!(down, Some(CheckStatus::L7Tout));
     assert!(seen.iter().any(|e| matches!(e.kind, EventKind::FarmServing { serving: "nobody", .. })));

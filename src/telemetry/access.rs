@@ -155,7 +155,6 @@ impl AccessLog {
     ///
     /// # Errors
     /// If the file cannot be opened or the thread not started.
-    #[expect(clippy::disallowed_methods, reason = "the writer's own thread")]
     pub fn open(path: &Path, format: LogFormat) -> std::io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
         let (sender, receiver) = sync_channel(LINES_WAITING_MAX);

@@ -27,7 +27,6 @@ pub(super) struct Story {
 }
 
 /// Plays the scenario and calls `ended` whatever came of it.
-#[expect(clippy::disallowed_methods, reason = "the caller's thread runs the app")]
 pub(super) fn play_on_own_thread(
     front: SocketAddr,
     admin: SocketAddr,
@@ -78,7 +77,7 @@ impl Stage {
             state["checkStatus"], state["checkCode"], state["lastCheckContent"]
         ));
         ensure!(self.zenlayer_health("flapping")? == "Dead", "DescribeBackendHealth does not say Dead");
-        self.told("Zenlayer's DescribeBackendHealth says Dead".to_owned());
+        self.told("Zenlayer's DescribeBackendHealth says Dead");
         self.expect_shares("without flapping", 40, &[("steady", 30), ("slow", 10)])?;
 
         flapping.store(false, Relaxed);
@@ -91,7 +90,7 @@ impl Stage {
         self.expect_shares("slow back", 60, &[("steady", 30), ("flapping", 20), ("slow", 10)])
     }
 
-    fn told(&mut self, what: String) {
+    fn told(&mut self, what: &str) {
         self.lines.push(format!("ok: {what}"));
     }
 
@@ -103,7 +102,7 @@ impl Stage {
             }
             std::thread::sleep(GLANCE);
         }
-        self.told(format!("{what}, after {} ms", since_ms(began)));
+        self.told(&format!("{what}, after {} ms", since_ms(began)));
         Ok(())
     }
 
@@ -118,7 +117,7 @@ impl Stage {
         }
         let want: BTreeMap<String, usize> = want.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
         ensure!(seen == want, "{what}: {n} requests were shared {seen:?}, expected {want:?}");
-        self.told(format!("{what}: {n} requests shared {seen:?}"));
+        self.told(&format!("{what}: {n} requests shared {seen:?}"));
         Ok(())
     }
 

@@ -23,8 +23,8 @@ pub(super) fn tokens(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut 
     let mut names = Unique::new("has a name", "rename one of the two");
     let mut secrets = Unique::new("is a token", "make a new one");
     let mut tokens = Vec::new();
-    for item in value.list(findings, "tokens", LIST_MAX) {
-        let Some(section) = item.section(findings, keys::TOKEN) else { continue };
+    for item in credentials(value, "tokens", findings) {
+        let Some(section) = mapping(&item, keys::TOKEN, findings) else { continue };
         let (name, access) = who(&section, &item, &mut names, findings);
         let token = secret(&section, "token", "token_file", read_file, findings);
         if let Some(token) = &token {
@@ -47,13 +47,13 @@ pub(super) fn tokens(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut 
 pub(super) fn ovh(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) -> Vec<OvhCredential> {
     let mut names = Unique::new("has a name", "rename one of the two");
     let mut pairs = Unique::new("has an application_key and a consumer_key", "make a new consumer key");
-    let mut credentials = Vec::new();
-    let Some(section) = value.section(findings, keys::OVH) else { return credentials };
+    let mut found = Vec::new();
+    let Some(section) = mapping(value, keys::OVH, findings) else { return found };
     let Some(list) = section.need(findings, "credentials", "write credentials: [{name: …, …}]") else {
-        return credentials;
+        return found;
     };
-    for item in list.list(findings, "credentials", LIST_MAX) {
-        let Some(section) = item.section(findings, keys::OVH_CREDENTIAL) else { continue };
+    for item in credentials(&list, "credentials", findings) {
+        let Some(section) = mapping(&item, keys::OVH_CREDENTIAL, findings) else { continue };
         let (name, access) = who(&section, &item, &mut names, findings);
         let application_key = identifier(&section, "application_key", findings);
         let application_secret = secret(&section, "application_secret", "application_secret_file", read_file, findings);
@@ -62,10 +62,10 @@ pub(super) fn ovh(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Fin
             (name, application_key, application_secret, consumer_key)
         {
             pairs.add((application_key.clone(), consumer_key.reveal().to_owned()), &item, findings);
-            credentials.push(OvhCredential { name, access, application_key, application_secret, consumer_key });
+            found.push(OvhCredential { name, access, application_key, application_secret, consumer_key });
         }
     }
-    credentials
+    found
 }
 
 /// Lowers `admin.zenlayer`.
@@ -73,12 +73,12 @@ pub(super) fn zenlayer(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mu
     let mut names = Unique::new("has a name", "rename one of the two");
     let mut ids = Unique::new("has an id", "give each key its own id");
     let mut access_keys = Vec::new();
-    let Some(section) = value.section(findings, keys::ZENLAYER) else { return access_keys };
+    let Some(section) = mapping(value, keys::ZENLAYER, findings) else { return access_keys };
     let Some(list) = section.need(findings, "access_keys", "write access_keys: [{name: …, …}]") else {
         return access_keys;
     };
-    for item in list.list(findings, "access keys", LIST_MAX) {
-        let Some(section) = item.section(findings, keys::ZENLAYER_KEY) else { continue };
+    for item in credentials(&list, "access keys", findings) {
+        let Some(section) = mapping(&item, keys::ZENLAYER_KEY, findings) else { continue };
         let (name, access) = who(&section, &item, &mut names, findings);
         let id = identifier(&section, "id", findings);
         if let Some(id) = &id {
@@ -90,6 +90,24 @@ pub(super) fn zenlayer(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mu
         }
     }
     access_keys
+}
+
+/// Returns the items of a list of credentials. What is no list may be a secret in the wrong place and is not shown.
+fn credentials<'t>(value: &Value<'t>, wanted: &str, findings: &mut Findings) -> Vec<Value<'t>> {
+    if value.is_scalar() {
+        value.complain(findings, format!("is not a list of {wanted}; write [{{name: …, …}}]"));
+        return Vec::new();
+    }
+    value.list(findings, wanted, LIST_MAX)
+}
+
+/// Returns a mapping of known keys. What is no mapping may be a secret in the wrong place and is not shown.
+fn mapping<'t>(value: &Value<'t>, keys: &'static [&'static str], findings: &mut Findings) -> Option<Section<'t>> {
+    if value.is_scalar() {
+        value.complain(findings, format!("is not a mapping; its keys are {}", keys.join(", ")));
+        return None;
+    }
+    value.section(findings, keys)
 }
 
 fn who(

@@ -72,7 +72,7 @@ fn listen(
 
 /// Counts what is written rather than what is right: a wrong credential has its own error.
 fn refuse_without_credentials(section: &Section<'_>, findings: &mut Findings) {
-    let holds_any = |value: Value<'_>| !matches!(&value.node.content, Content::List(items) if items.is_empty());
+    let holds_any = |value: Value<'_>| !matches!(&value.tree.content, Content::List(items) if items.is_empty());
     let inner = |key: &str, keys, list: &str| {
         section.get(key).is_some_and(|value| {
             let inner = value.section(&mut Findings::default(), keys);

@@ -57,7 +57,7 @@ pub(super) fn lower(
 fn listen(section: &Section<'_>, listeners: &mut Listeners, findings: &mut Findings) -> Vec<std::net::SocketAddr> {
     let Some(value) = section.need(findings, "listen", "write listen: [\"ip:port\"]") else { return Vec::new() };
     let items = value.list(findings, "ip:port", LISTENERS_MAX);
-    if matches!(value.node.content, Content::List(_)) && items.is_empty() {
+    if matches!(value.tree.content, Content::List(_)) && items.is_empty() {
         value.complain(findings, "is an empty list; write at least one \"ip:port\"");
     }
     let mut addrs = Vec::new();

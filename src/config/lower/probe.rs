@@ -6,6 +6,7 @@ use crate::config::bounds::{CHECK_TIMEOUT, FALL, INTERVAL, PATTERN_COMPILED_BYTE
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
+use crate::config::tree::old_line_break;
 use crate::config::units::show_duration;
 use crate::model::{BodyMatch, Expect, HttpProbe, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, StatusSet};
 
@@ -108,9 +109,9 @@ fn negate(section: &Section<'_>, what: &[&str], findings: &mut Findings) -> Nega
 
 fn body_match(section: &Section<'_>, findings: &mut Findings) -> Option<BodyMatch> {
     let contains = section.get("contains").and_then(|value| {
-        value.parsed(findings, "a text", |text| match text.len() {
-            1..=TEXT_BYTES_MAX => Ok(BodyMatch::Contains(text.into())),
-            _ => Err(format!("is not 1 to {TEXT_BYTES_MAX} bytes long")),
+        value.parsed(findings, "a text", |text| {
+            check_pattern_text(text)?;
+            Ok::<_, String>(BodyMatch::Contains(text.into()))
         })
     });
     let matches = section.get("matches").and_then(|value| {
@@ -123,9 +124,7 @@ fn body_match(section: &Section<'_>, findings: &mut Findings) -> Option<BodyMatc
 }
 
 fn parse_pattern(text: &str) -> Result<BodyMatch, String> {
-    if !(1..=TEXT_BYTES_MAX).contains(&text.len()) {
-        return Err(format!("is not 1 to {TEXT_BYTES_MAX} bytes long"));
-    }
+    check_pattern_text(text)?;
     let built = regex::bytes::RegexBuilder::new(text)
         .size_limit(PATTERN_COMPILED_BYTES_MAX)
         .dfa_size_limit(PATTERN_COMPILED_BYTES_MAX)
@@ -136,6 +135,16 @@ fn parse_pattern(text: &str) -> Result<BodyMatch, String> {
         } else {
             format!("is not a regular expression: {}", last_line(&error.to_string()))
         }
+    })
+}
+
+fn check_pattern_text(text: &str) -> Result<(), String> {
+    if !(1..=TEXT_BYTES_MAX).contains(&text.len()) {
+        return Err(format!("is not 1 to {TEXT_BYTES_MAX} bytes long"));
+    }
+    old_line_break(text).map_or(Ok(()), |found| {
+        let code = format!("{:x}", u32::from(found));
+        Err(format!("holds a line break that YAML tools read differently; write matches: '\\x{{{code}}}'"))
     })
 }
 

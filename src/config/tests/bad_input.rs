@@ -181,6 +181,7 @@ fn bad_probes() {
             "{type: http, expect: {status: 600}}",
             "{type: http, expect: {contains: ok, matches: ok}}",
             "{type: http, expect: {contains: ''}}",
+            "{type: http, expect: {contains: '\u{2028}'}}",
             "{type: http, expect: {matches: '(a'}}",
             "{type: http, expect: {matches: '(?=a)'}}",
             "{type: http, expect: {matches: '((a{100}){100}){100}'}}",
@@ -254,6 +255,10 @@ fn no_message_shows_a_secret() {
     let answers = errors(&text);
     assert_eq!(answers.len(), 4, "{answers:?}");
     assert!(!answers.iter().any(|answer| answer.contains("hush")), "{answers:?}");
+    for misplaced in ["tokens: hush", "tokens: [hush]", "ovh: hush", "zenlayer: {access_keys: [hush]}"] {
+        let answers = errors(&format!("service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{misplaced}}}\n"));
+        assert!(answers.len() == 1 && !answers[0].contains("hush"), "{answers:?}");
+    }
 }
 
 #[test]

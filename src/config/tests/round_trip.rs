@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::load;
+use super::schema::{refusals, to_json};
 use crate::config::{ExportError, to_yaml};
 use crate::model::{BodyMatch, ProbeKind, Topology};
 
@@ -10,6 +11,7 @@ fn comes_back_equal(topology: &Topology) -> Result<(), TestCaseError> {
     let yaml = to_yaml(topology).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let again = load(&yaml).map_err(|e| TestCaseError::fail(format!("{e}\n{yaml}")))?;
     prop_assert_eq!(&again.topology, topology, "{}", yaml);
+    prop_assert_eq!(refusals(&to_json(&yaml)), Vec::<String>::new(), "{}", yaml);
     Ok(())
 }
 
@@ -34,10 +36,11 @@ fn servers() -> impl Strategy<Value = String> {
 
 fn probe() -> impl Strategy<Value = String> {
     let times = (1u64..3_600_000, 1u64..3_600_000, 1u16..=1000, 1u16..=1000);
-    (0usize..4, times, any::<bool>(), any::<String>(), "[a-z.*+|\\\\d]{1,8}").prop_map(|(kind, times, negate, text, pattern)| {
+    (0usize..4, times, any::<bool>(), any::<Vec<char>>(), "[a-z.*+|\\\\d]{1,8}").prop_map(|(kind, times, negate, text, pattern)| {
         let (a, b, rise, fall) = times;
         let (interval, timeout) = (a.max(b), a.min(b));
         let common = format!("interval: {interval}ms, timeout: {timeout}ms, rise: {rise}, fall: {fall}");
+        let text = String::from_iter(text).replace(['\u{85}', '\u{2028}', '\u{2029}'], "x");
         let text = serde_json::to_string(if text.is_empty() { "x" } else { &text }).unwrap();
         let pattern = if regex::bytes::Regex::new(&pattern).is_ok() { pattern } else { "ok".to_owned() };
         let pattern = serde_json::to_string(&pattern).unwrap();
@@ -122,19 +125,23 @@ proptest! {
 }
 
 #[test]
-fn export_refuses_a_text_that_would_be_filled_in_on_reading() {
-    let text = "service: lb\nfrontends: {}\nfarms: {f: {protocol: tcp, probe: {type: tcp, expect: {contains: x}}, servers: {}}}";
-    let mut topology = load(text).unwrap().topology;
-    let mut farm = (*topology.farms[0]).clone();
-    let mut probe = (**farm.probe.as_ref().unwrap()).clone();
-    if let ProbeKind::Tcp { banner, .. } = &mut probe.kind {
-        *banner = Some(BodyMatch::Contains("a ${env:HOME}".into()));
-    }
-    farm.probe = Some(probe.into());
-    topology.farms[0] = farm.into();
-    let error = to_yaml(&topology).unwrap_err().to_string();
+fn export_refuses_a_text_that_would_not_be_read_back_as_it_is() {
+    let text = "service: lb\nfrontends: {}\n\
+        farms: {f: {protocol: tcp, probe: {type: tcp, expect: {contains: x}}, servers: {}}}";
+    let refusal = |contains: &str| {
+        let mut topology = load(text).unwrap().topology;
+        let mut farm = (*topology.farms[0]).clone();
+        let mut probe = (**farm.probe.as_ref().unwrap()).clone();
+        if let ProbeKind::Tcp { banner, .. } = &mut probe.kind {
+            *banner = Some(BodyMatch::Contains(contains.into()));
+        }
+        farm.probe = Some(probe.into());
+        topology.farms[0] = farm.into();
+        to_yaml(&topology).unwrap_err().to_string()
+    };
     assert_eq!(
-        error,
+        refusal("a ${env:HOME}"),
         "farms.f.probe.expect.contains: holds \"${env:\", which would be filled in on reading; change the text"
     );
+    assert!(refusal("a\u{2028}").starts_with("farms.f.probe.expect.contains: holds the character '\\u{2028}'"));
 }

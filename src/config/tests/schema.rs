@@ -1,18 +1,20 @@
 //! The JSON Schema takes what lowering takes, and knows the same keys.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
 use crate::config::{keys, schema_json};
 
-fn to_json(yaml: &str) -> Value {
+pub(super) fn to_json(yaml: &str) -> Value {
     serde_yaml::from_str(yaml).unwrap()
 }
 
-fn refusals(instance: &Value) -> Vec<String> {
-    let validator = jsonschema::validator_for(&schema_json()).unwrap();
-    validator.iter_errors(instance).map(|e| format!("{}: {e}", e.instance_path)).collect()
+pub(super) fn refusals(instance: &Value) -> Vec<String> {
+    static VALIDATOR: LazyLock<jsonschema::Validator> =
+        LazyLock::new(|| jsonschema::validator_for(&schema_json()).unwrap());
+    VALIDATOR.iter_errors(instance).map(|e| format!("{}: {e}", e.instance_path)).collect()
 }
 
 #[test]

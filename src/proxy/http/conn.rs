@@ -223,11 +223,9 @@ impl ConnIo {
 
     fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        let left = if let Phase::Body(Body::Length(left)) = &self.phase { *left } else { u64::MAX };
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
         if self.held_bytes().is_empty() {
-            let left = match &self.phase {
-                Phase::Body(Body::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
-                _ => usize::MAX,
-            };
             let polled = poll_read_at_most(&mut self.stream, left, cx, buf);
             if polled.is_pending() {
                 let by = clock::monotonic() + self.connection.frontend.frontend.timeouts.body;
@@ -237,10 +235,6 @@ impl ConnIo {
             self.read_deadline.restart();
             ready!(polled)?;
         } else {
-            let left = match &self.phase {
-                Phase::Body(Body::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
-                _ => usize::MAX,
-            };
             self.deliver(left, buf);
         }
         let read = buf.filled().len() - before;
