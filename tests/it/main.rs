@@ -22,6 +22,7 @@ mod bad_input;
 mod health;
 mod http;
 mod lifecycle;
+mod rare;
 mod reload;
 mod retry;
 mod shares;

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::origin::reset;
 use super::wait::PATIENCE;
 
 /// One connection.
@@ -130,11 +131,12 @@ impl Client {
         }
     }
 
-    /// Reads an interim (1xx) answer.
+    /// Reads the head of an answer, interim (1xx) or not, and nothing behind it.
     #[track_caller]
-    pub(crate) fn interim(&mut self) -> u16 {
+    pub(crate) fn head(&mut self) -> Response {
         let head = self.read_head(Instant::now() + PATIENCE).unwrap();
-        parse_head(&head).unwrap().1
+        let (version, status, headers) = parse_head(&head).unwrap();
+        Response { version, status, headers, body: Vec::new(), interim: Vec::new() }
     }
 
     /// Reads exactly `n` bytes past what has been read.
@@ -157,6 +159,11 @@ impl Client {
     /// Says that no more bytes will be sent; can still read.
     pub(crate) fn finish_writes(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
+        reset(&self.stream);
     }
 
     /// Returns whether the other side ends the connection (cleanly or not) within `deadline`. Bytes that arrive

@@ -86,6 +86,7 @@ struct Shared {
     traffic: Mutex<Behaviour>,
     health: Mutex<Behaviour>,
     requests_a_connection: AtomicUsize,
+    early: Mutex<Option<Vec<u8>>>,
     connections: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     raw: Mutex<Vec<Vec<u8>>>,
@@ -109,6 +110,7 @@ impl Origin {
             traffic: Mutex::new(Behaviour::Ok),
             health: Mutex::new(Behaviour::Ok),
             requests_a_connection: AtomicUsize::new(usize::MAX),
+            early: Mutex::default(),
             connections: AtomicUsize::new(0),
             seen: Mutex::default(),
             raw: Mutex::default(),
@@ -145,6 +147,11 @@ impl Origin {
     /// Ends each connection after so many answers, without a word of it in the answer.
     pub(crate) fn close_after(&self, requests: usize) {
         self.shared.requests_a_connection.store(requests, SeqCst);
+    }
+
+    /// From now on answers with these bytes as soon as a request's head is there, and ends the connection.
+    pub(crate) fn answer_early(&self, bytes: &[u8]) {
+        *self.shared.early.lock().unwrap() = Some(bytes.to_vec());
     }
 
     /// The whole requests that were no checks, in order of arrival.
@@ -372,6 +379,13 @@ impl Connection {
                 .collect(),
             body: Vec::new(),
         };
+        let early = self.shared.early.lock().unwrap().clone().filter(|_| seen.target != HEALTH_PATH);
+        if let Some(bytes) = early {
+            self.write(&bytes);
+            let _ = self.stream.shutdown(Shutdown::Write);
+            while self.fill() {}
+            return None;
+        }
         if seen.values("expect").contains(&"100-continue") {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
