@@ -283,10 +283,14 @@ impl ProxyHttp for Engine {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        // Pingora 0.9.1 only refuses a switch that one side asked for and the other did not see.
+        if head.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+            return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
+        }
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
             exchange.is_answered = true;
             if let Some(connection) = &exchange.connection {
