@@ -343,7 +343,7 @@ impl ProxyHttp for Engine {
             exchange.tried.add(position);
         }
         exchange.attempt = None;
-        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected, 0));
+        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected));
         error
     }
 
@@ -363,7 +363,7 @@ impl ProxyHttp for Engine {
         if !client_reused && let Some(position) = exchange.position {
             exchange.tried.add(position);
         }
-        let retry = may_retry(session, exchange, failure, u32::from(client_reused));
+        let retry = may_retry(session, exchange, failure);
         if retry {
             exchange.attempt = None;
         }
@@ -440,11 +440,10 @@ impl ProxyHttp for Engine {
     }
 }
 
-/// Whether one more attempt is allowed: by the farm's bound (`extra` on top for a stale kept connection) and by what
-/// may have happened already.
-fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure, extra: u32) -> bool {
-    let allowed = exchange.route.as_ref().map_or(0, |route| u32::from(route.farm().farm.retry_attempts));
+/// Whether one more attempt is allowed: by the farm's bound on servers tried and by what may have happened already.
+/// Stale kept connections count for nothing: each is gone once it failed, so there is an end to them.
+fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure) -> bool {
+    let allowed = exchange.route.as_ref().map_or(0, |route| usize::from(route.farm().farm.retry_attempts));
     let is_body_replayable = !session.as_ref().retry_buffer_truncated();
-    exchange.attempts <= allowed + extra
-        && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
+    exchange.tried.len() <= allowed && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
 }
