@@ -11,7 +11,7 @@ pub(crate) const EYE_TOKEN: &str = "eye-token-0123456789abcdef";
 /// A probe for tests that are not about health: one check at start, then out of the way.
 pub(crate) const CALM: &str = "{type: http, url: /healthz, interval: 5s, timeout: 3s, rise: 2, fall: 3}";
 /// A probe for tests of health.
-pub(crate) const FAST: &str = "{type: http, url: /healthz, interval: 150ms, timeout: 100ms, rise: 2, fall: 3}";
+pub(crate) const FAST: &str = "{type: http, url: /healthz, interval: 200ms, timeout: 200ms, rise: 2, fall: 3}";
 
 /// A server of the farm.
 #[derive(Clone, Debug)]
