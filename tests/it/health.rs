@@ -140,7 +140,7 @@ fn expectations_on_the_body_are_kept() {
     for (expect, text, want) in cases {
         let origin = Origin::start("a");
         origin.health(Behaviour::Raw(answer(text)));
-        let probe = format!("{{type: http, url: /healthz, interval: 5s, timeout: 3s, expect: {expect}}}");
+        let probe = format!("{{type: http, url: /healthz, interval: 10s, timeout: 10s, expect: {expect}}}");
         let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "")]).probe(&probe));
         let server = farmgate.server("a");
         assert_eq!(server["state"], want, "{expect} on {text:?}: {server}");
@@ -219,7 +219,8 @@ fn server_in_maintenance_is_still_probed_and_told_apart() {
 #[test]
 fn checks_carry_the_host_and_method_of_the_probe() {
     let origin = Origin::start("a");
-    let probe = "{type: http, method: HEAD, url: \"/deep/check?x=1\", host: check.example, interval: 5s, timeout: 3s}";
+    let probe =
+        "{type: http, method: HEAD, url: \"/deep/check?x=1\", host: check.example, interval: 10s, timeout: 10s}";
     let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "")]).probe(probe));
     assert_eq!(farmgate.server("a")["state"], "UP");
     let seen = &origin.requests()[0];

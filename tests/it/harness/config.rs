@@ -9,7 +9,7 @@ pub(crate) const OPS_TOKEN: &str = "ops-token-0123456789abcdef";
 pub(crate) const EYE_TOKEN: &str = "eye-token-0123456789abcdef";
 
 /// A probe for tests that are not about health: one check at start, then out of the way.
-pub(crate) const CALM: &str = "{type: http, url: /healthz, interval: 5s, timeout: 3s, rise: 2, fall: 3}";
+pub(crate) const CALM: &str = "{type: http, url: /healthz, interval: 10s, timeout: 10s, rise: 2, fall: 3}";
 /// A probe for tests of health.
 pub(crate) const FAST: &str = "{type: http, url: /healthz, interval: 200ms, timeout: 200ms, rise: 2, fall: 3}";
 
@@ -67,7 +67,7 @@ impl Setup {
 
     /// A TCP frontend `web` and a farm `web` of these servers.
     pub(crate) fn tcp(servers: &[Server]) -> Self {
-        let probe = "{type: tcp, interval: 5s, timeout: 3s}".to_owned();
+        let probe = "{type: tcp, interval: 10s, timeout: 10s}".to_owned();
         Self { protocol: "tcp", probe, ..Self::http(servers) }
     }
 
