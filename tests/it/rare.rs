@@ -268,6 +268,15 @@ fn client_that_does_not_read_is_cut_at_the_write_timeout_and_holds_back_the_orig
 }
 
 #[test]
+fn body_that_comes_slowly_is_passed_on_as_it_comes() {
+    let (_origin, farmgate) = one(Behaviour::DripBody(Duration::from_millis(200)));
+    let mut client = farmgate.client();
+    client.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.take(3).as_deref(), Ok(&b"xxx"[..]));
+}
+
+#[test]
 fn client_that_reads_slowly_gets_everything() {
     let body: Vec<u8> = (0..32_u32 << 20).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();

@@ -228,6 +228,7 @@ impl ConnIo {
         if self.held_bytes().is_empty() {
             let polled = poll_read_at_most(&mut self.stream, left, cx, buf);
             if polled.is_pending() {
+                self.send_settled(cx)?;
                 let by = clock::monotonic() + self.connection.frontend.frontend.timeouts.body;
                 ready!(self.read_deadline.poll_since(by, cx));
                 return Poll::Ready(Err(self.fail(Fault::BodyTimeout)));
@@ -312,7 +313,16 @@ impl ConnIo {
         self.poll_answer_deadline(since, cx)
     }
 
+    /// The engine flushes a body of known length only at its end; one that comes slowly must not wait for that.
+    fn send_settled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.outbox.poll_settled(&mut self.stream, cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(sent) => sent,
+        }
+    }
+
     fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.send_settled(cx)?;
         let Some(by) = self.connection.answer_by(since) else { return Poll::Pending };
         ready!(self.read_deadline.poll(by, cx));
         Poll::Ready(Err(self.fail(Fault::ResponseTimeout)))
