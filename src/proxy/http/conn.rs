@@ -31,13 +31,15 @@ use super::head::{BodyFraming, Fault, Scan, Verdict};
 use super::pages;
 
 mod deadline;
+mod inbox;
 mod outbox;
 
 use deadline::Deadline;
+use inbox::Inbox;
 use outbox::Outbox;
 
-/// Bytes read at once while a head arrives.
-const HEAD_READ_BYTES: usize = 4096;
+/// Bytes read at once from a client whose bytes are thrown away.
+const THROWN_AWAY_BYTES: usize = 4096;
 /// How long, and how many bytes, a client that was answered with an error is read on, so that it sees the answer
 /// rather than a reset.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -79,10 +81,7 @@ pub struct ConnIo {
     digest: Arc<ProxyDigest>,
     phase: Phase,
     scan: Scan,
-    /// Bytes read and not delivered; `inbox[inbox_start..]`.
-    inbox: Vec<u8>,
-    inbox_start: usize,
-    is_eof: bool,
+    inbox: Inbox,
     outbox: Outbox,
     read_deadline: Deadline,
     last_active: Instant,
@@ -102,62 +101,22 @@ impl ConnIo {
             connection,
             digest: Arc::new(ProxyDigest::new(Box::new(placeholder), Some(user_data))),
             scan: Scan::default(),
-            inbox: Vec::new(),
-            inbox_start: 0,
-            is_eof: false,
+            inbox: Inbox::default(),
             read_deadline: Deadline::default(),
             last_active: now,
         })
     }
 
-    fn held_bytes(&self) -> &[u8] {
-        &self.inbox[self.inbox_start..]
-    }
-
-    /// Takes `n` bytes off the front of the inbox; frees it when empty.
-    fn consume(&mut self, n: usize) {
-        self.inbox_start += n;
-        if self.inbox_start == self.inbox.len() {
-            self.inbox = Vec::new();
-            self.inbox_start = 0;
-        }
-    }
-
-    /// Moves up to `max` held bytes into `buf`; returns how many.
-    fn deliver(&mut self, max: usize, buf: &mut ReadBuf<'_>) -> usize {
-        let n = max.min(self.held_bytes().len()).min(buf.remaining());
-        buf.put_slice(&self.inbox[self.inbox_start..self.inbox_start + n]);
-        self.consume(n);
-        n
-    }
-
-    /// Reads into the inbox, bounded; `Ready(0)` at end of stream. Allocates only once bytes are there.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.is_eof {
-            return Poll::Ready(Ok(0));
-        }
-        ready!(self.stream.poll_read_ready(cx))?;
-        if self.inbox_start > 0 {
-            self.inbox.drain(..self.inbox_start);
-            self.inbox_start = 0;
-        }
-        let before = self.inbox.len();
-        let bound = (self.connection.frontend.frontend.limits.header_bytes as usize + 2).max(before + 1);
-        self.inbox.resize((before + HEAD_READ_BYTES).min(bound), 0);
-        let mut spare = ReadBuf::new(&mut self.inbox[before..]);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut spare);
-        let n = spare.filled().len();
-        self.inbox.truncate(before + n);
-        ready!(polled)?;
-        self.is_eof = n == 0;
-        Poll::Ready(Ok(n))
+        let bound = self.connection.frontend.frontend.limits.header_bytes as usize + 2;
+        self.inbox.poll_fill(&mut self.stream, bound, cx)
     }
 
     fn begin_idle(&mut self) {
         self.scan = Scan::default();
         let now = clock::monotonic();
         let timeouts = &self.connection.frontend.frontend.timeouts;
-        self.phase = if self.held_bytes().is_empty() {
+        self.phase = if self.inbox.held().is_empty() {
             Phase::Idle { by: now + timeouts.idle }
         } else {
             Phase::Head { by: now + timeouts.header }
@@ -189,11 +148,11 @@ impl ConnIo {
     fn poll_head(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let limits = self.connection.frontend.frontend.limits;
         let mut scan = self.scan;
-        let verdict = scan.look(self.held_bytes(), &limits);
+        let verdict = scan.look(self.inbox.held(), &limits);
         self.scan = scan;
         match verdict {
             Verdict::Complete { start, end, body } => {
-                self.consume(start);
+                self.inbox.consume(start);
                 self.phase = Phase::Deliver { left: end - start, body };
                 Poll::Ready(Ok(true))
             }
@@ -217,15 +176,14 @@ impl ConnIo {
         let id = self.connection.refused(fault);
         self.outbox.push(&pages::closing_response(fault.status(), fault.reason(), &id));
         self.phase = Phase::Refusing;
-        self.inbox = Vec::new();
-        self.inbox_start = 0;
+        self.inbox.clear();
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let left = if let Phase::Body(Body::Length(left)) = &self.phase { *left } else { u64::MAX };
         let left = usize::try_from(left).unwrap_or(usize::MAX);
-        if self.held_bytes().is_empty() {
+        if self.inbox.held().is_empty() {
             let polled = poll_read_at_most(&mut self.stream, left, cx, buf);
             if polled.is_pending() {
                 self.send_settled(cx)?;
@@ -236,10 +194,12 @@ impl ConnIo {
             self.read_deadline.restart();
             ready!(polled)?;
         } else {
-            self.deliver(left, buf);
+            self.inbox.deliver(left, buf);
         }
         let read = buf.filled().len() - before;
-        self.is_eof |= read == 0;
+        if read == 0 {
+            self.inbox.end();
+        }
         self.account(before, read, buf)
     }
 
@@ -256,7 +216,7 @@ impl ConnIo {
                     let beyond = buf.filled()[before + taken..].to_vec();
                     buf.set_filled(before + taken);
                     let is_over = chunked.is_over();
-                    self.put_back(&beyond);
+                    self.inbox.put_back(&beyond);
                     is_over
                 }
                 Err(fault) => {
@@ -269,15 +229,6 @@ impl ConnIo {
             self.phase = Phase::Held { since: clock::monotonic() };
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn put_back(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            let mut inbox = bytes.to_vec();
-            inbox.extend_from_slice(self.held_bytes());
-            self.inbox = inbox;
-            self.inbox_start = 0;
-        }
     }
 
     fn fail(&mut self, fault: Fault) -> io::Error {
@@ -298,7 +249,7 @@ impl ConnIo {
             return Poll::Ready(Ok(true));
         }
         let bound = self.connection.frontend.frontend.limits.header_bytes as usize;
-        if !self.is_eof && self.held_bytes().len() < bound {
+        if !self.inbox.is_ended() && self.inbox.held().len() < bound {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(true)),
@@ -307,7 +258,7 @@ impl ConnIo {
             }
         }
         // A client that half-closes after a whole request waits for its answer; pipelined bytes wait their turn.
-        if self.is_eof && self.held_bytes().is_empty() {
+        if self.inbox.is_ended() && self.inbox.held().is_empty() {
             return Poll::Ready(Ok(false));
         }
         self.poll_answer_deadline(since, cx)
@@ -329,11 +280,11 @@ impl ConnIo {
     }
 
     fn poll_tunnel(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.held_bytes().is_empty() {
-            self.deliver(usize::MAX, buf);
+        if !self.inbox.held().is_empty() {
+            self.inbox.deliver(usize::MAX, buf);
             return Poll::Ready(Ok(()));
         }
-        if self.is_eof {
+        if self.inbox.is_ended() {
             return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
@@ -363,7 +314,7 @@ impl ConnIo {
     }
 
     fn poll_lingering(&mut self, by: Instant, left: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; HEAD_READ_BYTES];
+        let mut scratch = [0; THROWN_AWAY_BYTES];
         let mut scratch = ReadBuf::new(&mut scratch);
         let read = match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
             Poll::Pending => {
@@ -406,7 +357,7 @@ impl AsyncRead for ConnIo {
                 Phase::Tunnel => return this.poll_tunnel(cx, buf),
                 Phase::Deliver { left, body } => {
                     let (left, body) = (*left, *body);
-                    let n = this.deliver(left, buf);
+                    let n = this.inbox.deliver(left, buf);
                     let body_bytes_max = this.connection.frontend.frontend.limits.body_bytes;
                     this.phase = match (left - n, body) {
                         (0, BodyFraming::Length(0)) => Phase::Held { since: clock::monotonic() },
@@ -469,7 +420,7 @@ impl AsyncWrite for ConnIo {
 impl Shutdown for ConnIo {
     /// Sends what is buffered, closes our half, and reads on for a moment so that the client is not reset.
     async fn shutdown(&mut self) {
-        if AsyncWriteExt::shutdown(self).await.is_err() || self.is_eof {
+        if AsyncWriteExt::shutdown(self).await.is_err() || self.inbox.is_ended() {
             return;
         }
         self.phase = Phase::Lingering { by: clock::monotonic() + LINGER, left: LINGER_BYTES_MAX };
