@@ -46,7 +46,11 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 fn try_run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let origins = Origins::start()?;
     let text = config_text(args, &origins);
-    let load = move || config::parse("demo.yaml", &text, &|_| None, &|path| std::fs::read_to_string(path));
+    let load = move || {
+        let loaded = config::parse("demo.yaml", &text, &|_| None, &|path| std::fs::read_to_string(path))?;
+        // It would warn of the short token, which is meant to be typed.
+        Ok(config::Loaded { warnings: Vec::new(), ..loaded })
+    };
     let loaded = load()?;
     telemetry::start(&loaded.settings.log).map_err(anyhow::Error::msg)?;
     let app = App::start(loaded, Box::new(load))?;
