@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config::{ConfigErrors, Loaded};
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
-use crate::metrics::ReloadCells;
+use crate::metrics::{ReloadCells, WorkerIx};
 use crate::model::settings::{self, AdminSettings, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
@@ -144,34 +144,30 @@ impl App {
         let ended = runtime.block_on(async {
             let mut signals = Signals::listen().context("cannot listen to signals")?;
             notify(Phase::Ready);
-            while next_command(&mut signals, &mut commands).await == Command::Reload {
-                let core = Arc::clone(&core);
-                // Its result is logged and counted by the reload itself.
-                let _ = tokio::task::spawn_blocking(move || core.reload()).await;
-            }
+            let lost = carry_out(&core, &mut signals, &mut commands, plane.lost()).await;
             notify(Phase::Stopping);
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
             plane.shutdown(grace);
             let finished = tokio::task::spawn_blocking(|| plane.join());
-            tokio::select! {
-                _ = finished => Ok(Ended::Finished),
-                () = second_stop(&mut signals, &mut commands) => Ok(Ended::Cut),
-            }
+            let ended = tokio::select! {
+                _ = finished => Ended::Finished,
+                () = second_stop(&mut signals, &mut commands) => Ended::Cut,
+            };
+            anyhow::Ok((ended, lost))
         });
-        let ended: anyhow::Result<Ended> = ended;
-        let ended = ended?;
+        let (ended, lost) = ended?;
         runtime.shutdown_background();
         if ended == Ended::Cut {
             tracing::warn!("stopped at once: open connections cut");
-            return Ok(());
+            return lost;
         }
         prober.stop();
         if let Some(admin) = admin {
             admin.stop();
         }
         tracing::info!("stopped");
-        Ok(())
+        lost
     }
 }
 
@@ -185,6 +181,32 @@ impl std::fmt::Debug for App {
 enum Ended {
     Cut,
     Finished,
+}
+
+/// Carries reloads out until told to stop, or until a worker is lost, which is the error.
+async fn carry_out(
+    core: &Arc<Core>,
+    signals: &mut Signals,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    mut lost: watch::Receiver<Option<WorkerIx>>,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            command = next_command(signals, commands) => match command {
+                Command::Stop => return Ok(()),
+                Command::Reload => {
+                    let core = Arc::clone(core);
+                    // Its result is logged and counted by the reload itself.
+                    let _ = tokio::task::spawn_blocking(move || core.reload()).await;
+                }
+            },
+            Ok(worker) = lost.wait_for(Option::is_some) => {
+                let worker = worker.map_or(0, |worker| worker.0);
+                tracing::error!(worker, "worker lost to a bug: stopping, to be started again");
+                return Err(anyhow!("worker {worker} was lost to a bug; its panic is above, please report it"));
+            }
+        }
+    }
 }
 
 async fn next_command(signals: &mut Signals, commands: &mut mpsc::UnboundedReceiver<Command>) -> Command {

@@ -141,8 +141,7 @@ impl Store {
         let (farm_name, server_name) = state.names(change.target).ok_or_else(unknown)?;
         let kind =
             EventKind::Changed { server: change.target, farm_name, server_name, from: before, to: change.wish, act };
-        self.republish_farm(&mut state, change.target, now);
-        self.emit(&mut state, now, kind);
+        self.republish_farm(&mut state, change.target, now, Some(kind));
         Ok(())
     }
 
@@ -161,10 +160,7 @@ impl Store {
             let progress = seen.progress;
             Some(EventKind::Transition { server, farm_name, server_name, from, to, check: record, progress })
         });
-        self.republish_farm(&mut state, server, now);
-        if let Some(kind) = transition {
-            self.emit(&mut state, now, kind);
-        }
+        self.republish_farm(&mut state, server, now, transition);
     }
 
     /// Takes in what a server's name resolved to. `None` keeps the last good address.
@@ -172,7 +168,7 @@ impl Store {
         let mut state = self.lock();
         if addr.is_some() && state.set_addr(server, addr) {
             state.touch(server, now);
-            self.republish_farm(&mut state, server, now);
+            self.republish_farm(&mut state, server, now, None);
         }
     }
 
@@ -217,11 +213,15 @@ impl Store {
         self.table.store(Arc::new(table));
     }
 
-    fn republish_farm(&self, state: &mut State, server: ServerKey, now: Timestamp) {
+    /// Publishes the table with one farm rebuilt, then tells `cause` and, where it follows, how the farm serves now.
+    fn republish_farm(&self, state: &mut State, server: ServerKey, now: Timestamp, cause: Option<EventKind>) {
         let before = self.load();
         let Some((table, served)) = state.with_farm_rebuilt(&before, server.farm) else { return };
         drop(before);
         self.publish(table);
+        if let Some(kind) = cause {
+            self.emit(state, now, kind);
+        }
         if let Some((farm_name, serving)) = served {
             let kind = EventKind::FarmServing { farm: server.farm, farm_name, serving: serving.as_str() };
             self.emit(state, now, kind);

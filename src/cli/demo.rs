@@ -47,11 +47,12 @@ fn try_run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let origins = Origins::start()?;
     let text = config_text(args, &origins);
     let load = move || {
-        let loaded = config::parse("demo.yaml", &text, &|_| None, &|path| std::fs::read_to_string(path))?;
-        // It would warn of the short token, which is meant to be typed.
-        Ok(config::Loaded { warnings: Vec::new(), ..loaded })
+        let mut loaded = config::parse("demo.yaml", &text, &|_| None, &|path| std::fs::read_to_string(path))?;
+        // That the demo's token is short is meant.
+        loaded.warnings.clear();
+        Ok(loaded)
     };
-    let loaded = load()?;
+    let loaded: config::Loaded = load()?;
     telemetry::start(&loaded.settings.log).map_err(anyhow::Error::msg)?;
     let app = App::start(loaded, Box::new(load))?;
     let front = app.bound().first().map_or(args.front, |(_, address)| *address);

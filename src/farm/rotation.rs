@@ -2,7 +2,7 @@
 
 use crate::model::{FailOpen, Generation, Health, Role, ServerId};
 
-use super::table::ServerEntry;
+use super::entry::ServerEntry;
 
 /// A server that may take new work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

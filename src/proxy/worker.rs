@@ -64,6 +64,21 @@ pub struct PlaneError {
 pub struct Plane {
     commands: Vec<UnboundedSender<Command>>,
     threads: Vec<JoinHandle<()>>,
+    lost: watch::Receiver<Option<WorkerIx>>,
+}
+
+/// Says so if the worker's thread unwinds.
+struct LostGuard {
+    worker: WorkerIx,
+    lost: watch::Sender<Option<WorkerIx>>,
+}
+
+impl Drop for LostGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.lost.send_replace(Some(self.worker));
+        }
+    }
 }
 
 impl Plane {
@@ -77,7 +92,8 @@ impl Plane {
         access: Option<&AccessLog>,
         entropy: u64,
     ) -> Result<Self, PlaneError> {
-        let mut plane = Self { commands: Vec::new(), threads: Vec::new() };
+        let (losing, lost) = watch::channel(None);
+        let mut plane = Self { commands: Vec::new(), threads: Vec::new(), lost };
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -85,7 +101,12 @@ impl Plane {
             let work = Work::new(WorkerIx(n), Arc::clone(store), access.cloned(), seed);
             let (sender, receiver) = unbounded_channel();
             let thread = std::thread::Builder::new().name(format!("worker-{n}"));
-            let thread = thread.spawn(move || runtime.block_on(Worker::new(work).run(receiver))).map_err(failed)?;
+            let guard = LostGuard { worker: WorkerIx(n), lost: losing.clone() };
+            let body = move || {
+                let _guard = guard;
+                runtime.block_on(async { Worker::new(work).run(receiver).await });
+            };
+            let thread = thread.spawn(body).map_err(failed)?;
             plane.commands.push(sender);
             plane.threads.push(thread);
         }
@@ -96,6 +117,12 @@ impl Plane {
     #[must_use]
     pub fn listeners(&self) -> Listeners {
         Listeners::new(self.commands.clone())
+    }
+
+    /// Returns what tells which worker was lost to a panic, if one is: the process is to be started again then.
+    #[must_use]
+    pub fn lost(&self) -> watch::Receiver<Option<WorkerIx>> {
+        self.lost.clone()
     }
 
     /// Tells every worker to stop accepting and to end once idle, after `grace` at the latest.

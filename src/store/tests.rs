@@ -212,7 +212,12 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         | EventKind::Transition { .. } => None,
     });
     assert_eq!(down, Some(CheckStatus::L7Tout));
-    assert!(seen.iter().any(|e| matches!(e.kind, EventKind::FarmServing { serving: "nobody", .. })));
+    let last: Vec<_> = seen.iter().rev().take(2).map(|e| &e.kind).collect();
+    let is_in_order = matches!(
+        last[..],
+        [EventKind::FarmServing { serving: "nobody", .. }, EventKind::Transition { to: Health::Down, .. }]
+    );
+    assert!(is_in_order, "cause first, then what follows: {last:?}");
 }
 
 #[test]

@@ -62,6 +62,14 @@ fn every_path_but_the_open_ones_wants_a_credential() {
 }
 
 #[test]
+fn metrics_may_be_opened_to_everybody_and_nothing_else_is() {
+    let origin = Origin::start("a");
+    let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "")]).admin("metrics: open"));
+    assert_eq!(farmgate.open_get("/metrics").status, 200);
+    assert_eq!(farmgate.open_get("/api/v1/farms").status, 401);
+}
+
+#[test]
 fn wrong_tokens_are_refused() {
     let (_origin, farmgate) = one();
     for token in ["", "x", "ops-token-0123456789abcde", "ops-token-0123456789abcdefg", "OPS-TOKEN-0123456789ABCDEF"] {

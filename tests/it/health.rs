@@ -226,3 +226,24 @@ fn checks_carry_the_host_and_method_of_the_probe() {
     assert_eq!((seen.method.as_str(), seen.target.as_str()), ("HEAD", "/deep/check?x=1"));
     assert_eq!(seen.header("host"), Some("check.example"));
 }
+
+#[test]
+fn server_with_a_host_name_is_resolved_checked_and_used() {
+    let origin = Origin::start("a");
+    let servers = [Server::at("a", &format!("localhost:{}", origin.addr().port()), "")];
+    let farmgate = Farmgate::start(&Setup::http(&servers));
+    farmgate.wait_for_state("a", "UP");
+    assert_eq!(farmgate.client().get("/").origin(), "a");
+}
+
+#[test]
+fn server_whose_name_does_not_resolve_is_told_apart_and_delays_nobody() {
+    let origin = Origin::start("a");
+    let servers = [Server::new("a", origin.addr(), ""), Server::at("lost", "no-such-host.invalid:80", "")];
+    let farmgate = Farmgate::start(&Setup::http(&servers));
+    let mut client = farmgate.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/").origin(), "a");
+    }
+    farmgate.wait_for_state("lost", "MAINT (resolution)");
+}

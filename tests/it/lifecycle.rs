@@ -247,3 +247,15 @@ fn access_log_has_one_line_a_request() {
         }
     }
 }
+
+/// Pingora reads the system's certificate authorities for every engine, and panics where there are none.
+#[test]
+fn machine_without_certificate_authorities_serves() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]);
+    let farmgate = Farmgate::start_in(&dir, &setup, &nowhere);
+    farmgate.wait_for_state("a", "UP");
+    assert_eq!(farmgate.client().get("/").text(), "a");
+}

@@ -48,6 +48,22 @@ fn shares_of_1000_requests_on_one_connection_are_exact() {
 }
 
 #[test]
+fn shares_over_many_connections_and_workers_come_out_right() {
+    let (origins, farmgate) = five_three_two(None);
+    let mut clients: Vec<_> = (0..16).map(|_| farmgate.client()).collect();
+    for _ in 0..20 {
+        for client in &mut clients {
+            assert_eq!(client.get("/").status, 200);
+        }
+    }
+    // Exact for each of two workers; each may be cut off within a round of ten.
+    let counts = origins.map(|o| o.requests().len());
+    for (got, want) in counts.iter().zip([160, 96, 64]) {
+        assert!(usize::abs_diff(*got, want) <= 2, "{counts:?}");
+    }
+}
+
+#[test]
 fn shares_any_ten_requests_in_a_row_are_exact_and_never_in_bursts() {
     let (_origins, farmgate) = five_three_two(None);
     let mut client = farmgate.client();

@@ -38,10 +38,15 @@ const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
 /// How long the rest of a request body is read after its response.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// Certificate authorities for connections to servers: none, since none of them is encrypted yet. Without this Pingora
+/// reads the system's bundle twice a worker, and panics where there is none.
+const NO_AUTHORITIES: &str = "/dev/null";
+
 /// Returns a worker's engine.
 pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
     let conf = ServerConf {
         threads: 1,
+        ca_file: Some(NO_AUTHORITIES.to_owned()),
         upstream_keepalive_pool_size: IDLE_SERVER_CONNECTIONS_MAX,
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()

@@ -17,14 +17,19 @@ pub(crate) const FAST: &str = "{type: http, url: /healthz, interval: 150ms, time
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     name: String,
-    addr: SocketAddr,
+    addr: String,
     keys: String,
 }
 
 impl Server {
     /// A server with further keys, written as in a YAML flow map, e.g. `weight: 5, backup: true`.
     pub(crate) fn new(name: &str, addr: SocketAddr, keys: &str) -> Self {
-        Self { name: name.to_owned(), addr, keys: keys.to_owned() }
+        Self::at(name, &addr.to_string(), keys)
+    }
+
+    /// A server at an address as written, a host name perhaps.
+    pub(crate) fn at(name: &str, addr: &str, keys: &str) -> Self {
+        Self { name: name.to_owned(), addr: addr.to_owned(), keys: keys.to_owned() }
     }
 }
 
