@@ -24,7 +24,7 @@ use crate::config::{ConfigErrors, Loaded};
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::{ReloadCells, WorkerIx};
-use crate::model::settings::{AdminSettings, Settings};
+use crate::model::settings::{self, AdminSettings, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Listeners, Plane};
@@ -89,8 +89,7 @@ impl App {
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
         let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
-        let access = settings.log.access.as_ref().map(|log| AccessLog::open(&log.path, log.format)).transpose();
-        let access = access.context("log.access.path: cannot open the access log")?;
+        let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
 
         let (changed, changes) = watch::channel(0);
         let sinks: Vec<EventSink> = vec![Box::new(events::log), Box::new(move |event| on_change(&changed, event))];
@@ -269,7 +268,8 @@ impl Control for Reloader {
     fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
-            tracing::info!(actor = &*act.actor, source = &*act.source, "reload asked for");
+            let reason = act.reason.as_deref().unwrap_or("");
+            tracing::info!(actor = &*act.actor, source = &*act.source, reason, "reload asked for");
             let reloaded = tokio::task::spawn_blocking(move || core.reload()).await;
             reloaded.unwrap_or_else(|error| Err(format!("the reload did not finish: {error}")))
         })
@@ -288,6 +288,12 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         }
         EventKind::Changed { .. } | EventKind::FarmServing { .. } | EventKind::Transition { .. } => {}
     }
+}
+
+fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<AccessLog> {
+    AccessLog::open(&log.path, log.format).with_context(|| {
+        format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
+    })
 }
 
 fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {

@@ -86,8 +86,7 @@ pub enum BindError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
-        #[source]
+        /// What the system said; the message has it in plain words.
         cause: io::Error,
     },
     /// Certificate or key cannot be used.

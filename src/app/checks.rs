@@ -32,7 +32,7 @@ impl CheckSource for StoreChecks {
 
     fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>) {
         if addr.is_none() {
-            tracing::warn!(farm = %server.farm, server = %server.server, "name of server not resolved");
+            self.tell_of_failure(server);
         }
         self.0.resolved(server, addr, clock::wall());
     }
@@ -40,5 +40,16 @@ impl CheckSource for StoreChecks {
     fn first_round_done(&self) {
         tracing::info!("first round of checks done");
         self.0.first_round_done();
+    }
+}
+
+impl StoreChecks {
+    /// Says, in the operator's names, that the name of a server has no address. One that has left needs none.
+    fn tell_of_failure(&self, key: ServerKey) {
+        let table = self.0.load();
+        let Some(farm) = table.farm(key.farm) else { return };
+        let Some(entry) = farm.position(key.server).map(|position| &farm.servers[position]) else { return };
+        let (server, address) = (&entry.server.name, &entry.server.address);
+        tracing::warn!(farm = %farm.farm.name, %server, %address, "name of server not resolved");
     }
 }

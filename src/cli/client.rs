@@ -282,7 +282,10 @@ fn told(url: &str, error: &ureq::Error) -> CliError {
             CliError::Untrusted { url, cause: plain(&inner.to_string().to_lowercase()) }
         }
         Some(inner) => CliError::Unreachable { url, cause: plain(&inner.to_string().to_lowercase()) },
-        None => CliError::Unreachable { url, cause: plain(&error.to_string().to_lowercase()) },
+        None => {
+            let cause = if let ureq::Error::Io(inner) = error { inner.to_string() } else { error.to_string() };
+            CliError::Unreachable { url, cause: plain(&cause.to_lowercase()) }
+        }
     }
 }
 
