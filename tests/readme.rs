@@ -8,7 +8,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::panic,
     reason = "what the stage cannot do is a failed test; what was left out is told"
 )]
 #![expect(clippy::disallowed_methods, reason = "origins are threads; deadlines are of the clock that the test sees")]
@@ -64,7 +63,7 @@ fn readme_commands_work_and_print_what_is_shown() {
         let lines: Vec<&str> = block.text.lines().collect();
         let is_left_out = |line: &&str| LEFT_OUT.iter().any(|(left_out, _)| left_out == line);
         if is_left_out(&lines[0]) {
-            assert!(lines.iter().all(|line| is_left_out(&line)), "line {}: left out in part", block.line);
+            assert!(lines.iter().all(is_left_out), "line {}: left out in part", block.line);
             left_out.extend(lines);
             continue;
         }
@@ -182,7 +181,7 @@ fn architecture_names_tests_and_files_that_exist() {
             files += 1;
         }
     }
-    assert!(tests > 30 && files > 10, "ARCHITECTURE.md was not read: {tests} tests, {files} files");
+    assert!(tests > 30 && files > 7, "ARCHITECTURE.md was not read: {tests} tests, {files} files");
 }
 
 #[test]

@@ -51,7 +51,7 @@ frontends:
 farms:
   web:
     protocol: http
-    probe: {{type: http, url: /healthz, interval: 200ms, timeout: 200ms, rise: 2, fall: 2}}
+    probe: {{type: http, url: /healthz, interval: 500ms, timeout: 500ms, rise: 2, fall: 2}}
     servers:
       steady:   {{address: \"{steady}\", weight: 3}}
       flapping: {{address: \"{flapping}\", weight: 2}}
