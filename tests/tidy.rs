@@ -220,6 +220,21 @@ fn layer_table_allows_only_lower_layers() {
     }
 }
 
+/// What ARCHITECTURE.md says of the layers is this table.
+#[test]
+fn architecture_shows_the_layer_table() {
+    let row = |(room, layer, imports): &(&str, u8, Imports)| match imports {
+        Lower => format!("| {layer} | {room} | every lower room |"),
+        These([]) => format!("| {layer} | {room} | – |"),
+        These(list) => format!("| {layer} | {room} | {} |", list.join(", ")),
+    };
+    let rows: Vec<String> = ROOMS.iter().map(row).collect();
+    let text = std::fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("| layer ")).skip(2).collect();
+    let shown: Vec<&str> = shown.into_iter().take_while(|line| line.starts_with("| ")).collect();
+    assert!(shown == rows, "the layers in ARCHITECTURE.md must be\n{}", rows.join("\n"));
+}
+
 #[test]
 fn edges_never_import_one_another() {
     Rule {
