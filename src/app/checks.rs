@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::model::{CheckRecord, ServerKey};
+use crate::model::{Checked, Epoch, ServerKey};
 use crate::prober::{CheckSource, Target};
 use crate::store::Store;
 
@@ -16,6 +16,7 @@ impl CheckSource for StoreChecks {
         let table = self.0.load();
         let of_farm = |farm: &Arc<crate::farm::FarmTable>| -> Vec<Target> {
             let target = |entry: &crate::farm::ServerEntry| Target {
+                epoch: entry.epoch,
                 key: ServerKey { farm: farm.farm.id, server: entry.server.id },
                 address: entry.server.address.clone(),
                 addr: entry.addr,
@@ -26,15 +27,15 @@ impl CheckSource for StoreChecks {
         table.farms.iter().flat_map(of_farm).collect()
     }
 
-    fn record(&self, server: ServerKey, record: CheckRecord) {
-        self.0.observe(server, record);
+    fn records(&self, checked: Vec<Checked>) {
+        self.0.observe(checked);
     }
 
-    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>) {
+    fn resolved(&self, server: ServerKey, epoch: Epoch, addr: Option<SocketAddr>) {
         if addr.is_none() {
             self.tell_of_failure(server);
         }
-        self.0.resolved(server, addr, clock::wall());
+        self.0.resolved(server, epoch, addr, clock::wall());
     }
 
     fn first_round_done(&self) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{AdminStatus, Health, Progress, Server};
+use crate::model::{AdminStatus, Epoch, Health, Progress, Server};
 
 use super::live::ServerLive;
 
@@ -12,6 +12,8 @@ use super::live::ServerLive;
 pub struct ServerEntry {
     /// The definition, overrides applied.
     pub server: Arc<Server>,
+    /// Its incarnation.
+    pub epoch: Epoch,
     /// Where connections go; none while its name has no address.
     pub addr: Option<SocketAddr>,
     /// What checks conclude.

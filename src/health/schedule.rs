@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::model::ServerKey;
+use crate::model::{Epoch, ServerKey};
 
 /// The share of the interval by which one check may come earlier or later than the interval says.
 pub const JITTER: f64 = 0.1;
@@ -30,6 +30,8 @@ const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub struct Wanted {
     /// Whose check it is.
     pub key: ServerKey,
+    /// Which incarnation; another one starts the target afresh.
+    pub epoch: Epoch,
     /// Where the check connects; another one starts the target afresh.
     pub addr: SocketAddr,
     /// What the probe speaks; another word starts the target afresh.
@@ -40,7 +42,7 @@ pub struct Wanted {
 
 impl Wanted {
     fn is_same_target(&self, other: &Self) -> bool {
-        self.addr == other.addr && self.kind == other.kind
+        self.epoch == other.epoch && self.addr == other.addr && self.kind == other.kind
     }
 
     fn interval(&self) -> Duration {

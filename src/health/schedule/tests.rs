@@ -11,7 +11,7 @@ fn key(n: u64) -> ServerKey {
 
 fn target(n: u64, interval_ms: u64) -> Wanted {
     let addr = SocketAddr::from(([127, 0, 0, 1], 80));
-    Wanted { key: key(n), addr, kind: "tcp", interval: ms(interval_ms) }
+    Wanted { key: key(n), epoch: Epoch(1), addr, kind: "tcp", interval: ms(interval_ms) }
 }
 
 fn targets(count: u64, interval_ms: u64) -> Vec<Wanted> {
