@@ -5,10 +5,12 @@
 
 mod checks;
 mod events;
+mod limits;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,11 +21,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::AdminServer;
 use crate::admin::{AdminState, Control, Credentials};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::{ConfigErrors, Loaded};
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
-use crate::metrics::{ReloadCells, WorkerIx};
+use crate::metrics::ReloadCells;
 use crate::model::settings::{self, AdminSettings, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
@@ -50,6 +53,7 @@ pub struct App {
     runtime: Runtime,
     commands: mpsc::UnboundedReceiver<Command>,
     sender: mpsc::UnboundedSender<Command>,
+    lost: watch::Receiver<Option<String>>,
 }
 
 /// What a reload needs.
@@ -60,6 +64,7 @@ struct Core {
     settings: Mutex<Settings>,
     reloads: Arc<ReloadCells>,
     one_at_a_time: Mutex<()>,
+    is_stopping: AtomicBool,
 }
 
 /// An edge on a thread of its own.
@@ -86,6 +91,11 @@ impl App {
         for warning in warnings {
             tracing::warn!("config: {warning}");
         }
+        limits::raise(&topology);
+        let (losing, lost) = watch::channel(None);
+        let alarm = Alarm::new(move |thread| {
+            losing.send_replace(Some(thread.to_owned()));
+        });
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
         let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
@@ -95,7 +105,7 @@ impl App {
         let sinks: Vec<EventSink> = vec![Box::new(events::log), Box::new(move |event| on_change(&changed, event))];
         let journal = open_journal(&settings)?;
         let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
-        let plane = Plane::start(&store, workers, access.as_ref(), rand::random())?;
+        let plane = Plane::start(&store, workers, access.as_ref(), rand::random(), &alarm)?;
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
         let admin_settings = settings.admin.clone();
@@ -103,17 +113,18 @@ impl App {
         reloads.started(clock::wall());
         let settings = Mutex::new(settings);
         let one_at_a_time = Mutex::new(());
-        let core = Arc::new(Core { store, listeners, source, settings, reloads, one_at_a_time });
+        let is_stopping = AtomicBool::new(false);
+        let core = Arc::new(Core { store, listeners, source, settings, reloads, one_at_a_time, is_stopping });
 
-        let prober = start_prober(&core, changes, checks_at_once)?;
+        let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let admin = match admin.zip(admin_settings) {
-            Some((server, settings)) => Some(start_admin(&core, server, settings)?),
+            Some((server, settings)) => Some(start_admin(&core, server, settings, &alarm)?),
             None => None,
         };
         let (sender, commands) = mpsc::unbounded_channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { core, plane, admin, admin_addr, prober, runtime, commands, sender })
+        Ok(Self { core, plane, admin, admin_addr, prober, runtime, commands, sender, lost })
     }
 
     /// Returns where the admin side listens, if it does.
@@ -140,11 +151,12 @@ impl App {
     /// # Errors
     /// If signals cannot be listened to.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, admin, prober, runtime, mut commands, .. } = self;
+        let Self { core, plane, admin, prober, runtime, mut commands, lost, .. } = self;
         let ended = runtime.block_on(async {
             let mut signals = Signals::listen().context("cannot listen to signals")?;
             notify(Phase::Ready);
-            let lost = carry_out(&core, &mut signals, &mut commands, plane.lost()).await;
+            let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
+            core.is_stopping.store(true, Ordering::Release);
             notify(Phase::Stopping);
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
@@ -183,12 +195,12 @@ enum Ended {
     Finished,
 }
 
-/// Carries reloads out until told to stop, or until a worker is lost, which is the error.
+/// Carries reloads out until told to stop, or until a thread is lost, which is the error.
 async fn carry_out(
     core: &Arc<Core>,
     signals: &mut Signals,
     commands: &mut mpsc::UnboundedReceiver<Command>,
-    mut lost: watch::Receiver<Option<WorkerIx>>,
+    mut lost: watch::Receiver<Option<String>>,
 ) -> anyhow::Result<()> {
     loop {
         tokio::select! {
@@ -200,10 +212,10 @@ async fn carry_out(
                     let _ = tokio::task::spawn_blocking(move || core.reload()).await;
                 }
             },
-            Ok(worker) = lost.wait_for(Option::is_some) => {
-                let worker = worker.map_or(0, |worker| worker.0);
-                tracing::error!(worker, "worker lost to a bug: stopping, to be started again");
-                return Err(anyhow!("worker {worker} was lost to a bug; its panic is above, please report it"));
+            Ok(thread) = lost.wait_for(Option::is_some) => {
+                let thread = thread.clone().unwrap_or_default();
+                tracing::error!(thread, "thread lost to a bug: stopping, to be started again");
+                return Err(anyhow!("the {thread} thread was lost to a bug; its panic is above, please report it"));
             }
         }
     }
@@ -230,6 +242,9 @@ impl Core {
     /// Reads the config again and makes it live, whole or not at all. Blocking. The error has every reason, one a line.
     fn reload(&self) -> Result<(), String> {
         let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Err("the process is stopping; nothing was changed".to_owned());
+        }
         notify(Phase::Reloading);
         let outcome = self.try_reload();
         match &outcome {
@@ -306,14 +321,19 @@ fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {
     Ok(Box::new(journal))
 }
 
-fn start_prober(core: &Core, changes: watch::Receiver<u64>, checks_at_once: usize) -> anyhow::Result<Edge> {
+fn start_prober(
+    core: &Core,
+    changes: watch::Receiver<u64>,
+    checks_at_once: usize,
+    alarm: &Alarm,
+) -> anyhow::Result<Edge> {
     let source = Arc::new(StoreChecks(Arc::clone(&core.store)));
-    on_own_thread("prober", move |stopped| async move {
+    on_own_thread("prober", alarm, move |stopped| async move {
         prober::run(source, changes, checks_at_once, rand::random(), stopped).await;
     })
 }
 
-fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings) -> anyhow::Result<Edge> {
+fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings, alarm: &Alarm) -> anyhow::Result<Edge> {
     let AdminSettings { tokens, ovh, zenlayer, .. } = settings;
     let state = AdminState {
         store: Arc::clone(&core.store),
@@ -321,21 +341,27 @@ fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings) -
         control: Arc::new(Reloader(Arc::clone(core))),
     };
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");
-    on_own_thread("admin", move |stopped| async move {
+    on_own_thread("admin", alarm, move |stopped| async move {
         if let Err(error) = server.serve(state, stopped).await {
             tracing::error!(error = %report(&error), "admin side ended");
         }
     })
 }
 
-fn on_own_thread<F>(name: &str, work: impl FnOnce(watch::Receiver<bool>) -> F + Send + 'static) -> anyhow::Result<Edge>
+fn on_own_thread<F>(
+    name: &str,
+    alarm: &Alarm,
+    work: impl FnOnce(watch::Receiver<bool>) -> F + Send + 'static,
+) -> anyhow::Result<Edge>
 where
     F: Future<Output = ()>,
 {
     let (stop, stopped) = watch::channel(false);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name(name.to_owned());
+    let guard = alarm.guard(name);
     let thread = thread.spawn(move || {
+        let _guard = guard;
         runtime.block_on(work(stopped));
         runtime.shutdown_timeout(RUNTIME_END);
     });

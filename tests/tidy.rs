@@ -56,7 +56,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
         ]),
     ),
     ("prober", 4, These(&["model", "health", "farm", "metrics", "store", "clock", "telemetry", "report"])),
-    ("proxy", 4, These(&["model", "routing", "farm", "metrics", "store", "clock", "telemetry", "report"])),
+    ("proxy", 4, These(&["model", "routing", "farm", "metrics", "store", "alarm", "clock", "telemetry", "report"])),
     ("journal", 4, These(&["model", "store", "report"])),
     ("store", 3, These(&["model", "routing", "health", "farm", "metrics", "report"])),
     ("telemetry", 2, These(&["model", "metrics", "clock", "report"])),
@@ -67,6 +67,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
     ("balance", 1, These(&["model", "report"])),
     ("routing", 1, These(&["model", "report"])),
     ("clock", 1, These(&["model"])),
+    ("alarm", 0, These(&[])),
     ("report", 0, These(&[])),
     ("model", 0, These(&[])),
 ];

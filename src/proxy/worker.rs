@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+use crate::alarm::Alarm;
 use crate::metrics::{Refusal, WorkerIx};
 use crate::model::{FrontendId, Protocol};
 use crate::store::{FrontendTable, Store, Table};
@@ -64,25 +65,10 @@ pub struct PlaneError {
 pub struct Plane {
     commands: Vec<UnboundedSender<Command>>,
     threads: Vec<JoinHandle<()>>,
-    lost: watch::Receiver<Option<WorkerIx>>,
-}
-
-/// Says so if the worker's thread unwinds.
-struct LostGuard {
-    worker: WorkerIx,
-    lost: watch::Sender<Option<WorkerIx>>,
-}
-
-impl Drop for LostGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.lost.send_replace(Some(self.worker));
-        }
-    }
 }
 
 impl Plane {
-    /// Starts so many workers; `entropy` seeds the phases of their turns.
+    /// Starts so many workers; `entropy` seeds the phases of their turns, `alarm` rings if one is lost.
     ///
     /// # Errors
     /// [`PlaneError`] if a thread or its runtime cannot be made.
@@ -91,9 +77,9 @@ impl Plane {
         workers: usize,
         access: Option<&AccessLog>,
         entropy: u64,
+        alarm: &Alarm,
     ) -> Result<Self, PlaneError> {
-        let (losing, lost) = watch::channel(None);
-        let mut plane = Self { commands: Vec::new(), threads: Vec::new(), lost };
+        let mut plane = Self { commands: Vec::new(), threads: Vec::new() };
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -101,7 +87,7 @@ impl Plane {
             let work = Work::new(WorkerIx(n), Arc::clone(store), access.cloned(), seed);
             let (sender, receiver) = unbounded_channel();
             let thread = std::thread::Builder::new().name(format!("worker-{n}"));
-            let guard = LostGuard { worker: WorkerIx(n), lost: losing.clone() };
+            let guard = alarm.guard(&format!("worker-{n}"));
             let body = move || {
                 let _guard = guard;
                 runtime.block_on(async { Worker::new(work).run(receiver).await });
@@ -117,12 +103,6 @@ impl Plane {
     #[must_use]
     pub fn listeners(&self) -> Listeners {
         Listeners::new(self.commands.clone())
-    }
-
-    /// Returns what tells which worker was lost to a panic, if one is: the process is to be started again then.
-    #[must_use]
-    pub fn lost(&self) -> watch::Receiver<Option<WorkerIx>> {
-        self.lost.clone()
     }
 
     /// Tells every worker to stop accepting and to end once idle, after `grace` at the latest.
