@@ -129,6 +129,7 @@ impl Engine {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }
         close_unless_in_step(session);
+        close_if_retired(session, exchange);
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await
     }
@@ -153,6 +154,13 @@ fn verdict(error: &Error) -> (u16, &'static str) {
 fn close_unless_in_step(session: &mut Session) {
     let waits = session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none();
     if waits && !session.is_body_done() {
+        session.set_keepalive(None);
+    }
+}
+
+/// The last answer on a retired connection says that it is the last.
+fn close_if_retired(session: &mut Session, exchange: &Exchange) {
+    if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
         session.set_keepalive(None);
     }
 }
@@ -192,9 +200,6 @@ impl ProxyHttp for Engine {
         let Some(connection) = connection.map(Arc::clone) else {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
-        if connection.is_retired() {
-            session.set_keepalive(None);
-        }
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
@@ -319,6 +324,7 @@ impl ProxyHttp for Engine {
         }
         if !head.status.is_informational() {
             close_unless_in_step(session);
+            close_if_retired(session, exchange);
         }
         // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
         if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
