@@ -87,7 +87,8 @@ fn answers_during_shutdown_say_close() {
     let mut slow = slow_request(&origin, &farmgate);
     farmgate.signal("TERM");
     until("the shutdown to begin", || Client::try_connect(front).is_err().then_some(()));
-    assert_eq!(slow.response().status, 200);
+    let response = slow.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
     assert!(slow.is_closed_within(Duration::from_secs(3)));
     assert_eq!(farmgate.wait().code(), Some(0));
 }

@@ -5,15 +5,17 @@
 //! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
 //! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::http::header::{self, HeaderValue};
 use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::{
-    ConnectTimedout, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
+    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
 };
 use ::pingora::http::{RequestHeader, ResponseHeader};
+use ::pingora::protocols::Digest;
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
 use ::pingora::upstreams::peer::HttpPeer;
@@ -31,7 +33,7 @@ use crate::telemetry::access::AccessLine;
 use super::super::work::{InFlight, RequestId, Work};
 use super::control::Connection;
 use super::exchange::{self, AttemptFailure, Origin};
-use super::pages;
+use super::{kept, pages};
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -74,6 +76,8 @@ pub struct Exchange {
     attempts: u32,
     /// Whether the server began its final response.
     is_answered: bool,
+    /// Whether the kept connection that the attempt was to use had been closed.
+    is_stale: bool,
     /// Why Farmgate itself ended the request.
     reason: Option<&'static str>,
 }
@@ -129,6 +133,7 @@ impl Engine {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }
         close_unless_in_step(session);
+        close_if_retired(session, exchange);
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await
     }
@@ -157,6 +162,13 @@ fn close_unless_in_step(session: &mut Session) {
     }
 }
 
+/// The last answer on a retired connection says that it is the last.
+fn close_if_retired(session: &mut Session, exchange: &Exchange) {
+    if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
+        session.set_keepalive(None);
+    }
+}
+
 fn is_final_response_written(session: &Session) -> bool {
     session
         .response_written()
@@ -178,6 +190,7 @@ impl ProxyHttp for Engine {
             position: None,
             attempts: 0,
             is_answered: false,
+            is_stale: false,
             reason: None,
         }
     }
@@ -192,9 +205,6 @@ impl ProxyHttp for Engine {
         let Some(connection) = connection.map(Arc::clone) else {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
-        if connection.is_retired() {
-            session.set_keepalive(None);
-        }
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
@@ -226,6 +236,10 @@ impl ProxyHttp for Engine {
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        if std::mem::take(&mut exchange.is_stale) {
+            // Others are likely to be closed too: the runtime finds them before the next one is taken.
+            tokio::task::yield_now().await;
+        }
         if exchange.attempt.is_none() {
             let before = exchange.position;
             if self.choose(session, exchange).is_none() {
@@ -255,6 +269,24 @@ impl ProxyHttp for Engine {
             Some(Box::new(peer))
         });
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
+    }
+
+    /// A request that could not be sent again must not be written to a connection that is closed already.
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        is_reused: bool,
+        _peer: &HttpPeer,
+        socket: RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
+        if is_reused && !is_repeatable && !kept::is_quiet(socket) {
+            exchange.is_stale = true;
+            return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -319,6 +351,7 @@ impl ProxyHttp for Engine {
         }
         if !head.status.is_informational() {
             close_unless_in_step(session);
+            close_if_retired(session, exchange);
         }
         // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
         if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -355,6 +388,11 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         client_reused: bool,
     ) -> Box<Error> {
+        if exchange.is_stale {
+            // Nothing was sent: the attempt goes on, on another connection to the same server.
+            error.set_retry(true);
+            return error;
+        }
         let is_late = matches!(error.etype(), ReadTimedout | WriteTimedout | InvalidHTTPHeader | HTTPStatus(_));
         let is_servers = *error.esource() == ErrorSource::Upstream;
         let is_final = is_late || !is_servers || exchange.is_answered || is_final_response_written(session);
