@@ -8,6 +8,7 @@
 //! Memory: an idle connection holds no buffer; a head is bounded by `limits.header_bytes`, writes by 16 KiB.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use ::pingora::protocols::{
     UniqueIDType,
 };
 use async_trait::async_trait;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -44,6 +46,8 @@ const THROWN_AWAY_BYTES: usize = 4096;
 /// rather than a reset.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long a connection that is retired before its first request waits for it: it may be on its way.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Where in its life the connection is.
 #[derive(Debug)]
@@ -85,6 +89,10 @@ pub struct ConnIo {
     outbox: Outbox,
     read_deadline: Deadline,
     last_active: Instant,
+    /// Whether a request head was read.
+    is_used: bool,
+    /// When a connection that was retired before its first request is given up.
+    farewell: Option<Instant>,
 }
 
 impl ConnIo {
@@ -104,6 +112,8 @@ impl ConnIo {
             inbox: Inbox::default(),
             read_deadline: Deadline::default(),
             last_active: now,
+            is_used: false,
+            farewell: None,
         })
     }
 
@@ -123,11 +133,9 @@ impl ConnIo {
         };
     }
 
-    /// Between requests: `Ready(true)` when bytes arrived, `Ready(false)` when the connection is to end.
+    /// Between requests: `Ready(true)` when bytes arrived, `Ready(false)` when the connection is to end. What is here
+    /// already is read whatever else happened meanwhile.
     fn poll_idle(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.connection.is_retired() {
-            return Poll::Ready(Ok(false));
-        }
         match self.poll_fill(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Ok(false)),
             Poll::Ready(Ok(_)) => {
@@ -135,13 +143,26 @@ impl ConnIo {
                 Poll::Ready(Ok(true))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                if self.connection.wake_when_retired(cx.waker()) {
-                    return Poll::Ready(Ok(false));
-                }
-                self.read_deadline.poll(by, cx).map(|()| Ok(false))
-            }
+            Poll::Pending if self.connection.wake_when_retired(cx.waker()) => self.poll_farewell(by, cx),
+            Poll::Pending => self.read_deadline.poll(by, cx).map(|()| Ok(false)),
         }
+    }
+
+    /// Retired between requests: the end, unless a request is here or may be on its way.
+    fn poll_farewell(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.is_used {
+            let is_here = self.is_more_here();
+            // The reactor has yet to say so, and will.
+            return if is_here { Poll::Pending } else { Poll::Ready(Ok(false)) };
+        }
+        let farewell = *self.farewell.get_or_insert_with(|| clock::monotonic() + FAREWELL);
+        self.read_deadline.poll(by.min(farewell), cx).map(|()| Ok(false))
+    }
+
+    /// Returns whether bytes of the client, its end or an error wait in the socket.
+    fn is_more_here(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// A head is arriving: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
@@ -153,6 +174,7 @@ impl ConnIo {
         match verdict {
             Verdict::Complete { start, end, body } => {
                 self.inbox.consume(start);
+                self.is_used = true;
                 self.phase = Phase::Deliver { left: end - start, body };
                 Poll::Ready(Ok(true))
             }
