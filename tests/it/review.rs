@@ -2,12 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Behaviour, Client, Farmgate, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, Server, Setup, until};
+
+fn one(behaviour: Behaviour) -> (Origin, Farmgate) {
+    one_with(behaviour, |setup| setup)
+}
 
 fn one_with(behaviour: Behaviour, more: impl FnOnce(Setup) -> Setup) -> (Origin, Farmgate) {
     let origin = Origin::doing("a", behaviour);
     let farmgate = Farmgate::start(&more(Setup::http(&[Server::new("a", origin.addr(), "")]).top("workers: 1")));
     (origin, farmgate)
+}
+
+/// The client sends all of its body before it looks at the answer, as most do.
+#[test]
+fn page_reaches_a_client_that_is_still_sending() {
+    let (origin, farmgate) = one_with(Behaviour::Ok, |setup| setup.frontend("limits: {body_bytes: 1KiB}"));
+    let mut client = farmgate.client();
+    let mut request = b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n30000\r\n".to_vec();
+    request.extend_from_slice(&[b'x'; 0x30000]);
+    client.send(&request);
+    let response = client.response();
+    assert_eq!((response.status, response.header("connection")), (413, Some("close")));
+    assert_eq!(client.rest(), Ok(Vec::new()), "reset rather than ended");
+    assert!(origin.requests().is_empty());
+}
+
+/// Without chunks or a length, only a reset tells a broken answer from a whole one.
+#[test]
+fn answer_broken_off_never_looks_whole_to_an_http_1_0_client() {
+    let (origin, farmgate) = one(Behaviour::EndMidChunks);
+    for behaviour in [
+        Behaviour::EndMidChunks,
+        Behaviour::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\nzz\r\n".to_vec()),
+    ] {
+        origin.traffic(behaviour.clone());
+        let mut client = farmgate.client();
+        client.send("GET / HTTP/1.0\r\nHost: t\r\n\r\n");
+        match client.try_response_to("GET") {
+            Ok(response) => assert_eq!(response.status, 502, "{behaviour:?} looked whole: {}", response.text()),
+            Err(fault) => assert!(matches!(fault, Fault::Reset(_)), "{behaviour:?}: {fault:?}"),
+        }
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 enum Phase {
     /// Delivering the body.
     Body(Body),
-    /// Nothing more will be read.
+    /// Nothing more will be delivered.
     Closed,
     /// Delivering an accepted head: bytes left, then the body.
     Deliver { left: usize, body: BodyFraming },
@@ -64,7 +64,7 @@ enum Phase {
     Held { since: Instant },
     /// Between two requests.
     Idle { by: Instant },
-    /// The error was sent; reading on until the client has taken it.
+    /// Our half is closed; reading on until the client has taken what was sent.
     Lingering { by: Instant, left: usize },
     /// Sending an error page.
     Refusing,
@@ -87,6 +87,7 @@ pub struct ConnIo {
     scan: Scan,
     inbox: Inbox,
     outbox: Outbox,
+    is_shut: bool,
     read_deadline: Deadline,
     last_active: Instant,
     /// Whether a request head was read.
@@ -110,6 +111,7 @@ impl ConnIo {
             digest: Arc::new(ProxyDigest::new(Box::new(placeholder), Some(user_data))),
             scan: Scan::default(),
             inbox: Inbox::default(),
+            is_shut: false,
             read_deadline: Deadline::default(),
             last_active: now,
             is_used: false,
@@ -317,12 +319,42 @@ impl ConnIo {
         }
     }
 
-    fn poll_refusing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let sent = ready!(self.outbox.poll_drain(&mut self.stream, cx)).is_ok();
-        let closed = sent && ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_ok();
-        let by = clock::monotonic() + LINGER;
-        self.phase = if closed { Phase::Lingering { by, left: LINGER_BYTES_MAX } } else { Phase::Closed };
-        Poll::Ready(())
+    /// Ends the connection: sends what is buffered, closes our half, and reads on for a moment where the client may
+    /// still be sending: unread bytes would reset the connection, and the client might lose its answer.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_shut {
+            if self.connection.is_aborted() {
+                self.abort();
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.outbox.poll_drain(&mut self.stream, cx))?;
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.is_shut = true;
+            let by = clock::monotonic() + LINGER;
+            let lingers = self.may_be_sending();
+            self.phase = if lingers { Phase::Lingering { by, left: LINGER_BYTES_MAX } } else { Phase::Closed };
+        }
+        while let Phase::Lingering { by, left } = self.phase {
+            ready!(self.poll_lingering(by, left, cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the client has sent, or may be about to send, what nobody will read.
+    fn may_be_sending(&self) -> bool {
+        if self.inbox.is_ended() {
+            return false;
+        }
+        !matches!(self.phase, Phase::Held { .. }) || !self.inbox.held().is_empty() || self.is_more_here()
+    }
+
+    /// Makes the end of the connection a reset.
+    fn abort(&mut self) {
+        // Fails for a connection that is gone already.
+        let _ = self.stream.set_zero_linger();
+        self.outbox.clear();
+        self.is_shut = true;
+        self.phase = Phase::Closed;
     }
 
     fn poll_lingering(&mut self, by: Instant, left: usize, cx: &mut Context<'_>) -> Poll<()> {
@@ -397,10 +429,10 @@ impl AsyncRead for ConnIo {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Phase::Refusing => ready!(this.poll_refusing(cx)),
-                Phase::Lingering { by, left } => {
-                    let (by, left) = (*by, *left);
-                    ready!(this.poll_lingering(by, left, cx));
+                Phase::Lingering { .. } | Phase::Refusing => {
+                    // Whether the client took the page changes nothing.
+                    let _ = ready!(this.poll_end(cx));
+                    this.phase = Phase::Closed;
                 }
             }
         }
@@ -422,23 +454,15 @@ impl AsyncWrite for ConnIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.outbox.poll_drain(&mut this.stream, cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        self.get_mut().poll_end(cx)
     }
 }
 
 #[async_trait]
 impl Shutdown for ConnIo {
-    /// Sends what is buffered, closes our half, and reads on for a moment so that the client is not reset.
     async fn shutdown(&mut self) {
-        if AsyncWriteExt::shutdown(self).await.is_err() || self.inbox.is_ended() {
-            return;
-        }
-        self.phase = Phase::Lingering { by: clock::monotonic() + LINGER, left: LINGER_BYTES_MAX };
-        let mut nothing = [0; 1];
-        // Ends in `Closed`, which reads as end of stream.
-        let _ = tokio::io::AsyncReadExt::read(self, &mut nothing).await;
+        // Nobody is left to be told.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

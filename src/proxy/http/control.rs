@@ -29,6 +29,8 @@ struct Signals {
     is_answered: bool,
     /// The connection was upgraded: bytes pass as they are.
     is_tunnel: bool,
+    /// The connection ends with a reset.
+    is_aborted: bool,
     /// No further request is wanted.
     is_retired: bool,
     /// Why the stream ended the request.
@@ -59,6 +61,15 @@ impl Connection {
         let mut signals = self.signals();
         signals.is_tunnel = true;
         signals.awaited = None;
+    }
+
+    /// Makes the end of the connection a reset: what was sent so far must not look whole.
+    pub(in crate::proxy) fn abort(&self) {
+        self.signals().is_aborted = true;
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.signals().is_aborted
     }
 
     /// Sets how long the server may take to answer the whole request, however its bytes arrive.

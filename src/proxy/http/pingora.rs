@@ -69,6 +69,8 @@ pub struct Exchange {
     attempts: u32,
     /// Whether the server began its final response.
     is_answered: bool,
+    /// Whether only the end of the connection ends the answer.
+    is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
     reason: Option<&'static str>,
 }
@@ -173,6 +175,7 @@ impl ProxyHttp for Engine {
             position: None,
             attempts: 0,
             is_answered: false,
+            is_ended_by_close: false,
             reason: None,
         }
     }
@@ -320,6 +323,7 @@ impl ProxyHttp for Engine {
             head.remove_header(&header::TRANSFER_ENCODING);
             head.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
             session.set_keepalive(None);
+            exchange.is_ended_by_close = true;
         }
         Ok(())
     }
@@ -397,8 +401,25 @@ impl ProxyHttp for Engine {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         exchange.attempt = None;
+        self.record(session, exchange);
+        let Some(connection) = &exchange.connection else { return };
+        connection.answered();
+        if error.is_some() {
+            // Pingora 0.9.1 drops the connection of a failed request as it is: bytes of the client that are still
+            // unread would then reset it and take the page with them.
+            if exchange.is_ended_by_close && is_final_response_written(session) {
+                connection.abort();
+            }
+            session.shutdown().await;
+        }
+    }
+}
+
+impl Engine {
+    /// Counts and logs a request that has ended.
+    fn record(&self, session: &Session, exchange: &Exchange) {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let took = exchange.started.elapsed();
         let (bytes_in, bytes_out) = (session.body_bytes_read() as u64, session.body_bytes_sent() as u64);
@@ -431,7 +452,6 @@ impl ProxyHttp for Engine {
                 ..AccessLine::new(&exchange.id)
             });
         }
-        connection.answered();
     }
 }
 

@@ -71,7 +71,7 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes = Vec::new();
         self.sent = 0;
     }
