@@ -14,6 +14,16 @@ fn one_with(behaviour: Behaviour, more: impl FnOnce(Setup) -> Setup) -> (Origin,
     (origin, farmgate)
 }
 
+/// Waits until no connection of the frontend is open and no server has work in flight.
+#[track_caller]
+fn wait_until_nothing_is_held(farmgate: &Farmgate) {
+    until("nothing to be held", || {
+        let open = farmgate.metric("farmgate_frontend_connections_open", &[]);
+        let in_flight = farmgate.metric("farmgate_server_in_flight", &[]);
+        (open == Some(0.0) && in_flight == Some(0.0)).then_some(())
+    });
+}
+
 /// The client sends all of its body before it looks at the answer, as most do.
 #[test]
 fn page_reaches_a_client_that_is_still_sending() {
@@ -26,6 +36,49 @@ fn page_reaches_a_client_that_is_still_sending() {
     assert_eq!((response.status, response.header("connection")), (413, Some("close")));
     assert_eq!(client.rest(), Ok(Vec::new()), "reset rather than ended");
     assert!(origin.requests().is_empty());
+}
+
+#[test]
+fn answer_deadline_holds_for_a_client_that_ended_its_half() {
+    let (_origin, farmgate) =
+        one_with(Behaviour::DripHead(Duration::from_millis(50)), |setup| setup.farm("timeouts: {response: 500ms}"));
+    let mut client = farmgate.client();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
+    client.finish_writes();
+    let began = Instant::now();
+    assert_eq!(client.response().status, 504);
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+    wait_until_nothing_is_held(&farmgate);
+}
+
+#[test]
+fn client_that_ended_its_half_gets_all_its_answers() {
+    let (origin, farmgate) = one(Behaviour::Slow(Duration::from_millis(300)));
+    let mut client = farmgate.client();
+    client.send("GET /1 HTTP/1.1\r\nHost: t\r\n\r\nGET /2 HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.finish_writes();
+    assert_eq!((client.response().status, client.response().status), (200, 200));
+    assert_eq!(client.rest(), Ok(Vec::new()));
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[test]
+fn client_gone_while_a_slow_server_answers_costs_no_processor_and_leaves_nothing() {
+    let (origin, farmgate) = one(Behaviour::Slow(Duration::from_millis(1500)));
+    let clients: Vec<Client> = (0..20)
+        .map(|n| {
+            let mut client = farmgate.client();
+            client.send(format!("GET /{n} HTTP/1.1\r\nHost: t\r\n\r\n"));
+            client
+        })
+        .collect();
+    until("all requests at the origin", || (origin.requests().len() == 20).then_some(()));
+    drop(clients);
+    let before = farmgate.processor_time();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = farmgate.processor_time().saturating_sub(before);
+    assert!(used < Duration::from_millis(400), "used {used:?} of the processor in a second of waiting");
+    wait_until_nothing_is_held(&farmgate);
 }
 
 /// Without chunks or a length, only a reset tells a broken answer from a whole one.
@@ -98,4 +151,67 @@ fn connections_waiting_to_be_accepted_at_a_stop_are_answered() {
     let answered = clients.iter_mut().filter_map(|c| c.try_response_to("GET").ok()).filter(|r| r.status == 200).count();
     assert_eq!(answered, 300);
     assert_eq!(farmgate.wait().code(), Some(0));
+}
+
+#[test]
+fn chunked_body_cut_at_every_byte_keeps_its_end_and_the_next_request() {
+    let (origin, farmgate) = one(Behaviour::EchoBody);
+    let first = "POST /1 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5;a=b\r\nhello\r\n2\r\n, \r\n5\r\nworld\r\n0\r\nX-Trailer: 1\r\n\r\n";
+    let both =
+        format!("{first}POST /2 HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: t\r\n\r\n");
+    let head = first.find("\r\n\r\n").unwrap();
+    for cut in head..both.len() {
+        let mut client = farmgate.client();
+        client.send(&both[..cut]);
+        std::thread::sleep(Duration::from_millis(1));
+        client.send(&both[cut..]);
+        let bodies = [client.response().text(), client.response().text(), client.response().text()];
+        assert_eq!(bodies, ["hello, world", "abc", ""], "cut at {cut}");
+    }
+    let before = origin.requests().len();
+    let mut client = farmgate.client();
+    for byte in both.as_bytes() {
+        client.send([*byte]);
+    }
+    assert_eq!(client.response().text(), "hello, world");
+    assert_eq!((client.response().text().as_str(), client.response().status), ("abc", 200));
+    assert_eq!(origin.requests().len(), before + 3);
+}
+
+#[test]
+fn client_that_resets_mid_body_has_no_server_blamed_or_tried_again() {
+    let (a, b) = (Origin::doing("a", Behaviour::EchoBody), Origin::start("b"));
+    let servers = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), "")];
+    let farmgate = Farmgate::start(&Setup::http(&servers).farm("balance: first").top("workers: 1"));
+    for _ in 0..10 {
+        let mut client = farmgate.client();
+        client.send("PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nhalf");
+        until("the request to be under way", || {
+            (farmgate.metric("farmgate_server_in_flight", &["server=\"a\""]) == Some(1.0)).then_some(())
+        });
+        client.reset();
+        wait_until_nothing_is_held(&farmgate);
+    }
+    assert_eq!((a.requests().len(), b.requests().len()), (0, 0));
+    assert_eq!(farmgate.metric("farmgate_retries_total", &[]), Some(0.0));
+    assert_eq!(farmgate.metric("farmgate_connect_failures_total", &[]), Some(0.0));
+}
+
+#[test]
+fn put_tried_again_brings_its_whole_body() {
+    let (a, b) = (Origin::doing("a", Behaviour::Reset), Origin::doing("b", Behaviour::EchoBody));
+    let servers = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), "")];
+    let farmgate = Farmgate::start(&Setup::http(&servers).farm("balance: first").top("workers: 1"));
+    let body: Vec<u8> = (0..60_000_u32).map(|n| n.to_be_bytes()[3]).collect();
+    let mut client = farmgate.client();
+    let response = client.request("PUT", "/", &[], &body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert!(response.body == body);
+    let big = vec![b'x'; 1 << 20];
+    let response = client.request("PUT", "/", &[], &big);
+    assert_eq!(response.status, 502, "too large to be kept for another try");
+    wait_until_nothing_is_held(&farmgate);
+    let requests = farmgate.metric("farmgate_requests_total", &[]);
+    assert_eq!(requests, Some(2.0), "each request is counted once");
 }

@@ -33,6 +33,7 @@ use super::head::{BodyFraming, Fault, Scan, Verdict};
 use super::pages;
 
 mod deadline;
+mod ending;
 mod inbox;
 mod outbox;
 
@@ -40,12 +41,6 @@ use deadline::Deadline;
 use inbox::Inbox;
 use outbox::Outbox;
 
-/// Bytes read at once from a client whose bytes are thrown away.
-const THROWN_AWAY_BYTES: usize = 4096;
-/// How long, and how many bytes, a client that was answered with an error is read on, so that it sees the answer
-/// rather than a reset.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection that is retired before its first request waits for it: it may be on its way.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -260,34 +255,31 @@ impl ConnIo {
         io::Error::new(io::ErrorKind::InvalidData, fault.reason())
     }
 
-    /// A request is with the engine: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
-    fn poll_held(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// A request is with the engine: ready when the phase moved on, with an error when the client is gone or the
+    /// answer late. A client that only ended its half waits for its answer, so the engine is not told: it would look
+    /// away and leave the deadlines to nobody. Pipelined bytes wait their turn.
+    fn poll_held(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.is_tunnel() {
             self.last_active = clock::monotonic();
             self.phase = Phase::Tunnel;
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(()));
         }
         if self.connection.take_answered() {
             self.begin_idle();
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(()));
         }
         let bound = self.connection.frontend.frontend.limits.header_bytes as usize;
-        if !self.inbox.is_ended() && self.inbox.held().len() < bound {
+        while !self.inbox.is_ended() && self.inbox.held().len() < bound {
             match self.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => {}
-                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(true)),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_answer_deadline(since, cx),
+                Poll::Pending => break,
             }
-        }
-        // A client that half-closes after a whole request waits for its answer; pipelined bytes wait their turn.
-        if self.inbox.is_ended() && self.inbox.held().is_empty() {
-            return Poll::Ready(Ok(false));
         }
         self.poll_answer_deadline(since, cx)
     }
 
-    fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(by) = self.connection.answer_by(since) else { return Poll::Pending };
         ready!(self.read_deadline.poll(by, cx));
         Poll::Ready(Err(self.fail(Fault::ResponseTimeout)))
@@ -317,60 +309,6 @@ impl ConnIo {
                 }
             }
         }
-    }
-
-    /// Ends the connection: sends what is buffered, closes our half, and reads on for a moment where the client may
-    /// still be sending: unread bytes would reset the connection, and the client might lose its answer.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_shut {
-            if self.connection.is_aborted() {
-                self.abort();
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.outbox.poll_drain(&mut self.stream, cx))?;
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.is_shut = true;
-            let by = clock::monotonic() + LINGER;
-            let lingers = self.may_be_sending();
-            self.phase = if lingers { Phase::Lingering { by, left: LINGER_BYTES_MAX } } else { Phase::Closed };
-        }
-        while let Phase::Lingering { by, left } = self.phase {
-            ready!(self.poll_lingering(by, left, cx));
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether the client has sent, or may be about to send, what nobody will read.
-    fn may_be_sending(&self) -> bool {
-        if self.inbox.is_ended() {
-            return false;
-        }
-        !matches!(self.phase, Phase::Held { .. }) || !self.inbox.held().is_empty() || self.is_more_here()
-    }
-
-    /// Makes the end of the connection a reset.
-    fn abort(&mut self) {
-        // Fails for a connection that is gone already.
-        let _ = self.stream.set_zero_linger();
-        self.outbox.clear();
-        self.is_shut = true;
-        self.phase = Phase::Closed;
-    }
-
-    fn poll_lingering(&mut self, by: Instant, left: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; THROWN_AWAY_BYTES];
-        let mut scratch = ReadBuf::new(&mut scratch);
-        let read = match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
-            Poll::Pending => {
-                ready!(self.read_deadline.poll(by, cx));
-                0
-            }
-            Poll::Ready(Err(_)) => 0,
-            Poll::Ready(Ok(())) => scratch.filled().len(),
-        };
-        let left = left.saturating_sub(read);
-        self.phase = if read == 0 || left == 0 { Phase::Closed } else { Phase::Lingering { by, left } };
-        Poll::Ready(())
     }
 }
 
@@ -425,9 +363,7 @@ impl AsyncRead for ConnIo {
                 }
                 Phase::Held { since } => {
                     let since = *since;
-                    if !ready!(this.poll_held(since, cx))? {
-                        return Poll::Ready(Ok(()));
-                    }
+                    ready!(this.poll_held(since, cx))?;
                 }
                 Phase::Lingering { .. } | Phase::Refusing => {
                     // Whether the client took the page changes nothing.
