@@ -24,6 +24,17 @@ fn wait_until_nothing_is_held(farmgate: &Farmgate) {
     });
 }
 
+#[test]
+fn answer_of_known_length_is_passed_on_as_it_comes() {
+    let (_origin, farmgate) = one(Behaviour::DripBody(Duration::from_millis(50)));
+    let mut client = farmgate.client();
+    let began = Instant::now();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(client.head().header("content-length"), Some("1000000"));
+    assert_eq!(client.take(10).unwrap(), b"xxxxxxxxxx");
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+}
+
 /// The client sends all of its body before it looks at the answer, as most do.
 #[test]
 fn page_reaches_a_client_that_is_still_sending() {

@@ -114,6 +114,50 @@ impl ConnIo {
         })
     }
 
+    /// Reads what comes next, whatever the phase.
+    fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &self.phase {
+                Phase::Closed => return Poll::Ready(Ok(())),
+                Phase::Body(_) => return self.poll_body(cx, buf),
+                Phase::Tunnel => return self.poll_tunnel(cx, buf),
+                Phase::Deliver { left, body } => {
+                    let (left, body) = (*left, *body);
+                    let n = self.inbox.deliver(left, buf);
+                    let body_bytes_max = self.connection.frontend.frontend.limits.body_bytes;
+                    self.phase = match (left - n, body) {
+                        (0, BodyFraming::Length(0)) => Phase::Held { since: clock::monotonic() },
+                        (0, BodyFraming::Length(length)) => Phase::Body(Body::Length(length)),
+                        (0, BodyFraming::Chunked) => Phase::Body(Body::Chunked(Chunked::new(body_bytes_max))),
+                        (left, body) => Phase::Deliver { left, body },
+                    };
+                    return Poll::Ready(Ok(()));
+                }
+                Phase::Idle { by } => {
+                    let by = *by;
+                    if !ready!(self.poll_idle(by, cx))? {
+                        self.phase = Phase::Closed;
+                    }
+                }
+                Phase::Head { by } => {
+                    let by = *by;
+                    if !ready!(self.poll_head(by, cx))? {
+                        self.phase = Phase::Closed;
+                    }
+                }
+                Phase::Held { since } => {
+                    let since = *since;
+                    ready!(self.poll_held(since, cx))?;
+                }
+                Phase::Lingering { .. } | Phase::Refusing => {
+                    // Whether the client took the page changes nothing.
+                    let _ = ready!(self.poll_end(cx));
+                    self.phase = Phase::Closed;
+                }
+            }
+        }
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let bound = self.connection.frontend.frontend.limits.header_bytes as usize + 2;
         self.inbox.poll_fill(&mut self.stream, bound, cx)
@@ -332,46 +376,16 @@ fn poll_read_at_most(
 impl AsyncRead for ConnIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        loop {
-            match &this.phase {
-                Phase::Closed => return Poll::Ready(Ok(())),
-                Phase::Body(_) => return this.poll_body(cx, buf),
-                Phase::Tunnel => return this.poll_tunnel(cx, buf),
-                Phase::Deliver { left, body } => {
-                    let (left, body) = (*left, *body);
-                    let n = this.inbox.deliver(left, buf);
-                    let body_bytes_max = this.connection.frontend.frontend.limits.body_bytes;
-                    this.phase = match (left - n, body) {
-                        (0, BodyFraming::Length(0)) => Phase::Held { since: clock::monotonic() },
-                        (0, BodyFraming::Length(length)) => Phase::Body(Body::Length(length)),
-                        (0, BodyFraming::Chunked) => Phase::Body(Body::Chunked(Chunked::new(body_bytes_max))),
-                        (left, body) => Phase::Deliver { left, body },
-                    };
-                    return Poll::Ready(Ok(()));
-                }
-                Phase::Idle { by } => {
-                    let by = *by;
-                    if !ready!(this.poll_idle(by, cx))? {
-                        this.phase = Phase::Closed;
-                    }
-                }
-                Phase::Head { by } => {
-                    let by = *by;
-                    if !ready!(this.poll_head(by, cx))? {
-                        this.phase = Phase::Closed;
-                    }
-                }
-                Phase::Held { since } => {
-                    let since = *since;
-                    ready!(this.poll_held(since, cx))?;
-                }
-                Phase::Lingering { .. } | Phase::Refusing => {
-                    // Whether the client took the page changes nothing.
-                    let _ = ready!(this.poll_end(cx));
-                    this.phase = Phase::Closed;
-                }
-            }
+        let polled = this.poll_next(cx, buf);
+        // Whoever waits for the client first lets it have what is ready for it: the engine flushes an answer of known
+        // length only at its end, however slowly that comes.
+        if polled.is_pending()
+            && !this.outbox.is_empty()
+            && let Poll::Ready(Err(error)) = this.outbox.poll_drain(&mut this.stream, cx)
+        {
+            return Poll::Ready(Err(error));
         }
+        polled
     }
 }
 

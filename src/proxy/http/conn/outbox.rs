@@ -28,6 +28,10 @@ impl Outbox {
         Self { bytes: Vec::new(), sent: 0, timeout, deadline: Deadline::default() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Gathers `data` whatever its size.
     pub(super) fn push(&mut self, data: &[u8]) {
         self.bytes.extend_from_slice(data);
