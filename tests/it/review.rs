@@ -25,6 +25,33 @@ fn wait_until_nothing_is_held(farmgate: &Farmgate) {
 }
 
 #[test]
+fn every_refusal_is_a_page_of_our_own() {
+    let (origin, farmgate) = one(Behaviour::Ok);
+    for (request, want) in [
+        ("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", 405),
+        ("GET http://one.example/ HTTP/1.1\r\nHost: two.example\r\n\r\n", 400),
+        ("GET http://u@one.example/ HTTP/1.1\r\nHost: one.example\r\n\r\n", 400),
+        ("M-SEARCH /<> HTTP/1.1\r\nHost: one.example\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: one.example\r\nConnection: Host\r\n\r\n", 400),
+    ] {
+        let mut client = farmgate.client();
+        client.send(request);
+        let response = client.response();
+        if response.status == 200 {
+            continue;
+        }
+        assert_eq!(response.status, want, "{request:?}");
+        assert_eq!(response.header("server"), None, "{request:?}: {:?}", response.headers);
+        let id = response.header("x-request-id").unwrap_or_else(|| panic!("{request:?}: {:?}", response.headers));
+        assert!(response.text().contains(id), "{request:?}: {}", response.text());
+        assert_eq!(client.rest(), Ok(Vec::new()), "{request:?}");
+    }
+    let refused = farmgate.metric("farmgate_frontend_refused_total", &["bad_request"]);
+    assert!(refused >= Some(3.0), "{refused:?} counted");
+    assert!(origin.requests().iter().all(|seen| seen.method != "CONNECT"));
+}
+
+#[test]
 fn answer_of_known_length_is_passed_on_as_it_comes() {
     let (_origin, farmgate) = one(Behaviour::DripBody(Duration::from_millis(50)));
     let mut client = farmgate.client();

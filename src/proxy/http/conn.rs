@@ -87,6 +87,8 @@ pub struct ConnIo {
     last_active: Instant,
     /// Whether a request head was read.
     is_used: bool,
+    /// Whether the engine has yet to take up the request whose head it was given.
+    is_untaken: bool,
     /// When a connection that was retired before its first request is given up.
     farewell: Option<Instant>,
 }
@@ -110,6 +112,7 @@ impl ConnIo {
             read_deadline: Deadline::default(),
             last_active: now,
             is_used: false,
+            is_untaken: false,
             farewell: None,
         })
     }
@@ -216,6 +219,7 @@ impl ConnIo {
             Verdict::Complete { start, end, body } => {
                 self.inbox.consume(start);
                 self.is_used = true;
+                self.is_untaken = true;
                 self.phase = Phase::Deliver { left: end - start, body };
                 Poll::Ready(Ok(true))
             }
@@ -392,6 +396,14 @@ impl AsyncRead for ConnIo {
 impl AsyncWrite for ConnIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.is_untaken && !this.connection.take_taken_up() {
+            // An answer to what no callback of ours has seen: Pingora refuses by itself, with a page of its own.
+            this.refuse(Fault::BadRequest("the request target, the Host or a header is malformed"));
+        }
+        this.is_untaken = false;
+        if matches!(this.phase, Phase::Refusing) {
+            return Poll::Ready(Ok(data.len()));
+        }
         if matches!(this.phase, Phase::Tunnel) {
             this.last_active = clock::monotonic();
         }

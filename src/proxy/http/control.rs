@@ -25,6 +25,8 @@ pub struct Connection {
 /// What the engine tells the stream, and the other way round.
 #[derive(Default)]
 struct Signals {
+    /// The engine's callbacks have seen the request.
+    is_taken_up: bool,
     /// The request that the engine holds was answered: the next one may be read.
     is_answered: bool,
     /// The connection was upgraded: bytes pass as they are.
@@ -49,6 +51,16 @@ impl Connection {
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
         self.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the engine's callbacks have seen the request.
+    pub(in crate::proxy) fn taken_up(&self) {
+        self.signals().is_taken_up = true;
+    }
+
+    /// Returns whether they have, and clears it.
+    pub(super) fn take_taken_up(&self) -> bool {
+        std::mem::take(&mut self.signals().is_taken_up)
     }
 
     /// Says that the engine is done with the request it holds.
@@ -181,6 +193,7 @@ impl Fault {
             Self::BodyTimeout | Self::HeaderTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::HeaderTooLarge => 431,
+            Self::MethodNotAllowed => 405,
             Self::ResponseTimeout => 504,
             Self::UriTooLong => 414,
         }
@@ -195,6 +208,7 @@ impl Fault {
             Self::BodyTooLarge => "the request body is too large",
             Self::HeaderTimeout => "the request head did not arrive in time",
             Self::HeaderTooLarge => "the request head is too large",
+            Self::MethodNotAllowed => "the method is not offered",
             Self::ResponseTimeout => "the server did not answer in time",
             Self::UriTooLong => "the request target is too long",
         }
@@ -204,7 +218,7 @@ impl Fault {
     #[must_use]
     pub fn refusal(self) -> Option<Refusal> {
         match self {
-            Self::BadRequest(_) => Some(Refusal::BadRequest),
+            Self::BadRequest(_) | Self::MethodNotAllowed => Some(Refusal::BadRequest),
             Self::BodyTimeout => Some(Refusal::BodyTimeout),
             Self::BodyTooLarge => Some(Refusal::BodyTooLarge),
             Self::HeaderTimeout => Some(Refusal::HeaderTimeout),

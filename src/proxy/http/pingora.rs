@@ -190,6 +190,7 @@ impl ProxyHttp for Engine {
         let Some(connection) = connection.map(Arc::clone) else {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
+        connection.taken_up();
         if connection.is_retired() {
             session.set_keepalive(None);
         }
