@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use ::pingora::apps::ServerApp;
 use ::pingora::proxy::HttpProxy;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -25,7 +24,7 @@ use crate::telemetry::access::AccessLog;
 use super::accept::{ListenerId, Listeners};
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
-use super::http::pingora::{Engine, engine};
+use super::http::pingora::{Engine, engine, serve};
 use super::registry::{Entry, Registry};
 use super::tcp;
 use super::work::Work;
@@ -281,7 +280,7 @@ impl Door {
             Ok(io) => {
                 tokio::spawn(async move {
                     let _is_open = is_open;
-                    engine.process_new(Box::new(io), &is_stopping).await;
+                    serve(&engine, io, &is_stopping).await;
                 });
             }
             Err(error) => tracing::error!(%error, "connection dropped"),

@@ -1,4 +1,4 @@
-//! Engine 1: Pingora's HTTP proxy, driven from our own accept loops through `HttpProxy::process_new`.
+//! Engine 1: Pingora's HTTP proxy, driven from our own accept loops.
 //!
 //! Each callback asks [`super::exchange`] what to do and touches the Store's table only in `request_filter`: retries
 //! and the log line use the same generation. Connections to servers are kept per worker. Traps of Pingora 0.9.1 that
@@ -13,7 +13,9 @@ use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::{
     ConnectTimedout, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
 };
+use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
+use ::pingora::protocols::http::ServerSession;
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
 use ::pingora::upstreams::peer::HttpPeer;
@@ -29,6 +31,7 @@ use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::super::work::{InFlight, RequestId, Work};
+use super::conn::ConnIo;
 use super::control::Connection;
 use super::exchange::{self, AttemptFailure, Origin};
 use super::pages;
@@ -49,6 +52,24 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
     let mut proxy = HttpProxy::new(Engine { work }, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
+}
+
+/// Serves one client connection to its end.
+pub(in crate::proxy) async fn serve(
+    engine: &Arc<HttpProxy<Engine>>,
+    client: ConnIo,
+    is_stopping: &tokio::sync::watch::Receiver<bool>,
+) {
+    let mut session = ServerSession::new_http1(Box::new(client));
+    // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
+    session.set_keepalive(Some(0));
+    while let Some(reused) = engine.process_new_http(session, is_stopping).await {
+        let (client, settings) = reused.consume();
+        session = ServerSession::new_http1(client);
+        if let Some(settings) = settings {
+            settings.apply_to_session(&mut session);
+        }
+    }
 }
 
 /// See the module's doc.
