@@ -119,6 +119,16 @@ fn client_gone_while_a_slow_server_answers_costs_no_processor_and_leaves_nothing
     wait_until_nothing_is_held(&farmgate);
 }
 
+#[test]
+fn http_1_0_client_gets_no_interim_answer() {
+    let answer = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (_origin, farmgate) = one(Behaviour::Raw(answer.into()));
+    let mut client = farmgate.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let response = client.response();
+    assert_eq!((response.status, response.interim.as_slice()), (200, &[][..]));
+}
+
 /// Without chunks or a length, only a reset tells a broken answer from a whole one.
 #[test]
 fn answer_broken_off_never_looks_whole_to_an_http_1_0_client() {

@@ -221,6 +221,10 @@ impl ProxyHttp for Engine {
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if session.req_header().version == Version::HTTP_10 {
+            // To HTTP/1.0 an interim answer would be the answer.
+            session.set_ignore_info_resp(true);
+        }
         // The stream frames bodies, so an answer before the end of the body leaves the connection in step.
         session.set_close_on_response_before_downstream_finish(false);
         Ok(())
