@@ -148,6 +148,35 @@ fn answer_broken_off_never_looks_whole_to_an_http_1_0_client() {
 }
 
 #[test]
+fn tunnel_that_speaks_one_way_is_no_silent_one() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let (_origin, farmgate) = one_with(Behaviour::Raw(switch.into()), |setup| {
+        setup.frontend("timeouts: {tunnel: 1s}").farm("timeouts: {response: 500ms}")
+    });
+    let mut client = farmgate.client();
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    assert_eq!(client.request("GET", "/ws", &upgrade, b"").status, 101);
+    for _ in 0..12 {
+        client.send("tick");
+        assert!(!client.is_closed_within(Duration::from_millis(200)), "cut although one side speaks");
+    }
+}
+
+#[test]
+fn answer_that_stalls_is_cut_although_an_upgrade_was_asked_for() {
+    let stalled = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234";
+    let (_origin, farmgate) = one_with(Behaviour::Raw(stalled.into()), |setup| {
+        setup.frontend("timeouts: {tunnel: 60s}").farm("timeouts: {response: 500ms}")
+    });
+    for upgrade in ["websocket", "x"] {
+        let mut client = farmgate.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"));
+        assert_eq!(client.head().status, 200);
+        assert!(client.is_closed_within(Duration::from_secs(5)), "Upgrade: {upgrade} waits on");
+    }
+}
+
+#[test]
 fn connection_made_before_a_stop_is_answered() {
     let (_origin, mut farmgate) = one_with(Behaviour::Ok, |setup| setup.top("grace: 10s"));
     let front = farmgate.front("web");

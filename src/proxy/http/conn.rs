@@ -84,6 +84,7 @@ pub struct ConnIo {
     outbox: Outbox,
     is_shut: bool,
     read_deadline: Deadline,
+    /// When bytes were last sent; in a tunnel, read as well.
     last_active: Instant,
     /// Whether a request head was read.
     is_used: bool,
@@ -328,7 +329,7 @@ impl ConnIo {
     }
 
     fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(by) = self.connection.answer_by(since) else { return Poll::Pending };
+        let Some(by) = self.connection.answer_by(since, self.last_active) else { return Poll::Pending };
         ready!(self.read_deadline.poll(by, cx));
         Poll::Ready(Err(self.fail(Fault::ResponseTimeout)))
     }
@@ -404,9 +405,7 @@ impl AsyncWrite for ConnIo {
         if matches!(this.phase, Phase::Refusing) {
             return Poll::Ready(Ok(data.len()));
         }
-        if matches!(this.phase, Phase::Tunnel) {
-            this.last_active = clock::monotonic();
-        }
+        this.last_active = clock::monotonic();
         this.outbox.poll_write(&mut this.stream, cx, data)
     }
 

@@ -37,10 +37,18 @@ struct Signals {
     is_retired: bool,
     /// Why the stream ended the request.
     fault: Option<Fault>,
-    /// The attempt that is to be answered, if one is: when it began and how long it may take from then, or from the
-    /// end of the request if that is later.
-    awaited: Option<(Instant, Duration)>,
+    awaited: Option<Awaited>,
     waker: Option<Waker>,
+}
+
+/// What is awaited of the server.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// Its answer to an attempt that began then, so long after that or after the end of the request, whichever is
+    /// later.
+    Answer { began: Instant, within: Duration },
+    /// More of its answer, so long after the last of it.
+    More { within: Duration },
 }
 
 impl Connection {
@@ -86,7 +94,12 @@ impl Connection {
 
     /// Sets how long the server may take to answer the whole request, however its bytes arrive.
     pub(in crate::proxy) fn expect_answer_within(&self, deadline: Duration) {
-        self.signals().awaited = Some((crate::clock::monotonic(), deadline));
+        self.signals().awaited = Some(Awaited::Answer { began: crate::clock::monotonic(), within: deadline });
+    }
+
+    /// Says that the server answered, and sets how long it may pause from now on.
+    pub(in crate::proxy) fn expect_more_within(&self, pause: Duration) {
+        self.signals().awaited = Some(Awaited::More { within: pause });
     }
 
     /// Says that the server answered.
@@ -122,6 +135,9 @@ impl Connection {
     /// Returns whether the request was answered, and clears it: the next one begins.
     pub(super) fn take_answered(&self) -> bool {
         let mut signals = self.signals();
+        if signals.is_answered {
+            signals.awaited = None;
+        }
         std::mem::take(&mut signals.is_answered)
     }
 
@@ -129,9 +145,13 @@ impl Connection {
         self.signals().is_tunnel
     }
 
-    /// Returns when an answer to the request that ended at `ended` must have begun.
-    pub(super) fn answer_by(&self, ended: Instant) -> Option<Instant> {
-        self.signals().awaited.map(|(began, within)| began.max(ended) + within)
+    /// Returns when the server is late with what is awaited of it: the request ended at `ended`, and `last_sent` is
+    /// when the client was last sent something.
+    pub(super) fn answer_by(&self, ended: Instant, last_sent: Instant) -> Option<Instant> {
+        self.signals().awaited.map(|awaited| match awaited {
+            Awaited::Answer { began, within } => began.max(ended) + within,
+            Awaited::More { within } => last_sent + within,
+        })
     }
 
     /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.

@@ -115,6 +115,17 @@ impl Exchange {
         Some(route.frontend.edges[position].of(connection.work.ix))
     }
 
+    /// Notes that the server began its final answer.
+    fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
+        self.is_answered = true;
+        let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
+        if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
+            connection.expect_more_within(route.farm().farm.timeouts.response);
+        } else {
+            connection.answer_began();
+        }
+    }
+
     fn retries(&self) -> u32 {
         self.attempts.saturating_sub(1)
     }
@@ -264,16 +275,15 @@ impl ProxyHttp for Engine {
             let addr = farm.servers[position].addr?;
             let mut peer = HttpPeer::new(addr, false, String::new());
             let timeouts = farm.farm.timeouts;
-            let tunnel = route.frontend.frontend.timeouts.tunnel;
             if let Some(connection) = &exchange.connection {
                 connection.expect_answer_within(timeouts.connect + timeouts.response);
             }
             peer.group_key = farm.farm.id.0;
             peer.options.connection_timeout = Some(timeouts.connect);
             peer.options.total_connection_timeout = Some(timeouts.connect);
-            // The read deadline stays for the life of an upgraded connection, so the stream watches the answer.
-            let read = if session.is_upgrade_req() { tunnel.max(timeouts.response) } else { timeouts.response };
-            peer.options.read_timeout = Some(read);
+            // Pingora's read deadline stays when a connection is upgraded, and a tunnel may speak one way only. So
+            // where an upgrade is asked for, the stream watches the answer, and then the tunnel.
+            peer.options.read_timeout = (!session.is_upgrade_req()).then_some(timeouts.response);
             peer.options.write_timeout = Some(timeouts.response);
             peer.options.idle_timeout = Some(timeouts.idle);
             Some(Box::new(peer))
@@ -321,10 +331,7 @@ impl ProxyHttp for Engine {
             return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
         }
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-            exchange.is_answered = true;
-            if let Some(connection) = &exchange.connection {
-                connection.answer_began();
-            }
+            exchange.answer_began(head.status, session.is_upgrade_req());
         }
         exchange::strip_hop_by_hop(head);
         Ok(())
