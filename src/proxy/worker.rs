@@ -8,14 +8,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ::pingora::apps::ServerApp;
 use ::pingora::proxy::HttpProxy;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::alarm::Alarm;
 use crate::metrics::{Refusal, WorkerIx};
@@ -26,7 +25,7 @@ use crate::telemetry::access::AccessLog;
 use super::accept::{ListenerId, Listeners};
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
-use super::http::pingora::{Engine, engine};
+use super::http::pingora::{Engine, engine, serve};
 use super::registry::{Entry, Registry};
 use super::tcp;
 use super::work::Work;
@@ -64,7 +63,7 @@ pub struct PlaneError {
 #[derive(Debug)]
 pub struct Plane {
     commands: Vec<UnboundedSender<Command>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Plane {
@@ -133,6 +132,7 @@ struct Worker {
 struct Accepting {
     frontend: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
+    door: JoinHandle<()>,
 }
 
 impl Worker {
@@ -180,8 +180,8 @@ impl Worker {
             registry: Arc::clone(&self.registry),
             is_stopping: self.is_stopping.subscribe(),
         };
-        tokio::spawn(door.accept_until(socket, stopped));
-        self.listeners.insert(listener, Accepting { frontend, stop });
+        let door = tokio::spawn(door.accept_until(socket, stopped));
+        self.listeners.insert(listener, Accepting { frontend, stop, door });
     }
 
     fn close(&mut self, listener: ListenerId) {
@@ -193,12 +193,16 @@ impl Worker {
 
     async fn finish(mut self, grace: Duration) {
         // Order means nothing: every door is told the same.
-        for accepting in std::mem::take(&mut self.listeners).into_values() {
+        let stop = |accepting: Accepting| {
             accepting.stop.send_replace(true);
-        }
+            accepting.door
+        };
+        let doors: Vec<_> = std::mem::take(&mut self.listeners).into_values().map(stop).collect();
         self.is_stopping.send_replace(true);
-        // The doors first take in what waits in their queues; they run when this task yields.
-        tokio::task::yield_now().await;
+        for door in doors {
+            // A door that panicked has said so, and accepts no more either.
+            let _ = door.await;
+        }
         self.registry.retire(None);
         if tokio::time::timeout(grace, self.registry.emptied()).await.is_err() {
             let left = self.registry.count();
@@ -233,11 +237,27 @@ impl Door {
                 },
             }
         }
-        // Whoever is in the queue already was promised an answer.
-        while let Ok(Ok((stream, from))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await {
-            self.take_in(stream, from);
-        }
+        self.empty_queue(socket);
         self.registry.retire(Some(self.listener));
+    }
+
+    /// Takes in whoever is in the queue: the system has told them that they are connected. Asks the socket itself,
+    /// since the runtime learns late and lends a task only so many turns.
+    fn empty_queue(&self, socket: tokio::net::TcpListener) {
+        let Ok(socket) = socket.into_std() else { return };
+        loop {
+            match socket.accept() {
+                Ok((stream, from)) => {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = TcpStream::from_std(stream)
+                    {
+                        self.take_in(stream, from);
+                    }
+                }
+                Err(error) if is_about_the_peer(&error) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     fn take_in(&self, stream: TcpStream, from: SocketAddr) {
@@ -267,7 +287,7 @@ impl Door {
             Ok(io) => {
                 tokio::spawn(async move {
                     let _is_open = is_open;
-                    engine.process_new(Box::new(io), &is_stopping).await;
+                    serve(&engine, io, &is_stopping).await;
                 });
             }
             Err(error) => tracing::error!(%error, "connection dropped"),

@@ -25,5 +25,6 @@ mod lifecycle;
 mod rare;
 mod reload;
 mod retry;
+mod review;
 mod shares;
 mod tcp;

@@ -8,6 +8,7 @@
 //! Memory: an idle connection holds no buffer; a head is bounded by `limits.header_bytes`, writes by 16 KiB.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use ::pingora::protocols::{
     UniqueIDType,
 };
 use async_trait::async_trait;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -31,6 +33,7 @@ use super::head::{BodyFraming, Fault, Scan, Verdict};
 use super::pages;
 
 mod deadline;
+mod ending;
 mod inbox;
 mod outbox;
 
@@ -38,19 +41,15 @@ use deadline::Deadline;
 use inbox::Inbox;
 use outbox::Outbox;
 
-/// Bytes read at once from a client whose bytes are thrown away.
-const THROWN_AWAY_BYTES: usize = 4096;
-/// How long, and how many bytes, a client that was answered with an error is read on, so that it sees the answer
-/// rather than a reset.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long a connection that is retired before its first request waits for it: it may be on its way.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Where in its life the connection is.
 #[derive(Debug)]
 enum Phase {
     /// Delivering the body.
     Body(Body),
-    /// Nothing more will be read.
+    /// Nothing more will be delivered.
     Closed,
     /// Delivering an accepted head: bytes left, then the body.
     Deliver { left: usize, body: BodyFraming },
@@ -60,7 +59,7 @@ enum Phase {
     Held { since: Instant },
     /// Between two requests.
     Idle { by: Instant },
-    /// The error was sent; reading on until the client has taken it.
+    /// Our half is closed; reading on until the client has taken what was sent.
     Lingering { by: Instant, left: usize },
     /// Sending an error page.
     Refusing,
@@ -83,8 +82,16 @@ pub struct ConnIo {
     scan: Scan,
     inbox: Inbox,
     outbox: Outbox,
+    is_shut: bool,
     read_deadline: Deadline,
+    /// When bytes were last sent; in a tunnel, read as well.
     last_active: Instant,
+    /// Whether a request head was read.
+    is_used: bool,
+    /// Whether the engine has yet to take up the request whose head it was given.
+    is_untaken: bool,
+    /// When a connection that was retired before its first request is given up.
+    farewell: Option<Instant>,
 }
 
 impl ConnIo {
@@ -102,9 +109,57 @@ impl ConnIo {
             digest: Arc::new(ProxyDigest::new(Box::new(placeholder), Some(user_data))),
             scan: Scan::default(),
             inbox: Inbox::default(),
+            is_shut: false,
             read_deadline: Deadline::default(),
             last_active: now,
+            is_used: false,
+            is_untaken: false,
+            farewell: None,
         })
+    }
+
+    /// Reads what comes next, whatever the phase.
+    fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &self.phase {
+                Phase::Closed => return Poll::Ready(Ok(())),
+                Phase::Body(_) => return self.poll_body(cx, buf),
+                Phase::Tunnel => return self.poll_tunnel(cx, buf),
+                Phase::Deliver { left, body } => {
+                    let (left, body) = (*left, *body);
+                    let n = self.inbox.deliver(left, buf);
+                    let body_bytes_max = self.connection.frontend.frontend.limits.body_bytes;
+                    self.phase = match (left - n, body) {
+                        (0, BodyFraming::Length(0)) => Phase::Held { since: clock::monotonic() },
+                        (0, BodyFraming::Length(length)) => Phase::Body(Body::Length(length)),
+                        (0, BodyFraming::Chunked) => Phase::Body(Body::Chunked(Chunked::new(body_bytes_max))),
+                        (left, body) => Phase::Deliver { left, body },
+                    };
+                    return Poll::Ready(Ok(()));
+                }
+                Phase::Idle { by } => {
+                    let by = *by;
+                    if !ready!(self.poll_idle(by, cx))? {
+                        self.phase = Phase::Closed;
+                    }
+                }
+                Phase::Head { by } => {
+                    let by = *by;
+                    if !ready!(self.poll_head(by, cx))? {
+                        self.phase = Phase::Closed;
+                    }
+                }
+                Phase::Held { since } => {
+                    let since = *since;
+                    ready!(self.poll_held(since, cx))?;
+                }
+                Phase::Lingering { .. } | Phase::Refusing => {
+                    // Whether the client took the page changes nothing.
+                    let _ = ready!(self.poll_end(cx));
+                    self.phase = Phase::Closed;
+                }
+            }
+        }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -123,11 +178,9 @@ impl ConnIo {
         };
     }
 
-    /// Between requests: `Ready(true)` when bytes arrived, `Ready(false)` when the connection is to end.
+    /// Between requests: `Ready(true)` when bytes arrived, `Ready(false)` when the connection is to end. What is here
+    /// already is read whatever else happened meanwhile.
     fn poll_idle(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.connection.is_retired() {
-            return Poll::Ready(Ok(false));
-        }
         match self.poll_fill(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Ok(false)),
             Poll::Ready(Ok(_)) => {
@@ -135,13 +188,26 @@ impl ConnIo {
                 Poll::Ready(Ok(true))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                if self.connection.wake_when_retired(cx.waker()) {
-                    return Poll::Ready(Ok(false));
-                }
-                self.read_deadline.poll(by, cx).map(|()| Ok(false))
-            }
+            Poll::Pending if self.connection.wake_when_retired(cx.waker()) => self.poll_farewell(by, cx),
+            Poll::Pending => self.read_deadline.poll(by, cx).map(|()| Ok(false)),
         }
+    }
+
+    /// Retired between requests: the end, unless a request is here or may be on its way.
+    fn poll_farewell(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.is_used {
+            let is_here = self.is_more_here();
+            // The reactor has yet to say so, and will.
+            return if is_here { Poll::Pending } else { Poll::Ready(Ok(false)) };
+        }
+        let farewell = *self.farewell.get_or_insert_with(|| clock::monotonic() + FAREWELL);
+        self.read_deadline.poll(by.min(farewell), cx).map(|()| Ok(false))
+    }
+
+    /// Returns whether bytes of the client, its end or an error wait in the socket.
+    fn is_more_here(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// A head is arriving: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
@@ -153,6 +219,8 @@ impl ConnIo {
         match verdict {
             Verdict::Complete { start, end, body } => {
                 self.inbox.consume(start);
+                self.is_used = true;
+                self.is_untaken = true;
                 self.phase = Phase::Deliver { left: end - start, body };
                 Poll::Ready(Ok(true))
             }
@@ -186,7 +254,6 @@ impl ConnIo {
         if self.inbox.held().is_empty() {
             let polled = poll_read_at_most(&mut self.stream, left, cx, buf);
             if polled.is_pending() {
-                self.send_settled(cx)?;
                 let by = clock::monotonic() + self.connection.frontend.frontend.timeouts.body;
                 ready!(self.read_deadline.poll_since(by, cx));
                 return Poll::Ready(Err(self.fail(Fault::BodyTimeout)));
@@ -237,44 +304,32 @@ impl ConnIo {
         io::Error::new(io::ErrorKind::InvalidData, fault.reason())
     }
 
-    /// A request is with the engine: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
-    fn poll_held(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// A request is with the engine: ready when the phase moved on, with an error when the client is gone or the
+    /// answer late. A client that only ended its half waits for its answer, so the engine is not told: it would look
+    /// away and leave the deadlines to nobody. Pipelined bytes wait their turn.
+    fn poll_held(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.is_tunnel() {
             self.last_active = clock::monotonic();
             self.phase = Phase::Tunnel;
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(()));
         }
         if self.connection.take_answered() {
             self.begin_idle();
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(()));
         }
         let bound = self.connection.frontend.frontend.limits.header_bytes as usize;
-        if !self.inbox.is_ended() && self.inbox.held().len() < bound {
+        while !self.inbox.is_ended() && self.inbox.held().len() < bound {
             match self.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => {}
-                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(true)),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_answer_deadline(since, cx),
+                Poll::Pending => break,
             }
-        }
-        // A client that half-closes after a whole request waits for its answer; pipelined bytes wait their turn.
-        if self.inbox.is_ended() && self.inbox.held().is_empty() {
-            return Poll::Ready(Ok(false));
         }
         self.poll_answer_deadline(since, cx)
     }
 
-    /// The engine flushes a body of known length only at its end; one that comes slowly must not wait for that.
-    fn send_settled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.outbox.poll_settled(&mut self.stream, cx) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(sent) => sent,
-        }
-    }
-
-    fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.send_settled(cx)?;
-        let Some(by) = self.connection.answer_by(since) else { return Poll::Pending };
+    fn poll_answer_deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(by) = self.connection.answer_by(since, self.last_active) else { return Poll::Pending };
         ready!(self.read_deadline.poll(by, cx));
         Poll::Ready(Err(self.fail(Fault::ResponseTimeout)))
     }
@@ -304,30 +359,6 @@ impl ConnIo {
             }
         }
     }
-
-    fn poll_refusing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let sent = ready!(self.outbox.poll_drain(&mut self.stream, cx)).is_ok();
-        let closed = sent && ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_ok();
-        let by = clock::monotonic() + LINGER;
-        self.phase = if closed { Phase::Lingering { by, left: LINGER_BYTES_MAX } } else { Phase::Closed };
-        Poll::Ready(())
-    }
-
-    fn poll_lingering(&mut self, by: Instant, left: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; THROWN_AWAY_BYTES];
-        let mut scratch = ReadBuf::new(&mut scratch);
-        let read = match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
-            Poll::Pending => {
-                ready!(self.read_deadline.poll(by, cx));
-                0
-            }
-            Poll::Ready(Err(_)) => 0,
-            Poll::Ready(Ok(())) => scratch.filled().len(),
-        };
-        let left = left.saturating_sub(read);
-        self.phase = if read == 0 || left == 0 { Phase::Closed } else { Phase::Lingering { by, left } };
-        Poll::Ready(())
-    }
 }
 
 /// Reads at most `max` bytes into `buf`.
@@ -350,57 +381,31 @@ fn poll_read_at_most(
 impl AsyncRead for ConnIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        loop {
-            match &this.phase {
-                Phase::Closed => return Poll::Ready(Ok(())),
-                Phase::Body(_) => return this.poll_body(cx, buf),
-                Phase::Tunnel => return this.poll_tunnel(cx, buf),
-                Phase::Deliver { left, body } => {
-                    let (left, body) = (*left, *body);
-                    let n = this.inbox.deliver(left, buf);
-                    let body_bytes_max = this.connection.frontend.frontend.limits.body_bytes;
-                    this.phase = match (left - n, body) {
-                        (0, BodyFraming::Length(0)) => Phase::Held { since: clock::monotonic() },
-                        (0, BodyFraming::Length(length)) => Phase::Body(Body::Length(length)),
-                        (0, BodyFraming::Chunked) => Phase::Body(Body::Chunked(Chunked::new(body_bytes_max))),
-                        (left, body) => Phase::Deliver { left, body },
-                    };
-                    return Poll::Ready(Ok(()));
-                }
-                Phase::Idle { by } => {
-                    let by = *by;
-                    if !ready!(this.poll_idle(by, cx))? {
-                        this.phase = Phase::Closed;
-                    }
-                }
-                Phase::Head { by } => {
-                    let by = *by;
-                    if !ready!(this.poll_head(by, cx))? {
-                        this.phase = Phase::Closed;
-                    }
-                }
-                Phase::Held { since } => {
-                    let since = *since;
-                    if !ready!(this.poll_held(since, cx))? {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-                Phase::Refusing => ready!(this.poll_refusing(cx)),
-                Phase::Lingering { by, left } => {
-                    let (by, left) = (*by, *left);
-                    ready!(this.poll_lingering(by, left, cx));
-                }
-            }
+        let polled = this.poll_next(cx, buf);
+        // Whoever waits for the client first lets it have what is ready for it: the engine flushes an answer of known
+        // length only at its end, however slowly that comes.
+        if polled.is_pending()
+            && !this.outbox.is_empty()
+            && let Poll::Ready(Err(error)) = this.outbox.poll_drain(&mut this.stream, cx)
+        {
+            return Poll::Ready(Err(error));
         }
+        polled
     }
 }
 
 impl AsyncWrite for ConnIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if matches!(this.phase, Phase::Tunnel) {
-            this.last_active = clock::monotonic();
+        if this.is_untaken && !this.connection.take_taken_up() {
+            // An answer to what no callback of ours has seen: Pingora refuses by itself, with a page of its own.
+            this.refuse(Fault::BadRequest("the request target, the Host or a header is malformed"));
         }
+        this.is_untaken = false;
+        if matches!(this.phase, Phase::Refusing) {
+            return Poll::Ready(Ok(data.len()));
+        }
+        this.last_active = clock::monotonic();
         this.outbox.poll_write(&mut this.stream, cx, data)
     }
 
@@ -410,23 +415,15 @@ impl AsyncWrite for ConnIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.outbox.poll_drain(&mut this.stream, cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        self.get_mut().poll_end(cx)
     }
 }
 
 #[async_trait]
 impl Shutdown for ConnIo {
-    /// Sends what is buffered, closes our half, and reads on for a moment so that the client is not reset.
     async fn shutdown(&mut self) {
-        if AsyncWriteExt::shutdown(self).await.is_err() || self.inbox.is_ended() {
-            return;
-        }
-        self.phase = Phase::Lingering { by: clock::monotonic() + LINGER, left: LINGER_BYTES_MAX };
-        let mut nothing = [0; 1];
-        // Ends in `Closed`, which reads as end of stream.
-        let _ = tokio::io::AsyncReadExt::read(self, &mut nothing).await;
+        // Nobody is left to be told.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

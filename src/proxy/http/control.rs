@@ -25,18 +25,30 @@ pub struct Connection {
 /// What the engine tells the stream, and the other way round.
 #[derive(Default)]
 struct Signals {
+    /// The engine's callbacks have seen the request.
+    is_taken_up: bool,
     /// The request that the engine holds was answered: the next one may be read.
     is_answered: bool,
     /// The connection was upgraded: bytes pass as they are.
     is_tunnel: bool,
+    /// The connection ends with a reset.
+    is_aborted: bool,
     /// No further request is wanted.
     is_retired: bool,
     /// Why the stream ended the request.
     fault: Option<Fault>,
-    /// The attempt that is to be answered, if one is: when it began and how long it may take from then, or from the
-    /// end of the request if that is later.
-    awaited: Option<(Instant, Duration)>,
+    awaited: Option<Awaited>,
     waker: Option<Waker>,
+}
+
+/// What is awaited of the server.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// Its answer to an attempt that began then, so long after that or after the end of the request, whichever is
+    /// later.
+    Answer { began: Instant, within: Duration },
+    /// More of its answer, so long after the last of it.
+    More { within: Duration },
 }
 
 impl Connection {
@@ -47,6 +59,16 @@ impl Connection {
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
         self.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the engine's callbacks have seen the request.
+    pub(in crate::proxy) fn taken_up(&self) {
+        self.signals().is_taken_up = true;
+    }
+
+    /// Returns whether they have, and clears it.
+    pub(super) fn take_taken_up(&self) -> bool {
+        std::mem::take(&mut self.signals().is_taken_up)
     }
 
     /// Says that the engine is done with the request it holds.
@@ -61,9 +83,23 @@ impl Connection {
         signals.awaited = None;
     }
 
+    /// Makes the end of the connection a reset: what was sent so far must not look whole.
+    pub(in crate::proxy) fn abort(&self) {
+        self.signals().is_aborted = true;
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.signals().is_aborted
+    }
+
     /// Sets how long the server may take to answer the whole request, however its bytes arrive.
     pub(in crate::proxy) fn expect_answer_within(&self, deadline: Duration) {
-        self.signals().awaited = Some((crate::clock::monotonic(), deadline));
+        self.signals().awaited = Some(Awaited::Answer { began: crate::clock::monotonic(), within: deadline });
+    }
+
+    /// Says that the server answered, and sets how long it may pause from now on.
+    pub(in crate::proxy) fn expect_more_within(&self, pause: Duration) {
+        self.signals().awaited = Some(Awaited::More { within: pause });
     }
 
     /// Says that the server answered.
@@ -99,6 +135,9 @@ impl Connection {
     /// Returns whether the request was answered, and clears it: the next one begins.
     pub(super) fn take_answered(&self) -> bool {
         let mut signals = self.signals();
+        if signals.is_answered {
+            signals.awaited = None;
+        }
         std::mem::take(&mut signals.is_answered)
     }
 
@@ -106,9 +145,13 @@ impl Connection {
         self.signals().is_tunnel
     }
 
-    /// Returns when an answer to the request that ended at `ended` must have begun.
-    pub(super) fn answer_by(&self, ended: Instant) -> Option<Instant> {
-        self.signals().awaited.map(|(began, within)| began.max(ended) + within)
+    /// Returns when the server is late with what is awaited of it: the request ended at `ended`, and `last_sent` is
+    /// when the client was last sent something.
+    pub(super) fn answer_by(&self, ended: Instant, last_sent: Instant) -> Option<Instant> {
+        self.signals().awaited.map(|awaited| match awaited {
+            Awaited::Answer { began, within } => began.max(ended) + within,
+            Awaited::More { within } => last_sent + within,
+        })
     }
 
     /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.
@@ -170,6 +213,7 @@ impl Fault {
             Self::BodyTimeout | Self::HeaderTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::HeaderTooLarge => 431,
+            Self::MethodNotAllowed => 405,
             Self::ResponseTimeout => 504,
             Self::UriTooLong => 414,
         }
@@ -184,6 +228,7 @@ impl Fault {
             Self::BodyTooLarge => "the request body is too large",
             Self::HeaderTimeout => "the request head did not arrive in time",
             Self::HeaderTooLarge => "the request head is too large",
+            Self::MethodNotAllowed => "the method is not offered",
             Self::ResponseTimeout => "the server did not answer in time",
             Self::UriTooLong => "the request target is too long",
         }
@@ -193,7 +238,7 @@ impl Fault {
     #[must_use]
     pub fn refusal(self) -> Option<Refusal> {
         match self {
-            Self::BadRequest(_) => Some(Refusal::BadRequest),
+            Self::BadRequest(_) | Self::MethodNotAllowed => Some(Refusal::BadRequest),
             Self::BodyTimeout => Some(Refusal::BodyTimeout),
             Self::BodyTooLarge => Some(Refusal::BodyTooLarge),
             Self::HeaderTimeout => Some(Refusal::HeaderTimeout),

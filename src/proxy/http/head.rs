@@ -54,6 +54,8 @@ pub enum Fault {
     HeaderTooLarge,
     /// 408: the head did not arrive in time.
     HeaderTimeout,
+    /// 405: CONNECT asks for a tunnel, which is no balancer's business.
+    MethodNotAllowed,
     /// 504: the server did not answer in time.
     ResponseTimeout,
     /// 414.
@@ -177,6 +179,9 @@ fn read_request_line(line: &[u8], limits: &Limits) -> Result<Version, Fault> {
     };
     if method.is_empty() || method.len() > METHOD_BYTES_MAX || !method.iter().all(|b| is_token(*b)) {
         return bad("the method is not a token");
+    }
+    if method == b"CONNECT" {
+        return Err(Fault::MethodNotAllowed);
     }
     if target.len() > limits.uri_bytes as usize {
         return Err(Fault::UriTooLong);
@@ -359,6 +364,8 @@ mod tests {
         let big = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(1024));
         assert_eq!(look(big.as_bytes()), Verdict::Refused(Fault::HeaderTooLarge));
         assert_eq!(look(&big.as_bytes()[..1040]), Verdict::Refused(Fault::HeaderTooLarge));
+        let tunnel = b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+        assert_eq!(look(tunnel), Verdict::Refused(Fault::MethodNotAllowed));
         let body = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n";
         assert_eq!(look(body.as_bytes()), Verdict::Refused(Fault::BodyTooLarge));
         let fields = Limits { header_bytes: 100_000, ..LIMITS };

@@ -18,8 +18,10 @@ pub fn body(status: u16, why: &str, id: &dyn Display) -> String {
 #[must_use]
 pub fn closing_response(status: u16, why: &str, id: &dyn Display) -> Vec<u8> {
     let body = body(status, why, id);
+    // RFC 9110 §15.5.6 asks for it; other methods pass as well.
+    let allow = if status == 405 { "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n" } else { "" };
     format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status} {}\r\n{allow}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
          X-Request-Id: {id}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         reason_phrase(status),
         body.len()

@@ -1,4 +1,4 @@
-//! Engine 1: Pingora's HTTP proxy, driven from our own accept loops through `HttpProxy::process_new`.
+//! Engine 1: Pingora's HTTP proxy, driven from our own accept loops.
 //!
 //! Each callback asks [`super::exchange`] what to do and touches the Store's table only in `request_filter`: retries
 //! and the log line use the same generation. Connections to servers are kept per worker. Traps of Pingora 0.9.1 that
@@ -14,8 +14,10 @@ use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::{
     ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
 };
+use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::Digest;
+use ::pingora::protocols::http::ServerSession;
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
 use ::pingora::upstreams::peer::HttpPeer;
@@ -31,6 +33,7 @@ use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::super::work::{InFlight, RequestId, Work};
+use super::conn::ConnIo;
 use super::control::Connection;
 use super::exchange::{self, AttemptFailure, Origin};
 use super::{kept, pages};
@@ -58,6 +61,24 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
     Arc::new(proxy)
 }
 
+/// Serves one client connection to its end.
+pub(in crate::proxy) async fn serve(
+    engine: &Arc<HttpProxy<Engine>>,
+    client: ConnIo,
+    is_stopping: &tokio::sync::watch::Receiver<bool>,
+) {
+    let mut session = ServerSession::new_http1(Box::new(client));
+    // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
+    session.set_keepalive(Some(0));
+    while let Some(reused) = engine.process_new_http(session, is_stopping).await {
+        let (client, settings) = reused.consume();
+        session = ServerSession::new_http1(client);
+        if let Some(settings) = settings {
+            settings.apply_to_session(&mut session);
+        }
+    }
+}
+
 /// See the module's doc.
 pub struct Engine {
     work: Arc<Work>,
@@ -78,6 +99,8 @@ pub struct Exchange {
     is_answered: bool,
     /// Whether the kept connection that the attempt was to use had been closed.
     is_stale: bool,
+    /// Whether only the end of the connection ends the answer.
+    is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
     reason: Option<&'static str>,
 }
@@ -99,6 +122,17 @@ impl Exchange {
         let (route, position) = (self.route.as_ref()?, self.position?);
         let connection = self.connection.as_ref()?;
         Some(route.frontend.edges[position].of(connection.work.ix))
+    }
+
+    /// Notes that the server began its final answer.
+    fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
+        self.is_answered = true;
+        let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
+        if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
+            connection.expect_more_within(route.farm().farm.timeouts.response);
+        } else {
+            connection.answer_began();
+        }
     }
 
     fn retries(&self) -> u32 {
@@ -191,6 +225,7 @@ impl ProxyHttp for Engine {
             attempts: 0,
             is_answered: false,
             is_stale: false,
+            is_ended_by_close: false,
             reason: None,
         }
     }
@@ -205,12 +240,17 @@ impl ProxyHttp for Engine {
         let Some(connection) = connection.map(Arc::clone) else {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
+        connection.taken_up();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if session.req_header().version == Version::HTTP_10 {
+            // To HTTP/1.0 an interim answer would be the answer.
+            session.set_ignore_info_resp(true);
+        }
         // The stream frames bodies, so an answer before the end of the body leaves the connection in step.
         session.set_close_on_response_before_downstream_finish(false);
         Ok(())
@@ -254,16 +294,15 @@ impl ProxyHttp for Engine {
             let addr = farm.servers[position].addr?;
             let mut peer = HttpPeer::new(addr, false, String::new());
             let timeouts = farm.farm.timeouts;
-            let tunnel = route.frontend.frontend.timeouts.tunnel;
             if let Some(connection) = &exchange.connection {
                 connection.expect_answer_within(timeouts.connect + timeouts.response);
             }
             peer.group_key = farm.farm.id.0;
             peer.options.connection_timeout = Some(timeouts.connect);
             peer.options.total_connection_timeout = Some(timeouts.connect);
-            // The read deadline stays for the life of an upgraded connection, so the stream watches the answer.
-            let read = if session.is_upgrade_req() { tunnel.max(timeouts.response) } else { timeouts.response };
-            peer.options.read_timeout = Some(read);
+            // Pingora's read deadline stays when a connection is upgraded, and a tunnel may speak one way only. So
+            // where an upgrade is asked for, the stream watches the answer, and then the tunnel.
+            peer.options.read_timeout = (!session.is_upgrade_req()).then_some(timeouts.response);
             peer.options.write_timeout = Some(timeouts.response);
             peer.options.idle_timeout = Some(timeouts.idle);
             Some(Box::new(peer))
@@ -329,10 +368,7 @@ impl ProxyHttp for Engine {
             return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
         }
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-            exchange.is_answered = true;
-            if let Some(connection) = &exchange.connection {
-                connection.answer_began();
-            }
+            exchange.answer_began(head.status, session.is_upgrade_req());
         }
         exchange::strip_hop_by_hop(head);
         Ok(())
@@ -358,6 +394,7 @@ impl ProxyHttp for Engine {
             head.remove_header(&header::TRANSFER_ENCODING);
             head.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
             session.set_keepalive(None);
+            exchange.is_ended_by_close = true;
         }
         Ok(())
     }
@@ -440,8 +477,25 @@ impl ProxyHttp for Engine {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         exchange.attempt = None;
+        self.record(session, exchange);
+        let Some(connection) = &exchange.connection else { return };
+        connection.answered();
+        if error.is_some() {
+            // Pingora 0.9.1 drops the connection of a failed request as it is: bytes of the client that are still
+            // unread would then reset it and take the page with them.
+            if exchange.is_ended_by_close && is_final_response_written(session) {
+                connection.abort();
+            }
+            session.shutdown().await;
+        }
+    }
+}
+
+impl Engine {
+    /// Counts and logs a request that has ended.
+    fn record(&self, session: &Session, exchange: &Exchange) {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let took = exchange.started.elapsed();
         let (bytes_in, bytes_out) = (session.body_bytes_read() as u64, session.body_bytes_sent() as u64);
@@ -474,7 +528,6 @@ impl ProxyHttp for Engine {
                 ..AccessLine::new(&exchange.id)
             });
         }
-        connection.answered();
     }
 }
 

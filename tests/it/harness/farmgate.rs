@@ -202,6 +202,16 @@ impl Farmgate {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Returns how much time of processors it has used.
+    #[track_caller]
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Fields 14 and 15, in ticks of 10 ms; the second field may hold spaces and ends with the last parenthesis.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Kills the process the hard way.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

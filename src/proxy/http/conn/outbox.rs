@@ -19,15 +19,17 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
-    /// How much was gathered when [`Self::poll_settled`] last looked.
-    looked_at: usize,
     timeout: Duration,
     deadline: Deadline,
 }
 
 impl Outbox {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { bytes: Vec::new(), sent: 0, looked_at: 0, timeout, deadline: Deadline::default() }
+        Self { bytes: Vec::new(), sent: 0, timeout, deadline: Deadline::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Gathers `data` whatever its size.
@@ -73,21 +75,9 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what was gathered once nothing more comes to it: if something came since the last call, the task is only
-    /// woken to call again, after whoever else can go on.
-    pub(super) fn poll_settled(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.looked_at == self.bytes.len() {
-            return self.poll_drain(stream, cx);
-        }
-        self.looked_at = self.bytes.len();
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes = Vec::new();
         self.sent = 0;
-        self.looked_at = 0;
     }
 
     /// Turns a write that stays pending past the write deadline, or writes nothing, into an error.
