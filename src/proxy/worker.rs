@@ -22,7 +22,8 @@ use crate::model::{FrontendId, Protocol};
 use crate::store::{FrontendTable, Store, Table};
 use crate::telemetry::access::AccessLog;
 
-use super::accept::{ListenerId, Listeners};
+use super::accept::Listeners;
+use super::command::{Command, ListenerId};
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
 use super::http::pingora::{Engine, engine, serve};
@@ -32,21 +33,6 @@ use super::work::Work;
 
 /// How long accepting rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// What a worker is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Connections of a listener belong to another frontend from now on.
-    Assign { listener: ListenerId, frontend: FrontendId },
-    /// Accept no more on a listener and retire its connections.
-    Close { listener: ListenerId },
-    /// Accept on a socket.
-    Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
-    /// Stop accepting, finish what is open within the grace, end.
-    Shutdown { grace: Duration },
-    /// Farms may be gone.
-    TableChanged,
-}
 
 /// The data plane could not be started.
 #[derive(Debug, thiserror::Error)]
