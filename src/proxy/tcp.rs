@@ -1,5 +1,6 @@
 //! Relays raw TCP: chooses a server, connects (another one if that fails), then moves bytes both ways until both
-//! sides have ended. Each direction ends by itself (half-close); silence in both ends the connection.
+//! sides have ended. Each direction ends by itself (half-close); silence in both ends the connection. A side that
+//! breaks off ends the other with a reset, lest what was passed on so far look whole.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,32 +36,43 @@ pub(super) async fn relay(
     let id = work.next_request_id();
     let started = clock::monotonic();
     let farm = table.farm_of(&frontend);
-    let Some(link) = connect(&work, &table, &frontend, from).await else {
-        frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
-        tracing::debug!(request_id = %id, farm = %farm.farm.name, "no server for connection");
-        return;
+    let outcome = match connect(&work, &table, &frontend, from).await {
+        None => {
+            frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
+            let reason = Some("no server can take the connection now");
+            Outcome { server: None, retries: 0, end: End { bytes_in: 0, bytes_out: 0, reason } }
+        }
+        Some(Link { mut server, position, retries, guard }) => {
+            let edge = frontend.edges[position].of(work.ix);
+            let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge).await;
+            drop(guard);
+            edge.requests[StatusClass::None as usize].add(1);
+            edge.duration.observe(started.elapsed());
+            Outcome { server: Some(position), retries, end }
+        }
     };
-    let Link { mut server, position, retries, guard } = link;
-    let edge = frontend.edges[position].of(work.ix);
-    let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge).await;
-    drop(guard);
-    let took = started.elapsed();
-    edge.requests[StatusClass::None as usize].add(1);
-    edge.duration.observe(took);
     if let Some(access) = &work.access {
+        let name = |position: usize| (farm.farm.name.as_str(), farm.servers[position].server.name.as_str());
         access.write(&AccessLine {
             client: SocketAddr::new(canonical(from.ip()), from.port()),
             frontend: frontend.frontend.name.as_str(),
-            server: Some((farm.farm.name.as_str(), farm.servers[position].server.name.as_str())),
+            server: outcome.server.map(name),
             method: "TCP",
-            bytes_in: end.bytes_in,
-            bytes_out: end.bytes_out,
-            duration: took,
-            retries,
-            reason: end.reason,
+            bytes_in: outcome.end.bytes_in,
+            bytes_out: outcome.end.bytes_out,
+            duration: started.elapsed(),
+            retries: outcome.retries,
+            reason: outcome.end.reason,
             ..AccessLine::new(&id)
         });
     }
+}
+
+/// What became of a connection.
+struct Outcome {
+    server: Option<usize>,
+    retries: u32,
+    end: End,
 }
 
 /// An open way to a server.
@@ -75,8 +87,12 @@ async fn connect(work: &Arc<Work>, table: &Table, frontend: &FrontendTable, from
     let farm = table.farm_of(frontend);
     let key = Key { source: canonical(from.ip()), uri: None };
     let mut tried = Tried::default();
+    let mut left: Option<&EdgeCells> = None;
     for retries in 0..=u32::from(farm.farm.retry_attempts) {
         let (position, guard) = work.assign(farm, key, &tried)?;
+        if let Some(left) = left {
+            left.retries.add(1);
+        }
         let addr = farm.servers[position].addr?;
         let edge = frontend.edges[position].of(work.ix);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
@@ -90,9 +106,7 @@ async fn connect(work: &Arc<Work>, table: &Table, frontend: &FrontendTable, from
                 let server = &farm.servers[position].server.name;
                 tracing::debug!(farm = %farm.farm.name, %server, %error, "connect failed");
                 edge.connect_failures.add(1);
-                if retries < u32::from(farm.farm.retry_attempts) {
-                    edge.retries.add(1);
-                }
+                left = Some(edge);
                 tried.add(position);
             }
         }
@@ -139,16 +153,25 @@ impl Activity {
 async fn pump_both(client: &mut TcpStream, server: &mut TcpStream, idle: Duration, edge: &EdgeCells) -> End {
     let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
     let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
-    let reason = {
+    let (is_broken, reason) = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
         let inward = pump(client_read, server_write, &activity, &bytes_in, &edge.bytes_in);
         let outward = pump(server_read, client_write, &activity, &bytes_out, &edge.bytes_out);
         tokio::select! {
-            ended = async { tokio::try_join!(inward, outward) } => ended.err().map(|_| "a side broke off"),
-            () = activity.silence(idle) => Some("both sides were silent"),
+            ended = async { tokio::try_join!(inward, outward) } => match ended {
+                Ok(_) => (false, None),
+                Err(_) => (true, Some("a side broke off")),
+            },
+            () = activity.silence(idle) => (false, Some("both sides were silent")),
         }
     };
+    if is_broken {
+        for side in [client, server] {
+            // Fails for the side that is gone.
+            let _ = side.set_zero_linger();
+        }
+    }
     End { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), reason }
 }
 
@@ -167,9 +190,14 @@ async fn pump(
         if n == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&piece[..n]).await?;
-        activity.touch();
-        moved.fetch_add(n as u64, Relaxed);
-        counted.add(n as u64);
+        let mut left = &piece[..n];
+        while !left.is_empty() {
+            // Piece by piece, as the target takes them: one that takes little at a time is not silent.
+            let taken = to.write(left).await?;
+            left = &left[taken..];
+            activity.touch();
+            moved.fetch_add(taken as u64, Relaxed);
+            counted.add(taken as u64);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! What goes wrong at the seams: ends of connections, deadlines of clients that say nothing more, pages of the engine.
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, PATIENCE, Server, Setup, refused_port, until};
 
 fn one(behaviour: Behaviour) -> (Origin, Farmgate) {
     one_with(behaviour, |setup| setup)
@@ -291,4 +292,43 @@ fn put_tried_again_brings_its_whole_body() {
     wait_until_nothing_is_held(&farmgate);
     let requests = farmgate.metric("farmgate_requests_total", &[]);
     assert_eq!(requests, Some(2.0), "each request is counted once");
+}
+
+#[test]
+fn tcp_stream_broken_off_by_either_side_never_looks_whole_to_the_other() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let servers = [Server::new("a", listener.local_addr().unwrap(), "probe: false")];
+    let farmgate = Farmgate::start(&Setup::tcp(&servers).top("workers: 1"));
+
+    let mut client = farmgate.client();
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(b"half").unwrap();
+    assert_eq!(client.take(4).unwrap(), b"half");
+    socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(server);
+    assert_eq!(client.rest(), Err(Fault::Reset(0)));
+
+    let mut client = farmgate.client();
+    let (mut server, _) = listener.accept().unwrap();
+    client.send("half");
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = [0; 4];
+    server.read_exact(&mut bytes).unwrap();
+    client.reset();
+    assert_eq!(server.read(&mut bytes).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    wait_until_nothing_is_held(&farmgate);
+}
+
+#[test]
+fn tcp_connection_that_no_server_takes_is_logged_and_its_retries_counted_as_made() {
+    let (_held, refused) = refused_port();
+    let servers = [Server::new("a", refused, "probe: false")];
+    let log = "{level: info, format: json, access: {path: access.log, format: json}}";
+    let farmgate = Farmgate::start(&Setup::tcp(&servers).log(log).top("workers: 1"));
+    assert_eq!(farmgate.client().rest(), Ok(Vec::new()));
+    let path = farmgate.config_path().with_file_name("access.log");
+    let line = until("a line", || std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')));
+    assert!(line.contains("no server can take the connection now"), "{line}");
+    assert_eq!(farmgate.metric("farmgate_connect_failures_total", &[]), Some(1.0));
+    assert_eq!(farmgate.metric("farmgate_retries_total", &[]), Some(0.0), "there is no other server");
 }
