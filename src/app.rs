@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -24,7 +25,7 @@ use crate::config::{ConfigErrors, Loaded};
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::{ReloadCells, WorkerIx};
-use crate::model::settings::{self, AdminSettings, Settings};
+use crate::model::settings::{self, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Listeners, Plane};
@@ -46,6 +47,7 @@ pub struct App {
     plane: Plane,
     admin: Option<Edge>,
     admin_addr: Option<SocketAddr>,
+    fingerprint: Option<String>,
     prober: Edge,
     runtime: Runtime,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -58,6 +60,7 @@ struct Core {
     listeners: Listeners,
     source: ConfigSource,
     settings: Mutex<Settings>,
+    credentials: Arc<ArcSwap<Credentials>>,
     reloads: Arc<ReloadCells>,
     one_at_a_time: Mutex<()>,
 }
@@ -98,28 +101,32 @@ impl App {
         let plane = Plane::start(&store, workers, access.as_ref(), rand::random())?;
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
-        let admin_settings = settings.admin.clone();
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
+        let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let settings = Mutex::new(settings);
         let one_at_a_time = Mutex::new(());
-        let core = Arc::new(Core { store, listeners, source, settings, reloads, one_at_a_time });
+        let core = Arc::new(Core { store, listeners, source, settings, credentials, reloads, one_at_a_time });
 
         let prober = start_prober(&core, changes, checks_at_once)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
-        let admin = match admin.zip(admin_settings) {
-            Some((server, settings)) => Some(start_admin(&core, server, settings)?),
-            None => None,
-        };
+        let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
+        let admin = admin.map(|server| start_admin(&core, server)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { core, plane, admin, admin_addr, prober, runtime, commands, sender })
+        Ok(Self { core, plane, admin, admin_addr, fingerprint, prober, runtime, commands, sender })
     }
 
     /// Returns where the admin side listens, if it does.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// Returns the SHA-256 of the admin side's certificate, if it was made at start.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Returns where frontends listen.
@@ -252,9 +259,10 @@ impl Core {
         }
         self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_but_grace = Settings { grace: live.grace, ..settings.clone() };
-        if same_but_grace != *live {
-            tracing::warn!("workers, state_dir, checks_at_once, admin and log take effect at the next start");
+        self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
+        let fixed = settings.fixed_differences(&live);
+        if !fixed.is_empty() {
+            tracing::warn!(keys = fixed.join(", "), "settings changed that take effect at the next start");
         }
         live.grace = settings.grace;
         Ok(())
@@ -313,11 +321,10 @@ fn start_prober(core: &Core, changes: watch::Receiver<u64>, checks_at_once: usiz
     })
 }
 
-fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings) -> anyhow::Result<Edge> {
-    let AdminSettings { tokens, ovh, zenlayer, .. } = settings;
+fn start_admin(core: &Arc<Core>, server: AdminServer) -> anyhow::Result<Edge> {
     let state = AdminState {
         store: Arc::clone(&core.store),
-        credentials: Arc::new(Credentials { tokens, ovh, zenlayer }),
+        credentials: Arc::clone(&core.credentials),
         control: Arc::new(Reloader(Arc::clone(core))),
     };
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");

@@ -65,7 +65,7 @@ pub(super) fn bug(call: &Call) -> Response {
 }
 
 async fn respond(state: &AdminState, call: &Call) -> Result<Bytes, Failure> {
-    let caller = caller(&state.credentials, call)?;
+    let caller = caller(&state.credentials.load(), call)?;
     let path = call.uri.path();
     let unknown = || AdminError::NotFound { kind: "path", id: quoted(path) };
     let route = Route::of(path).ok_or_else(unknown)?;

@@ -42,7 +42,7 @@ fn readyz(site: &Site, _call: &Call) -> Response {
 
 fn metrics(site: &Site, call: &Call) -> Response {
     if site.metrics == MetricsAccess::Token
-        && let Err(error) = native::caller(&site.state.credentials, call)
+        && let Err(error) = native::caller(&site.state.credentials.load(), call)
     {
         return native::refuse(call, &error);
     }
