@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -27,7 +28,7 @@ use crate::config::{ConfigErrors, Loaded};
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
-use crate::model::settings::{self, AdminSettings, Settings};
+use crate::model::settings::{self, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Listeners, Plane};
@@ -49,8 +50,10 @@ pub struct App {
     plane: Plane,
     admin: Option<Edge>,
     admin_addr: Option<SocketAddr>,
+    fingerprint: Option<String>,
     prober: Edge,
     runtime: Runtime,
+    signals: Signals,
     commands: mpsc::UnboundedReceiver<Command>,
     sender: mpsc::UnboundedSender<Command>,
     lost: watch::Receiver<Option<String>>,
@@ -62,6 +65,7 @@ struct Core {
     listeners: Listeners,
     source: ConfigSource,
     settings: Mutex<Settings>,
+    credentials: Arc<ArcSwap<Credentials>>,
     reloads: Arc<ReloadCells>,
     one_at_a_time: Mutex<()>,
     is_stopping: AtomicBool,
@@ -92,6 +96,12 @@ impl App {
             tracing::warn!("config: {warning}");
         }
         limits::raise(&topology);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // From here on a signal is a command, however early it comes.
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::listen().context("cannot listen to signals")?
+        };
         let (losing, lost) = watch::channel(None);
         let alarm = Alarm::new(move |thread| {
             losing.send_replace(Some(thread.to_owned()));
@@ -108,29 +118,33 @@ impl App {
         let plane = Plane::start(&store, workers, access.as_ref(), rand::random(), &alarm)?;
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
-        let admin_settings = settings.admin.clone();
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
+        let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let settings = Mutex::new(settings);
         let one_at_a_time = Mutex::new(());
         let is_stopping = AtomicBool::new(false);
-        let core = Arc::new(Core { store, listeners, source, settings, reloads, one_at_a_time, is_stopping });
+        let core =
+            Arc::new(Core { store, listeners, source, settings, credentials, reloads, one_at_a_time, is_stopping });
 
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
-        let admin = match admin.zip(admin_settings) {
-            Some((server, settings)) => Some(start_admin(&core, server, settings, &alarm)?),
-            None => None,
-        };
+        let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
+        let admin = admin.map(|server| start_admin(&core, server, &alarm)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { core, plane, admin, admin_addr, prober, runtime, commands, sender, lost })
+        Ok(Self { core, plane, admin, admin_addr, fingerprint, prober, runtime, signals, commands, sender, lost })
     }
 
     /// Returns where the admin side listens, if it does.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// Returns the SHA-256 of the admin side's certificate, if it was made at start.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Returns where frontends listen.
@@ -149,11 +163,10 @@ impl App {
     /// stop a second time.
     ///
     /// # Errors
-    /// If signals cannot be listened to.
+    /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, admin, prober, runtime, mut commands, lost, .. } = self;
-        let ended = runtime.block_on(async {
-            let mut signals = Signals::listen().context("cannot listen to signals")?;
+        let Self { core, plane, admin, prober, runtime, mut signals, mut commands, lost, .. } = self;
+        let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
             let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
             core.is_stopping.store(true, Ordering::Release);
@@ -166,9 +179,8 @@ impl App {
                 _ = finished => Ended::Finished,
                 () = second_stop(&mut signals, &mut commands) => Ended::Cut,
             };
-            anyhow::Ok((ended, lost))
+            (ended, lost)
         });
-        let (ended, lost) = ended?;
         runtime.shutdown_background();
         if ended == Ended::Cut {
             tracing::warn!("stopped at once: open connections cut");
@@ -267,9 +279,10 @@ impl Core {
         }
         self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_but_grace = Settings { grace: live.grace, ..settings.clone() };
-        if same_but_grace != *live {
-            tracing::warn!("workers, state_dir, checks_at_once, admin and log take effect at the next start");
+        self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
+        let fixed = settings.fixed_differences(&live);
+        if !fixed.is_empty() {
+            tracing::warn!(keys = fixed.join(", "), "settings changed that take effect at the next start");
         }
         live.grace = settings.grace;
         Ok(())
@@ -333,11 +346,10 @@ fn start_prober(
     })
 }
 
-fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings, alarm: &Alarm) -> anyhow::Result<Edge> {
-    let AdminSettings { tokens, ovh, zenlayer, .. } = settings;
+fn start_admin(core: &Arc<Core>, server: AdminServer, alarm: &Alarm) -> anyhow::Result<Edge> {
     let state = AdminState {
         store: Arc::clone(&core.store),
-        credentials: Arc::new(Credentials { tokens, ovh, zenlayer }),
+        credentials: Arc::clone(&core.credentials),
         control: Arc::new(Reloader(Arc::clone(core))),
     };
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -209,7 +210,11 @@ impl Running {
         let certificate = server.certificate().map(<[u8]>::to_vec);
         let (store, reloader) = (store_with(journal), Arc::new(Reloader::default()));
         let control: Arc<dyn Control> = Arc::<Reloader>::clone(&reloader);
-        let state = AdminState { store: Arc::clone(&store), credentials: Arc::new(credentials()), control };
+        let state = AdminState {
+            store: Arc::clone(&store),
+            credentials: Arc::new(ArcSwap::from_pointee(credentials())),
+            control,
+        };
         let (stop, stopped) = watch::channel(false);
         let served = Some(runtime.spawn(server.serve(state, stopped)));
         Self { addr, store, reloader, fingerprint, certificate, runtime, stop, served }

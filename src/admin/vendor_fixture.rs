@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -159,7 +160,8 @@ pub(super) fn state() -> AdminState {
     store.observe_one(key("web", "down-con"), record(CheckStatus::L4Con, None, "connection refused"));
     store.observe_one(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
     store.first_round_done();
-    AdminState { store: Arc::new(store), credentials: Arc::new(credentials()), control: Arc::new(Process) }
+    let credentials = Arc::new(ArcSwap::from_pointee(credentials()));
+    AdminState { store: Arc::new(store), credentials, control: Arc::new(Process) }
 }
 
 fn credentials() -> Credentials {

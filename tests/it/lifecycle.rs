@@ -190,6 +190,20 @@ fn maintenance_survives_a_crash_with_a_state_dir() {
 }
 
 #[test]
+fn second_process_on_a_state_dir_is_refused() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).top("state_dir: state");
+    let first = Farmgate::start_in(&dir, &setup, &[]);
+    std::fs::write(dir.path().join("second.yaml"), setup.yaml()).unwrap();
+    let second = run_to_end(dir.path(), &["run", "-c", "second.yaml"], &[]);
+    assert_eq!(second.code, Some(1), "{}", second.text);
+    assert!(second.text.contains("state_dir \"state\" is in use by another farmgate"), "{}", second.text);
+    first.operate("POST", "/api/v1/farms/web/servers/a/drain", "");
+    assert_eq!(first.server("a")["admin"], "drain");
+}
+
+#[test]
 fn service_supervisor_is_told_ready_and_stopping() {
     let origin = Origin::start("a");
     let dir = Arc::new(tempfile::tempdir().unwrap());

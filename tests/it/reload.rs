@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Behaviour, Client, FAST, Farmgate, Load, OPS_TOKEN, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Client, EYE_TOKEN, FAST, Farmgate, Load, OPS_TOKEN, Origin, Server, Setup, until};
 
 fn one() -> (Origin, Setup, Farmgate) {
     let origin = Origin::start("a");
@@ -35,6 +35,31 @@ fn file_that_is_gone_changes_nothing() {
     let response = farmgate.admin("POST", "/api/v1/reload", Some(OPS_TOKEN), b"");
     assert!((400..600).contains(&response.status), "{}", response.status);
     assert_eq!(farmgate.client().get("/").status, 200);
+}
+
+#[test]
+fn token_that_the_file_no_longer_has_is_good_for_nothing() {
+    let (_origin, setup, farmgate) = one();
+    let status = |token| farmgate.admin("GET", "/api/v1/status", Some(token), b"").status;
+    assert_eq!(status(EYE_TOKEN), 200);
+    let next = "eye-token-of-the-next-month";
+    assert_eq!(farmgate.reload(&setup.yaml().replace(EYE_TOKEN, next)).status, 200);
+    assert_eq!((status(EYE_TOKEN), status(next), status(OPS_TOKEN)), (401, 200, 200));
+    assert_eq!(farmgate.admin("GET", "/metrics", Some(EYE_TOKEN), b"").status, 401);
+    assert_eq!(farmgate.admin("GET", "/1.0/ipLoadbalancing", Some(EYE_TOKEN), b"").status, 403);
+    assert_eq!(farmgate.admin("POST", "/api/v2/zlb", Some(EYE_TOKEN), b"{}").status, 401);
+    let refused = farmgate.reload(&(setup.yaml() + "surprise: true\n"));
+    assert_eq!((refused.status, status(EYE_TOKEN)), (422, 401), "a refused file brings no token back");
+    assert!(!farmgate.log().contains("at the next start"), "{}", farmgate.log());
+}
+
+#[test]
+fn settings_that_wait_for_the_next_start_are_named() {
+    let (_origin, setup, farmgate) = one();
+    let other = setup.admin("metrics: open").top("checks_at_once: 7");
+    assert_eq!(farmgate.reload(&other.yaml()).status, 200);
+    until("the warning", || farmgate.log().contains("checks_at_once, admin.metrics").then_some(()));
+    assert_eq!(farmgate.open_get("/metrics").status, 401);
 }
 
 #[test]
