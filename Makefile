@@ -56,7 +56,6 @@ bench-compare: release
 	bench/compare $(ARGS)
 
 clients: prereqs ## Run the vendors' own SDKs against the admin side
-	cargo build --locked
 	bash tests/clients/run
 
 load: prereqs ## Kill origins, reload and stop under load (ARGS="kill-get --json FILE"; oha is built if missing)

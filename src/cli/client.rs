@@ -175,7 +175,7 @@ impl Client {
             let text = format!("--admin: \"{base}\" is not a URL; write http://HOST:PORT or https://HOST:PORT");
             return Err(CliError::Argument(text));
         }
-        let wants_tls = args.fingerprint.as_ref().map(|_| "--fingerprint").or(args.ca.as_ref().map(|_| "--ca"));
+        let wants_tls = args.fingerprint.as_ref().map(|_| "--fingerprint").or_else(|| args.ca.as_ref().map(|_| "--ca"));
         if let Some(option) = wants_tls.filter(|_| base.starts_with("http://")) {
             let text =
                 format!("{option}: \"{base}\" has no certificate to trust; write https://, or leave {option} out");
