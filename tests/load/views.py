@@ -1,10 +1,12 @@
 """Five ways to see the same servers, read as close together as can be and compared.
 
-The native API is read first and last. Where both readings are equal nothing changed in between, so every other view
-must say exactly the same: there is no tolerance. Where they differ a change fell into the poll; it is repeated at once.
+The native API is read first and last. Where both readings are of one generation nothing changed in between, so every
+other view must say exactly the same: there is no tolerance. Otherwise a change fell into the poll; it is repeated at
+once.
 """
 
 import datetime
+import itertools
 import json
 import threading
 import time
@@ -27,14 +29,15 @@ class Disagreement(Exception):
 class Views:
     def __init__(self, farmgate, farm):
         self.farmgate, self.admin, self.farm = farmgate, Admin(farmgate), farm
-        native = self.native()
+        _, native = self.native()
         self.ids = {name: server["id"] for name, server in native.items()}
         [self.farm_id] = [f["id"] for f in self.admin.json(NATIVE)["farms"] if f["name"] == farm]
 
     def native(self):
-        farms = self.admin.json(NATIVE)["farms"]
-        [farm] = [f for f in farms if f["name"] == self.farm]
-        return {server["name"]: server for server in farm["servers"]}
+        """The generation, and the servers by name."""
+        everything = self.admin.json(NATIVE)
+        [farm] = [f for f in everything["farms"] if f["name"] == self.farm]
+        return everything["generation"], {server["name"]: server for server in farm["servers"]}
 
     def ovh(self, name):
         path = f"/1.0/ipLoadbalancing/{SERVICE}/http/farm/{self.farm_id}/server/{self.ids[name]}"
@@ -56,9 +59,8 @@ class Views:
         header = next(lines)
         at = [header.index(column) for column in TABLE_COLUMNS]
         rows = {}
-        for line in lines:
-            if not line.strip():
-                break
+        # One row a server; notes may follow.
+        for line in itertools.islice(lines, len(self.ids)):
             cells = [line[begin:end].strip() for begin, end in zip(at, [*at[1:], None])]
             effective, _, weight = cells[3].partition("/")
             rows[cells[0]] = (cells[2], int(weight), int(effective), cells[5].split(" ")[0])
@@ -67,12 +69,12 @@ class Views:
     def poll(self, with_table):
         """Reads all five; returns the native reading and how long it took, or nothing if a change fell into it."""
         began = time.monotonic()
-        before = self.native()
+        generation, before = self.native()
         ovh = {name: self.ovh(name) for name in before}
         zenlayer, metrics = self.zenlayer(), self.admin.metrics()
         status = self.status_table() if with_table else self.status_json()
-        after = self.native()
-        if {name: core(server) for name, server in before.items()} != {name: core(server) for name, server in after.items()}:
+        generation_after, after = self.native()
+        if generation != generation_after:
             return None
         for name, server in before.items():
             is_same_check = server["last_check"] == after[name]["last_check"]
@@ -180,6 +182,8 @@ class Watch(threading.Thread):
 
     def first_seen(self, name, health, after):
         """When all five views first said so, after that time."""
+        if self.failure:
+            raise self.failure
         return next((s for s in self.seen if s.at > after and (s.server, s.health) == (name, health)), None)
 
     def close(self):
