@@ -279,7 +279,7 @@ fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {
 }
 
 fn start_prober(core: &Core, changes: watch::Receiver<u64>, checks_at_once: usize) -> anyhow::Result<Edge> {
-    let source = Arc::new(StoreChecks(Arc::clone(&core.store)));
+    let source = Arc::new(StoreChecks::new(Arc::clone(&core.store)));
     on_own_thread("prober", move |stopped| async move {
         prober::run(source, changes, checks_at_once, rand::random(), stopped).await;
     })

@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::model::{
-    Act, Change, CheckRecord, CheckStatus, Event, EventKind, Health, Name, Override, ServerKey, Timestamp, Topology,
-    Wish,
+    Act, Change, CheckRecord, CheckStatus, Event, EventKind, Generation, Health, Name, Override, ServerKey, Timestamp,
+    Topology, Wish,
 };
 
 pub use seams::{Journal, JournalError, ListenError, ListenerHost, NoJournal, PreparedListeners, SavedOverride};
@@ -108,9 +108,16 @@ impl Store {
         let stale = state.stale_overrides(&topology);
         self.journal.drop_overrides(&stale).map_err(ReloadError::Journal)?;
         let (added, removed) = state.adopt(topology, &stale, now);
-        self.publish(state.build_table());
+        let before = self.load();
+        let table = state.build_table(&before);
+        let served = state::changes_of_serving(&before, &table);
+        drop(before);
+        self.publish(table);
         prepared.commit();
-        self.emit(&mut state, now, EventKind::Reloaded { added, removed, overrides_dropped: stale.len() });
+        let overrides_dropped = stale.len();
+        for kind in std::iter::once(EventKind::Reloaded { added, removed, overrides_dropped }).chain(served) {
+            self.emit(&mut state, now, kind);
+        }
         Ok(())
     }
 
@@ -141,14 +148,17 @@ impl Store {
         let (farm_name, server_name) = state.names(change.target).ok_or_else(unknown)?;
         let kind =
             EventKind::Changed { server: change.target, farm_name, server_name, from: before, to: change.wish, act };
-        self.republish_farm(&mut state, change.target, now);
-        self.emit(&mut state, now, kind);
+        self.republish_farm(&mut state, change.target, now, Some(kind));
         Ok(())
     }
 
-    /// Takes in one finished check. A check of a server that is gone, or no longer probed, is dropped.
-    pub fn observe(&self, server: ServerKey, record: CheckRecord) {
+    /// Takes in one finished check, planned by the table of generation `planned`. A check of a server that is gone, no
+    /// longer probed, or another one since (a new address, another probe) is dropped.
+    pub fn observe(&self, planned: Generation, server: ServerKey, record: CheckRecord) {
         let mut state = self.lock();
+        if state.is_outdated(server, planned) {
+            return;
+        }
         let record = Arc::new(record);
         let Some(seen) = state.observe(server, &record) else { return };
         if !seen.is_visible {
@@ -161,18 +171,16 @@ impl Store {
             let progress = seen.progress;
             Some(EventKind::Transition { server, farm_name, server_name, from, to, check: record, progress })
         });
-        self.republish_farm(&mut state, server, now);
-        if let Some(kind) = transition {
-            self.emit(&mut state, now, kind);
-        }
+        self.republish_farm(&mut state, server, now, transition);
     }
 
-    /// Takes in what a server's name resolved to. `None` keeps the last good address.
-    pub fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>, now: Timestamp) {
+    /// Takes in what a server's name resolved to, as it was in the table of generation `planned`. `None` keeps the last
+    /// good address.
+    pub fn resolved(&self, planned: Generation, server: ServerKey, addr: Option<SocketAddr>, now: Timestamp) {
         let mut state = self.lock();
-        if addr.is_some() && state.set_addr(server, addr) {
+        if addr.is_some() && !state.is_outdated(server, planned) && state.set_addr(server, addr) {
             state.touch(server, now);
-            self.republish_farm(&mut state, server, now);
+            self.republish_farm(&mut state, server, now, None);
         }
     }
 
@@ -217,13 +225,16 @@ impl Store {
         self.table.store(Arc::new(table));
     }
 
-    fn republish_farm(&self, state: &mut State, server: ServerKey, now: Timestamp) {
+    /// Publishes what changed of a server, then tells why, then how its farm serves if that is new.
+    fn republish_farm(&self, state: &mut State, server: ServerKey, now: Timestamp, why: Option<EventKind>) {
         let before = self.load();
-        let Some((table, served)) = state.with_farm_rebuilt(&before, server.farm) else { return };
+        let rebuilt = state.with_farm_rebuilt(&before, server.farm);
         drop(before);
-        self.publish(table);
-        if let Some((farm_name, serving)) = served {
-            let kind = EventKind::FarmServing { farm: server.farm, farm_name, serving: serving.as_str() };
+        let (table, served) = rebuilt.unzip();
+        if let Some(table) = table {
+            self.publish(table);
+        }
+        for kind in why.into_iter().chain(served.flatten()) {
             self.emit(state, now, kind);
         }
     }

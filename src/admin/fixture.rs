@@ -154,6 +154,7 @@ pub(crate) fn store_with(journal: Box<dyn Journal>) -> Arc<Store> {
         let content = Content::from_text(content);
         let at = Timestamp(second * 1_000_000);
         store.observe(
+            store.load().generation,
             key("web", server),
             CheckRecord { status, code, content, at, duration: Duration::from_micros(12_345) },
         );

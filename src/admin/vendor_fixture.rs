@@ -153,11 +153,19 @@ pub(super) fn state() -> AdminState {
     let store = Store::new(Arc::clone(&service), 1, Box::new(NoJournal), Vec::new()).unwrap();
     store.reload(topology(service), &Sockets, Timestamp(1)).unwrap();
     for server in ["up", "drain", "maint", "backup", "zero"] {
-        store.observe(key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
+        store.observe(store.load().generation, key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
     }
-    store.observe(key("web", "down-sts"), record(CheckStatus::L7Sts, Some(503), "Service Unavailable"));
-    store.observe(key("web", "down-con"), record(CheckStatus::L4Con, None, "connection refused"));
-    store.observe(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
+    store.observe(
+        store.load().generation,
+        key("web", "down-sts"),
+        record(CheckStatus::L7Sts, Some(503), "Service Unavailable"),
+    );
+    store.observe(
+        store.load().generation,
+        key("web", "down-con"),
+        record(CheckStatus::L4Con, None, "connection refused"),
+    );
+    store.observe(store.load().generation, key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
     store.first_round_done();
     AdminState { store: Arc::new(store), credentials: Arc::new(credentials()), control: Arc::new(Process) }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::farm::ServerLive;
 use crate::health::{Machine, Rule};
-use crate::model::{Farm, Field, Probe, Server, ServerKey, Timestamp, Topology, Wish};
+use crate::model::{Farm, Field, Generation, Probe, Server, ServerKey, Timestamp, Topology, Wish};
 
 use super::state::{Row, State};
 
@@ -34,13 +34,16 @@ impl State {
             servers_of(&old).map(|(key, farm, server)| (key, (farm, server))).collect();
         let mut rows = std::mem::take(&mut self.rows);
         let mut added = 0;
+        let coming = Generation(self.generation.0 + 1);
         for (key, farm, server) in servers_of(&self.topology) {
             let kept = rows.remove(&key).zip(before.get(&key));
             let row = match kept {
-                Some((row, (old_farm, old_server))) => carried_over(row, old_farm, old_server, farm, server, now),
+                Some((row, (old_farm, old_server))) => {
+                    carried_over(row, old_farm, old_server, farm, server, (now, coming))
+                }
                 None => {
                     added += 1;
-                    fresh(farm, server, ServerLive::new(self.workers), now)
+                    fresh(farm, server, ServerLive::new(self.workers), (now, coming))
                 }
             };
             self.rows.insert(key, row);
@@ -67,9 +70,9 @@ fn probe_of<'a>(farm: &'a Farm, server: &Server) -> Option<&'a Probe> {
     farm.probe.as_deref().filter(|_| server.probed)
 }
 
-fn fresh(farm: &Farm, server: &Server, live: Arc<ServerLive>, now: Timestamp) -> Row {
+fn fresh(farm: &Farm, server: &Server, live: Arc<ServerLive>, (since, appeared): (Timestamp, Generation)) -> Row {
     let machine = probe_of(farm, server).map(|probe| Machine::new(Rule::of(probe), probe.start));
-    Row { machine, addr: server.address.literal(), live, since: now }
+    Row { machine, addr: server.address.literal(), live, since, appeared }
 }
 
 fn carried_over(
@@ -78,7 +81,7 @@ fn carried_over(
     old_server: &Server,
     farm: &Farm,
     server: &Server,
-    now: Timestamp,
+    now: (Timestamp, Generation),
 ) -> Row {
     let is_same_place = old_server.address == server.address;
     let old_probe = probe_of(old_farm, old_server);

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::farm::{FarmTable, ServerEntry, ServerLive, Serving};
+use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::health::Machine;
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    CheckRecord, Farm, FarmId, Field, FrontendId, Generation, Health, Name, Override, Progress, Server, ServerKey,
+    CheckRecord, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, Progress, Server, ServerKey,
     Service, Timestamp, Topology, Wish,
 };
 
@@ -35,6 +35,8 @@ pub(super) struct Row {
     pub(super) addr: Option<SocketAddr>,
     pub(super) live: Arc<ServerLive>,
     pub(super) since: Timestamp,
+    /// The first table in which the server is the one that it is: at this address, probed this way.
+    pub(super) appeared: Generation,
 }
 
 impl State {
@@ -101,6 +103,11 @@ impl State {
         self.last_event_id
     }
 
+    /// Returns whether what was planned by the table of that generation was meant for another server than this one.
+    pub(super) fn is_outdated(&self, key: ServerKey, planned: Generation) -> bool {
+        self.rows.get(&key).is_none_or(|row| planned < row.appeared)
+    }
+
     /// Counts a check and runs the machine. Nothing, if the server is gone or not probed.
     pub(super) fn observe(&mut self, key: ServerKey, record: &Arc<CheckRecord>) -> Option<Seen> {
         let row = self.rows.get_mut(&key)?;
@@ -117,14 +124,13 @@ impl State {
     }
 
     /// Returns the next table: the live one with one farm rebuilt, and how that farm serves now if that changed.
-    pub(super) fn with_farm_rebuilt(&mut self, live: &Table, id: FarmId) -> Option<(Table, Option<(Name, Serving)>)> {
+    pub(super) fn with_farm_rebuilt(&mut self, live: &Table, id: FarmId) -> Option<(Table, Option<EventKind>)> {
         let position = live.farms.iter().position(|f| f.farm.id == id)?;
         let declared = Arc::clone(self.topology.farm(id)?);
         self.generation.0 += 1;
         let before = &live.farms[position];
         let after = self.farm_table(&declared, Some(before));
-        let served = (after.rotation.serving != before.rotation.serving)
-            .then(|| (declared.name.clone(), after.rotation.serving));
+        let served = change_of_serving(before, &after);
         let mut farms = live.farms.clone();
         farms[position] = Arc::new(after);
         let table = Table {
@@ -136,11 +142,12 @@ impl State {
         Some((table, served))
     }
 
-    /// Returns the table of everything. Cells of what is gone were dropped by `adopt`.
-    pub(super) fn build_table(&mut self) -> Table {
+    /// Returns the table of everything. Cells of what is gone were dropped by `adopt`; the rotation of a farm that
+    /// stays as it is in `live` keeps its version, and so the workers their turns.
+    pub(super) fn build_table(&mut self, live: &Table) -> Table {
         self.generation.0 += 1;
-        let farms: Box<[_]> =
-            self.topology.farms.clone().iter().map(|farm| Arc::new(self.farm_table(farm, None))).collect();
+        let rebuilt = |farm: &Arc<Farm>| Arc::new(self.farm_table(farm, live.farm(farm.id).map(|before| &**before)));
+        let farms: Box<[_]> = self.topology.farms.iter().map(rebuilt).collect();
         let frontends = self.topology.frontends.clone();
         let frontends = frontends.iter().filter_map(|frontend| {
             let farm = farms.iter().position(|f| f.farm.id == frontend.farm)?;
@@ -159,13 +166,15 @@ impl State {
         Table { generation: self.generation, service: Arc::clone(&self.topology.service), farms, frontends }
     }
 
-    /// Builds one farm's table; its rotation keeps the version of `before` where it lets the same servers in.
+    /// Builds one farm's table; its rotation keeps the version of `before` where it lets the same servers in and shares
+    /// the work among them in the same way.
     fn farm_table(&self, declared: &Farm, before: Option<&FarmTable>) -> FarmTable {
         let servers: Box<[_]> = declared.servers.iter().map(|server| self.entry(declared.id, server)).collect();
         let live = servers.iter().map(|entry| Arc::clone(&entry.server)).collect();
         let farm = Arc::new(Farm { servers: live, ..declared.clone() });
         let mut table = FarmTable::new(farm, servers, self.generation);
         if let Some(before) = before
+            && before.farm.balance == table.farm.balance
             && before.rotation.is_same_as(&table.rotation)
         {
             table.rotation.version = before.rotation.version;
@@ -194,4 +203,20 @@ impl State {
         }
         Arc::new(server)
     }
+}
+
+/// Returns an event for each farm of `before` that is there still and serves another way.
+pub(super) fn changes_of_serving(before: &Table, after: &Table) -> Vec<EventKind> {
+    let change = |farm: &Arc<FarmTable>| change_of_serving(before.farm(farm.farm.id)?, farm);
+    after.farms.iter().filter_map(change).collect()
+}
+
+fn change_of_serving(before: &FarmTable, after: &FarmTable) -> Option<EventKind> {
+    let serving = after.rotation.serving;
+    let Farm { id, name, .. } = &*after.farm;
+    (serving != before.rotation.serving).then(|| EventKind::FarmServing {
+        farm: *id,
+        farm_name: name.clone(),
+        serving: serving.as_str(),
+    })
 }
