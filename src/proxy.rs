@@ -9,6 +9,7 @@ pub mod http;
 pub mod worker;
 
 mod command;
+mod owner;
 mod registry;
 mod tcp;
 mod work;

@@ -109,10 +109,16 @@ impl Store {
         let stale = state.stale_overrides(&topology);
         self.journal.drop_overrides(&stale).map_err(ReloadError::Journal)?;
         let (added, removed) = state.adopt(topology, &stale, now);
-        let table = state.build_table(&self.load());
+        let before = self.load();
+        let table = state.build_table(&before);
+        let served = state::changes_of_serving(&before, &table);
+        drop(before);
         self.publish(table);
         prepared.commit();
-        self.emit(&mut state, now, EventKind::Reloaded { added, removed, overrides_dropped: stale.len() });
+        let overrides_dropped = stale.len();
+        for kind in std::iter::once(EventKind::Reloaded { added, removed, overrides_dropped }).chain(served) {
+            self.emit(&mut state, now, kind);
+        }
         Ok(())
     }
 
@@ -237,11 +243,8 @@ impl Store {
         }
         let (table, served) = state.with_farms_rebuilt(&self.load(), farms);
         self.publish(table);
-        for kind in causes {
+        for kind in causes.into_iter().chain(served) {
             self.emit(state, now, kind);
-        }
-        for (farm, farm_name, serving) in served {
-            self.emit(state, now, EventKind::FarmServing { farm, farm_name, serving: serving.as_str() });
         }
     }
 

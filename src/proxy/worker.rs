@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::pingora::proxy::HttpProxy;
@@ -27,6 +26,7 @@ use super::command::{Command, ListenerId};
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
 use super::http::pingora::{Engine, engine, serve};
+use super::owner::Owner;
 use super::registry::{Entry, Registry};
 use super::tcp;
 use super::work::Work;
@@ -116,7 +116,7 @@ struct Worker {
 
 /// A listener that is accepted on.
 struct Accepting {
-    frontend: Arc<AtomicU64>,
+    owner: Owner,
     stop: watch::Sender<bool>,
     door: JoinHandle<()>,
 }
@@ -137,7 +137,7 @@ impl Worker {
             match command {
                 Command::Assign { listener, frontend } => {
                     if let Some(accepting) = self.listeners.get(&listener) {
-                        accepting.frontend.store(frontend.0, Relaxed);
+                        accepting.owner.assign(frontend);
                     }
                 }
                 Command::Close { listener } => self.close(listener),
@@ -156,18 +156,18 @@ impl Worker {
                 return;
             }
         };
-        let frontend = Arc::new(AtomicU64::new(frontend.0));
+        let owner = Owner::new(frontend);
         let (stop, stopped) = watch::channel(false);
         let door = Door {
             listener,
-            frontend: Arc::clone(&frontend),
+            owner: owner.clone(),
             work: Arc::clone(&self.work),
             engine: Arc::clone(&self.engine),
             registry: Arc::clone(&self.registry),
             is_stopping: self.is_stopping.subscribe(),
         };
         let door = tokio::spawn(door.accept_until(socket, stopped));
-        self.listeners.insert(listener, Accepting { frontend, stop, door });
+        self.listeners.insert(listener, Accepting { owner, stop, door });
     }
 
     fn close(&mut self, listener: ListenerId) {
@@ -200,7 +200,7 @@ impl Worker {
 /// One listener of one worker.
 struct Door {
     listener: ListenerId,
-    frontend: Arc<AtomicU64>,
+    owner: Owner,
     work: Arc<Work>,
     engine: Arc<HttpProxy<Engine>>,
     registry: Arc<Registry>,
@@ -214,7 +214,11 @@ impl Door {
                 biased;
                 _ = stopped.changed() => break,
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, from)) => self.take_in(stream, from),
+                    Ok((stream, from)) => {
+                        if let Some((table, frontend)) = self.owner.find(&self.work.store).await {
+                            self.take_in(table, frontend, stream, from);
+                        }
+                    }
                     Err(error) if is_about_the_peer(&error) => {}
                     Err(error) => {
                         tracing::warn!(%error, worker = self.work.ix.0, "accept rests");
@@ -236,8 +240,9 @@ impl Door {
                 Ok((stream, from)) => {
                     if stream.set_nonblocking(true).is_ok()
                         && let Ok(stream) = TcpStream::from_std(stream)
+                        && let Some((table, frontend)) = self.owner.find_now(&self.work.store)
                     {
-                        self.take_in(stream, from);
+                        self.take_in(table, frontend, stream, from);
                     }
                 }
                 Err(error) if is_about_the_peer(&error) => {}
@@ -246,9 +251,7 @@ impl Door {
         }
     }
 
-    fn take_in(&self, stream: TcpStream, from: SocketAddr) {
-        let table = self.work.store.load();
-        let Some(frontend) = table.frontend(FrontendId(self.frontend.load(Relaxed))).map(Arc::clone) else { return };
+    fn take_in(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
         let cells = frontend.cells.of(self.work.ix);
         cells.connections.add(1);
         if frontend.cells.sum(|c| c.connections_open.value()) >= u64::from(frontend.frontend.limits.connections) {
@@ -259,12 +262,12 @@ impl Door {
         let _ = stream.set_nodelay(true);
         match frontend.frontend.protocol {
             Protocol::Http => self.serve_http(frontend, stream, from),
-            Protocol::Tcp => self.serve_tcp(Arc::clone(&table), frontend, stream, from),
+            Protocol::Tcp => self.serve_tcp(table, frontend, stream, from),
         }
     }
 
     fn serve_http(&self, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
-        let connection = Connection::new(Arc::clone(&self.work), Arc::clone(&frontend), from);
+        let connection = Connection::new(Arc::clone(&self.work), Arc::clone(&frontend), self.owner.clone(), from);
         let entry = self.registry.enter(self.listener, Some(Arc::clone(&connection)));
         let is_open = OpenCount::begin(frontend, self.work.ix, entry);
         let engine = Arc::clone(&self.engine);

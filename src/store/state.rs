@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::farm::{FarmTable, ServerEntry, ServerLive, Serving};
+use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::health::Machine;
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    CheckRecord, Epoch, Farm, FarmId, Field, FrontendId, Generation, Health, Name, Override, Progress, Server,
+    CheckRecord, Epoch, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, Progress, Server,
     ServerKey, Service, Timestamp, Topology, Wish,
 };
 
@@ -121,20 +121,14 @@ impl State {
     }
 
     /// Returns the next table: the live one with these farms rebuilt, and those of them that now serve in another way.
-    pub(super) fn with_farms_rebuilt(
-        &mut self,
-        live: &Table,
-        ids: &BTreeSet<FarmId>,
-    ) -> (Table, Vec<(FarmId, Name, Serving)>) {
+    pub(super) fn with_farms_rebuilt(&mut self, live: &Table, ids: &BTreeSet<FarmId>) -> (Table, Vec<EventKind>) {
         self.generation.0 += 1;
         let mut farms = live.farms.clone();
         let mut served = Vec::new();
         for before in farms.iter_mut().filter(|farm| ids.contains(&farm.farm.id)) {
             let Some(declared) = self.topology.farm(before.farm.id) else { continue };
             let after = self.farm_table(declared, Some(before));
-            if after.rotation.serving != before.rotation.serving {
-                served.push((declared.id, declared.name.clone(), after.rotation.serving));
-            }
+            served.extend(change_of_serving(before, &after));
             *before = Arc::new(after);
         }
         let service = Arc::clone(&live.service);
@@ -169,13 +163,15 @@ impl State {
         Table { generation: self.generation, service: Arc::clone(&self.topology.service), farms, frontends }
     }
 
-    /// Builds one farm's table; its rotation keeps the version of `before` where it lets the same servers in.
+    /// Builds one farm's table; its rotation keeps the version of `before` where it lets the same servers in and shares
+    /// the work among them in the same way.
     fn farm_table(&self, declared: &Farm, before: Option<&FarmTable>) -> FarmTable {
         let servers: Box<[_]> = declared.servers.iter().map(|server| self.entry(declared.id, server)).collect();
         let live = servers.iter().map(|entry| Arc::clone(&entry.server)).collect();
         let farm = Arc::new(Farm { servers: live, ..declared.clone() });
         let mut table = FarmTable::new(farm, servers, self.generation);
         if let Some(before) = before
+            && before.farm.balance == table.farm.balance
             && before.rotation.is_same_as(&table.rotation)
         {
             table.rotation.version = before.rotation.version;
@@ -204,4 +200,20 @@ impl State {
         }
         Arc::new(server)
     }
+}
+
+/// Returns an event for each farm of `before` that is there still and serves another way.
+pub(super) fn changes_of_serving(before: &Table, after: &Table) -> Vec<EventKind> {
+    let change = |farm: &Arc<FarmTable>| change_of_serving(before.farm(farm.farm.id)?, farm);
+    after.farms.iter().filter_map(change).collect()
+}
+
+fn change_of_serving(before: &FarmTable, after: &FarmTable) -> Option<EventKind> {
+    let serving = after.rotation.serving;
+    let Farm { id, name, .. } = &*after.farm;
+    (serving != before.rotation.serving).then(|| EventKind::FarmServing {
+        farm: *id,
+        farm_name: name.clone(),
+        serving: serving.as_str(),
+    })
 }

@@ -433,3 +433,29 @@ fn store_reload_of_the_same_keeps_the_rotation_version() {
     store.reload(topology(vec![server("web", 1, 1)], None), &AnyHost, Timestamp(6)).unwrap();
     assert_eq!(store.load().farms[0].rotation.version, version);
 }
+
+#[test]
+fn store_reload_that_changes_how_a_farm_serves_tells_so() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let seen = Arc::clone(&seen);
+        move |event: &Event| seen.lock().unwrap().push(event.kind.clone())
+    };
+    let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
+    store.reload(topology(vec![server("web", 1, 1)], None), &AnyHost, Timestamp(1)).unwrap();
+    let drained = Server { admin: AdminStatus::Drain, ..server("web", 1, 1) };
+    store.reload(topology(vec![drained], None), &AnyHost, Timestamp(2)).unwrap();
+    let last = seen.lock().unwrap().pop();
+    assert!(matches!(last, Some(EventKind::FarmServing { serving: "nobody", .. })), "{last:?}");
+}
+
+#[test]
+fn store_new_balance_begins_new_turns() {
+    let store = store(topology(vec![server("web", 1, 1)], None));
+    let version = store.load().farms[0].rotation.version;
+    let mut changed = topology(vec![server("web", 1, 1)], None);
+    let farm = Farm { balance: Balance::First, ..Farm::clone(&changed.farms[0]) };
+    changed.farms = vec![Arc::new(farm)];
+    store.reload(changed, &AnyHost, Timestamp(6)).unwrap();
+    assert_ne!(store.load().farms[0].rotation.version, version);
+}

@@ -1,6 +1,8 @@
 //! What goes wrong at the seams: ends of connections, deadlines of clients that say nothing more, pages of the engine.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, PATIENCE, Server, Setup, refused_port, until};
@@ -331,4 +333,41 @@ fn tcp_connection_that_no_server_takes_is_logged_and_its_retries_counted_as_made
     assert!(line.contains("no server can take the connection now"), "{line}");
     assert_eq!(farmgate.metric("farmgate_connect_failures_total", &[]), Some(1.0));
     assert_eq!(farmgate.metric("farmgate_retries_total", &[]), Some(0.0), "there is no other server");
+}
+
+#[test]
+fn frontend_renamed_under_load_costs_no_request() {
+    let origin = Origin::start("a");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = free.local_addr().unwrap();
+    drop(free);
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).frontend(&format!("listen: [\"{front}\"]"));
+    let farmgate = Farmgate::start(&setup);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|n| {
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                let mut client = Client::connect(front);
+                for count in 0.. {
+                    if is_over.load(SeqCst) {
+                        return count;
+                    }
+                    if n % 2 == 0 {
+                        client = Client::connect(front);
+                    }
+                    assert_eq!(client.get("/").status, 200, "client {n}, request {count}");
+                }
+                0
+            })
+        })
+        .collect();
+    for round in 0..20 {
+        let name = if round % 2 == 0 { "site" } else { "web" };
+        let yaml = setup.yaml().replacen("  web:\n", &format!("  {name}:\n"), 1);
+        assert_eq!(farmgate.reload(&yaml).status, 200);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    is_over.store(true, SeqCst);
+    assert!(clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>() > 100);
 }

@@ -6,10 +6,10 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
-use crate::model::FrontendId;
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
+use super::super::owner::Owner;
 use super::super::work::{RequestId, Work, canonical};
 use super::head::Fault;
 
@@ -18,6 +18,8 @@ pub struct Connection {
     pub(in crate::proxy) work: Arc<Work>,
     /// The frontend as it was when the connection was accepted: its limits and deadlines hold for the connection.
     pub(in crate::proxy) frontend: Arc<FrontendTable>,
+    /// The frontend that its requests are of now.
+    pub(in crate::proxy) owner: Owner,
     pub(in crate::proxy) client: SocketAddr,
     signals: Mutex<Signals>,
 }
@@ -52,9 +54,14 @@ enum Awaited {
 }
 
 impl Connection {
-    pub(in crate::proxy) fn new(work: Arc<Work>, frontend: Arc<FrontendTable>, client: SocketAddr) -> Arc<Self> {
+    pub(in crate::proxy) fn new(
+        work: Arc<Work>,
+        frontend: Arc<FrontendTable>,
+        owner: Owner,
+        client: SocketAddr,
+    ) -> Arc<Self> {
         let client = SocketAddr::new(canonical(client.ip()), client.port());
-        Arc::new(Self { work, frontend, client, signals: Mutex::default() })
+        Arc::new(Self { work, frontend, owner, client, signals: Mutex::default() })
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
@@ -165,10 +172,6 @@ impl Connection {
 
     pub(in crate::proxy) fn cells(&self) -> &FrontendCells {
         self.frontend.cells.of(self.work.ix)
-    }
-
-    pub(in crate::proxy) fn frontend_id(&self) -> FrontendId {
-        self.frontend.frontend.id
     }
 
     /// Counts an answer that Farmgate made itself.

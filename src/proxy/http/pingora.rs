@@ -29,6 +29,7 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
+use crate::model::Protocol;
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -258,14 +259,11 @@ impl ProxyHttp for Engine {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
-        let table = self.work.store.load();
-        let frontend = table.frontend(connection.frontend_id()).map(Arc::clone);
-        if let Some(frontend) = frontend {
-            exchange.route = Some(Route { table: Arc::clone(&table), frontend });
-        } else {
-            session.set_keepalive(None);
+        // A frontend that speaks raw TCP now has no server for what this connection speaks.
+        match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
+            Some((table, frontend)) => exchange.route = Some(Route { table, frontend }),
+            None => session.set_keepalive(None),
         }
-        drop(table);
         if self.choose(session, exchange).is_none() {
             exchange.reason = Some("no server can take the request now");
             connection.count_own_answer(503, Some(Refusal::NoServer));
