@@ -30,7 +30,7 @@ use crate::prober;
 use crate::proxy::{Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Journal, NoJournal, Store};
-use crate::telemetry::access::AccessLog;
+use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
 
@@ -44,6 +44,7 @@ pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sy
 pub struct App {
     core: Arc<Core>,
     plane: Plane,
+    access_writer: Option<AccessWriter>,
     admin: Option<Edge>,
     admin_addr: Option<SocketAddr>,
     prober: Edge,
@@ -91,6 +92,7 @@ impl App {
         let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
         let access = settings.log.access.as_ref().map(|log| AccessLog::open(&log.path, log.format)).transpose();
         let access = access.context("log.access.path: cannot open the access log")?;
+        let (access, access_writer) = access.unzip();
 
         let (changed, changes) = watch::channel(0);
         let sinks: Vec<EventSink> = vec![Box::new(events::log), Box::new(move |event| on_change(&changed, event))];
@@ -114,7 +116,7 @@ impl App {
         };
         let (sender, commands) = mpsc::unbounded_channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { core, plane, admin, admin_addr, prober, runtime, commands, sender })
+        Ok(Self { core, plane, access_writer, admin, admin_addr, prober, runtime, commands, sender })
     }
 
     /// Returns where the admin side listens, if it does.
@@ -141,7 +143,7 @@ impl App {
     /// # Errors
     /// If signals cannot be listened to.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, admin, prober, runtime, mut commands, .. } = self;
+        let Self { core, plane, access_writer, admin, prober, runtime, mut commands, .. } = self;
         let ended = runtime.block_on(async {
             let mut signals = Signals::listen().context("cannot listen to signals")?;
             notify(Phase::Ready);
@@ -154,7 +156,13 @@ impl App {
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
             plane.shutdown(grace);
-            let finished = tokio::task::spawn_blocking(|| plane.join());
+            let finished = tokio::task::spawn_blocking(|| {
+                plane.join();
+                // The workers' ends of the access log are gone with them.
+                if let Some(writer) = access_writer {
+                    writer.join();
+                }
+            });
             tokio::select! {
                 _ = finished => Ok(Ended::Finished),
                 () = second_stop(&mut signals, &mut commands) => Ok(Ended::Cut),
