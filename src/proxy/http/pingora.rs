@@ -348,6 +348,9 @@ impl ProxyHttp for Engine {
         }
         if !head.status.is_informational() {
             close_unless_in_step(session);
+            if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
+                session.set_keepalive(None);
+            }
         }
         // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
         if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
