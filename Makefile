@@ -6,13 +6,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Arguments of the program (demo), of cargo test (test) and of bench/compare (bench).
+# Arguments of the program (demo), of cargo test (test), of bench/compare (bench) and of tests/load/run (load).
 ARGS ?=
 
 # The checkers of `make lint`, pinned. Built without optimisation: they run for seconds and compile for minutes.
 TOOLS := cargo-deny@0.20.2 cargo-machete@0.9.2 typos-cli@1.52.0
 
-.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare clients prereqs tools
+.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare clients load prereqs tools
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,8 +56,11 @@ bench-compare: release
 	bench/compare $(ARGS)
 
 clients: prereqs ## Run the vendors' own SDKs against the admin side
-	cargo build --locked
 	bash tests/clients/run
+
+load: prereqs ## Kill origins, reload and stop under load (ARGS="kill-get --json FILE"; oha is built if missing)
+	cargo build --locked
+	tests/load/run $(ARGS)
 
 prereqs: ## Check for cargo, a C compiler and cmake; install cmake where allowed
 	@command -v cargo >/dev/null || { echo "make: cargo is missing; install Rust with rustup (https://rustup.rs)" >&2; exit 1; }

@@ -17,8 +17,8 @@ use farmgate::farm::{Choosers, FarmTable, Key, Rotation, ServerEntry, ServerLive
 use farmgate::health::{Machine, Rule};
 use farmgate::metrics::WorkerIx;
 use farmgate::model::{
-    AdminStatus, Balance, FailOpen, Farm, FarmId, FarmTimeouts, Generation, Health, Host, Name, ProbeStart, Progress,
-    Protocol, Role, Server, ServerAddr, ServerId, Verdict, Weight,
+    AdminStatus, Balance, Epoch, FailOpen, Farm, FarmId, FarmTimeouts, Generation, Health, Host, Name, ProbeStart,
+    Progress, Protocol, Role, Server, ServerAddr, ServerId, Verdict, Weight,
 };
 
 #[global_allocator]
@@ -57,7 +57,7 @@ fn entries(weights: &[u16]) -> Box<[ServerEntry]> {
             admin: AdminStatus::Active,
         });
         let progress = Progress { have: 3, need: 3 };
-        ServerEntry { server, addr, health: Health::Up, progress, live: ServerLive::new(2) }
+        ServerEntry { server, epoch: Epoch(1), addr, health: Health::Up, progress, live: ServerLive::new(2) }
     };
     weights.iter().enumerate().map(entry).collect()
 }

@@ -16,6 +16,7 @@ pub mod server;
 pub mod tls;
 pub mod zenlayer;
 
+mod aside;
 mod dispatch;
 mod guard;
 mod pages;

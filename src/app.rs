@@ -5,26 +5,30 @@
 
 mod checks;
 mod events;
+mod limits;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::AdminServer;
 use crate::admin::{AdminState, Control, Credentials};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::{ConfigErrors, Loaded};
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
-use crate::model::settings::{AdminSettings, Settings};
+use crate::model::settings::{self, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Listeners, Plane};
@@ -47,10 +51,13 @@ pub struct App {
     access_writer: Option<AccessWriter>,
     admin: Option<Edge>,
     admin_addr: Option<SocketAddr>,
+    fingerprint: Option<String>,
     prober: Edge,
     runtime: Runtime,
+    signals: Signals,
     commands: mpsc::UnboundedReceiver<Command>,
     sender: mpsc::UnboundedSender<Command>,
+    lost: watch::Receiver<Option<String>>,
 }
 
 /// What a reload needs.
@@ -59,8 +66,10 @@ struct Core {
     listeners: Listeners,
     source: ConfigSource,
     settings: Mutex<Settings>,
+    credentials: Arc<ArcSwap<Credentials>>,
     reloads: Arc<ReloadCells>,
     one_at_a_time: Mutex<()>,
+    is_stopping: AtomicBool,
 }
 
 /// An edge on a thread of its own.
@@ -87,42 +96,69 @@ impl App {
         for warning in warnings {
             tracing::warn!("config: {warning}");
         }
+        limits::raise(&topology);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // From here on a signal is a command, however early it comes.
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::listen().context("cannot listen to signals")?
+        };
+        let (losing, lost) = watch::channel(None);
+        let alarm = Alarm::new(move |thread| {
+            losing.send_replace(Some(thread.to_owned()));
+        });
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
         let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
-        let access = settings.log.access.as_ref().map(|log| AccessLog::open(&log.path, log.format)).transpose();
-        let access = access.context("log.access.path: cannot open the access log")?;
-        let (access, access_writer) = access.unzip();
+        let (access, access_writer) = settings.log.access.as_ref().map(open_access_log).transpose()?.unzip();
 
         let (changed, changes) = watch::channel(0);
         let sinks: Vec<EventSink> = vec![Box::new(events::log), Box::new(move |event| on_change(&changed, event))];
         let journal = open_journal(&settings)?;
         let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
-        let plane = Plane::start(&store, workers, access.as_ref(), rand::random())?;
+        let plane = Plane::start(&store, workers, access.as_ref(), rand::random(), &alarm)?;
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
-        let admin_settings = settings.admin.clone();
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
+        let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let settings = Mutex::new(settings);
         let one_at_a_time = Mutex::new(());
-        let core = Arc::new(Core { store, listeners, source, settings, reloads, one_at_a_time });
+        let is_stopping = AtomicBool::new(false);
+        let core =
+            Arc::new(Core { store, listeners, source, settings, credentials, reloads, one_at_a_time, is_stopping });
 
-        let prober = start_prober(&core, changes, checks_at_once)?;
+        let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
-        let admin = match admin.zip(admin_settings) {
-            Some((server, settings)) => Some(start_admin(&core, server, settings)?),
-            None => None,
-        };
+        let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
+        let admin = admin.map(|server| start_admin(&core, server, &alarm)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { core, plane, access_writer, admin, admin_addr, prober, runtime, commands, sender })
+        Ok(Self {
+            core,
+            plane,
+            access_writer,
+            admin,
+            admin_addr,
+            fingerprint,
+            prober,
+            runtime,
+            signals,
+            commands,
+            sender,
+            lost,
+        })
     }
 
     /// Returns where the admin side listens, if it does.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// Returns the SHA-256 of the admin side's certificate, if it was made at start.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Returns where frontends listen.
@@ -141,17 +177,13 @@ impl App {
     /// stop a second time.
     ///
     /// # Errors
-    /// If signals cannot be listened to.
+    /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, access_writer, admin, prober, runtime, mut commands, .. } = self;
-        let ended = runtime.block_on(async {
-            let mut signals = Signals::listen().context("cannot listen to signals")?;
+        let Self { core, plane, access_writer, admin, prober, runtime, mut signals, mut commands, lost, .. } = self;
+        let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
-            while next_command(&mut signals, &mut commands).await == Command::Reload {
-                let core = Arc::clone(&core);
-                // Its result is logged and counted by the reload itself.
-                let _ = tokio::task::spawn_blocking(move || core.reload()).await;
-            }
+            let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
+            core.is_stopping.store(true, Ordering::Release);
             notify(Phase::Stopping);
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
@@ -163,24 +195,23 @@ impl App {
                     writer.join();
                 }
             });
-            tokio::select! {
-                _ = finished => Ok(Ended::Finished),
-                () = second_stop(&mut signals, &mut commands) => Ok(Ended::Cut),
-            }
+            let ended = tokio::select! {
+                _ = finished => Ended::Finished,
+                () = second_stop(&mut signals, &mut commands) => Ended::Cut,
+            };
+            (ended, lost)
         });
-        let ended: anyhow::Result<Ended> = ended;
-        let ended = ended?;
         runtime.shutdown_background();
         if ended == Ended::Cut {
             tracing::warn!("stopped at once: open connections cut");
-            return Ok(());
+            return lost;
         }
         prober.stop();
         if let Some(admin) = admin {
             admin.stop();
         }
         tracing::info!("stopped");
-        Ok(())
+        lost
     }
 }
 
@@ -194,6 +225,32 @@ impl std::fmt::Debug for App {
 enum Ended {
     Cut,
     Finished,
+}
+
+/// Carries reloads out until told to stop, or until a thread is lost, which is the error.
+async fn carry_out(
+    core: &Arc<Core>,
+    signals: &mut Signals,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    mut lost: watch::Receiver<Option<String>>,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            command = next_command(signals, commands) => match command {
+                Command::Stop => return Ok(()),
+                Command::Reload => {
+                    let core = Arc::clone(core);
+                    // Its result is logged and counted by the reload itself.
+                    let _ = tokio::task::spawn_blocking(move || core.reload()).await;
+                }
+            },
+            Ok(thread) = lost.wait_for(Option::is_some) => {
+                let thread = thread.clone().unwrap_or_default();
+                tracing::error!(thread, "thread lost to a bug: stopping, to be started again");
+                return Err(anyhow!("the {thread} thread was lost to a bug; its panic is above, please report it"));
+            }
+        }
+    }
 }
 
 async fn next_command(signals: &mut Signals, commands: &mut mpsc::UnboundedReceiver<Command>) -> Command {
@@ -217,6 +274,9 @@ impl Core {
     /// Reads the config again and makes it live, whole or not at all. Blocking. The error has every reason, one a line.
     fn reload(&self) -> Result<(), String> {
         let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Err("the process is stopping; nothing was changed".to_owned());
+        }
         notify(Phase::Reloading);
         let outcome = self.try_reload();
         match &outcome {
@@ -239,9 +299,10 @@ impl Core {
         }
         self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_but_grace = Settings { grace: live.grace, ..settings.clone() };
-        if same_but_grace != *live {
-            tracing::warn!("workers, state_dir, checks_at_once, admin and log take effect at the next start");
+        self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
+        let fixed = settings.fixed_differences(&live);
+        if !fixed.is_empty() {
+            tracing::warn!(keys = fixed.join(", "), "settings changed that take effect at the next start");
         }
         live.grace = settings.grace;
         Ok(())
@@ -255,7 +316,8 @@ impl Control for Reloader {
     fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
-            tracing::info!(actor = &*act.actor, source = &*act.source, "reload asked for");
+            let reason = act.reason.as_deref().unwrap_or("");
+            tracing::info!(actor = &*act.actor, source = &*act.source, reason, "reload asked for");
             let reloaded = tokio::task::spawn_blocking(move || core.reload()).await;
             reloaded.unwrap_or_else(|error| Err(format!("the reload did not finish: {error}")))
         })
@@ -276,6 +338,12 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
     }
 }
 
+fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, AccessWriter)> {
+    AccessLog::open(&log.path, log.format).with_context(|| {
+        format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
+    })
+}
+
 fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {
     let Some(dir) = &settings.state_dir else { return Ok(Box::new(NoJournal)) };
     let (journal, aside) = SqliteJournal::open(dir)?;
@@ -286,36 +354,46 @@ fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {
     Ok(Box::new(journal))
 }
 
-fn start_prober(core: &Core, changes: watch::Receiver<u64>, checks_at_once: usize) -> anyhow::Result<Edge> {
-    let source = Arc::new(StoreChecks::new(Arc::clone(&core.store)));
-    on_own_thread("prober", move |stopped| async move {
+fn start_prober(
+    core: &Core,
+    changes: watch::Receiver<u64>,
+    checks_at_once: usize,
+    alarm: &Alarm,
+) -> anyhow::Result<Edge> {
+    let source = Arc::new(StoreChecks(Arc::clone(&core.store)));
+    on_own_thread("prober", alarm, move |stopped| async move {
         prober::run(source, changes, checks_at_once, rand::random(), stopped).await;
     })
 }
 
-fn start_admin(core: &Arc<Core>, server: AdminServer, settings: AdminSettings) -> anyhow::Result<Edge> {
-    let AdminSettings { tokens, ovh, zenlayer, .. } = settings;
+fn start_admin(core: &Arc<Core>, server: AdminServer, alarm: &Alarm) -> anyhow::Result<Edge> {
     let state = AdminState {
         store: Arc::clone(&core.store),
-        credentials: Arc::new(Credentials { tokens, ovh, zenlayer }),
+        credentials: Arc::clone(&core.credentials),
         control: Arc::new(Reloader(Arc::clone(core))),
     };
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");
-    on_own_thread("admin", move |stopped| async move {
+    on_own_thread("admin", alarm, move |stopped| async move {
         if let Err(error) = server.serve(state, stopped).await {
             tracing::error!(error = %report(&error), "admin side ended");
         }
     })
 }
 
-fn on_own_thread<F>(name: &str, work: impl FnOnce(watch::Receiver<bool>) -> F + Send + 'static) -> anyhow::Result<Edge>
+fn on_own_thread<F>(
+    name: &str,
+    alarm: &Alarm,
+    work: impl FnOnce(watch::Receiver<bool>) -> F + Send + 'static,
+) -> anyhow::Result<Edge>
 where
     F: Future<Output = ()>,
 {
     let (stop, stopped) = watch::channel(false);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name(name.to_owned());
+    let guard = alarm.guard(name);
     let thread = thread.spawn(move || {
+        let _guard = guard;
         runtime.block_on(work(stopped));
         runtime.shutdown_timeout(RUNTIME_END);
     });

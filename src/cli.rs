@@ -18,7 +18,7 @@ pub mod weight;
 mod act;
 mod pinned;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -82,20 +82,22 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Command::Check { config } => return check::run(&config, out, err),
         Command::Demo(args) => return demo::run(&args, out, err),
         Command::Run(args) => return run::run(&args, err),
-        Command::Schema => return schema::run(out, err),
         Command::Drain(args) => drain::run(&args, out),
         Command::Maintain(args) => maintain::run(&args, out),
         Command::Ready(args) => ready::run(&args, out),
         Command::Reload(args) => reload::run(&args, out),
+        Command::Schema => schema::run(out),
         Command::Status(args) => status::run(&args, out),
         Command::Weight(args) => weight::run(&args, out),
     };
     asked.map_or_else(|error| explain(&error, err), |()| 0)
 }
 
-/// Prints why a command of a running process failed.
+/// Prints why a command of a running process failed; nothing where the reader of the output just had enough of it.
 fn explain(error: &CliError, err: &mut dyn Write) -> u8 {
-    let _ = writeln!(err, "farmgate: {}", crate::report::report(error));
+    if !matches!(error, CliError::Output(cause) if cause.kind() == ErrorKind::BrokenPipe) {
+        let _ = writeln!(err, "farmgate: {}", crate::report::report(error));
+    }
     error.exit_code()
 }
 

@@ -1,11 +1,13 @@
 //! Who may take new work, and who takes the next piece of it. Pure but for the counters in [`live`].
 
 pub mod choose;
+pub mod entry;
 pub mod live;
 pub mod rotation;
 pub mod table;
 
 pub use choose::{Choosers, Key, Tried};
+pub use entry::ServerEntry;
 pub use live::ServerLive;
 pub use rotation::{Eligible, Rotation, Serving};
-pub use table::{FarmTable, ServerEntry};
+pub use table::FarmTable;

@@ -2,11 +2,14 @@
 //!
 //! Overrides are written before the answer that promises them, with `synchronous=FULL`: a `kill -9` or a power cut
 //! loses none. A file that cannot be read is set aside under another name and said so; the balancer starts without it.
+//! The file is locked from opening to the process's end: two processes would overwrite one another's overrides.
 //! Blocking; called by admin writes and reloads only, never by traffic.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::{Act, AdminStatus, FarmId, Field, Override, ServerId, ServerKey, Timestamp, Weight, Wish};
@@ -16,6 +19,8 @@ use crate::store::{Journal, JournalError, SavedOverride};
 pub const FILE_NAME: &str = "farmgate.sqlite";
 /// The layout this build writes; kept in `PRAGMA user_version`.
 const LAYOUT: i64 = 1;
+/// How long opening waits for the file of another process, which keeps it for as long as it lives.
+const BUSY_WAIT: Duration = Duration::from_millis(100);
 
 /// See the module's doc.
 #[derive(Debug)]
@@ -28,7 +33,8 @@ impl SqliteJournal {
     /// to, if there was one.
     ///
     /// # Errors
-    /// [`JournalError`] if the directory cannot be made, the file not opened, or was written by a newer build.
+    /// [`JournalError`] if the directory cannot be made, the file not opened, is another process's, or was written by a
+    /// newer build.
     pub fn open(state_dir: &Path) -> Result<(Self, Option<PathBuf>), JournalError> {
         std::fs::create_dir_all(state_dir).map_err(|e| failed("make state_dir", e))?;
         let path = state_dir.join(FILE_NAME);
@@ -36,10 +42,10 @@ impl SqliteJournal {
             Ok(connection) => Ok((Self { connection: Mutex::new(connection) }, None)),
             Err(OpenFailure::Damaged) => {
                 let aside = set_aside(&path).map_err(|e| failed("set a damaged journal aside", e))?;
-                let connection = open_sound(&path).map_err(OpenFailure::into_error)?;
+                let connection = open_sound(&path).map_err(|failure| failure.into_error(state_dir))?;
                 Ok((Self { connection: Mutex::new(connection) }, Some(aside)))
             }
-            Err(other) => Err(other.into_error()),
+            Err(other) => Err(other.into_error(state_dir)),
         }
     }
 
@@ -54,14 +60,19 @@ fn failed(what: &'static str, cause: impl std::error::Error + Send + Sync + 'sta
 
 enum OpenFailure {
     Damaged,
+    InUse,
     Other(rusqlite::Error),
     TooNew(i64),
 }
 
 impl OpenFailure {
-    fn into_error(self) -> JournalError {
+    fn into_error(self, state_dir: &Path) -> JournalError {
         match self {
             Self::Damaged => JournalError { what: "open", cause: "the file is damaged".into() },
+            Self::InUse => {
+                let cause = format!("state_dir {state_dir:?} is in use by another farmgate; give each its own");
+                JournalError { what: "open", cause: cause.into() }
+            }
             Self::Other(cause) => failed("open", cause),
             Self::TooNew(found) => {
                 let cause = format!("layout {found} is newer than this build's {LAYOUT}; run the newer build");
@@ -73,8 +84,9 @@ impl OpenFailure {
 
 impl From<rusqlite::Error> for OpenFailure {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
         match error.sqlite_error_code() {
+            Some(DatabaseBusy | DatabaseLocked) => Self::InUse,
             Some(DatabaseCorrupt | NotADatabase) => Self::Damaged,
             _ => Self::Other(error),
         }
@@ -83,7 +95,12 @@ impl From<rusqlite::Error> for OpenFailure {
 
 fn open_sound(path: &Path) -> Result<Connection, OpenFailure> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(2))?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    // Should the file turn out damaged, closing it must leave its companions as they are.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    // The first access; it takes the lock that only closing gives back.
+    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let verdict: Option<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).optional()?;
@@ -103,21 +120,29 @@ fn open_sound(path: &Path) -> Result<Connection, OpenFailure> {
         ) STRICT, WITHOUT ROWID;
         PRAGMA user_version = 1;",
     )?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
 }
 
-/// Moves the file and SQLite's companions out of the way, keeping what was set aside before.
+/// Moves the file and SQLite's companions out of the way, keeping what was set aside before. The companions keep the
+/// names that SQLite looks for, and go first: left behind, they would be taken for the next file's.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     let numbered = (1..=u32::MAX).map(|n| path.with_extension(format!("damaged-{n}")));
     let aside = numbered.into_iter().find(|aside| !aside.exists()).unwrap_or_else(|| path.with_extension("damaged"));
-    std::fs::rename(path, &aside)?;
-    for companion in ["sqlite-wal", "sqlite-shm"] {
-        match std::fs::remove_file(path.with_extension(companion)) {
+    for suffix in ["-wal", "-shm"] {
+        match std::fs::rename(companion(path, suffix), companion(&aside, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
+    std::fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+fn companion(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// SQLite keeps signed 64-bit numbers; ids have 40 bits and times 51, so both fit.
@@ -247,6 +272,38 @@ mod tests {
             assert_eq!(journal.overrides().unwrap(), [drain(1)]);
             drop(journal);
         }
+    }
+
+    #[test]
+    fn companions_of_a_damaged_file_are_kept_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = SqliteJournal::open(dir.path()).unwrap();
+        journal.put_override(&drain(1)).unwrap();
+        // What a power cut leaves: the override is in the log only.
+        let path = dir.path().join(FILE_NAME);
+        let log = std::fs::read(companion(&path, "-wal")).unwrap();
+        drop(journal);
+        assert!(log.len() > 4096, "{}", log.len());
+        std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+        std::fs::write(companion(&path, "-wal"), &log[..log.len() / 2]).unwrap();
+        std::fs::write(companion(&path, "-shm"), b"shared").unwrap();
+        let (_journal, aside) = SqliteJournal::open(dir.path()).unwrap();
+        let aside = aside.unwrap();
+        assert_eq!(std::fs::read(&aside).unwrap(), vec![b'x'; 8192]);
+        assert_eq!(std::fs::read(companion(&aside, "-wal")).unwrap(), &log[..log.len() / 2]);
+        assert_eq!(std::fs::read(companion(&aside, "-shm")).unwrap(), b"shared");
+    }
+
+    #[test]
+    fn state_dir_of_another_process_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, _) = SqliteJournal::open(dir.path()).unwrap();
+        let refused = SqliteJournal::open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("state_dir {:?} is in use by another farmgate", dir.path())), "{refused}");
+        first.put_override(&drain(1)).unwrap();
+        drop(first);
+        let (second, aside) = SqliteJournal::open(dir.path()).unwrap();
+        assert_eq!((second.overrides().unwrap(), aside), (vec![drain(1)], None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! outside ([`admin`], the CLI) reads one snapshot. Data flows one way and only the Store writes. ARCHITECTURE.md has
 //! the layers; `tests/tidy.rs` holds them.
 
+pub mod alarm;
 pub mod clock;
 pub mod report;
 

@@ -18,11 +18,11 @@ pub mod topology;
 
 pub use address::{Host, ServerAddr};
 pub use change::{Act, Change, Field, Override, Wish};
-pub use check::{CheckRecord, CheckStatus, Content, Verdict};
+pub use check::{CheckRecord, CheckStatus, Checked, Content, Verdict};
 pub use event::{Event, EventKind};
 pub use farm::{Balance, FailOpen, Farm, FarmTimeouts, Protocol};
 pub use frontend::{Frontend, FrontendTimeouts, Limits};
-pub use id::{FarmId, FrontendId, Generation, InstanceId, Name, ServerId, ServerKey};
+pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, ServerId, ServerKey};
 pub use probe::{BodyMatch, Expect, HttpProbe, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, StatusSet};
 pub use server::{AdminStatus, Health, Progress, Role, Server, Weight};
 pub use settings::{Access, AdminSettings, Secret, Settings};

@@ -23,19 +23,20 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::model::{CheckRecord, Probe, ServerAddr, ServerKey};
+use crate::model::{Checked, Epoch, Probe, ServerAddr, ServerKey};
 
 /// What the prober reads and where its results go. Called on the prober's thread only; must not block.
 pub trait CheckSource: Send + Sync + 'static {
     /// Returns everything to check now; the prober compares it with what it runs.
     fn targets(&self) -> Vec<Target>;
 
-    /// Takes a finished check. Never called for a target that has left or changed since its check began.
-    fn record(&self, server: ServerKey, record: CheckRecord);
+    /// Takes finished checks, those that ended together at once. None is of a target that has left or changed since its
+    /// check began, as far as the prober was told.
+    fn records(&self, checked: Vec<Checked>);
 
     /// Takes what a server's name resolves to, whenever that changes. With nothing, the name could not be resolved:
     /// the last address stays good, if there ever was one.
-    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>);
+    fn resolved(&self, server: ServerKey, epoch: Epoch, addr: Option<SocketAddr>);
 
     /// Called once: every target of the first list has a record, or can have none.
     fn first_round_done(&self);
@@ -46,6 +47,8 @@ pub trait CheckSource: Send + Sync + 'static {
 pub struct Target {
     /// Which server.
     pub key: ServerKey,
+    /// Which incarnation of it; given back with every result, so that what is late can be told.
+    pub epoch: Epoch,
     /// Where it was declared to be.
     pub address: ServerAddr,
     /// Where it is; nothing while its name has no address.

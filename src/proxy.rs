@@ -8,6 +8,7 @@ pub mod accept;
 pub mod http;
 pub mod worker;
 
+mod command;
 mod owner;
 mod registry;
 mod tcp;

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Returns a view of `error` whose `Display` prints it and each of its sources, joined by `: `.
 ///
-/// A source whose text the level above already ends with is not repeated.
+/// A source whose text the level above already holds is not repeated; capitals do not matter.
 #[must_use]
 pub fn report<'a>(error: &'a (dyn Error + 'static)) -> Report<'a> {
     Report(error)
@@ -22,7 +22,7 @@ impl fmt::Display for Report<'_> {
         let mut next = self.0.source();
         while let Some(error) = next {
             let text = error.to_string();
-            if !last.ends_with(&text) {
+            if !last.to_lowercase().contains(&text.to_lowercase()) {
                 write!(f, ": {text}")?;
                 last = text;
             }
@@ -44,5 +44,15 @@ mod tests {
     fn report_prints_the_chain() {
         let error = Outer(std::io::Error::other("disk on fire"));
         assert_eq!(report(&error).to_string(), "cannot read the config: disk on fire");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the journal: {}; check the disk", .0.to_string().to_lowercase())]
+    struct Whole(#[source] std::io::Error);
+
+    #[test]
+    fn report_says_nothing_twice() {
+        let error = Whole(std::io::Error::other("Disk on fire"));
+        assert_eq!(report(&error).to_string(), "cannot open the journal: disk on fire; check the disk");
     }
 }

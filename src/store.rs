@@ -13,6 +13,7 @@ mod reconcile;
 mod state;
 mod view;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::model::{
-    Act, Change, CheckRecord, CheckStatus, Event, EventKind, Generation, Health, Name, Override, ServerKey, Timestamp,
-    Topology, Wish,
+    Act, Change, CheckRecord, CheckStatus, Checked, Epoch, Event, EventKind, FarmId, Health, Name, Override, ServerKey,
+    Timestamp, Topology, Wish,
 };
 
 pub use seams::{Journal, JournalError, ListenError, ListenerHost, NoJournal, PreparedListeners, SavedOverride};
@@ -148,39 +149,49 @@ impl Store {
         let (farm_name, server_name) = state.names(change.target).ok_or_else(unknown)?;
         let kind =
             EventKind::Changed { server: change.target, farm_name, server_name, from: before, to: change.wish, act };
-        self.republish_farm(&mut state, change.target, now, Some(kind));
+        self.republish(&mut state, &BTreeSet::from([change.target.farm]), now, vec![kind]);
         Ok(())
     }
 
-    /// Takes in one finished check, planned by the table of generation `planned`. A check of a server that is gone, no
-    /// longer probed, or another one since (a new address, another probe) is dropped.
-    pub fn observe(&self, planned: Generation, server: ServerKey, record: CheckRecord) {
+    /// Takes in finished checks: one table for all of them. A check of a server that is gone, began anew or is no longer
+    /// probed is dropped.
+    pub fn observe(&self, checked: Vec<Checked>) {
         let mut state = self.lock();
-        if state.is_outdated(server, planned) {
-            return;
+        let mut farms = BTreeSet::new();
+        let mut causes = Vec::new();
+        let mut now = Timestamp::default();
+        for Checked { server, epoch, record } in checked {
+            let record = Arc::new(record);
+            let Some(seen) = state.observe(server, epoch, &record) else { continue };
+            if !seen.is_visible {
+                continue;
+            }
+            now = now.max(record.at);
+            farms.insert(server.farm);
+            if let Some(((from, to), (farm_name, server_name))) = seen.transition.zip(state.names(server)) {
+                state.touch(server, record.at);
+                let progress = seen.progress;
+                causes.push(EventKind::Transition {
+                    server,
+                    farm_name,
+                    server_name,
+                    from,
+                    to,
+                    check: record,
+                    progress,
+                });
+            }
         }
-        let record = Arc::new(record);
-        let Some(seen) = state.observe(server, &record) else { return };
-        if !seen.is_visible {
-            return;
-        }
-        let now = record.at;
-        let transition = seen.transition.and_then(|(from, to)| {
-            let (farm_name, server_name) = state.names(server)?;
-            state.touch(server, now);
-            let progress = seen.progress;
-            Some(EventKind::Transition { server, farm_name, server_name, from, to, check: record, progress })
-        });
-        self.republish_farm(&mut state, server, now, transition);
+        self.republish(&mut state, &farms, now, causes);
     }
 
-    /// Takes in what a server's name resolved to, as it was in the table of generation `planned`. `None` keeps the last
-    /// good address.
-    pub fn resolved(&self, planned: Generation, server: ServerKey, addr: Option<SocketAddr>, now: Timestamp) {
+    /// Takes in what a server's name resolved to. `None` keeps the last good address; an answer for an earlier
+    /// incarnation is dropped.
+    pub fn resolved(&self, server: ServerKey, epoch: Epoch, addr: Option<SocketAddr>, now: Timestamp) {
         let mut state = self.lock();
-        if addr.is_some() && !state.is_outdated(server, planned) && state.set_addr(server, addr) {
+        if addr.is_some() && state.set_addr(server, epoch, addr) {
             state.touch(server, now);
-            self.republish_farm(&mut state, server, now, None);
+            self.republish(&mut state, &BTreeSet::from([server.farm]), now, Vec::new());
         }
     }
 
@@ -225,16 +236,14 @@ impl Store {
         self.table.store(Arc::new(table));
     }
 
-    /// Publishes what changed of a server, then tells why, then how its farm serves if that is new.
-    fn republish_farm(&self, state: &mut State, server: ServerKey, now: Timestamp, why: Option<EventKind>) {
-        let before = self.load();
-        let rebuilt = state.with_farm_rebuilt(&before, server.farm);
-        drop(before);
-        let (table, served) = rebuilt.unzip();
-        if let Some(table) = table {
-            self.publish(table);
+    /// Publishes the table with these farms rebuilt, then tells `causes` and, where it follows, how the farms serve now.
+    fn republish(&self, state: &mut State, farms: &BTreeSet<FarmId>, now: Timestamp, causes: Vec<EventKind>) {
+        if farms.is_empty() {
+            return;
         }
-        for kind in why.into_iter().chain(served.flatten()) {
+        let (table, served) = state.with_farms_rebuilt(&self.load(), farms);
+        self.publish(table);
+        for kind in causes.into_iter().chain(served) {
             self.emit(state, now, kind);
         }
     }

@@ -56,7 +56,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
         ]),
     ),
     ("prober", 4, These(&["model", "health", "farm", "metrics", "store", "clock", "telemetry", "report"])),
-    ("proxy", 4, These(&["model", "routing", "farm", "metrics", "store", "clock", "telemetry", "report"])),
+    ("proxy", 4, These(&["model", "routing", "farm", "metrics", "store", "alarm", "clock", "telemetry", "report"])),
     ("journal", 4, These(&["model", "store", "report"])),
     ("store", 3, These(&["model", "routing", "health", "farm", "metrics", "report"])),
     ("telemetry", 2, These(&["model", "metrics", "clock", "report"])),
@@ -67,6 +67,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
     ("balance", 1, These(&["model", "report"])),
     ("routing", 1, These(&["model", "report"])),
     ("clock", 1, These(&["model"])),
+    ("alarm", 0, These(&[])),
     ("report", 0, These(&[])),
     ("model", 0, These(&[])),
 ];
@@ -218,6 +219,21 @@ fn layer_table_allows_only_lower_layers() {
             assert!(layer(room).is_some_and(|below| below < *own), "{name} may not be allowed {import}");
         }
     }
+}
+
+/// What ARCHITECTURE.md says of the layers is this table.
+#[test]
+fn architecture_shows_the_layer_table() {
+    let row = |(room, layer, imports): &(&str, u8, Imports)| match imports {
+        Lower => format!("| {layer} | {room} | every lower room |"),
+        These([]) => format!("| {layer} | {room} | – |"),
+        These(list) => format!("| {layer} | {room} | {} |", list.join(", ")),
+    };
+    let rows: Vec<String> = ROOMS.iter().map(row).collect();
+    let text = std::fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("| layer ")).skip(2).collect();
+    let shown: Vec<&str> = shown.into_iter().take_while(|line| line.starts_with("| ")).collect();
+    assert!(shown == rows, "the layers in ARCHITECTURE.md must be\n{}", rows.join("\n"));
 }
 
 #[test]

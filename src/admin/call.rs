@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
-use crate::model::{Access, Act, Timestamp};
+use crate::model::{Access, Act, AdminSettings, Timestamp};
 use crate::store::Store;
 
 /// One call, its body read whole.
@@ -62,6 +63,19 @@ pub struct Credentials {
     pub zenlayer: Vec<ZenlayerKey>,
 }
 
+impl Credentials {
+    /// Returns those of the config; none without an admin side, which nobody may use then.
+    #[must_use]
+    pub fn of(admin: Option<&AdminSettings>) -> Self {
+        let of = |admin: &AdminSettings| Self {
+            tokens: admin.tokens.clone(),
+            ovh: admin.ovh.clone(),
+            zenlayer: admin.zenlayer.clone(),
+        };
+        admin.map(of).unwrap_or_default()
+    }
+}
+
 /// What the admin side asks of the process around it.
 pub trait Control: Send + Sync {
     /// Reloads the config file. The error text has every reason, one a line.
@@ -73,8 +87,8 @@ pub trait Control: Send + Sync {
 pub struct AdminState {
     /// The Store.
     pub store: Arc<Store>,
-    /// The credentials.
-    pub credentials: Arc<Credentials>,
+    /// The credentials, of the config that is live.
+    pub credentials: Arc<ArcSwap<Credentials>>,
     /// The process.
     pub control: Arc<dyn Control>,
 }

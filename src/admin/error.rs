@@ -6,6 +6,12 @@ pub enum AdminError {
     /// The body is no JSON, or not UTF-8, or of the wrong type.
     #[error("the body is not valid: {0}")]
     BadBody(String),
+    /// No host that the request is for, or several.
+    #[error("the request has {count} Host fields; send one")]
+    BadHost {
+        /// How many there are.
+        count: usize,
+    },
     /// A field has a value outside its range.
     #[error("{field}: {got} is outside {bound}")]
     BadValue {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -153,8 +154,7 @@ pub(crate) fn store_with(journal: Box<dyn Journal>) -> Arc<Store> {
     let seen = |server: &str, status, code, content: &str, second: u64| {
         let content = Content::from_text(content);
         let at = Timestamp(second * 1_000_000);
-        store.observe(
-            store.load().generation,
+        store.observe_one(
             key("web", server),
             CheckRecord { status, code, content, at, duration: Duration::from_micros(12_345) },
         );
@@ -210,7 +210,11 @@ impl Running {
         let certificate = server.certificate().map(<[u8]>::to_vec);
         let (store, reloader) = (store_with(journal), Arc::new(Reloader::default()));
         let control: Arc<dyn Control> = Arc::<Reloader>::clone(&reloader);
-        let state = AdminState { store: Arc::clone(&store), credentials: Arc::new(credentials()), control };
+        let state = AdminState {
+            store: Arc::clone(&store),
+            credentials: Arc::new(ArcSwap::from_pointee(credentials())),
+            control,
+        };
         let (stop, stopped) = watch::channel(false);
         let served = Some(runtime.spawn(server.serve(state, stopped)));
         Self { addr, store, reloader, fingerprint, certificate, runtime, stop, served }

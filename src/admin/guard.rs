@@ -3,7 +3,7 @@
 //! No signature of a shape covers everything, so what it may leave open is closed here: a body where there is none to
 //! expect, a body that is not UTF-8 JSON, and a write that a browser sends for another site's page.
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 
 use super::call::Call;
 use super::error::AdminError;
@@ -12,6 +12,15 @@ use super::error::AdminError;
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How much of a value as given an error repeats, in bytes.
 const QUOTED_BYTES_MAX: usize = 200;
+
+/// Checks that a request says once which host it is for. HTTP/1.0 need not, and later versions say it elsewhere.
+pub(super) fn host(version: Version, headers: &HeaderMap) -> Result<(), AdminError> {
+    let count = headers.get_all(header::HOST).iter().count();
+    if count > 1 || (count == 0 && version == Version::HTTP_11) {
+        return Err(AdminError::BadHost { count });
+    }
+    Ok(())
+}
 
 /// Checks a call before its body is read. `has_body`: whether one is announced.
 pub(super) fn before_body(call: &Call, has_body: bool) -> Result<(), AdminError> {

@@ -25,6 +25,7 @@ use crate::report::report;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
 use crate::store::{ChangeError, Snapshot};
 
+use super::aside;
 use super::call::{AdminState, Call, Caller};
 use super::error::AdminError;
 use super::guard::quoted;
@@ -65,7 +66,7 @@ pub(super) fn bug(call: &Call) -> Response {
 }
 
 async fn respond(state: &AdminState, call: &Call) -> Result<Bytes, Failure> {
-    let caller = caller(&state.credentials, call)?;
+    let caller = caller(&state.credentials.load(), call)?;
     let path = call.uri.path();
     let unknown = || AdminError::NotFound { kind: "path", id: quoted(path) };
     let route = Route::of(path).ok_or_else(unknown)?;
@@ -73,7 +74,14 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Bytes, Failure> {
         return Err(Failure::method(&call.method, route.allow()));
     }
     match route {
-        Route::Read(read) => read_from(&state.store.snapshot(call.now), read),
+        Route::Read(_) => {
+            let (store, uri, now) = (Arc::clone(&state.store), call.uri.clone(), call.now);
+            let body = aside::made(move || match Route::of(uri.path()) {
+                Some(Route::Read(read)) => read_from(&store.snapshot(now), read),
+                Some(Route::Write(_)) | None => Err(Failure::bug()),
+            });
+            body.await.unwrap_or_else(|| Err(Failure::bug()))
+        }
         Route::Write(_) if caller.access != Access::Operate => Err(AdminError::Forbidden(caller.name).into()),
         Route::Write(Write::Act { farm, server, act }) => {
             let order = from_wire::order(&call.body)?;

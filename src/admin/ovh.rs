@@ -21,7 +21,7 @@ use axum::response::Response;
 use http::Method;
 use serde::Serialize;
 
-use super::call::{AdminState, Call, Caller};
+use super::call::{AdminState, Call, Caller, Credentials};
 use super::error::AdminError;
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow};
@@ -63,7 +63,8 @@ fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
         return json(&call.now.unix_seconds());
     }
     check_body(call)?;
-    let caller = auth::authenticate(&state.credentials, call)?;
+    let credentials = state.credentials.load();
+    let caller = auth::authenticate(&credentials, call)?;
     let Some(target) = target else {
         return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
     };
@@ -74,7 +75,7 @@ fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     match target {
         Target::Time => json(&call.now.unix_seconds()),
         Target::Details => json(&to_wire::details(&caller)),
-        Target::Credential => json(&to_wire::credential(credential_position(state, &caller), call.now)),
+        Target::Credential => json(&to_wire::credential(credential_position(&credentials, &caller), call.now)),
         Target::Services => json(&[snapshot.service.name.as_str()]),
         Target::Zones => json(&[snapshot.service.zone.as_str()]),
         Target::WriteOnly => Err(Refusal::write_not_offered(&call.method)),
@@ -99,10 +100,10 @@ fn check_body(call: &Call) -> Result<(), AdminError> {
     Ok(())
 }
 
-/// Where the caller's credential stands among all of the config, from 1: its id for as long as the process lives.
-fn credential_position(state: &AdminState, caller: &Caller) -> usize {
-    let ovh = state.credentials.ovh.iter().map(|c| &c.name);
-    let names = ovh.chain(state.credentials.tokens.iter().map(|t| &t.name));
+/// Where the caller's credential stands among all of the config, from 1: its id for as long as the config lives.
+fn credential_position(credentials: &Credentials, caller: &Caller) -> usize {
+    let ovh = credentials.ovh.iter().map(|c| &c.name);
+    let names = ovh.chain(credentials.tokens.iter().map(|t| &t.name));
     names.into_iter().position(|name| *name == caller.name).map_or(0, |at| at + 1)
 }
 

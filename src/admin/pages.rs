@@ -8,30 +8,32 @@ use crate::model::settings::MetricsAccess;
 use crate::report::report;
 
 use super::call::Call;
-use super::native;
 use super::server::Site;
+use super::{aside, native};
 
 /// Answers a call of one of the process's own pages; none if the path is another's.
-pub(super) fn answer(site: &Site, call: &Call) -> Option<Response> {
-    let page: fn(&Site, &Call) -> Response = match call.uri.path() {
-        "/healthz" => healthz,
-        "/metrics" => metrics,
-        "/readyz" => readyz,
-        _ => return None,
-    };
+pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
+    let path = call.uri.path();
+    if !matches!(path, "/healthz" | "/metrics" | "/readyz") {
+        return None;
+    }
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return Some(native::method_not_allowed(call, "GET, HEAD"));
     }
-    Some(page(site, call))
+    Some(match path {
+        "/healthz" => healthz(),
+        "/metrics" => metrics(site, call).await,
+        _ => readyz(site),
+    })
 }
 
 /// The process is alive: it answers.
-fn healthz(_site: &Site, _call: &Call) -> Response {
+fn healthz() -> Response {
     text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
 }
 
 /// The process may be given traffic: every server was checked once.
-fn readyz(site: &Site, _call: &Call) -> Response {
+fn readyz(site: &Site) -> Response {
     const JSON: &str = "application/json";
     if site.state.store.is_ready() {
         return text(StatusCode::OK, JSON, "{\"ready\":true}\n".to_owned());
@@ -40,15 +42,17 @@ fn readyz(site: &Site, _call: &Call) -> Response {
     text(StatusCode::SERVICE_UNAVAILABLE, JSON, why.to_owned())
 }
 
-fn metrics(site: &Site, call: &Call) -> Response {
+async fn metrics(site: &Site, call: &Call) -> Response {
     if site.metrics == MetricsAccess::Token
-        && let Err(error) = native::caller(&site.state.credentials, call)
+        && let Err(error) = native::caller(&site.state.credentials.load(), call)
     {
         return native::refuse(call, &error);
     }
-    match site.collector.render() {
-        Ok(exposition) => text(StatusCode::OK, prometheus::TEXT_FORMAT, exposition),
-        Err(error) => {
+    let collector = site.collector.clone();
+    match aside::made(move || collector.render()).await {
+        None => native::bug(call),
+        Some(Ok(exposition)) => text(StatusCode::OK, prometheus::TEXT_FORMAT, exposition),
+        Some(Err(error)) => {
             tracing::error!(request_id = call.request_id, error = %report(&error), "metrics cannot be rendered");
             native::bug(call)
         }

@@ -17,10 +17,12 @@ use super::call::Call;
 use super::error::AdminError;
 use super::guard::{self, BODY_BYTES_MAX};
 
-/// How many bodies are read at once, over all connections; bounds what strangers can make us hold.
-const BODIES_AT_ONCE: usize = 32;
+/// How many large bodies are read at once, over all connections; bounds what strangers can make us hold.
+const LARGE_BODIES_AT_ONCE: usize = 32;
+/// A body declared to be no larger, in bytes, waits for no turn: large ones that drip must not keep an operator out.
+const SMALL_BODY_BYTES_MAX: u64 = 16 * 1024;
 
-/// Reads bodies, so many at once.
+/// Reads bodies, so many large ones at once.
 pub(super) struct Bodies {
     permits: Semaphore,
     deadline: Duration,
@@ -42,6 +44,7 @@ pub(super) struct Refused {
 /// Reads a request.
 pub(super) async fn receive(request: Request, peer: Peer, bodies: &Bodies) -> Result<Call, Box<Refused>> {
     let (mut head, body) = request.into_parts();
+    let host = guard::host(head.version, &head.headers);
     // HTTP/2 names the host in the request target; the shapes look for it in one place.
     if !head.headers.contains_key(header::HOST)
         && let Some(host) = head.uri.authority().and_then(|a| a.as_str().parse().ok())
@@ -59,7 +62,7 @@ pub(super) async fn receive(request: Request, peer: Peer, bodies: &Bodies) -> Re
         now: clock::wall(),
     };
     let has_body = !HttpBody::is_end_stream(&body);
-    if let Err(error) = guard::before_body(&call, has_body) {
+    if let Err(error) = host.and_then(|()| guard::before_body(&call, has_body)) {
         return Err(Box::new(Refused { call, error }));
     }
     if has_body {
@@ -80,12 +83,14 @@ pub(super) async fn receive(request: Request, peer: Peer, bodies: &Bodies) -> Re
 impl Bodies {
     /// Returns a reader that gives a body `deadline`, waiting for its turn included.
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { permits: Semaphore::new(BODIES_AT_ONCE), deadline }
+        Self { permits: Semaphore::new(LARGE_BODIES_AT_ONCE), deadline }
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, AdminError> {
+        // The framing's own length, which the body cannot exceed.
+        let is_small = HttpBody::size_hint(&body).exact().is_some_and(|length| length <= SMALL_BODY_BYTES_MAX);
         let whole = async {
-            let _permit = self.permits.acquire().await;
+            let _permit = if is_small { None } else { Some(self.permits.acquire().await) };
             Limited::new(body, BODY_BYTES_MAX).collect().await
         };
         match timeout(self.deadline, whole).await {

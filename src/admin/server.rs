@@ -86,8 +86,7 @@ pub enum BindError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
-        #[source]
+        /// What the system said; the message has it in plain words.
         cause: io::Error,
     },
     /// Certificate or key cannot be used.
@@ -272,7 +271,7 @@ async fn answer(State(site): State<Arc<Site>>, mut request: Request) -> Response
     };
     match receive(request, peer, &site.bodies).await {
         Ok(call) => {
-            let response = match pages::answer(&site, &call) {
+            let response = match pages::answer(&site, &call).await {
                 Some(response) => response,
                 None => dispatch::answer(&site.state, &call).await,
             };

@@ -126,6 +126,43 @@ fn guards_refuse_before_any_effect() {
 }
 
 #[test]
+fn request_for_no_host_or_two_is_refused_in_the_words_of_its_shape() {
+    let running = Running::start();
+    let ask = |path: &str, version: &str, hosts: &str| {
+        running.raw(format!("GET {path} HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n").as_bytes())
+    };
+    for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nHost: b\r\n"] {
+        let native = ask("/healthz", "1.1", hosts);
+        assert_eq!((native.status, &native.json()["error"]["code"]), (400, &"bad_host".into()), "{hosts:?}");
+        let ovh = ask("/1.0/auth/time", "1.1", hosts);
+        assert_eq!((ovh.status, &ovh.json()["class"]), (400, &"Client::BadRequest".into()), "{hosts:?}");
+        let zenlayer = ask("/api/v2/zlb", "1.1", hosts);
+        assert_eq!((zenlayer.status, &zenlayer.json()["code"]), (400, &"INVALID_HOST".into()), "{hosts:?}");
+    }
+    assert_eq!(ask("/healthz", "1.1", "Host: a\r\n").status, 200);
+    assert_eq!(ask("/healthz", "1.0", "").status, 200);
+}
+
+#[test]
+fn small_body_is_read_while_large_ones_drip() {
+    let running = Running::start();
+    let head = |body: &str| format!("POST {SERVER}/drain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {OPS}\r\n{body}");
+    let drip = |length: &str| {
+        let mut stream = running.connect();
+        stream.write_all(head(&format!("{length}\r\n\r\n")).as_bytes()).unwrap();
+        stream
+    };
+    let large = (0..20).map(|_| drip("Content-Length: 16385"));
+    let undeclared = (0..20).map(|_| drip("Transfer-Encoding: chunked"));
+    let _open: Vec<_> = large.chain(undeclared).collect();
+    // An answer to a later call of the same thread: those above have been taken in.
+    assert_eq!(running.send("GET", "/healthz", &[], b"").status, 200);
+    let began = crate::clock::monotonic();
+    assert_eq!(running.call("POST", &format!("{SERVER}/drain"), OPS, "{}").status, 200);
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited for its turn: {:?}", began.elapsed());
+}
+
+#[test]
 fn body_that_drips_is_refused_at_the_deadline() {
     let running = impatient();
     let mut stream = running.connect();

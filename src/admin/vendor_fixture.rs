@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -153,21 +154,14 @@ pub(super) fn state() -> AdminState {
     let store = Store::new(Arc::clone(&service), 1, Box::new(NoJournal), Vec::new()).unwrap();
     store.reload(topology(service), &Sockets, Timestamp(1)).unwrap();
     for server in ["up", "drain", "maint", "backup", "zero"] {
-        store.observe(store.load().generation, key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
+        store.observe_one(key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
     }
-    store.observe(
-        store.load().generation,
-        key("web", "down-sts"),
-        record(CheckStatus::L7Sts, Some(503), "Service Unavailable"),
-    );
-    store.observe(
-        store.load().generation,
-        key("web", "down-con"),
-        record(CheckStatus::L4Con, None, "connection refused"),
-    );
-    store.observe(store.load().generation, key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
+    store.observe_one(key("web", "down-sts"), record(CheckStatus::L7Sts, Some(503), "Service Unavailable"));
+    store.observe_one(key("web", "down-con"), record(CheckStatus::L4Con, None, "connection refused"));
+    store.observe_one(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
     store.first_round_done();
-    AdminState { store: Arc::new(store), credentials: Arc::new(credentials()), control: Arc::new(Process) }
+    let credentials = Arc::new(ArcSwap::from_pointee(credentials()));
+    AdminState { store: Arc::new(store), credentials, control: Arc::new(Process) }
 }
 
 fn credentials() -> Credentials {

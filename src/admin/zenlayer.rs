@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use super::call::{AdminState, Call};
 use super::error::AdminError;
+use super::guard::quoted;
 use crate::store::Snapshot;
 use crate::store::snapshot::FrontendRow;
 
@@ -58,13 +59,13 @@ fn request_id(id: &str) -> String {
 }
 
 fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
+    auth::authenticate(&state.credentials.load(), call)?;
     if call.uri.path() != PATH {
-        return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
+        return Err(AdminError::NotFound { kind: "path", id: quoted(call.uri.path()) }.into());
     }
     if call.method != Method::POST {
         return Err(AdminError::MethodNotAllowed(call.method.to_string()).into());
     }
-    auth::authenticate(&state.credentials, call)?;
     let version = request::header(call, "x-zc-version");
     if let Some(version) = version.filter(|v| *v != VERSION) {
         return Err(Refusal::unknown_version(version, VERSION));

@@ -2,37 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::clock;
-use crate::model::{CheckRecord, Generation, ServerKey};
+use crate::model::{Checked, Epoch, ServerKey};
 use crate::prober::{CheckSource, Target};
 use crate::store::Store;
 
 /// See the module's doc.
-pub(super) struct StoreChecks {
-    store: Arc<Store>,
-    /// The generation of the table that the targets were last taken from.
-    planned: AtomicU64,
-}
-
-impl StoreChecks {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, planned: AtomicU64::new(0) }
-    }
-
-    /// The prober runs on one thread, so what it reports was planned by the list it took last.
-    fn planned(&self) -> Generation {
-        Generation(self.planned.load(Relaxed))
-    }
-}
+pub(super) struct StoreChecks(pub(super) Arc<Store>);
 
 impl CheckSource for StoreChecks {
     fn targets(&self) -> Vec<Target> {
-        let table = self.store.load();
-        self.planned.store(table.generation.0, Relaxed);
+        let table = self.0.load();
         let of_farm = |farm: &Arc<crate::farm::FarmTable>| -> Vec<Target> {
             let target = |entry: &crate::farm::ServerEntry| Target {
+                epoch: entry.epoch,
                 key: ServerKey { farm: farm.farm.id, server: entry.server.id },
                 address: entry.server.address.clone(),
                 addr: entry.addr,
@@ -43,19 +27,30 @@ impl CheckSource for StoreChecks {
         table.farms.iter().flat_map(of_farm).collect()
     }
 
-    fn record(&self, server: ServerKey, record: CheckRecord) {
-        self.store.observe(self.planned(), server, record);
+    fn records(&self, checked: Vec<Checked>) {
+        self.0.observe(checked);
     }
 
-    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>) {
+    fn resolved(&self, server: ServerKey, epoch: Epoch, addr: Option<SocketAddr>) {
         if addr.is_none() {
-            tracing::warn!(farm = %server.farm, server = %server.server, "name of server not resolved");
+            self.tell_of_failure(server);
         }
-        self.store.resolved(self.planned(), server, addr, clock::wall());
+        self.0.resolved(server, epoch, addr, clock::wall());
     }
 
     fn first_round_done(&self) {
         tracing::info!("first round of checks done");
-        self.store.first_round_done();
+        self.0.first_round_done();
+    }
+}
+
+impl StoreChecks {
+    /// Says, in the operator's names, that the name of a server has no address. One that has left needs none.
+    fn tell_of_failure(&self, key: ServerKey) {
+        let table = self.0.load();
+        let Some(farm) = table.farm(key.farm) else { return };
+        let Some(entry) = farm.position(key.server).map(|position| &farm.servers[position]) else { return };
+        let (server, address) = (&entry.server.name, &entry.server.address);
+        tracing::warn!(farm = %farm.farm.name, %server, %address, "name of server not resolved");
     }
 }

@@ -175,6 +175,12 @@ impl Client {
             let text = format!("--admin: \"{base}\" is not a URL; write http://HOST:PORT or https://HOST:PORT");
             return Err(CliError::Argument(text));
         }
+        let wants_tls = args.fingerprint.as_ref().map(|_| "--fingerprint").or_else(|| args.ca.as_ref().map(|_| "--ca"));
+        if let Some(option) = wants_tls.filter(|_| base.starts_with("http://")) {
+            let text =
+                format!("{option}: \"{base}\" has no certificate to trust; write https://, or leave {option} out");
+            return Err(CliError::Argument(text));
+        }
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -282,7 +288,10 @@ fn told(url: &str, error: &ureq::Error) -> CliError {
             CliError::Untrusted { url, cause: plain(&inner.to_string().to_lowercase()) }
         }
         Some(inner) => CliError::Unreachable { url, cause: plain(&inner.to_string().to_lowercase()) },
-        None => CliError::Unreachable { url, cause: plain(&error.to_string().to_lowercase()) },
+        None => {
+            let cause = if let ureq::Error::Io(inner) = error { inner.to_string() } else { error.to_string() };
+            CliError::Unreachable { url, cause: plain(&cause.to_lowercase()) }
+        }
     }
 }
 

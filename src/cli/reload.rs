@@ -9,7 +9,7 @@ use super::client::{AdminArgs, CliError, Client};
 /// Arguments of `reload`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Why; kept and shown with the reload
+    /// Why; logged with the reload
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Where the process is.

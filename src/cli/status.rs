@@ -76,6 +76,9 @@ fn render_farm(status: &StatusWire, farm: &FarmWire, out: &mut dyn Write) -> Res
     rows.extend(farm.servers.iter().map(|server| row(status, server)));
     write_aligned(&rows, out)?;
     for server in &farm.servers {
+        if let Some(check) = server.last_check.as_ref().filter(|check| !check.passed) {
+            writeln!(out, "  {}", plain(&format!("{}: last check failed: {}", server.name, check.content)))?;
+        }
         for made in &server.overrides {
             writeln!(out, "  {}", note(status, server, made))?;
         }

@@ -140,11 +140,16 @@ impl Listeners {
         if addr.port() == 0 {
             return;
         }
-        if let Some((path, at)) = self.0.get(&addr) {
-            value.refuse(findings, format!("is taken by {path} at {at}; choose another address or port"));
+        if let Some(taken) = self.taken(addr) {
+            value.refuse(findings, format!("{taken}; choose another address or port"));
         } else {
             self.0.insert(addr, (value.path.clone(), value.tree.at));
         }
+    }
+
+    /// Tells who has an address.
+    fn taken(&self, addr: SocketAddr) -> Option<String> {
+        self.0.get(&addr).map(|(path, at)| format!("is taken by {path} at {at}"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::{FailOpen, Generation, Health, Role, ServerId};
 
-use super::table::ServerEntry;
+use super::entry::ServerEntry;
 
 /// A server that may take new work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::farm::ServerLive;
-    use crate::model::{AdminStatus, Name, Progress, Server, Weight};
+    use crate::model::{AdminStatus, Epoch, Name, Progress, Server, Weight};
 
     fn entry(n: u64, admin: AdminStatus, health: Health, weight: u16, role: Role) -> ServerEntry {
         let name = Name::parse(&format!("s{n}")).unwrap();
@@ -119,7 +119,7 @@ mod tests {
         let addr = address.literal();
         let server = Server { id: ServerId(n), name, address, weight: Weight(weight), role, probed: true, admin };
         let progress = Progress { have: 0, need: 1 };
-        ServerEntry { server: Arc::new(server), addr, health, progress, live: ServerLive::new(1) }
+        ServerEntry { server: Arc::new(server), epoch: Epoch(1), addr, health, progress, live: ServerLive::new(1) }
     }
 
     fn serving(servers: &[ServerEntry], fail_open: FailOpen) -> (Serving, Vec<u32>) {

@@ -1,11 +1,10 @@
 //! One farm as the data plane reads it: immutable, shared by every table in which the farm is the same.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{AdminStatus, Farm, Generation, Health, Progress, Server, ServerId};
+use crate::model::{Farm, Generation, ServerId};
 
-use super::live::ServerLive;
+use super::entry::ServerEntry;
 use super::rotation::Rotation;
 
 /// A farm, its servers and its rotation at one instant.
@@ -17,29 +16,6 @@ pub struct FarmTable {
     pub servers: Box<[ServerEntry]>,
     /// Who may take new work.
     pub rotation: Rotation,
-}
-
-/// A server at one instant.
-#[derive(Clone, Debug)]
-pub struct ServerEntry {
-    /// The definition, overrides applied.
-    pub server: Arc<Server>,
-    /// Where connections go; none while its name has no address.
-    pub addr: Option<SocketAddr>,
-    /// What checks conclude.
-    pub health: Health,
-    /// How far they are from concluding the contrary.
-    pub progress: Progress,
-    /// Its counters.
-    pub live: Arc<ServerLive>,
-}
-
-impl ServerEntry {
-    /// Returns whether the server would take new work if its health allowed it.
-    #[must_use]
-    pub fn is_willing(&self) -> bool {
-        self.server.admin == AdminStatus::Active && self.server.weight.0 > 0 && self.addr.is_some()
-    }
 }
 
 impl FarmTable {

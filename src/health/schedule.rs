@@ -3,9 +3,10 @@
 //! Pure: time is a `Duration` since the scheduler began, chance is the entropy handed in. A target waits for its next
 //! check, or its check is under way; it never has two. The first check of every target is due at once, in the order
 //! given. The second follows after a part of the interval that spreads targets evenly over it; every further one an
-//! interval, give or take [`JITTER`], after the last one was *due*, so delays do not add up. A check that ends after
-//! the next was due is followed by one at once, which stands for all those missed and waits its turn behind whoever
-//! was due before, so that an overload starves nobody.
+//! interval, or up to [`JITTER`] less, after the last one was *due*, so delays do not add up; never more, so `fall`
+//! failures take no longer than `fall` intervals. A check that ends after the next was due is followed by one at once,
+//! which stands for all those missed and waits its turn behind whoever was due before, so that an overload starves
+//! nobody.
 //!
 //! Equal due times: first come, first served. Cost: O(log n) a step, O(n log n) for a new list.
 
@@ -14,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::model::ServerKey;
+use crate::model::{Epoch, ServerKey};
 
-/// The share of the interval by which one check may come earlier or later than the interval says.
+/// The share of the interval by which one check may come earlier than the interval says.
 pub const JITTER: f64 = 0.1;
 /// The shortest interval; a shorter one is read as this.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -30,6 +31,8 @@ const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub struct Wanted {
     /// Whose check it is.
     pub key: ServerKey,
+    /// Which incarnation; another one starts the target afresh.
+    pub epoch: Epoch,
     /// Where the check connects; another one starts the target afresh.
     pub addr: SocketAddr,
     /// What the probe speaks; another word starts the target afresh.
@@ -40,7 +43,7 @@ pub struct Wanted {
 
 impl Wanted {
     fn is_same_target(&self, other: &Self) -> bool {
-        self.addr == other.addr && self.kind == other.kind
+        self.epoch == other.epoch && self.addr == other.addr && self.kind == other.kind
     }
 
     fn interval(&self) -> Duration {
@@ -258,7 +261,7 @@ impl Schedule {
             self.spread = self.spread.wrapping_add(GOLDEN_STEP);
             return Some(interval.mul_f64(1.0 - fraction(self.spread)));
         }
-        Some(interval.mul_f64(1.0 + JITTER * (2.0 * fraction(self.random()) - 1.0)))
+        Some(interval.mul_f64(1.0 - JITTER * fraction(self.random())))
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014).

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::id::{Epoch, ServerKey};
 use super::time::Timestamp;
 
 /// Bytes of evidence that a check record keeps of a reply.
@@ -24,7 +25,7 @@ pub enum CheckStatus {
     L7Sts,
     /// Connected, and no whole reply within the deadline.
     L7Tout,
-    /// A failure of our own socket; says nothing of the server but counts as failed.
+    /// A failure of our own socket: recorded, and never counted for or against the server.
     SockErr,
 }
 
@@ -47,6 +48,12 @@ impl CheckStatus {
     /// Every status, in alphabetical order of its word.
     pub const ALL: [Self; 8] =
         [Self::L4Con, Self::L4Ok, Self::L4Tout, Self::L7Ok, Self::L7Rsp, Self::L7Sts, Self::L7Tout, Self::SockErr];
+
+    /// Returns whether such a check tells of us rather than of the server.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        self == Self::SockErr
+    }
 
     /// Returns whether such a check passed.
     #[must_use]
@@ -136,6 +143,17 @@ pub struct CheckRecord {
     pub at: Timestamp,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// A finished check and whose it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The server.
+    pub server: ServerKey,
+    /// Its incarnation when the check began.
+    pub epoch: Epoch,
+    /// The result.
+    pub record: CheckRecord,
 }
 
 impl CheckRecord {

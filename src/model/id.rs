@@ -107,6 +107,10 @@ numeric_id!(
     InstanceId
 );
 numeric_id!(
+    /// Tells one incarnation of a server from the next: a new one begins with every new address or probe type.
+    Epoch
+);
+numeric_id!(
     /// Counts the tables that the Store has published; strictly increasing.
     Generation
 );

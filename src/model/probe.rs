@@ -13,7 +13,7 @@ pub const BODY_BYTES_LOOKED_AT: usize = 16 * 1024;
 pub struct Probe {
     /// What is spoken.
     pub kind: ProbeKind,
-    /// From the start of one check to the start of the next, before jitter.
+    /// From the start of one check to the start of the next, at most: jitter only shortens it.
     pub interval: Duration,
     /// The hard deadline of one check, connect and all; shorter than or equal to `interval`.
     pub timeout: Duration,

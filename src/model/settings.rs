@@ -110,7 +110,7 @@ pub enum AdminTls {
 pub enum MetricsAccess {
     /// Anybody who reaches the listener.
     Open,
-    /// Any credential.
+    /// Whoever has a bearer token; no other credential will do.
     Token,
 }
 
@@ -160,7 +160,7 @@ pub struct LogSettings {
     pub access: Option<AccessLog>,
 }
 
-/// Everything of a config file that is not traffic.
+/// Everything of a config file that is not traffic. A reload changes `grace` and the admin side's credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Data-plane threads; none = one per core.
@@ -175,4 +175,59 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// Logs.
     pub log: LogSettings,
+}
+
+impl Settings {
+    /// Returns the keys that differ from `live` and that a running process cannot change, in the file's order.
+    #[must_use]
+    pub fn fixed_differences(&self, live: &Self) -> Vec<&'static str> {
+        let (admin, live_admin) = (self.admin.as_ref(), live.admin.as_ref());
+        [
+            ("workers", self.workers != live.workers),
+            ("state_dir", self.state_dir != live.state_dir),
+            ("checks_at_once", self.checks_at_once != live.checks_at_once),
+            ("admin", admin.is_some() != live_admin.is_some()),
+            ("admin.listen", admin.zip(live_admin).is_some_and(|(a, b)| a.listen != b.listen)),
+            ("admin.tls", admin.zip(live_admin).is_some_and(|(a, b)| a.tls != b.tls)),
+            ("admin.metrics", admin.zip(live_admin).is_some_and(|(a, b)| a.metrics != b.metrics)),
+            ("log", self.log != live.log),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live() -> Settings {
+        let admin = AdminSettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            tls: AdminTls::Off,
+            metrics: MetricsAccess::Token,
+            tokens: Vec::new(),
+            ovh: Vec::new(),
+            zenlayer: Vec::new(),
+        };
+        let log = LogSettings { level: "info".into(), format: LogFormat::Text, access: None };
+        let grace = Duration::from_secs(1);
+        Settings { workers: None, state_dir: None, grace, checks_at_once: 1, admin: Some(admin), log }
+    }
+
+    #[test]
+    fn differences_that_wait_for_a_start_are_named_and_the_others_not() {
+        let mut file = live();
+        file.grace = Duration::from_secs(2);
+        let token = BearerToken { name: "ops".into(), access: Access::Read, token: Secret::new("t") };
+        file.admin.as_mut().unwrap().tokens.push(token);
+        assert!(file.fixed_differences(&live()).is_empty());
+        file.workers = Some(2);
+        let admin = file.admin.as_mut().unwrap();
+        (admin.metrics, admin.tls) = (MetricsAccess::Open, AdminTls::Auto);
+        assert_eq!(file.fixed_differences(&live()), ["workers", "admin.tls", "admin.metrics"]);
+        file = Settings { admin: None, ..live() };
+        assert_eq!(file.fixed_differences(&live()), ["admin"]);
+    }
 }

@@ -17,7 +17,7 @@ use tracing::{debug, error};
 
 use crate::clock;
 use crate::health::{Schedule, Ticket, Wanted};
-use crate::model::{CheckRecord, CheckStatus, Content, Host, Probe, ServerKey};
+use crate::model::{CheckRecord, CheckStatus, Checked, Content, Host, Probe, ServerKey};
 
 use super::http::authority;
 use super::names::{LOOKUP_TIMEOUT, Names};
@@ -25,6 +25,9 @@ use super::{CheckSource, Target, check};
 
 /// How long the loop sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// Results handed to the source at once.
+const BATCH_MAX: usize = 1024;
 
 /// The world outside, so that tests can put another one there.
 pub(super) trait Net: Send + Sync + 'static {
@@ -104,7 +107,8 @@ impl Watched {
         let probe = self.target.probe.as_ref()?;
         let addr = self.addr?;
         let addr = SocketAddr::new(addr.ip(), probe.port.unwrap_or_else(|| addr.port()));
-        Some(Wanted { key: self.target.key, addr, kind: probe.kind.as_str(), interval: probe.interval })
+        let Target { key, epoch, .. } = self.target;
+        Some(Wanted { key, epoch, addr, kind: probe.kind.as_str(), interval: probe.interval })
     }
 }
 
@@ -146,7 +150,7 @@ impl<N: Net> Rounds<N> {
                         self.retarget();
                     }
                 }
-                Some(ended) = self.checks.join_next_with_id() => self.check_ended(ended),
+                Some(ended) = self.checks.join_next_with_id() => self.checks_ended(ended),
                 Some(ended) = self.lookups.join_next_with_id() => self.lookup_ended(ended),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -224,13 +228,27 @@ impl<N: Net> Rounds<N> {
         }
     }
 
-    fn check_ended(&mut self, ended: Result<(Id, CheckRecord), JoinError>) {
+    /// Takes `first` and whatever else has ended by now: the source makes one change of it.
+    fn checks_ended(&mut self, first: Result<(Id, CheckRecord), JoinError>) {
+        let mut checked = Vec::new();
+        checked.extend(self.check_ended(first));
+        while checked.len() < BATCH_MAX
+            && let Some(next) = self.checks.try_join_next_with_id()
+        {
+            checked.extend(self.check_ended(next));
+        }
+        if !checked.is_empty() {
+            self.source.records(checked);
+        }
+    }
+
+    fn check_ended(&mut self, ended: Result<(Id, CheckRecord), JoinError>) -> Option<Checked> {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(ticket) = self.tickets.remove(&id) else { return };
+        let ticket = self.tickets.remove(&id)?;
         let began = self.running.remove(&ticket).map(|running| running.began);
         let counts = self.schedule.finish(ticket, self.now());
         if !counts {
-            return;
+            return None;
         }
         let record = match ended {
             Ok((_, record)) => record,
@@ -257,7 +275,8 @@ impl<N: Net> Rounds<N> {
         if let Some(awaited) = &mut self.awaited {
             awaited.remove(&ticket.key);
         }
-        self.source.record(ticket.key, record);
+        let epoch = self.watched.get(&ticket.key)?.target.epoch;
+        Some(Checked { server: ticket.key, epoch, record })
     }
 
     fn lookup_ended(&mut self, ended: Result<(Id, Option<Vec<IpAddr>>), JoinError>) {
@@ -286,7 +305,7 @@ impl<N: Net> Rounds<N> {
             watched.addr = Some(addr);
             if watched.told != Some(Some(addr)) {
                 watched.told = Some(Some(addr));
-                self.source.resolved(key, Some(addr));
+                self.source.resolved(key, watched.target.epoch, Some(addr));
             }
             if let Some(wanted) = watched.wanted()
                 && let Some(outdated) = self.schedule.put(wanted, clock::monotonic().duration_since(self.began))
@@ -301,7 +320,7 @@ impl<N: Net> Rounds<N> {
             let Some(watched) = self.watched.get_mut(key) else { continue };
             if watched.told != Some(None) {
                 watched.told = Some(None);
-                self.source.resolved(*key, None);
+                self.source.resolved(*key, watched.target.epoch, None);
             }
             if let (None, Some(awaited)) = (watched.addr, &mut self.awaited) {
                 awaited.remove(key);

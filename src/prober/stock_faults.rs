@@ -19,9 +19,9 @@ use super::pingora_adapter::{ProbeCheck, Share, Shares, SmoothTurns, backend};
 use crate::clock;
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::model::{
-    AdminStatus, Balance, BodyMatch, Expect, FailOpen, Farm, FarmId, FarmTimeouts, Generation, Health, HttpProbe, Name,
-    Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, Progress, Protocol, Role, Server, ServerAddr, ServerId,
-    StatusSet, Weight,
+    AdminStatus, Balance, BodyMatch, Epoch, Expect, FailOpen, Farm, FarmId, FarmTimeouts, Generation, Health,
+    HttpProbe, Name, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, Progress, Protocol, Role, Server, ServerAddr,
+    ServerId, StatusSet, Weight,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -149,7 +149,14 @@ fn table(server_addr: SocketAddr, servers: &[(u16, Health)]) -> FarmTable {
         };
         let progress = Progress { have: 0, need: 1 };
         let live = ServerLive::new(1);
-        ServerEntry { server: Arc::new(server), addr: Some(server_addr), health: *health, progress, live }
+        ServerEntry {
+            server: Arc::new(server),
+            epoch: Epoch(1),
+            addr: Some(server_addr),
+            health: *health,
+            progress,
+            live,
+        }
     });
     FarmTable::new(Arc::new(farm), entries.collect(), Generation(1))
 }

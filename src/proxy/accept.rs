@@ -15,14 +15,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::model::{Frontend, FrontendId, Name};
 use crate::store::{ListenError, ListenerHost, PreparedListeners};
 
-use super::worker::Command;
+use super::command::{Command, ListenerId};
 
 /// Connections that may wait to be accepted, per worker; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// Names one listener of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub u64);
 
 /// Opens and closes listeners on every worker.
 pub struct Listeners {

@@ -9,5 +9,6 @@ pub mod conn;
 pub mod control;
 pub mod exchange;
 pub mod head;
+mod kept;
 pub mod pages;
 pub mod pingora;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::accept::ListenerId;
+use super::command::ListenerId;
 use super::http::control::Connection;
 
 /// See the module's doc.

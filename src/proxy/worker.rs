@@ -15,12 +15,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::alarm::Alarm;
 use crate::metrics::{Refusal, WorkerIx};
 use crate::model::{FrontendId, Protocol};
 use crate::store::{FrontendTable, Store, Table};
 use crate::telemetry::access::AccessLog;
 
-use super::accept::{ListenerId, Listeners};
+use super::accept::Listeners;
+use super::command::{Command, ListenerId};
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
 use super::http::pingora::{Engine, engine, serve};
@@ -31,21 +33,6 @@ use super::work::Work;
 
 /// How long accepting rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// What a worker is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Connections of a listener belong to another frontend from now on.
-    Assign { listener: ListenerId, frontend: FrontendId },
-    /// Accept no more on a listener and retire its connections.
-    Close { listener: ListenerId },
-    /// Accept on a socket.
-    Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
-    /// Stop accepting, finish what is open within the grace, end.
-    Shutdown { grace: Duration },
-    /// Farms may be gone.
-    TableChanged,
-}
 
 /// The data plane could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +53,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Starts so many workers; `entropy` seeds the phases of their turns.
+    /// Starts so many workers; `entropy` seeds the phases of their turns, `alarm` rings if one is lost.
     ///
     /// # Errors
     /// [`PlaneError`] if a thread or its runtime cannot be made.
@@ -75,6 +62,7 @@ impl Plane {
         workers: usize,
         access: Option<&AccessLog>,
         entropy: u64,
+        alarm: &Alarm,
     ) -> Result<Self, PlaneError> {
         let mut plane = Self { commands: Vec::new(), threads: Vec::new() };
         for n in 0..workers {
@@ -84,7 +72,12 @@ impl Plane {
             let work = Work::new(WorkerIx(n), Arc::clone(store), access.cloned(), seed);
             let (sender, receiver) = unbounded_channel();
             let thread = std::thread::Builder::new().name(format!("worker-{n}"));
-            let thread = thread.spawn(move || runtime.block_on(Worker::new(work).run(receiver))).map_err(failed)?;
+            let guard = alarm.guard(&format!("worker-{n}"));
+            let body = move || {
+                let _guard = guard;
+                runtime.block_on(async { Worker::new(work).run(receiver).await });
+            };
+            let thread = thread.spawn(body).map_err(failed)?;
             plane.commands.push(sender);
             plane.threads.push(thread);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::farm::ServerLive;
 use crate::health::{Machine, Rule};
-use crate::model::{Farm, Field, Generation, Probe, Server, ServerKey, Timestamp, Topology, Wish};
+use crate::model::{Epoch, Farm, Field, Probe, Server, ServerKey, Timestamp, Topology, Wish};
 
 use super::state::{Row, State};
 
@@ -34,20 +34,21 @@ impl State {
             servers_of(&old).map(|(key, farm, server)| (key, (farm, server))).collect();
         let mut rows = std::mem::take(&mut self.rows);
         let mut added = 0;
-        let coming = Generation(self.generation.0 + 1);
+        let mut last_epoch = self.last_epoch;
         for (key, farm, server) in servers_of(&self.topology) {
             let kept = rows.remove(&key).zip(before.get(&key));
             let row = match kept {
                 Some((row, (old_farm, old_server))) => {
-                    carried_over(row, old_farm, old_server, farm, server, (now, coming))
+                    carried_over(row, (old_farm, old_server), (farm, server), &mut last_epoch, now)
                 }
                 None => {
                     added += 1;
-                    fresh(farm, server, ServerLive::new(self.workers), (now, coming))
+                    fresh(farm, server, ServerLive::new(self.workers), &mut last_epoch, now)
                 }
             };
             self.rows.insert(key, row);
         }
+        self.last_epoch = last_epoch;
         let removed = rows.len();
         let frontends: HashSet<_> = self.topology.frontends.iter().map(|f| f.id).collect();
         self.frontend_cells.retain(|id, _| frontends.contains(id));
@@ -70,23 +71,22 @@ fn probe_of<'a>(farm: &'a Farm, server: &Server) -> Option<&'a Probe> {
     farm.probe.as_deref().filter(|_| server.probed)
 }
 
-fn fresh(farm: &Farm, server: &Server, live: Arc<ServerLive>, (since, appeared): (Timestamp, Generation)) -> Row {
+fn fresh(farm: &Farm, server: &Server, live: Arc<ServerLive>, last_epoch: &mut Epoch, now: Timestamp) -> Row {
     let machine = probe_of(farm, server).map(|probe| Machine::new(Rule::of(probe), probe.start));
-    Row { machine, addr: server.address.literal(), live, since, appeared }
+    last_epoch.0 += 1;
+    Row { machine, epoch: *last_epoch, addr: server.address.literal(), live, since: now }
 }
 
 fn carried_over(
     mut row: Row,
-    old_farm: &Farm,
-    old_server: &Server,
-    farm: &Farm,
-    server: &Server,
-    now: (Timestamp, Generation),
+    old: (&Farm, &Server),
+    new: (&Farm, &Server),
+    last_epoch: &mut Epoch,
+    now: Timestamp,
 ) -> Row {
-    let is_same_place = old_server.address == server.address;
-    let old_probe = probe_of(old_farm, old_server);
-    let probe = probe_of(farm, server);
-    let is_same_probe = match (old_probe, probe) {
+    let is_same_place = old.1.address == new.1.address;
+    let probe = probe_of(new.0, new.1);
+    let is_same_probe = match (probe_of(old.0, old.1), probe) {
         (Some(old), Some(new)) => {
             std::mem::discriminant(&old.kind) == std::mem::discriminant(&new.kind) && old.port == new.port
         }
@@ -95,8 +95,9 @@ fn carried_over(
     };
     if !is_same_place || !is_same_probe {
         row.live.last_check.store(None);
-        let addr = if is_same_place { row.addr } else { server.address.literal() };
-        return Row { addr, ..fresh(farm, server, row.live, now) };
+        let known = if is_same_place { row.addr } else { None };
+        let fresh = fresh(new.0, new.1, row.live, last_epoch, now);
+        return Row { addr: known.or(fresh.addr), ..fresh };
     }
     if let (Some(machine), Some(probe)) = (&mut row.machine, probe) {
         machine.retune(Rule::of(probe));

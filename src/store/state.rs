@@ -1,6 +1,6 @@
 //! What the Store keeps under its lock: the declared topology, one row per server, overrides, counters by identity.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::health::Machine;
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    CheckRecord, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, Progress, Server, ServerKey,
-    Service, Timestamp, Topology, Wish,
+    CheckRecord, Epoch, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, Progress, Server,
+    ServerKey, Service, Timestamp, Topology, Wish,
 };
 
 use super::seams::SavedOverride;
@@ -25,6 +25,7 @@ pub(super) struct State {
     pub(super) frontend_cells: HashMap<FrontendId, Arc<PerWorker<FrontendCells>>>,
     pub(super) edge_cells: HashMap<(FrontendId, ServerKey), Arc<PerWorker<EdgeCells>>>,
     pub(super) workers: usize,
+    pub(super) last_epoch: Epoch,
     last_event_id: u64,
 }
 
@@ -32,11 +33,10 @@ pub(super) struct State {
 pub(super) struct Row {
     /// The counter; none while the server is not probed.
     pub(super) machine: Option<Machine>,
+    pub(super) epoch: Epoch,
     pub(super) addr: Option<SocketAddr>,
     pub(super) live: Arc<ServerLive>,
     pub(super) since: Timestamp,
-    /// The first table in which the server is the one that it is: at this address, probed this way.
-    pub(super) appeared: Generation,
 }
 
 impl State {
@@ -50,6 +50,7 @@ impl State {
             frontend_cells: HashMap::new(),
             edge_cells: HashMap::new(),
             workers,
+            last_epoch: Epoch(0),
             last_event_id: 0,
         }
     }
@@ -91,8 +92,8 @@ impl State {
         }
     }
 
-    pub(super) fn set_addr(&mut self, key: ServerKey, addr: Option<SocketAddr>) -> bool {
-        let Some(row) = self.rows.get_mut(&key) else { return false };
+    pub(super) fn set_addr(&mut self, key: ServerKey, epoch: Epoch, addr: Option<SocketAddr>) -> bool {
+        let Some(row) = self.rows.get_mut(&key).filter(|row| row.epoch == epoch) else { return false };
         let is_new = row.addr != addr;
         row.addr = addr;
         is_new
@@ -103,19 +104,15 @@ impl State {
         self.last_event_id
     }
 
-    /// Returns whether what was planned by the table of that generation was meant for another server than this one.
-    pub(super) fn is_outdated(&self, key: ServerKey, planned: Generation) -> bool {
-        self.rows.get(&key).is_none_or(|row| planned < row.appeared)
-    }
-
-    /// Counts a check and runs the machine. Nothing, if the server is gone or not probed.
-    pub(super) fn observe(&mut self, key: ServerKey, record: &Arc<CheckRecord>) -> Option<Seen> {
-        let row = self.rows.get_mut(&key)?;
+    /// Counts a check and runs the machine. Nothing, if the server is gone, another incarnation or not probed.
+    pub(super) fn observe(&mut self, key: ServerKey, epoch: Epoch, record: &Arc<CheckRecord>) -> Option<Seen> {
+        let row = self.rows.get_mut(&key).filter(|row| row.epoch == epoch)?;
         let machine = row.machine.as_mut()?;
         count_check(&row.live, record);
         row.live.last_check.store(Some(Arc::clone(record)));
         let before = (machine.health(), machine.progress());
-        let transition = machine.record(record.verdict());
+        let is_told = !record.status.is_ours();
+        let transition = if is_told { machine.record(record.verdict()) } else { None };
         if let Some((_, to)) = transition {
             count_transition(&row.live, to);
         }
@@ -123,31 +120,31 @@ impl State {
         Some(Seen { transition, progress: after.1, is_visible: before != after })
     }
 
-    /// Returns the next table: the live one with one farm rebuilt, and how that farm serves now if that changed.
-    pub(super) fn with_farm_rebuilt(&mut self, live: &Table, id: FarmId) -> Option<(Table, Option<EventKind>)> {
-        let position = live.farms.iter().position(|f| f.farm.id == id)?;
-        let declared = Arc::clone(self.topology.farm(id)?);
+    /// Returns the next table: the live one with these farms rebuilt, and those of them that now serve in another way.
+    pub(super) fn with_farms_rebuilt(&mut self, live: &Table, ids: &BTreeSet<FarmId>) -> (Table, Vec<EventKind>) {
         self.generation.0 += 1;
-        let before = &live.farms[position];
-        let after = self.farm_table(&declared, Some(before));
-        let served = change_of_serving(before, &after);
         let mut farms = live.farms.clone();
-        farms[position] = Arc::new(after);
-        let table = Table {
-            generation: self.generation,
-            service: Arc::clone(&live.service),
-            farms,
-            frontends: live.frontends.clone(),
-        };
-        Some((table, served))
+        let mut served = Vec::new();
+        for before in farms.iter_mut().filter(|farm| ids.contains(&farm.farm.id)) {
+            let Some(declared) = self.topology.farm(before.farm.id) else { continue };
+            let after = self.farm_table(declared, Some(before));
+            served.extend(change_of_serving(before, &after));
+            *before = Arc::new(after);
+        }
+        let service = Arc::clone(&live.service);
+        (Table { generation: self.generation, service, farms, frontends: live.frontends.clone() }, served)
     }
 
-    /// Returns the table of everything. Cells of what is gone were dropped by `adopt`; the rotation of a farm that
-    /// stays as it is in `live` keeps its version, and so the workers their turns.
+    /// Returns the table of everything; a rotation that stays as it is in `live` keeps its version. Cells of what is gone
+    /// were dropped by `adopt`.
     pub(super) fn build_table(&mut self, live: &Table) -> Table {
         self.generation.0 += 1;
-        let rebuilt = |farm: &Arc<Farm>| Arc::new(self.farm_table(farm, live.farm(farm.id).map(|before| &**before)));
-        let farms: Box<[_]> = self.topology.farms.iter().map(rebuilt).collect();
+        let farms: Box<[_]> = self
+            .topology
+            .farms
+            .iter()
+            .map(|farm| Arc::new(self.farm_table(farm, live.farm(farm.id).map(|f| &**f))))
+            .collect();
         let frontends = self.topology.frontends.clone();
         let frontends = frontends.iter().filter_map(|frontend| {
             let farm = farms.iter().position(|f| f.farm.id == frontend.farm)?;
@@ -189,7 +186,7 @@ impl State {
         let (health, progress) = row
             .machine
             .map_or((Health::Off, Progress { have: 0, need: 0 }), |machine| (machine.health(), machine.progress()));
-        ServerEntry { server, addr: row.addr, health, progress, live: Arc::clone(&row.live) }
+        ServerEntry { server, epoch: row.epoch, addr: row.addr, health, progress, live: Arc::clone(&row.live) }
     }
 
     fn with_overrides(&self, key: ServerKey, declared: &Arc<Server>) -> Arc<Server> {

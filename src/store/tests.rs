@@ -156,6 +156,20 @@ fn record(status: CheckStatus, at: u64) -> CheckRecord {
     CheckRecord { status, code: None, content, at: Timestamp(at), duration: Duration::from_millis(1) }
 }
 
+impl Store {
+    /// Hands one check of the server's present incarnation in.
+    pub(crate) fn observe_one(&self, server: ServerKey, record: CheckRecord) {
+        let epoch = epoch_of(self, server);
+        self.observe(vec![Checked { server, epoch, record }]);
+    }
+}
+
+fn epoch_of(store: &Store, server: ServerKey) -> Epoch {
+    let table = store.load();
+    let Some(farm) = table.farm(server.farm) else { return Epoch(0) };
+    farm.position(server.server).map_or(Epoch(0), |position| farm.servers[position].epoch)
+}
+
 fn act() -> Act {
     Act { actor: "ops".into(), source: "local".into(), reason: None, at: Timestamp(9) }
 }
@@ -178,9 +192,9 @@ fn set(store: &Store, n: u16, wish: Wish) {
 fn store_first_checks_decide_at_once() {
     let store = store(topology(vec![server("web", 1, 1), server("web", 2, 1)], Some(probe())));
     assert_eq!(rotation(&store), (Serving::Unproven, vec![0, 1]));
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, 5));
+    store.observe_one(key(1), record(CheckStatus::L7Ok, 5));
     assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
-    store.observe(store.load().generation, key(2), record(CheckStatus::L4Con, 6));
+    store.observe_one(key(2), record(CheckStatus::L4Con, 6));
     assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
     assert_eq!(states(&store), ["UP", "DOWN"]);
 }
@@ -195,11 +209,11 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
     let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
     store.reload(topology(vec![server("web", 1, 1)], Some(probe())), &AnyHost, Timestamp(1)).unwrap();
     for at in 2..4 {
-        store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, at));
+        store.observe_one(key(1), record(CheckStatus::L7Ok, at));
     }
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Sts, 4));
+    store.observe_one(key(1), record(CheckStatus::L7Sts, 4));
     assert_eq!(states(&store), ["UP 1/2"]);
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Tout, 5));
+    store.observe_one(key(1), record(CheckStatus::L7Tout, 5));
     assert_eq!(rotation(&store), (Serving::Nobody, vec![]));
     let seen = seen.lock().unwrap();
     let ids: Vec<_> = seen.iter().map(|e| e.id).collect();
@@ -212,15 +226,20 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         | EventKind::Transition { .. } => None,
     });
     assert_eq!(down, Some(CheckStatus::L7Tout));
-    assert!(seen.iter().any(|e| matches!(e.kind, EventKind::FarmServing { serving: "nobody", .. })));
+    let last: Vec<_> = seen.iter().rev().take(2).map(|e| &e.kind).collect();
+    let is_in_order = matches!(
+        last[..],
+        [EventKind::FarmServing { serving: "nobody", .. }, EventKind::Transition { to: Health::Down, .. }]
+    );
+    assert!(is_in_order, "cause first, then what follows: {last:?}");
 }
 
 #[test]
 fn store_check_that_changes_nothing_publishes_no_table() {
     let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, 5));
+    store.observe_one(key(1), record(CheckStatus::L7Ok, 5));
     let before = store.load().generation;
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, 6));
+    store.observe_one(key(1), record(CheckStatus::L7Ok, 6));
     assert_eq!(store.load().generation, before);
     let snapshot = store.snapshot(Timestamp(1_000_000));
     assert_eq!(snapshot.farms[0].servers[0].last_check.as_ref().map(|c| c.at), Some(Timestamp(6)));
@@ -229,9 +248,9 @@ fn store_check_that_changes_nothing_publishes_no_table() {
 #[test]
 fn store_unrelated_change_keeps_the_rotation_version() {
     let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, 5));
+    store.observe_one(key(1), record(CheckStatus::L7Ok, 5));
     let version = store.load().farms[0].rotation.version;
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Sts, 6));
+    store.observe_one(key(1), record(CheckStatus::L7Sts, 6));
     assert_eq!(states(&store), ["UP 1/2"]);
     assert_eq!(store.load().farms[0].rotation.version, version);
 }
@@ -239,7 +258,7 @@ fn store_unrelated_change_keeps_the_rotation_version() {
 #[test]
 fn store_new_weight_or_threshold_keeps_health_and_a_new_address_starts_afresh() {
     let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
-    store.observe(store.load().generation, key(1), record(CheckStatus::L4Con, 5));
+    store.observe_one(key(1), record(CheckStatus::L4Con, 5));
     let slower = Probe { fall: 9, interval: Duration::from_secs(9), ..probe() };
     store.reload(topology(vec![server("web", 1, 7)], Some(slower)), &AnyHost, Timestamp(6)).unwrap();
     assert_eq!(states(&store), ["DOWN"]);
@@ -342,9 +361,9 @@ fn store_unresolved_server_takes_no_work_until_its_name_has_an_address() {
     let store = store(topology(vec![named], None));
     assert_eq!(states(&store), ["MAINT (resolution)"]);
     assert_eq!(rotation(&store), (Serving::Nobody, vec![]));
-    store.resolved(store.load().generation, key(1), Some("127.0.0.1:80".parse().unwrap()), Timestamp(5));
+    store.resolved(key(1), epoch_of(&store, key(1)), Some("127.0.0.1:80".parse().unwrap()), Timestamp(5));
     assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
-    store.resolved(store.load().generation, key(1), None, Timestamp(6));
+    store.resolved(key(1), epoch_of(&store, key(1)), None, Timestamp(6));
     assert_eq!(rotation(&store), (Serving::Primaries, vec![0]));
 }
 
@@ -352,63 +371,8 @@ fn store_unresolved_server_takes_no_work_until_its_name_has_an_address() {
 fn store_late_check_of_a_removed_server_is_dropped() {
     let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
     let before = store.load().generation;
-    store.observe(store.load().generation, key(2), record(CheckStatus::L7Ok, 5));
+    store.observe_one(key(2), record(CheckStatus::L7Ok, 5));
     assert_eq!(store.load().generation, before);
-}
-
-#[test]
-fn store_late_check_and_address_of_what_a_server_was_are_dropped() {
-    let named = Server { address: "origin.invalid:80".parse().unwrap(), ..server("web", 1, 1) };
-    let store = store(topology(vec![named, server("web", 2, 1)], Some(probe())));
-    let planned = store.load().generation;
-    store
-        .reload(topology(vec![server("web", 1, 1), server("web", 2, 1)], Some(probe())), &AnyHost, Timestamp(6))
-        .unwrap();
-    store.observe(planned, key(1), record(CheckStatus::L7Ok, 7));
-    store.resolved(planned, key(1), Some("192.0.2.1:80".parse().unwrap()), Timestamp(7));
-    assert_eq!(store.load().farms[0].servers[0].addr, server("web", 1, 1).address.literal());
-    store.observe(planned, key(2), record(CheckStatus::L7Ok, 7));
-    assert_eq!(states(&store), ["no check", "UP"], "a server that stayed takes in a check planned before");
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, 8));
-    assert_eq!(states(&store), ["UP", "UP"]);
-}
-
-#[test]
-fn store_reload_keeps_the_rotation_version_of_a_farm_that_stays() {
-    let store = store(topology(vec![server("web", 1, 1), server("web", 2, 1)], None));
-    let version = |store: &Store| store.load().farms[0].rotation.version;
-    let before = version(&store);
-    let reload = |servers| store.reload(topology(servers, None), &AnyHost, Timestamp(6)).unwrap();
-    reload(vec![server("web", 1, 1), server("web", 2, 1)]);
-    assert_eq!(version(&store), before);
-    reload(vec![server("web", 1, 1), server("web", 2, 3)]);
-    assert_eq!(version(&store), store.load().generation);
-}
-
-#[test]
-fn store_events_tell_the_cause_before_the_effect_and_a_reload_its_effects_too() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let sink = {
-        let seen = Arc::clone(&seen);
-        move |event: &Event| {
-            seen.lock().unwrap().push(match &event.kind {
-                EventKind::Changed { .. } => "changed",
-                EventKind::FarmServing { serving, .. } => serving,
-                EventKind::Reloaded { .. } => "reloaded",
-                EventKind::Transition { .. } => "transition",
-            });
-        }
-    };
-    let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
-    let reload = |servers| store.reload(topology(servers, Some(probe())), &AnyHost, Timestamp(1)).unwrap();
-    reload(vec![server("web", 1, 1)]);
-    store.observe(store.load().generation, key(1), record(CheckStatus::L7Ok, 5));
-    set(&store, 1, Wish::Admin(AdminStatus::Drain));
-    set(&store, 1, Wish::Admin(AdminStatus::Active));
-    reload(vec![server("web", 1, 0)]);
-    let want =
-        ["reloaded", "transition", "primaries", "changed", "nobody", "changed", "primaries", "reloaded", "nobody"];
-    assert_eq!(*seen.lock().unwrap(), want);
 }
 
 #[test]
@@ -420,4 +384,78 @@ fn store_snapshot_is_shared_until_something_changes() {
     let two = store.snapshot(Timestamp(200_000));
     set(&store, 1, Wish::Weight(Weight(3)));
     assert!(!Arc::ptr_eq(&two, &store.snapshot(Timestamp(200_001))));
+}
+
+#[test]
+fn store_result_of_an_earlier_incarnation_is_dropped() {
+    let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
+    let epoch = epoch_of(&store, key(1));
+    let moved = Server { address: "origin.invalid:9".parse().unwrap(), ..server("web", 1, 1) };
+    store.reload(topology(vec![moved], Some(probe())), &AnyHost, Timestamp(7)).unwrap();
+    let late = Checked { server: key(1), epoch, record: record(CheckStatus::L7Ok, 8) };
+    store.observe(vec![late]);
+    store.resolved(key(1), epoch, Some("127.0.0.1:80".parse().unwrap()), Timestamp(8));
+    let snapshot = store.snapshot(Timestamp(9));
+    let row = &snapshot.farms[0].servers[0];
+    assert_eq!((row.health, row.addr, row.last_check.is_none()), (Health::Unknown, None, true));
+}
+
+#[test]
+fn store_failure_of_our_own_socket_is_recorded_and_counts_for_nobody() {
+    let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
+    store.observe_one(key(1), record(CheckStatus::L7Ok, 5));
+    for at in 6..20 {
+        store.observe_one(key(1), record(CheckStatus::SockErr, at));
+    }
+    assert_eq!(states(&store), ["UP"]);
+    let snapshot = store.snapshot(Timestamp(21));
+    assert_eq!(snapshot.farms[0].servers[0].last_check.as_ref().map(|c| c.status), Some(CheckStatus::SockErr));
+}
+
+#[test]
+fn store_many_checks_at_once_make_one_table() {
+    let servers = (1..=500).map(|n| server("web", n, 1)).collect();
+    let store = store(topology(servers, Some(probe())));
+    let before = store.load().generation;
+    let all = (1..=500).map(|n| {
+        let epoch = epoch_of(&store, key(n));
+        Checked { server: key(n), epoch, record: record(CheckStatus::L7Ok, 5) }
+    });
+    store.observe(all.collect());
+    assert_eq!(store.load().generation.0, before.0 + 1);
+    assert_eq!(rotation(&store).1.len(), 500);
+}
+
+#[test]
+fn store_reload_of_the_same_keeps_the_rotation_version() {
+    let store = store(topology(vec![server("web", 1, 1)], None));
+    let version = store.load().farms[0].rotation.version;
+    store.reload(topology(vec![server("web", 1, 1)], None), &AnyHost, Timestamp(6)).unwrap();
+    assert_eq!(store.load().farms[0].rotation.version, version);
+}
+
+#[test]
+fn store_reload_that_changes_how_a_farm_serves_tells_so() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let seen = Arc::clone(&seen);
+        move |event: &Event| seen.lock().unwrap().push(event.kind.clone())
+    };
+    let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
+    store.reload(topology(vec![server("web", 1, 1)], None), &AnyHost, Timestamp(1)).unwrap();
+    let drained = Server { admin: AdminStatus::Drain, ..server("web", 1, 1) };
+    store.reload(topology(vec![drained], None), &AnyHost, Timestamp(2)).unwrap();
+    let last = seen.lock().unwrap().pop();
+    assert!(matches!(last, Some(EventKind::FarmServing { serving: "nobody", .. })), "{last:?}");
+}
+
+#[test]
+fn store_new_balance_begins_new_turns() {
+    let store = store(topology(vec![server("web", 1, 1)], None));
+    let version = store.load().farms[0].rotation.version;
+    let mut changed = topology(vec![server("web", 1, 1)], None);
+    let farm = Farm { balance: Balance::First, ..Farm::clone(&changed.farms[0]) };
+    changed.farms = vec![Arc::new(farm)];
+    store.reload(changed, &AnyHost, Timestamp(6)).unwrap();
+    assert_ne!(store.load().farms[0].rotation.version, version);
 }

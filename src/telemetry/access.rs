@@ -159,9 +159,11 @@ impl AccessLog {
     pub fn open(path: &Path, format: LogFormat) -> std::io::Result<(Self, AccessWriter)> {
         let file = File::options().create(true).append(true).open(path)?;
         let (sender, receiver) = sync_channel(LINES_WAITING_MAX);
+        let dropped: Arc<AtomicU64> = Arc::default();
+        let seen = Arc::clone(&dropped);
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        let thread = thread.spawn(move || write_lines(file, &receiver))?;
-        Ok((Self { lines: sender, format, dropped: Arc::default() }, AccessWriter(thread)))
+        let thread = thread.spawn(move || write_lines(file, &receiver, &seen))?;
+        Ok((Self { lines: sender, format, dropped }, AccessWriter(thread)))
     }
 
     /// Offers a line to the writer; drops and counts it when the queue is full.
@@ -194,8 +196,9 @@ impl AccessWriter {
     }
 }
 
-fn write_lines(file: File, lines: &Receiver<String>) {
+fn write_lines(file: File, lines: &Receiver<String>, dropped: &AtomicU64) {
     let mut out = BufWriter::new(file);
+    let mut told = 0;
     let mut is_broken = false;
     while let Ok(line) = lines.recv() {
         let mut written = out.write_all(line.as_bytes());
@@ -203,6 +206,11 @@ fn write_lines(file: File, lines: &Receiver<String>) {
             written = written.and_then(|()| out.write_all(line.as_bytes()));
         }
         let written = written.and_then(|()| out.flush());
+        let now = dropped.load(Relaxed);
+        if now != told {
+            tracing::warn!(lines = now - told, "access log lines dropped: the disk is slower than the traffic");
+            told = now;
+        }
         // Said once each time it begins, not once a line: a full disk must not fill the process log as well.
         match written {
             Err(error) if !is_broken => {

@@ -1,5 +1,6 @@
 //! The admin side: who may do what, what each path answers, and each shape's own words for what is wrong.
 
+use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -59,6 +60,14 @@ fn every_path_but_the_open_ones_wants_a_credential() {
     let response = farmgate.admin("POST", "/api/v2/zlb", None, b"{}");
     assert!((400..500).contains(&response.status));
     assert_zenlayer_error(&response.json());
+}
+
+#[test]
+fn metrics_may_be_opened_to_everybody_and_nothing_else_is() {
+    let origin = Origin::start("a");
+    let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "")]).admin("metrics: open"));
+    assert_eq!(farmgate.open_get("/metrics").status, 200);
+    assert_eq!(farmgate.open_get("/api/v1/farms").status, 401);
 }
 
 #[test]
@@ -220,12 +229,33 @@ fn admin_over_tls_of_its_own_making_prints_the_fingerprint() {
     let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).admin("tls: auto");
     let farmgate = Farmgate::start_in(&Arc::new(tempfile::tempdir().unwrap()), &setup, &[]);
     let tls = ureq::tls::TlsConfig::builder().disable_verification(true).build();
-    let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().tls_config(tls).build());
+    let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().proxy(None).tls_config(tls).build());
     let url = format!("https://127.0.0.1:{}/healthz", farmgate.admin_addr().port());
     assert_eq!(agent.get(&url).call().unwrap().status(), 200);
     assert!(farmgate.log().to_lowercase().contains("fingerprint"), "{}", farmgate.log());
     let plain = Client::connect(farmgate.admin_addr()).try_request("GET", "/healthz", &[], b"");
     assert!(plain.is_err(), "plain HTTP was answered: {plain:?}");
+}
+
+#[test]
+fn fingerprint_is_printed_whatever_the_log_level() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let yaml = Setup::http(&[]).admin("tls: auto").log("{level: error}").yaml();
+    let yaml = yaml.replace("    servers:\n", "    servers: {}\n");
+    std::fs::write(dir.path().join("quiet.yaml"), yaml).unwrap();
+    let mut quiet = std::process::Command::new(env!("CARGO_BIN_EXE_farmgate"))
+        .args(["run", "-c", "quiet.yaml"])
+        .current_dir(dir.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let read = BufReader::new(quiet.stderr.take().unwrap()).read_line(&mut line);
+    quiet.kill().unwrap();
+    quiet.wait().unwrap();
+    read.unwrap();
+    let print = line.trim_end().rsplit(' ').next().unwrap();
+    assert!(line.starts_with("farmgate: ") && print.len() == 95 && print.split(':').count() == 32, "{line:?}");
 }
 
 #[test]

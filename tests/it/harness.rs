@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod farmgate;
+mod load;
 mod origin;
 mod tcp_origin;
 mod wait;
@@ -10,6 +11,7 @@ mod wait;
 pub(crate) use client::{Client, Fault, Response};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
 pub(crate) use farmgate::{Farmgate, run_to_end};
+pub(crate) use load::Load;
 pub(crate) use origin::{Behaviour, Origin, refused_port};
 pub(crate) use tcp_origin::{TcpBehaviour, TcpOrigin};
 pub(crate) use wait::{PATIENCE, until, until_within};

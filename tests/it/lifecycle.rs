@@ -87,7 +87,8 @@ fn answers_during_shutdown_say_close() {
     let mut slow = slow_request(&origin, &farmgate);
     farmgate.signal("TERM");
     until("the shutdown to begin", || Client::try_connect(front).is_err().then_some(()));
-    assert_eq!(slow.response().status, 200);
+    let response = slow.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
     assert!(slow.is_closed_within(Duration::from_secs(3)));
     assert_eq!(farmgate.wait().code(), Some(0));
 }
@@ -189,6 +190,20 @@ fn maintenance_survives_a_crash_with_a_state_dir() {
 }
 
 #[test]
+fn second_process_on_a_state_dir_is_refused() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).top("state_dir: state");
+    let first = Farmgate::start_in(&dir, &setup, &[]);
+    std::fs::write(dir.path().join("second.yaml"), setup.yaml()).unwrap();
+    let second = run_to_end(dir.path(), &["run", "-c", "second.yaml"], &[]);
+    assert_eq!(second.code, Some(1), "{}", second.text);
+    assert!(second.text.contains("state_dir \"state\" is in use by another farmgate"), "{}", second.text);
+    first.operate("POST", "/api/v1/farms/web/servers/a/drain", "");
+    assert_eq!(first.server("a")["admin"], "drain");
+}
+
+#[test]
 fn service_supervisor_is_told_ready_and_stopping() {
     let origin = Origin::start("a");
     let dir = Arc::new(tempfile::tempdir().unwrap());
@@ -246,4 +261,16 @@ fn access_log_has_one_line_a_request() {
             assert!(text.contains(&what), "{what} is missing in {text}");
         }
     }
+}
+
+/// Pingora reads the system's certificate authorities for every engine, and panics where there are none.
+#[test]
+fn machine_without_certificate_authorities_serves() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]);
+    let farmgate = Farmgate::start_in(&dir, &setup, &nowhere);
+    farmgate.wait_for_state("a", "UP");
+    assert_eq!(farmgate.client().get("/").text(), "a");
 }

@@ -1,10 +1,8 @@
 //! Reloads: whole or not at all, and nobody who is being served notices.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::harness::{Behaviour, Client, FAST, Farmgate, OPS_TOKEN, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Client, EYE_TOKEN, FAST, Farmgate, Load, OPS_TOKEN, Origin, Server, Setup, until};
 
 fn one() -> (Origin, Setup, Farmgate) {
     let origin = Origin::start("a");
@@ -37,6 +35,31 @@ fn file_that_is_gone_changes_nothing() {
     let response = farmgate.admin("POST", "/api/v1/reload", Some(OPS_TOKEN), b"");
     assert!((400..600).contains(&response.status), "{}", response.status);
     assert_eq!(farmgate.client().get("/").status, 200);
+}
+
+#[test]
+fn token_that_the_file_no_longer_has_is_good_for_nothing() {
+    let (_origin, setup, farmgate) = one();
+    let status = |token| farmgate.admin("GET", "/api/v1/status", Some(token), b"").status;
+    assert_eq!(status(EYE_TOKEN), 200);
+    let next = "eye-token-of-the-next-month";
+    assert_eq!(farmgate.reload(&setup.yaml().replace(EYE_TOKEN, next)).status, 200);
+    assert_eq!((status(EYE_TOKEN), status(next), status(OPS_TOKEN)), (401, 200, 200));
+    assert_eq!(farmgate.admin("GET", "/metrics", Some(EYE_TOKEN), b"").status, 401);
+    assert_eq!(farmgate.admin("GET", "/1.0/ipLoadbalancing", Some(EYE_TOKEN), b"").status, 403);
+    assert_eq!(farmgate.admin("POST", "/api/v2/zlb", Some(EYE_TOKEN), b"{}").status, 401);
+    let refused = farmgate.reload(&(setup.yaml() + "surprise: true\n"));
+    assert_eq!((refused.status, status(EYE_TOKEN)), (422, 401), "a refused file brings no token back");
+    assert!(!farmgate.log().contains("at the next start"), "{}", farmgate.log());
+}
+
+#[test]
+fn settings_that_wait_for_the_next_start_are_named() {
+    let (_origin, setup, farmgate) = one();
+    let other = setup.admin("metrics: open").top("checks_at_once: 7");
+    assert_eq!(farmgate.reload(&other.yaml()).status, 200);
+    until("the warning", || farmgate.log().contains("checks_at_once, admin.metrics").then_some(()));
+    assert_eq!(farmgate.open_get("/metrics").status, 401);
 }
 
 #[test]
@@ -96,14 +119,7 @@ fn twenty_reloads_under_load_cost_no_request() {
     let all = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), ""), Server::new("c", c.addr(), "")];
     let setup = Setup::http(&all[..1]);
     let farmgate = Farmgate::start(&setup);
-    let (is_over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let front = farmgate.front("web");
-    let clients: Vec<_> = (0..4)
-        .map(|n| {
-            let (is_over, served) = (Arc::clone(&is_over), Arc::clone(&served));
-            std::thread::spawn(move || load(front, n, &is_over, &served))
-        })
-        .collect();
+    let load = Load::start(farmgate.front("web"), &["GET", "POST", "GET", "POST"]);
     for round in 0..20_usize {
         let mut next = setup.clone().servers(&all[..1 + round % 3]);
         if round % 2 == 0 {
@@ -111,41 +127,10 @@ fn twenty_reloads_under_load_cost_no_request() {
         }
         let response = farmgate.reload(&next.yaml());
         assert_eq!(response.status, 200, "round {round}: {}", response.text());
-        let so_far = served.load(SeqCst);
-        until("requests between two reloads", || (served.load(SeqCst) >= so_far + 20).then_some(()));
+        load.wait_for_more(20);
     }
-    is_over.store(true, SeqCst);
-    let failures: Vec<String> = clients.into_iter().flat_map(|c| c.join().unwrap()).collect();
-    assert_eq!(failures, Vec::<String>::new(), "of {} requests", served.load(SeqCst));
+    load.finish_without_failure();
     assert!(!b.requests().is_empty() && !c.requests().is_empty(), "the added servers were used");
-}
-
-/// Sends requests, mostly on one connection, until told; returns what went wrong.
-fn load(front: std::net::SocketAddr, n: usize, is_over: &AtomicBool, served: &AtomicUsize) -> Vec<String> {
-    let mut failures = Vec::new();
-    let mut client = Client::connect(front);
-    let mut count = 0;
-    while !is_over.load(SeqCst) {
-        count += 1;
-        if count % 50 == 0 {
-            client = Client::connect(front);
-        }
-        let outcome = if n.is_multiple_of(2) {
-            client.try_request("GET", "/", &[], b"")
-        } else {
-            client.try_request("POST", "/", &[], b"body")
-        };
-        match outcome {
-            Ok(response) if response.status == 200 => {
-                served.fetch_add(1, SeqCst);
-            }
-            other => {
-                failures.push(format!("client {n} request {count}: {other:?}"));
-                client = Client::connect(front);
-            }
-        }
-    }
-    failures
 }
 
 #[test]
@@ -219,4 +204,18 @@ fn server_with_a_new_address_starts_afresh_under_its_old_name() {
     until("the new address to answer", || (farmgate.client().get("/").origin() == "other").then_some(()));
     let server = farmgate.server("a");
     assert_eq!((&server["id"], server["address"].as_str().unwrap()), (&id, other.addr().to_string().as_str()));
+}
+
+#[test]
+fn storm_of_reloads_is_taken_one_by_one() {
+    let (_origin, setup, farmgate) = one();
+    let load = Load::start(farmgate.front("web"), &["GET"]);
+    for round in 0..40 {
+        let next = if round % 2 == 0 { setup.clone().farm("balance: first") } else { setup.clone() };
+        std::fs::write(farmgate.config_path(), next.yaml()).unwrap();
+        farmgate.signal("HUP");
+    }
+    assert_eq!(farmgate.reload(&setup.farm("balance: leastconn").yaml()).status, 200);
+    until("the last config", || (farmgate.admin_get("/api/v1/farms/web").1["balance"] == "leastconn").then_some(()));
+    load.finish_without_failure();
 }

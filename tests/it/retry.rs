@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Behaviour, Farmgate, Fault, Origin, Response, Server, Setup, refused_port};
+use crate::harness::{Behaviour, Farmgate, Fault, Load, Origin, Response, Server, Setup, refused_port, until};
+
+/// A probe that sees a refused port soon and takes nobody out for being slow on a busy machine.
+const PATIENT: &str = "{type: http, url: /healthz, interval: 500ms, timeout: 500ms, rise: 2, fall: 2}";
 
 /// A page of Farmgate's own: names the request id, tells nothing of the inside.
 #[track_caller]
@@ -191,4 +194,44 @@ fn server_that_talks_nonsense_is_502() {
         let response = farmgate.client().request("POST", "/", &[], b"x");
         assert_own_page(&response, 502, Some(&origin));
     }
+}
+
+#[test]
+fn origin_killed_under_load_costs_no_get() {
+    let (a, b) = (Origin::start("a"), Origin::start("b"));
+    for origin in [&a, &b] {
+        origin.traffic(Behaviour::Slow(Duration::from_millis(3)));
+    }
+    let servers = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), "")];
+    let farmgate = Farmgate::start(&Setup::http(&servers).probe(PATIENT));
+    let load = Load::start(farmgate.front("web"), &["GET"; 4]);
+    load.wait_for_more(100);
+    a.crash();
+    farmgate.wait_for_state("a", "DOWN");
+    load.wait_for_more(50);
+    load.finish_without_failure();
+    assert_eq!(farmgate.server("a")["last_check"]["status"], "L4CON");
+    for name in ["a", "b"] {
+        until("nothing under way", || (farmgate.server(name)["in_flight"] == 0).then_some(()));
+    }
+    let open = || farmgate.metric("farmgate_frontend_connections_open", &["frontend=\"web\""]);
+    until("no connection open", || (open() == Some(0.0)).then_some(()));
+}
+
+#[test]
+fn origin_killed_under_load_costs_no_post_but_those_under_way() {
+    let (a, b) = (Origin::start("a"), Origin::start("b"));
+    for origin in [&a, &b] {
+        origin.traffic(Behaviour::Slow(Duration::from_millis(3)));
+    }
+    let servers = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), "")];
+    let farmgate = Farmgate::start(&Setup::http(&servers).probe(PATIENT));
+    let load = Load::start(farmgate.front("web"), &["POST"; 4]);
+    load.wait_for_more(100);
+    a.crash();
+    farmgate.wait_for_state("a", "DOWN");
+    load.wait_for_more(50);
+    let failures = load.finish();
+    assert!(failures.len() <= 4, "four clients had one request under way each: {failures:#?}");
+    assert!(failures.iter().all(|f| f.contains(": 502 ")), "{failures:#?}");
 }

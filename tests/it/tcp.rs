@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Farmgate, Server, Setup, TcpBehaviour, TcpOrigin, refused_port};
+use crate::harness::{Client, Farmgate, Server, Setup, TcpBehaviour, TcpOrigin, refused_port, until};
 
 fn one(behaviour: TcpBehaviour) -> (TcpOrigin, Farmgate) {
     let origin = TcpOrigin::start("a", behaviour);
@@ -118,4 +118,35 @@ fn tcp_server_in_maintenance_gets_no_new_connection_and_keeps_the_open_one() {
     }
     open.send("still");
     assert_eq!(open.take(5).unwrap(), b"still");
+}
+
+#[test]
+fn tcp_connection_outlives_reloads_and_the_loss_of_its_server() {
+    let (a, b) = (TcpOrigin::start("a", TcpBehaviour::Echo), TcpOrigin::start("b", TcpBehaviour::Echo));
+    let setup = Setup::tcp(&[Server::new("a", a.addr(), "")]);
+    let farmgate = Farmgate::start(&setup);
+    let mut client = greeted(&farmgate, "a");
+    assert_eq!(farmgate.reload(&setup.servers(&[Server::new("b", b.addr(), "")]).yaml()).status, 200);
+    client.send("still");
+    assert_eq!(client.take(5).unwrap(), b"still");
+    until("b to take new connections", || {
+        let mut other = farmgate.client();
+        (other.take(2).ok()? == b"b\n").then_some(())
+    });
+}
+
+#[test]
+fn tcp_connections_and_bytes_are_counted() {
+    let (_origin, farmgate) = one(TcpBehaviour::Echo);
+    let mut client = greeted(&farmgate, "a");
+    client.send("0123456789");
+    client.take(10).unwrap();
+    until("the connection to show", || (farmgate.server("a")["in_flight"] == 1).then_some(()));
+    client.finish_writes();
+    client.rest().unwrap();
+    until("the connection to end", || (farmgate.server("a")["in_flight"] == 0).then_some(()));
+    let total = |name: &str| farmgate.metric(name, &["frontend=\"web\"", "server=\"a\""]);
+    assert_eq!(total("farmgate_received_bytes_total"), Some(10.0));
+    assert_eq!(total("farmgate_sent_bytes_total"), Some(12.0));
+    assert_eq!(total("farmgate_requests_total"), Some(1.0));
 }

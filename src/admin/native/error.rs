@@ -70,6 +70,7 @@ impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         let (status, code) = match &error {
             AdminError::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body"),
+            AdminError::BadHost { .. } => (StatusCode::BAD_REQUEST, "bad_host"),
             AdminError::BadValue { .. } => (StatusCode::BAD_REQUEST, "bad_value"),
             AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "body_late"),
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),

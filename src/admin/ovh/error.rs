@@ -114,6 +114,7 @@ impl From<&AdminError> for Refusal {
     fn from(error: &AdminError) -> Self {
         let (status, class, code) = match error {
             AdminError::BadBody(_)
+            | AdminError::BadHost { .. }
             | AdminError::BadValue { .. }
             | AdminError::BodyUnexpected(_)
             | AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "Client::BadRequest", "BAD_REQUEST"),

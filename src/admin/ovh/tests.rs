@@ -368,7 +368,7 @@ async fn signature_over_anything_else_is_refused_with_the_vendors_code() {
 async fn calls_over_a_connection_are_answered_with_the_vendors_headers() {
     let addr = serve(state()).await;
     let client = tokio::task::spawn_blocking(move || {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().into();
         let mut time = agent.get(format!("http://{addr}/1.0/auth/time")).call().unwrap();
         let timestamp = time.body_mut().read_to_string().unwrap();
         assert_eq!(timestamp.parse::<u64>().unwrap().to_string(), timestamp);

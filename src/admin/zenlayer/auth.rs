@@ -11,12 +11,17 @@ use sha2::{Digest, Sha256};
 use super::error::Refusal;
 use super::request::header;
 use crate::admin::call::{Call, Caller, Credentials};
+use crate::admin::guard::quoted;
 use crate::admin::{native, secret};
 
 const SCHEME: &str = "ZC2-HMAC-SHA256";
 const SKEW_SECONDS_MAX: u64 = 300;
 const TIMESTAMP_DIGITS: usize = 10;
 const HEADERS_REQUIRED: [&str; 2] = ["content-type", "host"];
+/// The published clients sign two.
+const HEADERS_MAX: usize = 16;
+/// The text that is signed, without the body; no header that was let in is longer.
+const CANONICAL_BYTES_MAX: usize = 64 * 1024;
 
 /// Returns who makes the call.
 ///
@@ -35,7 +40,8 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Cal
     check_time(timestamp, call.now.unix_seconds())?;
     check_headers(&sent)?;
     let key = credentials.zenlayer.iter().find(|key| *key.id == *sent.credential).ok_or_else(|| {
-        let id = sent.credential.escape_default();
+        let id = quoted(sent.credential);
+        let id = id.escape_default();
         Refusal::bad_signature(format!("access key \"{id}\" does not exist; use one of the config's"))
     })?;
     let fits = |form: Form| {
@@ -80,13 +86,23 @@ fn check_time(timestamp: &str, now: u64) -> Result<(), Refusal> {
         Some(seconds) if seconds.abs_diff(now) <= SKEW_SECONDS_MAX => Ok(()),
         _ => Err(Refusal::bad_signature(format!(
             "X-ZC-Timestamp \"{}\" is not ten digits within {SKEW_SECONDS_MAX} s of {now}; set the clock",
-            timestamp.escape_default()
+            quoted(timestamp).escape_default()
         ))),
     }
 }
 
+/// Each header once and few of them, so that the text to sign is no longer than what was sent.
 fn check_headers(sent: &Authorization<'_>) -> Result<(), Refusal> {
-    if HEADERS_REQUIRED.iter().all(|name| sent.signed_headers.contains(name)) {
+    let names = &sent.signed_headers;
+    if names.len() > HEADERS_MAX {
+        let count = names.len();
+        return Err(Refusal::bad_signature(format!("SignedHeaders names {count} headers; sign at most {HEADERS_MAX}")));
+    }
+    let is_repeated = |(at, name): (usize, &&str)| names[..at].iter().any(|n| n.eq_ignore_ascii_case(name));
+    if names.iter().enumerate().any(is_repeated) {
+        return Err(Refusal::bad_signature("SignedHeaders names a header twice; name each once".to_owned()));
+    }
+    if HEADERS_REQUIRED.iter().all(|name| names.contains(name)) {
         return Ok(());
     }
     Err(Refusal::bad_signature("SignedHeaders must name content-type and host".to_owned()))
@@ -98,7 +114,7 @@ enum Form {
     Normal,
 }
 
-/// The text whose hash is signed; none if a signed header was not sent.
+/// The text whose hash is signed; none if a signed header was not sent, or the text is longer than any honest one.
 fn canonical_request(call: &Call, signed_headers: &[&str], form: Form) -> Option<String> {
     let mut text = format!("{}\n/\n\n", call.method);
     for name in signed_headers {
@@ -113,6 +129,9 @@ fn canonical_request(call: &Call, signed_headers: &[&str], form: Form) -> Option
             Form::Normal => text.push_str(&value.trim().to_lowercase()),
         }
         text.push('\n');
+        if text.len() > CANONICAL_BYTES_MAX {
+            return None;
+        }
     }
     text.push('\n');
     text.push_str(&signed_headers.join(";"));
@@ -204,6 +223,35 @@ mod tests {
         let mut bare = good();
         bare.headers.remove("authorization");
         assert!(!is_let_in(&bare));
+    }
+
+    /// Signs `call` over `names` as a client would and returns why it is refused, if it is.
+    fn refused_over(names: &[&str]) -> Option<String> {
+        let mut call = published("application/json; charset=utf-8", 1_673_361_177);
+        vendor_fixture::put_header(&mut call, "x-long", &"x".repeat(1000));
+        let canonical = canonical_request(&call, names, Form::AsSent).unwrap();
+        let signature = signature("Gu5t9xGARNpq86cd98joQYCN3", "1673361177", &canonical).unwrap();
+        let names = names.join(";");
+        let authorization = format!("{SCHEME} Credential=key-id, SignedHeaders={names}, Signature={signature}");
+        vendor_fixture::put_header(&mut call, "authorization", &authorization);
+        authenticate(&credentials(), &call).err().map(|refusal| format!("{refusal:?}"))
+    }
+
+    #[test]
+    fn signed_headers_are_few_and_each_is_named_once() {
+        assert_eq!(refused_over(&["content-type", "host", "x-long"]), None);
+        for twice in [["content-type", "host", "x-long", "x-long"], ["content-type", "host", "x-long", "X-Long"]] {
+            let refused = refused_over(&twice).unwrap();
+            assert!(refused.contains("AUTHFAILURE_SIGNATURE_FAILURE") && refused.contains("twice"), "{refused}");
+        }
+        let refused = refused_over(&[&HEADERS_REQUIRED[..], &["x-long"; 15]].concat()).unwrap();
+        assert!(refused.contains("AUTHFAILURE_SIGNATURE_FAILURE") && refused.contains("at most 16"), "{refused}");
+    }
+
+    #[test]
+    fn canonical_text_is_bounded() {
+        let call = published(&"x".repeat(CANONICAL_BYTES_MAX), 1_673_361_177);
+        assert_eq!(canonical_request(&call, &HEADERS_REQUIRED, Form::AsSent), None);
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl From<&AdminError> for Refusal {
     fn from(error: &AdminError) -> Self {
         let (status, code) = match error {
             AdminError::BadBody(_) | AdminError::BodyUnexpected(_) => (StatusCode::BAD_REQUEST, "INVALID_REQUEST_BODY"),
+            AdminError::BadHost { .. } => (StatusCode::BAD_REQUEST, "INVALID_HOST"),
             AdminError::BadValue { .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
             AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMED_OUT"),
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_BODY_TOO_LARGE"),

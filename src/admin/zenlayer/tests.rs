@@ -124,6 +124,10 @@ async fn other_paths_methods_versions_and_callers_get_an_envelope_too() {
     ] {
         assert_eq!(code(bearer_call(method, path, "{}")).await, (want.0, want.1.to_owned()), "{method} {path}");
     }
+    for (method, path) in [("GET", PATH), ("POST", "/api/v2/zrm")] {
+        let want = (401, "AUTHFAILURE_INVALID_AUTHORIZATION".to_owned());
+        assert_eq!(code(call(method, path, "")).await, want, "strangers are told nothing: {method} {path}");
+    }
     let mut version = bearer_call("POST", PATH, "{}");
     put_header(&mut version, "x-zc-version", "2019-01-01");
     assert_eq!(code(version).await, (400, "INVALID_VERSION".to_owned()));
@@ -262,7 +266,7 @@ fn authorization(secret: &str, host: &str, body: &str, timestamp: &str) -> Strin
 async fn calls_over_a_connection_are_answered_and_may_be_repeated() {
     let addr = serve(state()).await;
     let client = tokio::task::spawn_blocking(move || {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().into();
         let timestamp = crate::clock::wall().unix_seconds().to_string();
         let body = r#"{"loadBalancerId":"lb-demo","listenerId":"db"}"#;
         let ask = |secret: &str| {

@@ -112,6 +112,23 @@ fn failures_are_told_in_plain_words() {
 }
 
 #[test]
+fn token_is_not_sent_in_the_clear_where_a_certificate_was_asked_for() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let plain = AdminArgs { admin: url.clone(), token: Some(OPS.to_owned()), ca: None, fingerprint: None };
+    let pinned = AdminArgs { fingerprint: Some("AB".repeat(32)), ..plain.clone() };
+    let rooted = AdminArgs { ca: Some("/nowhere.pem".into()), ..plain };
+    for (option, args) in [("--fingerprint", pinned), ("--ca", rooted)] {
+        assert_eq!(
+            drained(args, "web/s1"),
+            format!("error 64: {option}: \"{url}\" has no certificate to trust; write https://, or leave {option} out")
+        );
+    }
+    assert!(listener.accept().is_err(), "nobody may have connected");
+}
+
+#[test]
 fn answer_of_something_else_is_not_taken_for_ours() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let running = Running::start();

@@ -34,7 +34,11 @@ pub(super) fn play_on_own_thread(
     ended: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<JoinHandle<Story>> {
     std::thread::Builder::new().name("scenario".to_owned()).spawn(move || {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+        let agent = ureq::Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .build();
         let mut stage = Stage { agent: agent.into(), front, admin, lines: Vec::new() };
         let failure = stage.play(&flapping).err();
         ended();

@@ -32,6 +32,12 @@ pub(super) fn lower(
     let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
     let zenlayer = section.get("zenlayer").map(|value| access::zenlayer(&value, read_file, findings));
     refuse_without_credentials(&section, findings);
+    if section.get("tokens").is_none_or(|value| !holds_any(&value)) {
+        let metrics = if metrics == MetricsAccess::Token { ", /metrics" } else { "" };
+        let remedy = "write tokens: [{name: ops, role: operate, token_file: FILE}]";
+        section
+            .warn(findings, format!("nobody can use /api/v1{metrics} and the command line without tokens; {remedy}"));
+    }
     Some(AdminSettings {
         listen: listen?,
         tls: tls?,
@@ -60,7 +66,13 @@ fn listen(
     listeners: &mut Listeners,
     findings: &mut Findings,
 ) -> Option<SocketAddr> {
-    let Some(value) = section.get("listen") else { return ADMIN_LISTEN.parse().ok() };
+    let Some(value) = section.get("listen") else {
+        let addr = ADMIN_LISTEN.parse().ok()?;
+        if let Some(taken) = listeners.taken(addr) {
+            section.complain(findings, format!("listens on {addr} by default, which {taken}; write another as listen"));
+        }
+        return Some(addr);
+    };
     let addr = listen_addr(&value, findings)?;
     listeners.add(addr, &value, findings);
     if !addr.ip().is_loopback() && tls == Some(&AdminTls::Off) {
@@ -72,18 +84,21 @@ fn listen(
 
 /// Counts what is written rather than what is right: a wrong credential has its own error.
 fn refuse_without_credentials(section: &Section<'_>, findings: &mut Findings) {
-    let holds_any = |value: Value<'_>| !matches!(&value.tree.content, Content::List(items) if items.is_empty());
     let inner = |key: &str, keys, list: &str| {
         section.get(key).is_some_and(|value| {
             let inner = value.section(&mut Findings::default(), keys);
-            inner.is_none_or(|inner| inner.get(list).is_none_or(holds_any))
+            inner.is_none_or(|inner| inner.get(list).is_none_or(|value| holds_any(&value)))
         })
     };
-    let has_any = section.get("tokens").is_some_and(holds_any)
+    let has_any = section.get("tokens").is_some_and(|value| holds_any(&value))
         || inner("ovh", keys::OVH, "credentials")
         || inner("zenlayer", keys::ZENLAYER, "access_keys");
     if !has_any {
         let remedy = "write tokens: [{name: ops, role: operate, token_file: FILE}], or remove admin";
         section.complain(findings, format!("nobody could use it: there is no credential; {remedy}"));
     }
+}
+
+fn holds_any(value: &Value<'_>) -> bool {
+    !matches!(&value.tree.content, Content::List(items) if items.is_empty())
 }

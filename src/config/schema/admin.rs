@@ -56,7 +56,7 @@ pub struct Tls {
 pub enum MetricsAccess {
     /// Anybody who reaches the listener.
     Open,
-    /// Any credential.
+    /// Whoever has a bearer token of `tokens`; no other credential will do.
     Token,
 }
 

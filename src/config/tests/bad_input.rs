@@ -247,6 +247,23 @@ admin: {listen: "0.0.0.0:9090"}
 }
 
 #[test]
+fn default_address_of_the_admin_side_is_nobody_elses() {
+    let with = |admin: &str| {
+        errors(&format!(
+            "service: lb\nfrontends: {{web: {{protocol: http, listen: ['127.0.0.1:9090'], farm: web}}}}\n\
+             farms: {{web: {{protocol: http, servers: {{a: 'x:80'}}}}}}\n\
+             admin: {{{admin}tokens: [{{name: a, token: 0123456789abcdef}}]}}\n"
+        ))
+    };
+    assert_eq!(
+        with(""),
+        ["f.yaml:4:1 admin: listens on 127.0.0.1:9090 by default, which is taken by frontends.web.listen[0] at 2:44; \
+          write another as listen"]
+    );
+    assert!(with("listen: '127.0.0.1:9090', ")[0].contains("is taken by frontends.web.listen[0] at 2:44"));
+}
+
+#[test]
 fn no_message_shows_a_secret() {
     let admin = "tokens: [{name: a, token: 'hush hush'}], ovh: {credentials: [{name: a, application_key: k, \
         application_secret: 'hush hush', consumer_key: {hush: hush}}]}, zenlayer: {access_keys: [{name: a, id: i, \

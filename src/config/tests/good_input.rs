@@ -118,6 +118,25 @@ fn environment_never_becomes_structure() {
 }
 
 #[test]
+fn admin_side_without_tokens_warns_of_what_nobody_can_use() {
+    let with = |admin: &str| {
+        let keys = "ovh: {credentials: [{name: ci, application_key: k, application_secret: 0123456789abcdef, \
+                    consumer_key: 0123456789abcdef}]}";
+        load(&format!("service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{keys}{admin}}}\n")).unwrap().warnings
+    };
+    let remedy = "write tokens: [{name: ops, role: operate, token_file: FILE}]";
+    for (keys, what) in [
+        ("", "/api/v1, /metrics and the command line"),
+        (", tokens: []", "/api/v1, /metrics and the command line"),
+        (", metrics: open", "/api/v1 and the command line"),
+    ] {
+        let want = format!("f.yaml:4:1 admin: nobody can use {what} without tokens; {remedy}");
+        assert_eq!(with(keys), [want], "{keys}");
+    }
+    assert!(with(", tokens: [{name: a, token: 0123456789abcdef}]").is_empty());
+}
+
+#[test]
 fn warnings_name_what_is_probably_not_meant_in_file_order() {
     let text = r#"
 service: lb

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::farm::ServerEntry;
 use crate::model::{
-    AdminStatus, FailOpen, Farm, FarmTimeouts, Health, Name, Progress, Protocol, Role, Server, ServerAddr, Weight,
+    AdminStatus, Epoch, FailOpen, Farm, FarmTimeouts, Health, Name, Progress, Protocol, Role, Server, ServerAddr,
+    Weight,
 };
 
 const BALANCES: [Balance; 5] = [Balance::First, Balance::LeastConn, Balance::RoundRobin, Balance::Source, Balance::Uri];
@@ -29,7 +30,14 @@ fn table(balance: Balance, weights: &[u16], lives: &[Arc<ServerLive>], down: &[u
         let (weight, role, admin) = (Weight(*weight), Role::Primary, AdminStatus::Active);
         let server = Arc::new(Server { id, name, address, weight, role, probed: true, admin });
         let health = if down.contains(&i) { Health::Down } else { Health::Up };
-        ServerEntry { server, addr, health, progress: Progress { have: 0, need: 1 }, live: Arc::clone(live) }
+        ServerEntry {
+            server,
+            epoch: Epoch(1),
+            addr,
+            health,
+            progress: Progress { have: 0, need: 1 },
+            live: Arc::clone(live),
+        }
     };
     let servers: Box<[ServerEntry]> = weights.iter().zip(lives).enumerate().map(entry).collect();
     let farm = Farm {

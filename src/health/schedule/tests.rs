@@ -11,7 +11,7 @@ fn key(n: u64) -> ServerKey {
 
 fn target(n: u64, interval_ms: u64) -> Wanted {
     let addr = SocketAddr::from(([127, 0, 0, 1], 80));
-    Wanted { key: key(n), addr, kind: "tcp", interval: ms(interval_ms) }
+    Wanted { key: key(n), epoch: Epoch(1), addr, kind: "tcp", interval: ms(interval_ms) }
 }
 
 fn targets(count: u64, interval_ms: u64) -> Vec<Wanted> {
@@ -182,7 +182,7 @@ fn late_check_is_not_repeated_to_catch_up() {
     let ticket = schedule.start(ms(10_000)).unwrap();
     schedule.finish(ticket, ms(10_001));
     let next = schedule.next_due().unwrap();
-    assert!(next >= ms(10_090) && next <= ms(10_110), "{next:?}");
+    assert!(next >= ms(10_090) && next <= ms(10_100), "{next:?}");
 }
 
 #[test]
@@ -191,7 +191,8 @@ fn small_delays_do_not_add_up() {
     sim.schedule.set(&targets(1, 100), Duration::ZERO);
     sim.run(ms(100_000), |_| ms(95));
     let checks = sim.begun[&0].len();
-    assert!((980..=1020).contains(&checks), "{checks} checks in 1000 intervals");
+    // The jitter shortens an interval by a twentieth on average; the check leaves it no room for more.
+    assert!((1020..=1055).contains(&checks), "{checks} checks in 1000 intervals");
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn ten_thousand_targets_are_all_checked_within_the_interval() {
     sim.run(ms(10_000), |n| ms(1 + n % 20));
     for (n, begun) in &sim.begun {
         let gap = begun.windows(2).map(|w| w[1] - w[0]).max().unwrap();
-        assert!(gap <= ms(2200 + 800), "target {n} waited {gap:?}");
+        assert!(gap <= ms(2000 + 800), "target {n} waited {gap:?}");
         assert!(begun.len() >= 5, "target {n}: {begun:?}");
     }
     assert_eq!(sim.begun.len(), 10_000);
@@ -221,7 +222,7 @@ fn lists_that_change_without_end_do_not_grow_the_heap() {
 }
 
 proptest! {
-    /// With room for all, no target waits longer than its interval and the jitter, whatever the checks take.
+    /// With room for all, no target waits longer than its interval, whatever the checks take; the jitter only shortens.
     #[test]
     fn every_target_is_checked_within_interval_and_jitter(
         entropy in any::<u64>(),
@@ -234,7 +235,7 @@ proptest! {
         sim.run(ms(10_000), |n| ms(intervals[usize::try_from(n).unwrap()] * percent / 100));
         for (begun, interval) in sim.begun.values().zip(&intervals) {
             prop_assert_eq!(begun[0], Duration::ZERO);
-            let bound = ms(*interval).mul_f64(1.0 + JITTER) + ms(1);
+            let bound = ms(*interval);
             for (i, gap) in begun.windows(2).map(|w| w[1] - w[0]).enumerate() {
                 // The second and the third check may come late: the first one is spread over the interval and its
                 // check may outlast the wait.
@@ -257,7 +258,7 @@ proptest! {
         let round = ms(lasts * (count.div_ceil(at_once as u64)));
         for (n, begun) in &sim.begun {
             let gap = begun.windows(2).map(|w| w[1] - w[0]).max().unwrap();
-            prop_assert!(gap <= 2 * round + ms(110), "target {} waited {:?}, a round is {:?}", n, gap, round);
+            prop_assert!(gap <= 2 * round + ms(100), "target {} waited {:?}, a round is {:?}", n, gap, round);
         }
         let counts: Vec<usize> = sim.begun.values().map(Vec::len).collect();
         let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::super::origins::{OK, Script, start};
 use super::*;
 use crate::model::{
-    Expect, FarmId, HttpProbe, Negate, ProbeKind, ProbeMethod, ProbeStart, ServerAddr, ServerId, StatusSet,
+    Epoch, Expect, FarmId, HttpProbe, Negate, ProbeKind, ProbeMethod, ProbeStart, ServerAddr, ServerId, StatusSet,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,11 +26,13 @@ impl CheckSource for Source {
         self.targets.lock().unwrap().clone()
     }
 
-    fn record(&self, server: ServerKey, record: CheckRecord) {
-        self.records.lock().unwrap().push((server.server.0, record, clock::monotonic()));
+    fn records(&self, checked: Vec<Checked>) {
+        for Checked { server, record, .. } in checked {
+            self.records.lock().unwrap().push((server.server.0, record, clock::monotonic()));
+        }
     }
 
-    fn resolved(&self, server: ServerKey, addr: Option<SocketAddr>) {
+    fn resolved(&self, server: ServerKey, _epoch: Epoch, addr: Option<SocketAddr>) {
         self.resolved.lock().unwrap().push((server.server.0, addr));
         if self.adopts.load(Ordering::Relaxed) && addr.is_some() {
             let mut targets = self.targets.lock().unwrap();
@@ -63,7 +65,7 @@ fn http_probe(interval_ms: u64, timeout_ms: u64) -> Option<Arc<Probe>> {
 fn target(n: u64, address: &str, probe: Option<Arc<Probe>>) -> Target {
     let address: ServerAddr = address.parse().unwrap();
     let key = ServerKey { farm: FarmId(1), server: ServerId(n) };
-    Target { key, addr: address.literal(), address, probe }
+    Target { key, epoch: Epoch(1), addr: address.literal(), address, probe }
 }
 
 /// A running prober; ends with the test.

@@ -5,16 +5,18 @@
 //! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
 //! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::http::header::{self, HeaderValue};
 use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::{
-    ConnectTimedout, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
+    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
 };
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
+use ::pingora::protocols::Digest;
 use ::pingora::protocols::http::ServerSession;
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
@@ -35,17 +37,22 @@ use super::super::work::{InFlight, RequestId, Work};
 use super::conn::ConnIo;
 use super::control::Connection;
 use super::exchange::{self, AttemptFailure, Origin};
-use super::pages;
+use super::{kept, pages};
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
 /// How long the rest of a request body is read after its response.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// Certificate authorities for connections to servers: none, since none of them is encrypted yet. Without this Pingora
+/// reads the system's bundle twice a worker, and panics where there is none.
+const NO_AUTHORITIES: &str = "/dev/null";
+
 /// Returns a worker's engine.
 pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
     let conf = ServerConf {
         threads: 1,
+        ca_file: Some(NO_AUTHORITIES.to_owned()),
         upstream_keepalive_pool_size: IDLE_SERVER_CONNECTIONS_MAX,
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()
@@ -91,6 +98,8 @@ pub struct Exchange {
     attempts: u32,
     /// Whether the server began its final response.
     is_answered: bool,
+    /// Whether the kept connection that the attempt was to use had been closed.
+    is_stale: bool,
     /// Whether only the end of the connection ends the answer.
     is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
@@ -159,6 +168,7 @@ impl Engine {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }
         close_unless_in_step(session);
+        close_if_retired(session, exchange);
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await
     }
@@ -187,6 +197,13 @@ fn close_unless_in_step(session: &mut Session) {
     }
 }
 
+/// The last answer on a retired connection says that it is the last.
+fn close_if_retired(session: &mut Session, exchange: &Exchange) {
+    if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
+        session.set_keepalive(None);
+    }
+}
+
 fn is_final_response_written(session: &Session) -> bool {
     session
         .response_written()
@@ -208,6 +225,7 @@ impl ProxyHttp for Engine {
             position: None,
             attempts: 0,
             is_answered: false,
+            is_stale: false,
             is_ended_by_close: false,
             reason: None,
         }
@@ -224,9 +242,6 @@ impl ProxyHttp for Engine {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
         connection.taken_up();
-        if connection.is_retired() {
-            session.set_keepalive(None);
-        }
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
@@ -259,6 +274,10 @@ impl ProxyHttp for Engine {
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        if std::mem::take(&mut exchange.is_stale) {
+            // Others are likely to be closed too: the runtime finds them before the next one is taken.
+            tokio::task::yield_now().await;
+        }
         if exchange.attempt.is_none() {
             let before = exchange.position;
             if self.choose(session, exchange).is_none() {
@@ -287,6 +306,24 @@ impl ProxyHttp for Engine {
             Some(Box::new(peer))
         });
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
+    }
+
+    /// A request that could not be sent again must not be written to a connection that is closed already.
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        is_reused: bool,
+        _peer: &HttpPeer,
+        socket: RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
+        if is_reused && !is_repeatable && !kept::is_quiet(socket) {
+            exchange.is_stale = true;
+            return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -348,9 +385,7 @@ impl ProxyHttp for Engine {
         }
         if !head.status.is_informational() {
             close_unless_in_step(session);
-            if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
-                session.set_keepalive(None);
-            }
+            close_if_retired(session, exchange);
         }
         // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
         if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -376,7 +411,7 @@ impl ProxyHttp for Engine {
             exchange.tried.add(position);
         }
         exchange.attempt = None;
-        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected, 0));
+        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected));
         error
     }
 
@@ -388,6 +423,11 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         client_reused: bool,
     ) -> Box<Error> {
+        if exchange.is_stale {
+            // Nothing was sent: the attempt goes on, on another connection to the same server.
+            error.set_retry(true);
+            return error;
+        }
         let is_late = matches!(error.etype(), ReadTimedout | WriteTimedout | InvalidHTTPHeader | HTTPStatus(_));
         let is_servers = *error.esource() == ErrorSource::Upstream;
         let is_final = is_late || !is_servers || exchange.is_answered || is_final_response_written(session);
@@ -396,7 +436,7 @@ impl ProxyHttp for Engine {
         if !client_reused && let Some(position) = exchange.position {
             exchange.tried.add(position);
         }
-        let retry = may_retry(session, exchange, failure, u32::from(client_reused));
+        let retry = may_retry(session, exchange, failure);
         if retry {
             exchange.attempt = None;
         }
@@ -489,11 +529,10 @@ impl Engine {
     }
 }
 
-/// Whether one more attempt is allowed: by the farm's bound (`extra` on top for a stale kept connection) and by what
-/// may have happened already.
-fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure, extra: u32) -> bool {
-    let allowed = exchange.route.as_ref().map_or(0, |route| u32::from(route.farm().farm.retry_attempts));
+/// Whether one more attempt is allowed: by the farm's bound on servers tried and by what may have happened already.
+/// Stale kept connections count for nothing: each is gone once it failed, so there is an end to them.
+fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure) -> bool {
+    let allowed = exchange.route.as_ref().map_or(0, |route| usize::from(route.farm().farm.retry_attempts));
     let is_body_replayable = !session.as_ref().retry_buffer_truncated();
-    exchange.attempts <= allowed + extra
-        && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
+    exchange.tried.len() <= allowed && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
 }

@@ -9,22 +9,27 @@ pub(crate) const OPS_TOKEN: &str = "ops-token-0123456789abcdef";
 pub(crate) const EYE_TOKEN: &str = "eye-token-0123456789abcdef";
 
 /// A probe for tests that are not about health: one check at start, then out of the way.
-pub(crate) const CALM: &str = "{type: http, url: /healthz, interval: 5s, timeout: 3s, rise: 2, fall: 3}";
+pub(crate) const CALM: &str = "{type: http, url: /healthz, interval: 10s, timeout: 10s, rise: 2, fall: 3}";
 /// A probe for tests of health.
-pub(crate) const FAST: &str = "{type: http, url: /healthz, interval: 150ms, timeout: 100ms, rise: 2, fall: 3}";
+pub(crate) const FAST: &str = "{type: http, url: /healthz, interval: 200ms, timeout: 200ms, rise: 2, fall: 3}";
 
 /// A server of the farm.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     name: String,
-    addr: SocketAddr,
+    addr: String,
     keys: String,
 }
 
 impl Server {
     /// A server with further keys, written as in a YAML flow map, e.g. `weight: 5, backup: true`.
     pub(crate) fn new(name: &str, addr: SocketAddr, keys: &str) -> Self {
-        Self { name: name.to_owned(), addr, keys: keys.to_owned() }
+        Self::at(name, &addr.to_string(), keys)
+    }
+
+    /// A server at an address as written, a host name perhaps.
+    pub(crate) fn at(name: &str, addr: &str, keys: &str) -> Self {
+        Self { name: name.to_owned(), addr: addr.to_owned(), keys: keys.to_owned() }
     }
 }
 
@@ -62,7 +67,7 @@ impl Setup {
 
     /// A TCP frontend `web` and a farm `web` of these servers.
     pub(crate) fn tcp(servers: &[Server]) -> Self {
-        let probe = "{type: tcp, interval: 5s, timeout: 3s}".to_owned();
+        let probe = "{type: tcp, interval: 10s, timeout: 10s}".to_owned();
         Self { protocol: "tcp", probe, ..Self::http(servers) }
     }
 

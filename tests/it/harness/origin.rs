@@ -91,6 +91,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     raw: Mutex<Vec<Vec<u8>>>,
     is_over: AtomicBool,
+    is_crashed: AtomicBool,
     over: (Mutex<()>, Condvar),
 }
 
@@ -115,6 +116,7 @@ impl Origin {
             seen: Mutex::default(),
             raw: Mutex::default(),
             is_over: AtomicBool::new(false),
+            is_crashed: AtomicBool::new(false),
             over: (Mutex::new(()), Condvar::new()),
         });
         let for_acceptor = Arc::clone(&shared);
@@ -182,6 +184,18 @@ impl Origin {
 
 impl Drop for Origin {
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Origin {
+    /// Resets every connection, whatever is under way on it, and refuses new ones from now on.
+    pub(crate) fn crash(&self) {
+        self.shared.is_crashed.store(true, SeqCst);
+        self.end();
+    }
+
+    fn end(&self) {
         self.shared.is_over.store(true, SeqCst);
         let _guard = self.shared.over.0.lock();
         self.shared.over.1.notify_all();
@@ -221,6 +235,14 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 enum After {
     KeepAlive,
     Close,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.shared.is_crashed.load(SeqCst) {
+            reset(&self.stream);
+        }
+    }
 }
 
 struct Connection {
@@ -345,6 +367,9 @@ impl Connection {
     }
 
     fn write(&mut self, bytes: &[u8]) -> After {
+        if self.shared.is_crashed.load(SeqCst) {
+            return After::Close;
+        }
         if self.stream.write_all(bytes).is_ok() { After::KeepAlive } else { After::Close }
     }
 

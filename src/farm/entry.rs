@@ -1,0 +1,33 @@
+//! One server of a farm as the data plane reads it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::{AdminStatus, Epoch, Health, Progress, Server};
+
+use super::live::ServerLive;
+
+/// A server at one instant.
+#[derive(Clone, Debug)]
+pub struct ServerEntry {
+    /// The definition, overrides applied.
+    pub server: Arc<Server>,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// Where connections go; none while its name has no address.
+    pub addr: Option<SocketAddr>,
+    /// What checks conclude.
+    pub health: Health,
+    /// How far they are from concluding the contrary.
+    pub progress: Progress,
+    /// Its counters.
+    pub live: Arc<ServerLive>,
+}
+
+impl ServerEntry {
+    /// Returns whether the server would take new work if its health allowed it.
+    #[must_use]
+    pub fn is_willing(&self) -> bool {
+        self.server.admin == AdminStatus::Active && self.server.weight.0 > 0 && self.addr.is_some()
+    }
+}

@@ -1,0 +1,25 @@
+//! What workers are told, and how listeners are named to them.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::model::FrontendId;
+
+/// Names one listener of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ListenerId(pub(super) u64);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Connections of a listener belong to another frontend from now on.
+    Assign { listener: ListenerId, frontend: FrontendId },
+    /// Accept no more on a listener and retire its connections.
+    Close { listener: ListenerId },
+    /// Accept on a socket.
+    Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
+    /// Stop accepting, finish what is open within the grace, end.
+    Shutdown { grace: Duration },
+    /// Farms may be gone.
+    TableChanged,
+}

@@ -1,0 +1,149 @@
+"""An origin to be killed: an HTTP/1.1 server in a process of its own, with keep-alive and a fixed service time.
+
+What must be known after its death is outside of it: a shared page with counters, a file with the time of every check.
+It knows nothing of Farmgate. It ends when its standard input does, so it never outlives whoever started it.
+
+    origin.py NAME PORT SERVICE_MS FILES
+
+Paths: /healthz at once; /wait/MS after so long; /drip/MS a body in pieces over so long; everything else after SERVICE_MS.
+"""
+
+import asyncio
+import mmap
+import os
+import struct
+import sys
+import time
+
+# The shared page: requests taken in, requests under way, time of the first request that was no check (s, 0: none).
+PAGE = struct.Struct("<qqd")
+DRIP_PIECES = 10
+
+
+class State:
+    def __init__(self, name, service_s, files):
+        self.body = f"{name}\n".encode()
+        self.name = name
+        self.service_s = service_s
+        self.checks = os.open(f"{files}.checks", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        page = os.open(f"{files}.page", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.ftruncate(page, PAGE.size)
+        self.page = mmap.mmap(page, PAGE.size)
+        self.taken_in, self.under_way, self.first_at = 0, 0, 0.0
+
+    def began(self):
+        self.taken_in += 1
+        self.under_way += 1
+        self.first_at = self.first_at or time.time()
+        self.show()
+
+    def ended(self):
+        self.under_way -= 1
+        self.show()
+
+    def show(self):
+        PAGE.pack_into(self.page, 0, self.taken_in, self.under_way, self.first_at)
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, state):
+        self.state = state
+        self.held = b""
+        self.is_busy = False
+        self.transport = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def connection_lost(self, _):
+        if self.is_busy:
+            self.is_busy = False
+            self.state.ended()
+
+    def data_received(self, data):
+        self.held += data
+        self.serve_next()
+
+    def serve_next(self):
+        if self.is_busy:
+            return
+        head, end, rest = self.held.partition(b"\r\n\r\n")
+        if not end:
+            return
+        request, *fields = head.decode("latin-1").split("\r\n")
+        length = 0
+        for field in fields:
+            name, _, value = field.partition(":")
+            if name.lower() == "content-length":
+                length = int(value)
+            elif name.lower() == "transfer-encoding":
+                self.transport.abort()
+                return
+        if len(rest) < length:
+            return
+        self.held = rest[length:]
+        self.answer(request.split(" ")[1])
+
+    def answer(self, path):
+        if path == "/healthz":
+            os.write(self.state.checks, b"%.6f\n" % time.time())
+            self.send(self.state.body)
+            return
+        self.is_busy = True
+        self.state.began()
+        later = asyncio.get_running_loop().call_later
+        _, kind, *number = path.split("/")
+        if kind == "drip":
+            self.send_head(DRIP_PIECES * len(self.state.body))
+            self.drip(DRIP_PIECES, float(number[0]) / 1000 / DRIP_PIECES)
+        elif kind == "wait":
+            later(float(number[0]) / 1000, self.finish, self.state.body)
+        elif self.state.service_s:
+            later(self.state.service_s, self.finish, self.state.body)
+        else:
+            self.finish(self.state.body)
+
+    def drip(self, left, pause_s):
+        if left == 1:
+            self.done(self.state.body)
+        elif self.is_busy:
+            self.transport.write(self.state.body)
+            asyncio.get_running_loop().call_later(pause_s, self.drip, left - 1, pause_s)
+
+    def finish(self, body):
+        if self.is_busy:
+            self.send_head(len(body))
+            self.done(body)
+
+    def done(self, last):
+        if not self.is_busy:
+            return
+        self.transport.write(last)
+        self.is_busy = False
+        self.state.ended()
+        self.serve_next()
+
+    def send(self, body):
+        self.send_head(len(body))
+        self.transport.write(body)
+        self.serve_next()
+
+    def send_head(self, length):
+        self.transport.write(
+            f"HTTP/1.1 200 OK\r\nX-Origin: {self.state.name}\r\nContent-Length: {length}\r\n\r\n".encode()
+        )
+
+
+async def serve(name, port, service_ms, files):
+    state = State(name, float(service_ms) / 1000, files)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(state), "127.0.0.1", int(port), backlog=1024)
+    over = loop.create_future()
+    loop.add_reader(0, lambda: os.read(0, 1) or over.done() or over.set_result(None))
+    print("ready", flush=True)
+    await over
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(*sys.argv[1:]))
