@@ -298,8 +298,8 @@ impl ProxyHttp for Engine {
             peer.group_key = farm.farm.id.0;
             peer.options.connection_timeout = Some(timeouts.connect);
             peer.options.total_connection_timeout = Some(timeouts.connect);
-            // Pingora's read deadline stays when a connection is upgraded, and a tunnel may speak one way only. So
-            // where an upgrade is asked for, the stream watches the answer, and then the tunnel.
+            // Pingora's read deadline stays when a connection is upgraded. One long enough for a tunnel would hold a
+            // stalled answer as long, for any client that writes Upgrade: so the stream watches both instead.
             peer.options.read_timeout = (!session.is_upgrade_req()).then_some(timeouts.response);
             peer.options.write_timeout = Some(timeouts.response);
             peer.options.idle_timeout = Some(timeouts.idle);
