@@ -34,7 +34,7 @@ use crate::prober;
 use crate::proxy::{Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Journal, NoJournal, Store};
-use crate::telemetry::access::AccessLog;
+use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
 
@@ -48,6 +48,7 @@ pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sy
 pub struct App {
     core: Arc<Core>,
     plane: Plane,
+    access_writer: Option<AccessWriter>,
     admin: Option<Edge>,
     admin_addr: Option<SocketAddr>,
     fingerprint: Option<String>,
@@ -110,6 +111,7 @@ impl App {
         let reloads = Arc::new(ReloadCells::default());
         let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
+        let (access, access_writer) = access.unzip();
 
         let (changed, changes) = watch::channel(0);
         let sinks: Vec<EventSink> = vec![Box::new(events::log), Box::new(move |event| on_change(&changed, event))];
@@ -132,7 +134,20 @@ impl App {
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
         let admin = admin.map(|server| start_admin(&core, server, &alarm)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
-        Ok(Self { core, plane, admin, admin_addr, fingerprint, prober, runtime, signals, commands, sender, lost })
+        Ok(Self {
+            core,
+            plane,
+            access_writer,
+            admin,
+            admin_addr,
+            fingerprint,
+            prober,
+            runtime,
+            signals,
+            commands,
+            sender,
+            lost,
+        })
     }
 
     /// Returns where the admin side listens, if it does.
@@ -165,7 +180,7 @@ impl App {
     /// # Errors
     /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, admin, prober, runtime, mut signals, mut commands, lost, .. } = self;
+        let Self { core, plane, access_writer, admin, prober, runtime, mut signals, mut commands, lost, .. } = self;
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
             let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
@@ -174,7 +189,13 @@ impl App {
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
             plane.shutdown(grace);
-            let finished = tokio::task::spawn_blocking(|| plane.join());
+            let finished = tokio::task::spawn_blocking(|| {
+                plane.join();
+                // The workers' ends of the access log are gone with them.
+                if let Some(writer) = access_writer {
+                    writer.join();
+                }
+            });
             let ended = tokio::select! {
                 _ = finished => Ended::Finished,
                 () = second_stop(&mut signals, &mut commands) => Ended::Cut,
@@ -318,7 +339,7 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
     }
 }
 
-fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<AccessLog> {
+fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, AccessWriter)> {
     AccessLog::open(&log.path, log.format).with_context(|| {
         format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
     })

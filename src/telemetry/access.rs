@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::model::Timestamp;
@@ -155,13 +156,14 @@ impl AccessLog {
     ///
     /// # Errors
     /// If the file cannot be opened or the thread not started.
-    pub fn open(path: &Path, format: LogFormat) -> std::io::Result<Self> {
+    pub fn open(path: &Path, format: LogFormat) -> std::io::Result<(Self, AccessWriter)> {
         let file = File::options().create(true).append(true).open(path)?;
         let (sender, receiver) = sync_channel(LINES_WAITING_MAX);
         let dropped: Arc<AtomicU64> = Arc::default();
         let seen = Arc::clone(&dropped);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_lines(file, &receiver, &seen))?;
-        Ok(Self { lines: sender, format, dropped })
+        let thread = std::thread::Builder::new().name("access-log".to_owned());
+        let thread = thread.spawn(move || write_lines(file, &receiver, &seen))?;
+        Ok((Self { lines: sender, format, dropped }, AccessWriter(thread)))
     }
 
     /// Offers a line to the writer; drops and counts it when the queue is full.
@@ -179,6 +181,18 @@ impl AccessLog {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
+    }
+}
+
+/// The writer's thread.
+#[derive(Debug)]
+pub struct AccessWriter(JoinHandle<()>);
+
+impl AccessWriter {
+    /// Waits until every line is written. Returns only once the last [`AccessLog`] is gone.
+    pub fn join(self) {
+        // A panic in the writer was reported by its thread.
+        let _ = self.0.join();
     }
 }
 
@@ -229,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn lines_reach_the_file() {
+    fn lines_reach_the_file_before_the_writer_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
-        let log = AccessLog::open(&path, LogFormat::Json).unwrap();
-        log.write(&AccessLine::new(&"id-1"));
-        drop(log);
-        let until = crate::clock::monotonic() + Duration::from_secs(5);
-        while crate::clock::monotonic() < until && !std::fs::read_to_string(&path).unwrap().contains("id-1") {
-            std::thread::yield_now();
+        let (log, writer) = AccessLog::open(&path, LogFormat::Json).unwrap();
+        for _ in 0..1000 {
+            log.write(&AccessLine::new(&"id-1"));
         }
+        drop(log);
+        writer.join();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().matches("id-1").count(), 1000);
         assert!(std::fs::read_to_string(&path).unwrap().ends_with("}\n"));
     }
 }

@@ -371,3 +371,28 @@ fn frontend_renamed_under_load_costs_no_request() {
     is_over.store(true, SeqCst);
     assert!(clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>() > 100);
 }
+
+#[test]
+fn answer_under_way_at_a_stop_says_that_it_is_the_last() {
+    let (origin, mut farmgate) = one_with(Behaviour::Slow(Duration::from_millis(800)), |setup| setup.top("grace: 10s"));
+    let front = farmgate.front("web");
+    let mut client = farmgate.client();
+    client.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the request at the origin", || (!origin.requests().is_empty()).then_some(()));
+    farmgate.signal("TERM");
+    until("the shutdown to begin", || Client::try_connect(front).is_err().then_some(()));
+    let response = client.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    assert_eq!(farmgate.wait().code(), Some(0));
+}
+
+/// Some old clients end a body with an empty line that its length does not count.
+#[test]
+fn empty_line_after_a_body_is_no_request_that_could_be_late() {
+    let (_origin, farmgate) = one_with(Behaviour::Ok, |setup| setup.frontend("timeouts: {header: 300ms}"));
+    let mut client = farmgate.client();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(client.rest(), Ok(Vec::new()), "answered though nothing was asked");
+    assert_eq!(farmgate.metric("farmgate_frontend_refused_total", &[]), Some(0.0));
+}

@@ -233,8 +233,11 @@ impl ConnIo {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Pending => {
                     ready!(self.read_deadline.poll(by, cx));
-                    self.refuse(Fault::HeaderTimeout);
-                    Poll::Ready(Ok(true))
+                    let has_begun = self.scan.has_begun(self.inbox.held());
+                    if has_begun {
+                        self.refuse(Fault::HeaderTimeout);
+                    }
+                    Poll::Ready(Ok(has_begun))
                 }
             },
         }

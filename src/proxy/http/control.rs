@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
@@ -21,6 +23,8 @@ pub struct Connection {
     /// The frontend that its requests are of now.
     pub(in crate::proxy) owner: Owner,
     pub(in crate::proxy) client: SocketAddr,
+    /// The client's address as X-Forwarded-For has it.
+    pub(in crate::proxy) client_text: HeaderValue,
     signals: Mutex<Signals>,
 }
 
@@ -61,7 +65,9 @@ impl Connection {
         client: SocketAddr,
     ) -> Arc<Self> {
         let client = SocketAddr::new(canonical(client.ip()), client.port());
-        Arc::new(Self { work, frontend, owner, client, signals: Mutex::default() })
+        // An address is never anything but visible ASCII.
+        let client_text = HeaderValue::try_from(client.ip().to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Arc::new(Self { work, frontend, owner, client, client_text, signals: Mutex::default() })
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {

@@ -8,8 +8,9 @@ use ::http::{Method, Version};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-/// The name that Via carries.
-const VIA_PSEUDONYM: &str = "farmgate";
+/// What Via gets for a request of either version.
+const VIA_1_0: &str = "1.0 farmgate";
+const VIA_1_1: &str = "1.1 farmgate";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,9 +29,9 @@ const RESPONSE_HOP_BY_HOP: [HeaderName; 5] = [
 
 /// What is known of the client when its request goes on.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// The client's address.
-    pub client: IpAddr,
+pub struct Origin<'a> {
+    /// The client's address, written once a connection.
+    pub client: &'a HeaderValue,
     /// `http` or `https`: what the client spoke to us.
     pub scheme: &'static str,
     /// The version of its request.
@@ -45,7 +46,7 @@ pub fn is_trusted(client: IpAddr, trust: &[IpNet]) -> bool {
 
 /// Sets X-Forwarded-For/-Proto/-Host and Via on the head towards the server. From a stranger, what it sent of the
 /// kind is dropped first, misspelt forms (`X_Forwarded_For`) included; from a trusted proxy it is kept and added to.
-pub fn set_forwarded(head: &mut RequestHeader, origin: &Origin, trusted: bool) {
+pub fn set_forwarded(head: &mut RequestHeader, origin: &Origin<'_>, trusted: bool) {
     let host = head.headers.get(::http::header::HOST).cloned();
     if !trusted {
         let strange: Vec<HeaderName> = head.headers.keys().filter(|name| is_origin_field(name)).cloned().collect();
@@ -53,9 +54,9 @@ pub fn set_forwarded(head: &mut RequestHeader, origin: &Origin, trusted: bool) {
             head.remove_header(&name);
         }
     }
-    let protocol = if origin.version == Version::HTTP_10 { "1.0" } else { "1.1" };
-    append(head, X_FORWARDED_FOR, &origin.client.to_string());
-    append(head, ::http::header::VIA, &format!("{protocol} {VIA_PSEUDONYM}"));
+    let via = if origin.version == Version::HTTP_10 { VIA_1_0 } else { VIA_1_1 };
+    append(head, X_FORWARDED_FOR, origin.client.clone());
+    append(head, ::http::header::VIA, HeaderValue::from_static(via));
     if !head.headers.contains_key(X_FORWARDED_PROTO) {
         set(head, X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     }
@@ -78,9 +79,12 @@ fn is_origin_field(name: &HeaderName) -> bool {
         .any(|field| field.len() == name.len() && name.bytes().zip(field.bytes()).all(|(a, b)| same(a, b)))
 }
 
-/// Adds one element to a comma-separated field, in one line.
-fn append(head: &mut RequestHeader, name: HeaderName, element: &str) {
-    let mut list: Vec<u8> = Vec::with_capacity(element.len());
+/// Adds one element to a comma-separated field, in one line. Allocates only where there is a list already.
+fn append(head: &mut RequestHeader, name: HeaderName, element: HeaderValue) {
+    if !head.headers.contains_key(&name) {
+        return set(head, name, element);
+    }
+    let mut list: Vec<u8> = Vec::new();
     for value in head.headers.get_all(&name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
@@ -161,7 +165,8 @@ mod tests {
         for (name, value) in fields {
             head.append_header(*name, *value).unwrap();
         }
-        let origin = Origin { client: "192.0.2.7".parse().unwrap(), scheme: "http", version: Version::HTTP_11 };
+        let client = HeaderValue::from_static("192.0.2.7");
+        let origin = Origin { client: &client, scheme: "http", version: Version::HTTP_11 };
         set_forwarded(&mut head, &origin, trusted);
         let mut lines: Vec<_> = head
             .headers

@@ -102,6 +102,12 @@ impl Scan {
         self.partial(bytes, limits)
     }
 
+    /// Returns whether anything of a request is in `bytes`: more than an empty line that goes before it.
+    #[must_use]
+    pub fn has_begun(&self, bytes: &[u8]) -> bool {
+        bytes.len() > self.start
+    }
+
     fn partial(&self, bytes: &[u8], limits: &Limits) -> Verdict {
         let arrived = bytes.len() - self.start;
         let is_in_request_line = self.line == self.start;

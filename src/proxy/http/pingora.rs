@@ -333,9 +333,9 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
-            let client = connection.client.ip();
-            let origin = Origin { client, scheme: "http", version: session.req_header().version };
-            let is_trusted = exchange::is_trusted(client, &route.frontend.frontend.trust);
+            let version = session.req_header().version;
+            let origin = Origin { client: &connection.client_text, scheme: "http", version };
+            let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
             exchange::set_forwarded(head, &origin, is_trusted);
         }
         Ok(())
