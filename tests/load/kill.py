@@ -1,18 +1,15 @@
 """An origin is killed under load and comes back: who notices, how soon, and what it costs."""
 
-import datetime
 import http.client
 import time
 
 from rig import LOOPBACK, Oha, until
-from views import Watch
+from views import Checks, Watch, epoch
 
 INTERVAL_S, TIMEOUT_S, RISE, FALL = 0.2, 0.1, 2, 3
 PROBE = {"type": "http", "url": "/healthz", "interval": "200ms", "timeout": "100ms", "rise": RISE, "fall": FALL}
 # What a busy machine may add to either bound: the time from a due check to its recorded end.
 SLACK_S = 0.15
-# How much later than the verdict the origin itself may note the check that brought it back.
-NOTE_S = 0.02
 KILLED = "a"
 NAMES = ("a", "b", "c")
 # An origin's service time: long enough that requests are under way on it when it dies.
@@ -34,12 +31,14 @@ def under_load(bench, where, rate, body, times):
         asked, died = origins[KILLED].kill()
         under_way = origins[KILLED].page()[1]
         time.sleep(max(0, began + back_s - time.monotonic()))
+        checks = rig.closing(Checks(farmgate, "web", KILLED))
         origins[KILLED].start()
         back = time.time()
         result = oha.result()
         watch.stop()
+        checks.close()
         judge_requests(bench.report, where, farmgate, result, body, (asked, died, under_way))
-        judge_health(bench.report, where, watch, origins[KILLED], asked, back)
+        judge_health(bench.report, where, watch, checks, origins[KILLED], asked, back)
 
 
 def prepare(rig):
@@ -66,6 +65,7 @@ def judge_requests(report, where, farmgate, result, body, death):
     report.note(where, **figures, died_within_ms=round(1000 * (died - asked), 2))
     said = f"{result}; {tried_again} tried again; {under_way} under way on the origin as it knew"
     if not body:
+        unjust = failed
         report.claim(where, "no request failed", result.failed == 0 and result.answered > 0, said)
     else:
         unjust = [line for line in failed if not is_lost_with_the_origin(line, died)]
@@ -73,8 +73,8 @@ def judge_requests(report, where, farmgate, result, body, death):
         is_so = not unjust and not result.errors and set(result.codes) <= {200, 502} and result.codes.get(200)
         what = "only POSTs that were under way on the origin when it died failed, each with 502"
         report.claim(where, what, is_so, f"{len(failed)} failed, {len(unjust)} of them unjustly; {said}")
-        for line in unjust[:5]:
-            print(f"        began {1000 * (started(line) - died):.3f} ms after the death: {line}")
+    for line in unjust[:5]:
+        print(f"        began {1000 * (started(line) - died):.3f} ms after the death: {line}")
     counted = requests_counted(farmgate)
     is_same = counted == result.answered == len(lines)
     report.claim(where, "oha, /metrics and the access log count the same", is_same, f"{result.answered}, {counted}, {len(lines)}")
@@ -102,11 +102,7 @@ def started(line):
     return epoch(line["at"]) - line["duration_us"] / 1e6
 
 
-def epoch(text):
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def judge_health(report, where, watch, origin, asked, back):
+def judge_health(report, where, watch, checks, origin, asked, back):
     down, up = watch.first_seen(KILLED, "down", asked), watch.first_seen(KILLED, "up", back)
     said = f"{watch.compared} readings of all five, {watch.repeated} repeated as a change fell into them"
     said += f", the longest {1000 * watch.longest_s:.0f} ms"
@@ -118,11 +114,16 @@ def judge_health(report, where, watch, origin, asked, back):
         report.claim(where, "the server went down and came back", False, f"seen: {watch.seen}")
         return
     claim_removal(report, where, down, asked)
-    return_s, bound_s = up.since - back, RISE * INTERVAL_S + TIMEOUT_S
-    checks = sum(at <= up.since + NOTE_S for at in origin.checks())
-    said = f"{checks} checks, {return_s * 1000:.0f} ms of {bound_s * 1000:.0f} ms, slack {SLACK_S * 1000:.0f} ms; "
-    said += f"in all five views {1000 * (up.at - up.since):.0f} ms later"
-    is_so = checks == RISE and return_s <= bound_s + SLACK_S
+    # On a busy machine an origin that has just started may miss the deadline of a check: it counts from there.
+    failed = [at for at, is_passed in checks.records if back < at < up.since and not is_passed]
+    began = max([back, *failed])
+    passes = sum(began < at <= up.since and is_passed for at, is_passed in checks.records)
+    # The first may have been answered before its origin said that it is ready.
+    passes += not failed and any(is_passed for at, is_passed in checks.records if at <= back)
+    return_s, bound_s = up.since - began, RISE * INTERVAL_S + TIMEOUT_S
+    said = f"{passes} passes, {return_s * 1000:.0f} ms of {bound_s * 1000:.0f} ms, slack {SLACK_S * 1000:.0f} ms; "
+    said += f"{len(failed)} failed before; in all five views {1000 * (up.at - up.since):.0f} ms later"
+    is_so = passes == RISE and return_s <= bound_s + SLACK_S
     report.claim(where, "back after exactly rise checks", is_so, said)
     taken_in, _, first_at = origin.page()
     said = f"the first of {taken_in} came {1000 * (first_at - up.since):.1f} ms after the verdict"
@@ -130,7 +131,8 @@ def judge_health(report, where, watch, origin, asked, back):
     report.note(
         where,
         return_ms=round(1000 * return_s, 1),
-        return_checks=checks,
+        return_passes=passes,
+        return_failed_before=len(failed),
         readings=watch.compared,
         readings_repeated=watch.repeated,
         disagreements=len(watch.disagreements),

@@ -1,9 +1,9 @@
 """An origin to be killed: an HTTP/1.1 server in a process of its own, with keep-alive and a fixed service time.
 
-What must be known after its death is outside of it: a shared page with counters, a file with the time of every check.
+What must be known after its death is outside of it: a shared page with counters.
 It knows nothing of Farmgate. It ends when its standard input does, so it never outlives whoever started it.
 
-    origin.py NAME PORT SERVICE_MS FILES
+    origin.py NAME PORT SERVICE_MS PAGE
 
 Paths: /healthz at once; /wait/MS after so long; /drip/MS a body in pieces over so long; everything else after SERVICE_MS.
 """
@@ -21,12 +21,11 @@ DRIP_PIECES = 10
 
 
 class State:
-    def __init__(self, name, service_s, files):
+    def __init__(self, name, service_s, page):
         self.body = f"{name}\n".encode()
         self.name = name
         self.service_s = service_s
-        self.checks = os.open(f"{files}.checks", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        page = os.open(f"{files}.page", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        page = os.open(page, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         os.ftruncate(page, PAGE.size)
         self.page = mmap.mmap(page, PAGE.size)
         self.taken_in, self.under_way, self.first_at = 0, 0, 0.0
@@ -86,7 +85,6 @@ class Connection(asyncio.Protocol):
 
     def answer(self, path):
         if path == "/healthz":
-            os.write(self.state.checks, b"%.6f\n" % time.time())
             self.send(self.state.body)
             return
         self.is_busy = True
@@ -134,8 +132,8 @@ class Connection(asyncio.Protocol):
         )
 
 
-async def serve(name, port, service_ms, files):
-    state = State(name, float(service_ms) / 1000, files)
+async def serve(name, port, service_ms, page):
+    state = State(name, float(service_ms) / 1000, page)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(state), "127.0.0.1", int(port), backlog=1024)
     over = loop.create_future()

@@ -81,7 +81,7 @@ class Origin:
 
     def __init__(self, directory, name, service_ms):
         self.name, self.service_ms, self.port = name, service_ms, free_port()
-        self.files = directory / f"origin-{name}"
+        self.page_path = directory / f"origin-{name}.page"
         self.process = None
         self.start()
 
@@ -90,7 +90,7 @@ class Origin:
         return f"{LOOPBACK}:{self.port}"
 
     def start(self):
-        argv = [sys.executable, "-I", "-B", HERE / "origin.py", self.name, self.port, self.service_ms, self.files]
+        argv = [sys.executable, "-I", "-B", HERE / "origin.py", self.name, self.port, self.service_ms, self.page_path]
         argv = [str(part) for part in argv]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
@@ -119,11 +119,7 @@ class Origin:
 
     def page(self):
         """Requests taken in, requests under way, time of the first one (0: none)."""
-        return PAGE.unpack(pathlib.Path(f"{self.files}.page").read_bytes())
-
-    def checks(self):
-        """When it answered a check, since its last start."""
-        return [float(line) for line in pathlib.Path(f"{self.files}.checks").read_text().split()]
+        return PAGE.unpack(self.page_path.read_bytes())
 
 
 class Farmgate:

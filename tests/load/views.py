@@ -12,7 +12,7 @@ import threading
 import time
 import typing
 
-from rig import SERVICE, Admin, Failure
+from rig import PATIENCE_S, SERVICE, Admin, Failure
 
 NATIVE = "/api/v1/farms"
 ZENLAYER_FIELDS = {"X_ZC_Action": "DescribeBackendHealth", "X_ZC_Version": "2025-04-01"}
@@ -114,6 +114,11 @@ class Views:
         self.admin.close()
 
 
+def epoch(text):
+    """A time as the native API writes it, in seconds since 1970."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
 def core(server):
     """What a server is, without the evidence, which is new after every check, and without what is under way."""
     return tuple(server[key] for key in ("state", "health", "admin", "weight", "effective_weight"))
@@ -172,8 +177,7 @@ class Watch(threading.Thread):
         for name, server in servers.items():
             if known.get(name) != server["health"]:
                 known[name] = server["health"]
-                since = datetime.datetime.fromisoformat(server["since"].replace("Z", "+00:00")).timestamp()
-                self.seen.append(Seen(time.time(), name, server["health"], since))
+                self.seen.append(Seen(time.time(), name, server["health"], epoch(server["since"])))
 
     def stop(self):
         self.close()
@@ -189,3 +193,27 @@ class Watch(threading.Thread):
     def close(self):
         self.is_over.set()
         self.join(REPEATS_MAX * 2)
+
+
+class Checks(threading.Thread):
+    """The checks of one server as Farmgate records them, one after the other."""
+
+    def __init__(self, farmgate, farm, server, pause_s=0.02):
+        super().__init__(daemon=True)
+        self.admin, self.path, self.pause_s = Admin(farmgate), f"{NATIVE}/{farm}/servers/{server}", pause_s
+        self.is_over = threading.Event()
+        # (when it ended, whether it passed)
+        self.records = []
+        self.start()
+
+    def run(self):
+        while not self.is_over.wait(self.pause_s):
+            check = self.admin.json(self.path)["last_check"]
+            record = (epoch(check["at"]), check["passed"])
+            if record not in self.records[-1:]:
+                self.records.append(record)
+        self.admin.close()
+
+    def close(self):
+        self.is_over.set()
+        self.join(PATIENCE_S)
