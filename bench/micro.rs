@@ -9,7 +9,6 @@
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use farmgate::balance::{LeastConn, Rendezvous, Turns};
@@ -17,8 +16,8 @@ use farmgate::farm::{Choosers, FarmTable, Key, Rotation, ServerEntry, ServerLive
 use farmgate::health::{Machine, Rule};
 use farmgate::metrics::WorkerIx;
 use farmgate::model::{
-    AdminStatus, Balance, Epoch, FailOpen, Farm, FarmId, FarmTimeouts, Generation, Health, Host, Name, ProbeStart,
-    Progress, Protocol, Role, Server, ServerAddr, ServerId, Verdict, Weight,
+    Balance, Epoch, FailOpen, Farm, FarmId, Generation, Health, Host, Name, ProbeStart, Progress, Protocol, Server,
+    ServerAddr, ServerId, Standing, Verdict, Weight,
 };
 
 #[global_allocator]
@@ -47,34 +46,20 @@ fn entries(weights: &[u16]) -> Box<[ServerEntry]> {
         let name = name(&format!("s{i}"));
         let address = ServerAddr { host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 80 };
         let addr = address.literal();
-        let server = Arc::new(Server {
-            id: ServerId::derive(&farm, &name),
-            name,
-            address,
-            weight: Weight(*weight),
-            role: Role::Primary,
-            probed: true,
-            admin: AdminStatus::Active,
-        });
-        let progress = Progress { have: 3, need: 3 };
-        ServerEntry { server, epoch: Epoch(1), addr, health: Health::Up, progress, live: ServerLive::new(2) }
+        let server = Server::new(ServerId::derive(&farm, &name), name, address);
+        let server = Arc::new(Server { weight: Weight(*weight), ..server });
+        let standing = Standing::of(Health::Up, Progress { have: 3, need: 3 });
+        ServerEntry { server, epoch: Epoch(1), addr, standing, live: ServerLive::new(2) }
     };
     weights.iter().enumerate().map(entry).collect()
 }
 
 fn table(balance: Balance, weights: &[u16]) -> FarmTable {
     let servers = entries(weights);
-    let second = Duration::from_secs(1);
     let farm = Farm {
-        id: FarmId::derive(&name("web")),
-        name: name("web"),
-        protocol: Protocol::Http,
         balance,
-        probe: None,
-        timeouts: FarmTimeouts { connect: second, response: second, idle: second },
-        retry_attempts: 2,
-        fail_open: FailOpen::Never,
         servers: servers.iter().map(|entry| Arc::clone(&entry.server)).collect(),
+        ..Farm::new(FarmId::derive(&name("web")), name("web"), Protocol::Http)
     };
     FarmTable::new(Arc::new(farm), servers, Generation(1))
 }

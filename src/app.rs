@@ -114,7 +114,8 @@ impl App {
         let (access, access_writer) = access.unzip();
 
         let (changed, changes) = watch::channel(0);
-        let sinks: Vec<EventSink> = vec![Box::new(events::log), Box::new(move |event| on_change(&changed, event))];
+        let sinks: Vec<EventSink> =
+            vec![Box::new(|event| events::log(event)), Box::new(move |event| on_change(&changed, event))];
         let journal = open_journal(&settings)?;
         let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
         let plane = Plane::start(&store, workers, access.as_ref(), rand::random(), &alarm)?;
@@ -335,7 +336,13 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         EventKind::Reloaded { .. } => {
             changed.send_modify(|n| *n += 1);
         }
-        EventKind::Changed { .. } | EventKind::FarmServing { .. } | EventKind::Transition { .. } => {}
+        EventKind::Changed { .. }
+        | EventKind::FarmServing { .. }
+        | EventKind::Incident { .. }
+        | EventKind::Left { .. }
+        | EventKind::OrderEnded { .. }
+        | EventKind::StandingChanged { .. }
+        | EventKind::Transition { .. } => {}
     }
 }
 

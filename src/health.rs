@@ -5,7 +5,9 @@ pub mod expect;
 pub mod explain;
 pub mod machine;
 pub mod schedule;
+pub mod server;
 
 pub use expect::{Decision, Mismatch};
 pub use machine::{Machine, Rule};
 pub use schedule::{Schedule, Ticket, Wanted};
+pub use server::{Outcome, ServerHealth};

@@ -12,8 +12,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::model::{Act, AdminStatus, FarmId, Field, Override, ServerId, ServerKey, Timestamp, Weight, Wish};
-use crate::store::{Journal, JournalError, SavedOverride};
+use crate::model::{
+    Act, AdminStatus, FarmId, Field, Override, SavedHealth, ServerId, ServerKey, Terms, Timestamp, Weight, Wish,
+};
+use crate::store::{Entry, Journal, JournalError, SavedOverride};
 
 /// The file's name in `state_dir`.
 pub const FILE_NAME: &str = "farmgate.sqlite";
@@ -159,6 +161,16 @@ fn wish(field: &str, value: &str) -> Option<Wish> {
 }
 
 impl Journal for SqliteJournal {
+    fn healths(&self) -> Result<Vec<SavedHealth>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn last_event_id(&self) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    fn note(&self, _entry: Entry) {}
+
     fn overrides(&self) -> Result<Vec<SavedOverride>, JournalError> {
         let connection = self.connection();
         let read = || -> rusqlite::Result<Vec<Option<SavedOverride>>> {
@@ -176,7 +188,10 @@ impl Journal for SqliteJournal {
                 };
                 let server = ServerKey { farm: FarmId(id(0)?), server: ServerId(id(1)?) };
                 let values = wish(&field, &text(3)?).zip(wish(&field, &text(4)?));
-                Ok(values.map(|(wish, declared)| SavedOverride { server, made: Override { wish, declared, act } }))
+                Ok(values.map(|(wish, declared)| SavedOverride {
+                    server,
+                    made: Override { wish, declared, terms: Terms::default(), act },
+                }))
             })?;
             rows.collect()
         };
@@ -185,7 +200,7 @@ impl Journal for SqliteJournal {
     }
 
     fn put_override(&self, saved: &SavedOverride) -> Result<(), JournalError> {
-        let Override { wish, declared, act } = &saved.made;
+        let Override { wish, declared, act, .. } = &saved.made;
         self.connection()
             .execute(
                 "INSERT OR REPLACE INTO override
@@ -234,7 +249,7 @@ mod tests {
         let act =
             Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: Some("disk".into()), at: Timestamp(5) };
         let server = ServerKey { farm: FarmId(1), server: ServerId(server) };
-        SavedOverride { server, made: Override { wish, declared, act } }
+        SavedOverride { server, made: Override { wish, declared, terms: Terms::default(), act } }
     }
 
     fn drain(server: u64) -> SavedOverride {

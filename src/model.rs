@@ -7,24 +7,40 @@ pub mod address;
 pub mod change;
 pub mod check;
 pub mod event;
+pub mod expect;
 pub mod farm;
 pub mod frontend;
 pub mod id;
 pub mod probe;
 pub mod server;
 pub mod settings;
+pub mod standing;
 pub mod time;
 pub mod topology;
 
 pub use address::{Host, ServerAddr};
-pub use change::{Act, Change, Field, Override, Wish};
-pub use check::{CheckRecord, CheckStatus, Checked, Content, Verdict};
-pub use event::{Event, EventKind};
-pub use farm::{Balance, FailOpen, Farm, FarmTimeouts, Protocol};
+pub use change::{Act, Change, Field, Override, Reserve, Terms, Wish};
+pub use check::{
+    AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, CheckStatus, Checked, Content, Evidence, Paced,
+    Verdict,
+};
+pub use event::{Event, EventKind, IncidentPhase, OrderEnding, StandingChange};
+pub use expect::{BodyMatch, Expect, Negate, StatusSet};
+pub use farm::{
+    Balance, CookieRule, DrainRule, FailOpen, Farm, FarmTimeouts, FlapGuard, IncidentGuard, Leftovers, Observe,
+    Protocol, SameSite, Stickiness,
+};
 pub use frontend::{Frontend, FrontendTimeouts, Limits};
 pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, ServerId, ServerKey};
-pub use probe::{BodyMatch, Expect, HttpProbe, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, StatusSet};
+pub use probe::{
+    Aim, CommandProbe, Encryption, ExchangeProbe, HttpProbe, HttpVersion, Pace, Probe, ProbeKind, ProbeMethod,
+    ProbeSlot, ProbeStart, ProxyHeader, Step, Verify,
+};
 pub use server::{AdminStatus, Health, Progress, Role, Server, Weight};
 pub use settings::{Access, AdminSettings, Secret, Settings};
+pub use standing::{
+    Ejection, ProbeStanding, SavedHealth, SessionGroup, SessionKind, Standing, Suspicion, SuspicionKind, TrafficFault,
+    Warmup,
+};
 pub use time::Timestamp;
 pub use topology::{Service, Topology};

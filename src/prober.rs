@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::model::{Checked, Epoch, Probe, ServerAddr, ServerKey};
+use crate::model::{Checked, Epoch, Paced, Probe, ProbeSlot, ServerAddr, ServerKey};
 
 /// What the prober reads and where its results go. Called on the prober's thread only; must not block.
 pub trait CheckSource: Send + Sync + 'static {
@@ -32,7 +32,8 @@ pub trait CheckSource: Send + Sync + 'static {
 
     /// Takes finished checks, those that ended together at once. None is of a target that has left or changed since its
     /// check began, as far as the prober was told.
-    fn records(&self, checked: Vec<Checked>);
+    /// Returns how often each of them is to be checked from now on.
+    fn records(&self, checked: Vec<Checked>) -> Vec<Paced>;
 
     /// Takes what a server's name resolves to, whenever that changes. With nothing, the name could not be resolved:
     /// the last address stays good, if there ever was one.
@@ -42,11 +43,13 @@ pub trait CheckSource: Send + Sync + 'static {
     fn first_round_done(&self);
 }
 
-/// One server to check, to resolve, or both.
+/// One probe of one server to run, a name to resolve, or both.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// Which server.
     pub key: ServerKey,
+    /// Which of its farm's probes; the first where there is none and only the name is resolved.
+    pub slot: ProbeSlot,
     /// Which incarnation of it; given back with every result, so that what is late can be told.
     pub epoch: Epoch,
     /// Where it was declared to be.

@@ -21,11 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::model::{
-    Act, Change, CheckRecord, CheckStatus, Checked, Epoch, Event, EventKind, FarmId, Health, Name, Override, ServerKey,
-    Timestamp, Topology, Wish,
+    Act, Change, CheckRecord, CheckStatus, Checked, Epoch, Event, EventKind, FarmId, Health, Name, Override, Pace,
+    Paced, Progress, ServerKey, Timestamp, Topology, Wish,
 };
 
-pub use seams::{Journal, JournalError, ListenError, ListenerHost, NoJournal, PreparedListeners, SavedOverride};
+pub use seams::{
+    Chronicle, Entry, EventQuery, Journal, JournalError, ListenError, ListenerHost, NoJournal, NoSessions, Order,
+    PreparedListeners, RecordedEvent, SavedOverride, Sessions,
+};
 pub use snapshot::Snapshot;
 pub use table::{FrontendTable, Table};
 
@@ -35,7 +38,7 @@ use state::State;
 pub const SNAPSHOT_AGE_US_MAX: u64 = 50_000;
 
 /// Called with each event, after the table that shows it is live, while the Store is locked: quick work only.
-pub type EventSink = Box<dyn Fn(&Event) + Send + Sync>;
+pub type EventSink = Box<dyn Fn(&Arc<Event>) + Send + Sync>;
 
 /// See the module's doc.
 pub struct Store {
@@ -140,49 +143,59 @@ impl Store {
             self.journal.drop_overrides(&[(change.target, field)]).map_err(ChangeError::Journal)?;
             state.drop_override(change.target, field);
         } else {
-            let made = Override { wish: change.wish, declared, act: act.clone() };
+            let made = Override { wish: change.wish, declared, terms: change.terms, act: act.clone() };
             let saved = SavedOverride { server: change.target, made };
             self.journal.put_override(&saved).map_err(ChangeError::Journal)?;
             state.put_override(saved);
         }
         state.touch(change.target, now);
         let (farm_name, server_name) = state.names(change.target).ok_or_else(unknown)?;
-        let kind =
-            EventKind::Changed { server: change.target, farm_name, server_name, from: before, to: change.wish, act };
+        let (server, from, to, terms) = (change.target, before, change.wish, change.terms);
+        let kind = EventKind::Changed { server, farm_name, server_name, from, to, terms, act };
         self.republish(&mut state, &BTreeSet::from([change.target.farm]), now, vec![kind]);
         Ok(())
     }
 
     /// Takes in finished checks: one table for all of them. A check of a server that is gone, began anew or is no longer
     /// probed is dropped.
-    pub fn observe(&self, checked: Vec<Checked>) {
+    ///
+    /// Returns how often each is to be checked from now on.
+    pub fn observe(&self, checked: Vec<Checked>) -> Vec<Paced> {
         let mut state = self.lock();
         let mut farms = BTreeSet::new();
         let mut causes = Vec::new();
+        let mut paces = Vec::new();
         let mut now = Timestamp::default();
-        for Checked { server, epoch, record } in checked {
-            let record = Arc::new(record);
-            let Some(seen) = state.observe(server, epoch, &record) else { continue };
-            if !seen.is_visible {
+        for checked in checked {
+            let Some(outcome) = state.observe(&checked) else { continue };
+            let pace = state.health_of(checked.server).map_or(Pace::Steady, |health| health.pace(checked.slot));
+            paces.push(Paced { server: checked.server, slot: checked.slot, pace });
+            if !outcome.is_visible {
                 continue;
             }
+            let Checked { server, slot, record, .. } = checked;
             now = now.max(record.at);
             farms.insert(server.farm);
-            if let Some(((from, to), (farm_name, server_name))) = seen.transition.zip(state.names(server)) {
+            if let Some(((from, to), (farm_name, server_name))) = outcome.transition.zip(state.names(server)) {
                 state.touch(server, record.at);
-                let progress = seen.progress;
+                let health = state.health_of(server);
+                let progress = health.map(|health| health.standing().progress);
                 causes.push(EventKind::Transition {
                     server,
                     farm_name,
                     server_name,
                     from,
                     to,
+                    slot,
                     check: record,
-                    progress,
+                    chain: health.map(|health| health.decided_by().to_vec()).unwrap_or_default(),
+                    progress: progress.unwrap_or(Progress { have: 0, need: 0 }),
+                    incident: None,
                 });
             }
         }
         self.republish(&mut state, &farms, now, causes);
+        paces
     }
 
     /// Takes in what a server's name resolved to. `None` keeps the last good address; an answer for an earlier
@@ -249,7 +262,7 @@ impl Store {
     }
 
     fn emit(&self, state: &mut State, at: Timestamp, kind: EventKind) {
-        let event = Event { id: state.next_event_id(), at, generation: state.generation, kind };
+        let event = Arc::new(Event { id: state.next_event_id(), at, generation: state.generation, kind });
         for sink in &self.sinks {
             sink(&event);
         }
@@ -260,14 +273,6 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("generation", &self.load().generation).finish_non_exhaustive()
     }
-}
-
-/// What one check did; see [`State::observe`].
-struct Seen {
-    transition: Option<(Health, Health)>,
-    progress: crate::model::Progress,
-    /// Whether health or progress changed, so that a new table is worth publishing.
-    is_visible: bool,
 }
 
 fn status_position(status: CheckStatus) -> usize {
@@ -286,7 +291,7 @@ fn count_transition(live: &crate::farm::ServerLive, to: Health) {
     match to {
         Health::Up => live.checks.to_up.add(1),
         Health::Down => live.checks.to_down.add(1),
-        Health::Off | Health::Unknown => {}
+        Health::Off | Health::Stopping | Health::Unknown => {}
     }
 }
 

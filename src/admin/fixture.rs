@@ -17,10 +17,9 @@ use crate::admin::{AdminServer, AdminState, Control, Credentials};
 use crate::metrics::ReloadCells;
 use crate::model::settings::{AdminTls, BearerToken, MetricsAccess, Secret};
 use crate::model::{
-    Access, Act, AdminSettings, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Expect, FailOpen, Farm,
-    FarmId, FarmTimeouts, Frontend, FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Negate, Probe,
-    ProbeKind, ProbeMethod, ProbeStart, Protocol, Role, Server, ServerId, ServerKey, Service, StatusSet, Timestamp,
-    Topology, Weight,
+    Access, Act, AdminSettings, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
+    FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
+    ServerId, ServerKey, Service, Timestamp, Topology, Weight,
 };
 use crate::store::{Journal, ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
 
@@ -77,34 +76,20 @@ pub(crate) fn service() -> Arc<Service> {
     })
 }
 
-fn server(farm: &str, text: &str, port: u16, weight: u16, role: Role) -> Arc<Server> {
-    Arc::new(Server {
-        id: ServerId::derive(&name(farm), &name(text)),
-        name: name(text),
-        address: format!("127.0.0.1:{port}").parse().unwrap(),
-        weight: Weight(weight),
-        role,
-        probed: true,
-        admin: AdminStatus::Active,
-    })
+fn server(farm: &str, server: &str, port: u16, weight: u16, role: Role) -> Server {
+    let (id, address) = (ServerId::derive(&name(farm), &name(server)), format!("127.0.0.1:{port}"));
+    Server { weight: Weight(weight), role, ..Server::new(id, name(server), address.parse().unwrap()) }
 }
 
-fn farm(text: &str, protocol: Protocol, probe: Option<Probe>, servers: Vec<Arc<Server>>) -> Arc<Farm> {
-    let timeouts = FarmTimeouts {
-        connect: Duration::from_secs(2),
-        response: Duration::from_secs(30),
-        idle: Duration::from_millis(1500),
-    };
+fn farm(text: &str, protocol: Protocol, probe: Option<Probe>, servers: Vec<Server>) -> Arc<Farm> {
+    let idle = Duration::from_millis(1500);
+    let plain = Farm::new(FarmId::derive(&name(text)), name(text), protocol);
     Arc::new(Farm {
-        id: FarmId::derive(&name(text)),
-        name: name(text),
-        protocol,
         balance: if protocol == Protocol::Http { Balance::RoundRobin } else { Balance::LeastConn },
-        probe: probe.map(Arc::new),
-        timeouts,
-        retry_attempts: 2,
-        fail_open: FailOpen::Never,
-        servers,
+        probes: probe.map(Arc::new).into_iter().collect(),
+        timeouts: FarmTimeouts { idle, ..plain.timeouts },
+        servers: servers.into_iter().map(Arc::new).collect(),
+        ..plain
     })
 }
 
@@ -124,16 +109,7 @@ fn frontend(text: &str, protocol: Protocol, port: u16) -> Arc<Frontend> {
 
 /// `web`: s1 up, s2 going down, s3 (backup) down for 503. `db`: d1, not probed.
 pub(crate) fn topology() -> Topology {
-    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
-    let probe = Probe {
-        kind: ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/healthz".into(), expect }),
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(1),
-        rise: 2,
-        fall: 3,
-        start: ProbeStart::Check,
-        port: None,
-    };
+    let probe = Probe::new(ProbeKind::Http(HttpProbe::get("/healthz")));
     let web = vec![
         server("web", "s1", 1001, 5, Role::Primary),
         server("web", "s2", 1002, 3, Role::Primary),
@@ -156,7 +132,7 @@ pub(crate) fn store_with(journal: Box<dyn Journal>) -> Arc<Store> {
         let at = Timestamp(second * 1_000_000);
         store.observe_one(
             key("web", server),
-            CheckRecord { status, code, content, at, duration: Duration::from_micros(12_345) },
+            CheckRecord::new(status, code, content, at, Duration::from_micros(12_345)),
         );
     };
     seen("s1", CheckStatus::L7Ok, Some(200), "OK", 2);
@@ -180,6 +156,7 @@ pub(crate) fn settings() -> AdminSettings {
         tokens: Vec::new(),
         ovh: Vec::new(),
         zenlayer: Vec::new(),
+        allow_commands: false,
     }
 }
 

@@ -121,7 +121,7 @@ fn change(
     let server_row = server_of(farm_row, server)?;
     let target = ServerKey { farm: farm_row.farm.id, server: server_row.server.id };
     let gone = || AdminError::NotFound { kind: "server", id: quoted(server) };
-    match state.store.change(&Change { target, wish }, caller.act(call, reason)) {
+    match state.store.change(&Change::plain(target, wish), caller.act(call, reason)) {
         Ok(()) => {}
         Err(ChangeError::UnknownServer(_)) => return Err(gone().into()),
         Err(error @ ChangeError::Journal(_)) => {

@@ -15,9 +15,9 @@ use super::call::{AdminState, Call, Control, Credentials};
 use super::{ovh, zenlayer};
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
 use crate::model::{
-    Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Expect, FailOpen, Farm, FarmId, FarmTimeouts,
-    Frontend, FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Negate, Probe, ProbeKind, ProbeMethod,
-    ProbeStart, Protocol, Role, Secret, Server, ServerId, ServerKey, Service, StatusSet, Timestamp, Topology, Weight,
+    Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
+    FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Negate, Probe, ProbeKind, Protocol, Role,
+    Secret, Server, ServerId, ServerKey, Service, Timestamp, Topology, Weight,
 };
 use crate::store::{ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
 
@@ -59,15 +59,8 @@ pub(super) fn key(farm: &str, server: &str) -> ServerKey {
 }
 
 fn server(farm: &str, server: &str, host: u8) -> Server {
-    Server {
-        id: ServerId::derive(&name(farm), &name(server)),
-        name: name(server),
-        address: format!("10.0.0.{host}:8080").parse().unwrap(),
-        weight: Weight(100),
-        role: Role::Primary,
-        probed: true,
-        admin: AdminStatus::Active,
-    }
+    let (id, address) = (ServerId::derive(&name(farm), &name(server)), format!("10.0.0.{host}:8080"));
+    Server { weight: Weight(100), ..Server::new(id, name(server), address.parse().unwrap()) }
 }
 
 fn case(case: &str, host: u8) -> Server {
@@ -85,25 +78,13 @@ fn case(case: &str, host: u8) -> Server {
 
 fn farm(text: &str, protocol: Protocol, kind: ProbeKind, servers: Vec<Server>) -> Arc<Farm> {
     let second = Duration::from_secs(1);
-    let probe = Probe {
-        kind,
-        interval: Duration::from_millis(1500),
-        timeout: second,
-        rise: 1,
-        fall: 3,
-        start: ProbeStart::Check,
-        port: None,
-    };
+    let probe = Probe { interval: Duration::from_millis(1500), rise: 1, ..Probe::new(kind) };
     Arc::new(Farm {
-        id: FarmId::derive(&name(text)),
-        name: name(text),
-        protocol,
         balance: if protocol == Protocol::Http { Balance::RoundRobin } else { Balance::LeastConn },
-        probe: Some(Arc::new(probe)),
+        probes: Box::new([Arc::new(probe)]),
         timeouts: FarmTimeouts { connect: second, response: second, idle: second },
-        retry_attempts: 2,
-        fail_open: FailOpen::Never,
         servers: servers.into_iter().map(Arc::new).collect(),
+        ..Farm::new(FarmId::derive(&name(text)), name(text), protocol)
     })
 }
 
@@ -123,8 +104,7 @@ fn frontend(text: &str, protocol: Protocol, listen: &[&str], farm: &Farm) -> Arc
 }
 
 fn topology(service: Arc<Service>) -> Topology {
-    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
-    let http = HttpProbe { method: ProbeMethod::Get, host: None, path: "/healthz".into(), expect };
+    let http = HttpProbe::get("/healthz");
     let cases = CASES.iter().zip(11..).map(|(text, host)| case(text, host)).collect();
     let web = farm("web", Protocol::Http, ProbeKind::Http(http), cases);
     let tcp = ProbeKind::Tcp { banner: None, negate: Negate::AsWritten };
@@ -138,8 +118,7 @@ fn topology(service: Arc<Service>) -> Topology {
 }
 
 fn record(status: CheckStatus, code: Option<u16>, content: &str) -> CheckRecord {
-    let content = Content::from_text(content);
-    CheckRecord { status, code, content, at: CHECKED, duration: Duration::from_millis(3) }
+    CheckRecord::new(status, code, Content::from_text(content), CHECKED, Duration::from_millis(3))
 }
 
 /// Returns a state whose farm `web` has one server in each of [`CASES`].

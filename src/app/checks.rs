@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::model::{Checked, Epoch, ServerKey};
+use crate::model::{Checked, Epoch, Paced, ProbeSlot, ServerKey};
 use crate::prober::{CheckSource, Target};
 use crate::store::Store;
 
@@ -16,19 +16,24 @@ impl CheckSource for StoreChecks {
         let table = self.0.load();
         let of_farm = |farm: &Arc<crate::farm::FarmTable>| -> Vec<Target> {
             let target = |entry: &crate::farm::ServerEntry| Target {
+                slot: ProbeSlot::FIRST,
                 epoch: entry.epoch,
                 key: ServerKey { farm: farm.farm.id, server: entry.server.id },
                 address: entry.server.address.clone(),
                 addr: entry.addr,
-                probe: farm.farm.probe.clone().filter(|_| entry.server.probed),
+                probe: farm
+                    .farm
+                    .main_probe()
+                    .filter(|_| entry.server.probed)
+                    .map(|probe| probe.aimed(&entry.server.aim)),
             };
             farm.servers.iter().map(target).collect()
         };
         table.farms.iter().flat_map(of_farm).collect()
     }
 
-    fn records(&self, checked: Vec<Checked>) {
-        self.0.observe(checked);
+    fn records(&self, checked: Vec<Checked>) -> Vec<Paced> {
+        self.0.observe(checked)
     }
 
     fn resolved(&self, server: ServerKey, epoch: Epoch, addr: Option<SocketAddr>) {

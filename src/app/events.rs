@@ -23,6 +23,32 @@ pub(super) fn log(event: &Event) {
             "nobody" => tracing::error!(farm = %farm_name, serving, generation, "farm has no server"),
             _ => tracing::warn!(farm = %farm_name, serving, generation, "farm is degraded"),
         },
+        EventKind::Incident { incident, phase, farms, servers, .. } => {
+            let farms: Vec<_> = farms.iter().map(ToString::to_string).collect();
+            tracing::error!(
+                incident,
+                phase = phase.as_str(),
+                farms = farms.join(","),
+                servers,
+                generation,
+                "most checks fail at once"
+            );
+        }
+        EventKind::Left { farm_name, server_name, closed, .. } => {
+            tracing::info!(farm = %farm_name, server = %server_name, closed, generation, "removed server is idle");
+        }
+        EventKind::OrderEnded { farm_name, server_name, order, ending, closed, .. } => tracing::info!(
+            farm = %farm_name,
+            server = %server_name,
+            order = order.as_str(),
+            ending = ending.as_str(),
+            closed,
+            generation,
+            "drain or maintenance came to its end"
+        ),
+        EventKind::StandingChanged { farm_name, server_name, change, .. } => {
+            tracing::info!(farm = %farm_name, server = %server_name, ?change, generation, "standing of server changed");
+        }
         EventKind::Reloaded { added, removed, overrides_dropped } => {
             tracing::info!(added, removed, overrides_dropped, generation, "config is live");
         }
@@ -35,7 +61,7 @@ pub(super) fn log(event: &Event) {
                     farm = %farm_name, server = %server_name, from, to = "down", check = check_status, code, content,
                     duration_ms, progress, generation, "server left rotation"
                 ),
-                Health::Off | Health::Unknown | Health::Up => tracing::info!(
+                Health::Off | Health::Stopping | Health::Unknown | Health::Up => tracing::info!(
                     farm = %farm_name, server = %server_name, from, to = to.as_str(), check = check_status, code,
                     content, duration_ms, progress, generation, "server joined rotation"
                 ),

@@ -24,6 +24,7 @@ use super::error::Findings;
 use super::keys;
 use super::read::{Section, Value};
 use super::tree::{Position, Tree};
+use crate::model::settings::JournalLimits;
 use crate::model::{Protocol, Settings, Topology};
 
 /// Reads a secret's file.
@@ -105,7 +106,8 @@ fn settings(
     let checks_at_once = file.number(findings, "checks_at_once", &CHECKS_AT_ONCE, "write a number within");
     let admin = file.get("admin").and_then(|value| admin::lower(&value, read_file, listeners, findings));
     let log = log::lower(file, findings);
-    Settings { workers, state_dir, grace, checks_at_once: usize::from(checks_at_once), admin, log }
+    let (journal, webhooks) = (JournalLimits::DEFAULT, Vec::new());
+    Settings { workers, state_dir, grace, checks_at_once: usize::from(checks_at_once), admin, journal, webhooks, log }
 }
 
 /// Reads the path of a file or a directory.

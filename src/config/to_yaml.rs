@@ -123,7 +123,7 @@ fn farm(farm: &Farm) -> schema::Farm {
             Balance::Source => schema::Balance::Source,
             Balance::Uri => schema::Balance::Uri,
         })),
-        probe: farm.probe.as_deref().map(probe),
+        probe: farm.main_probe().map(|main| probe(main)),
         timeouts: Some(schema::FarmTimeouts {
             connect: duration(timeouts.connect),
             response: duration(timeouts.response),
@@ -141,7 +141,7 @@ fn probe(probe: &Probe) -> schema::Probe {
         method: None,
         url: None,
         host: None,
-        port: probe.port.map(|port| Number(port.into())),
+        port: probe.aim.port.map(|port| Number(port.into())),
         expect: None,
         interval: duration(probe.interval),
         timeout: duration(probe.timeout),
@@ -162,7 +162,7 @@ fn probe(probe: &Probe) -> schema::Probe {
                 ProbeMethod::Options => schema::ProbeMethod::Options,
             })),
             url: Some(UrlText(http.path.to_string())),
-            host: http.host.as_deref().map(str::to_owned),
+            host: probe.aim.host.as_deref().map(str::to_owned),
             expect: Some(schema::Expect {
                 status: Some(Statuses::List(http.expect.status.to_string())),
                 ..expect(http.expect.body.as_ref(), http.expect.negate)
@@ -170,6 +170,17 @@ fn probe(probe: &Probe) -> schema::Probe {
             ..common
         },
         ProbeKind::Tcp { banner, negate } => schema::Probe { expect: Some(expect(banner.as_ref(), *negate)), ..common },
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tls => common,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{AdminStatus, Epoch, Health, Progress, Server};
+use crate::model::{AdminStatus, Epoch, Server, Standing};
 
 use super::live::ServerLive;
 
@@ -16,10 +16,8 @@ pub struct ServerEntry {
     pub epoch: Epoch,
     /// Where connections go; none while its name has no address.
     pub addr: Option<SocketAddr>,
-    /// What checks conclude.
-    pub health: Health,
-    /// How far they are from concluding the contrary.
-    pub progress: Progress,
+    /// What is concluded of it.
+    pub standing: Standing,
     /// Its counters.
     pub live: Arc<ServerLive>,
 }

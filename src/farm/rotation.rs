@@ -70,11 +70,12 @@ impl Rotation {
         let may_carry = |serving, health| match serving {
             Serving::Primaries | Serving::Backups => matches!(health, Health::Up | Health::Off),
             Serving::Unproven => health == Health::Unknown,
-            Serving::FailOpen => fail_open == FailOpen::WhenAllDown,
+            Serving::FailOpen => fail_open != FailOpen::Never,
             Serving::Nobody => false,
         };
         for (serving, role) in tiers {
-            let is_in = |s: &ServerEntry| s.is_willing() && s.server.role == role && may_carry(serving, s.health);
+            let is_in =
+                |s: &ServerEntry| s.is_willing() && s.server.role == role && may_carry(serving, s.standing.health);
             let eligible = select(servers, is_in);
             if !eligible.is_empty() {
                 return Self { version, serving, eligible };
@@ -111,15 +112,16 @@ mod tests {
 
     use super::*;
     use crate::farm::ServerLive;
-    use crate::model::{AdminStatus, Epoch, Name, Progress, Server, Weight};
+    use crate::model::{AdminStatus, Epoch, Name, Progress, Server, Standing, Weight};
 
     fn entry(n: u64, admin: AdminStatus, health: Health, weight: u16, role: Role) -> ServerEntry {
         let name = Name::parse(&format!("s{n}")).unwrap();
         let address: crate::model::ServerAddr = "127.0.0.1:80".parse().unwrap();
         let addr = address.literal();
-        let server = Server { id: ServerId(n), name, address, weight: Weight(weight), role, probed: true, admin };
-        let progress = Progress { have: 0, need: 1 };
-        ServerEntry { server: Arc::new(server), epoch: Epoch(1), addr, health, progress, live: ServerLive::new(1) }
+        let weight = Weight(weight);
+        let server = Server { weight, role, admin, ..Server::new(ServerId(n), name, address) };
+        let standing = Standing::of(health, Progress { have: 0, need: 1 });
+        ServerEntry { server: Arc::new(server), epoch: Epoch(1), addr, standing, live: ServerLive::new(1) }
     }
 
     fn serving(servers: &[ServerEntry], fail_open: FailOpen) -> (Serving, Vec<u32>) {
@@ -132,14 +134,14 @@ mod tests {
     fn rotation_of_one_server_follows_the_truth_table() {
         use AdminStatus::{Active, Drain, Maintenance};
         for admin in [Active, Drain, Maintenance] {
-            for health in [Health::Down, Health::Off, Health::Unknown, Health::Up] {
+            for health in [Health::Down, Health::Off, Health::Stopping, Health::Unknown, Health::Up] {
                 for fail_open in [FailOpen::Never, FailOpen::WhenAllDown] {
                     let want = match (admin, health, fail_open) {
                         (Drain | Maintenance, _, _) => Serving::Nobody,
                         (Active, Health::Up | Health::Off, _) => Serving::Primaries,
                         (Active, Health::Unknown, _) => Serving::Unproven,
-                        (Active, Health::Down, FailOpen::Never) => Serving::Nobody,
-                        (Active, Health::Down, FailOpen::WhenAllDown) => Serving::FailOpen,
+                        (Active, Health::Down | Health::Stopping, FailOpen::Never) => Serving::Nobody,
+                        (Active, Health::Down | Health::Stopping, _) => Serving::FailOpen,
                     };
                     let one = [entry(1, admin, health, 1, Role::Primary)];
                     assert_eq!(serving(&one, fail_open).0, want, "{admin:?} {health:?} {fail_open:?}");
@@ -157,11 +159,11 @@ mod tests {
             entry(3, Active, Health::Up, 5, Role::Backup),
         ];
         assert_eq!(serving(&farm, FailOpen::Never), (Serving::Primaries, vec![0]));
-        farm[0].health = Health::Down;
+        farm[0].standing.health = Health::Down;
         assert_eq!(serving(&farm, FailOpen::Never), (Serving::Backups, vec![2]));
-        farm[2].health = Health::Down;
+        farm[2].standing.health = Health::Down;
         assert_eq!(serving(&farm, FailOpen::Never), (Serving::Unproven, vec![1]));
-        farm[1].health = Health::Down;
+        farm[1].standing.health = Health::Down;
         assert_eq!(serving(&farm, FailOpen::Never), (Serving::Nobody, vec![]));
         assert_eq!(serving(&farm, FailOpen::WhenAllDown), (Serving::FailOpen, vec![0, 1]));
     }

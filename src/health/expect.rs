@@ -3,7 +3,7 @@
 //! Pure: the caller reads, this file judges. A verdict is given as soon as no further byte can change it, so a check
 //! never reads more than it needs. Transport failures never come here: `negate` inverts expectations, not those.
 
-use crate::model::probe::BODY_BYTES_LOOKED_AT;
+use crate::model::expect::BODY_BYTES_LOOKED_AT;
 use crate::model::{BodyMatch, Expect, Negate};
 
 /// What can be said of a reply so far.
@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::StatusSet;
+
     use Decision::{Fail, NeedMore, Pass};
     use Negate::{AsWritten, Inverted};
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn expect(body: Option<BodyMatch>, negate: Negate) -> Expect {
-        Expect { status: StatusSet::two_and_three_hundreds(), body, negate }
+        Expect { body, negate, ..Expect::default() }
     }
 
     #[test]

@@ -39,7 +39,14 @@ pub struct Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unknown,
-    Counting(u32),
+    /// The counter, and whether the last pass was a conditional one.
+    Counting(u32, Passes),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passes {
+    Conditional,
+    Whole,
 }
 
 impl Machine {
@@ -48,36 +55,60 @@ impl Machine {
     pub fn new(rule: Rule, start: ProbeStart) -> Self {
         let state = match start {
             ProbeStart::Check => State::Unknown,
-            ProbeStart::Down => State::Counting(0),
-            ProbeStart::Up => State::Counting(u32::from(rule.rise)),
+            ProbeStart::Down => State::Counting(0, Passes::Whole),
+            ProbeStart::Up => State::Counting(u32::from(rule.rise), Passes::Whole),
         };
         Self { rule, state }
+    }
+
+    /// Returns the machine of a server that is known to be in that health.
+    #[must_use]
+    pub fn known(rule: Rule, health: Health) -> Self {
+        let mut machine = Self { rule: Rule { rise: 1, fall: 1 }, state: State::Unknown };
+        machine.state = match health {
+            Health::Off | Health::Unknown => State::Unknown,
+            Health::Down => State::Counting(0, Passes::Whole),
+            Health::Stopping => State::Counting(1, Passes::Conditional),
+            Health::Up => State::Counting(1, Passes::Whole),
+        };
+        machine.retune(rule);
+        machine
     }
 
     /// Counts one verdict and returns the change of health that it made, if any, as (from, to).
     pub fn record(&mut self, verdict: Verdict) -> Option<(Health, Health)> {
         let before = self.health();
         let rise = u32::from(self.rule.rise);
-        let counter = match (self.state, verdict) {
-            (State::Unknown, Verdict::Failed) => 0,
-            (State::Unknown, Verdict::Passed) => self.rule.top(),
-            (State::Counting(n), Verdict::Failed) if n > rise => n - 1,
-            (State::Counting(_), Verdict::Failed) => 0,
-            (State::Counting(n), Verdict::Passed) if n + 1 >= rise => self.rule.top(),
-            (State::Counting(n), Verdict::Passed) => n + 1,
+        let passes = match (self.state, verdict) {
+            (_, Verdict::Conditional) => Passes::Conditional,
+            (_, Verdict::Passed) => Passes::Whole,
+            (State::Counting(_, before), Verdict::Failed | Verdict::Neutral) => before,
+            (State::Unknown, Verdict::Failed | Verdict::Neutral) => Passes::Whole,
         };
-        self.state = State::Counting(counter);
+        let counter = match (self.state, verdict) {
+            (_, Verdict::Neutral) => return None,
+            (State::Unknown, Verdict::Failed) => 0,
+            (State::Unknown, Verdict::Conditional | Verdict::Passed) => self.rule.top(),
+            (State::Counting(n, _), Verdict::Failed) if n > rise => n - 1,
+            (State::Counting(..), Verdict::Failed) => 0,
+            (State::Counting(n, _), Verdict::Conditional | Verdict::Passed) if n + 1 >= rise => self.rule.top(),
+            (State::Counting(n, _), Verdict::Conditional | Verdict::Passed) => n + 1,
+        };
+        self.state = State::Counting(counter, passes);
         let after = self.health();
         (before != after).then_some((before, after))
     }
 
-    /// Returns the health: Unknown, Up or Down.
+    /// Returns the health: Unknown, Up, Stopping or Down.
     #[must_use]
     pub fn health(&self) -> Health {
         match self.state {
             State::Unknown => Health::Unknown,
-            State::Counting(n) if n >= u32::from(self.rule.rise) => Health::Up,
-            State::Counting(_) => Health::Down,
+            State::Counting(n, passes) if n >= u32::from(self.rule.rise) => match passes {
+                Passes::Conditional => Health::Stopping,
+                Passes::Whole => Health::Up,
+            },
+            State::Counting(..) => Health::Down,
         }
     }
 
@@ -87,8 +118,8 @@ impl Machine {
         let rise = u32::from(self.rule.rise);
         let (have, need) = match self.state {
             State::Unknown => (0, self.rule.rise),
-            State::Counting(n) if n >= rise => (n - rise + 1, self.rule.fall),
-            State::Counting(n) => (n, self.rule.rise),
+            State::Counting(n, _) if n >= rise => (n - rise + 1, self.rule.fall),
+            State::Counting(n, _) => (n, self.rule.rise),
         };
         Progress { have: u16::try_from(have).unwrap_or(u16::MAX), need }
     }
@@ -102,8 +133,9 @@ impl Machine {
         self.rule = rule;
         self.state = match health {
             Health::Unknown | Health::Off => State::Unknown,
-            Health::Up => State::Counting(rule.top()),
-            Health::Down => State::Counting(0),
+            Health::Stopping => State::Counting(rule.top(), Passes::Conditional),
+            Health::Up => State::Counting(rule.top(), Passes::Whole),
+            Health::Down => State::Counting(0, Passes::Whole),
         };
     }
 }
@@ -113,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use Verdict::{Failed, Passed};
+    use Verdict::{Conditional, Failed, Neutral, Passed};
 
     fn check(rule: (u16, u16), start: ProbeStart, verdicts: &[Verdict], want: (Health, u16, u16)) {
         let mut machine = Machine::new(Rule { rise: rule.0, fall: rule.1 }, start);
@@ -141,6 +173,13 @@ mod tests {
         check((2, 3), ProbeStart::Up, &[], (Health::Up, 1, 3));
         check((2, 3), ProbeStart::Up, &[Failed], (Health::Down, 0, 2));
         check((2, 3), ProbeStart::Down, &[Passed], (Health::Down, 1, 2));
+        check((2, 3), start, &[Neutral], (Health::Unknown, 0, 2));
+        check((2, 3), start, &[Passed, Failed, Neutral], (Health::Up, 2, 3));
+        check((2, 3), start, &[Conditional], (Health::Stopping, 3, 3));
+        check((2, 3), start, &[Passed, Conditional, Failed], (Health::Stopping, 2, 3));
+        check((2, 3), start, &[Conditional, Passed], (Health::Up, 3, 3));
+        check((2, 3), start, &[Failed, Conditional], (Health::Down, 1, 2));
+        check((2, 3), start, &[Failed, Passed, Conditional], (Health::Stopping, 3, 3));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::model::CheckStatus;
+
 /// The position of a data-plane worker: 0..workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerIx(pub usize);
@@ -220,7 +222,7 @@ pub struct FrontendCells {
 #[derive(Debug, Default)]
 pub struct CheckCells {
     /// Checks by status, in the order of `CheckStatus::ALL`.
-    pub by_status: [Cell; 8],
+    pub by_status: [Cell; CheckStatus::ALL.len()],
     /// How long they took.
     pub duration: Histogram,
     /// Times the server went from any health to Up.

@@ -1,5 +1,6 @@
 //! What an operator asks for through an API or the CLI, and what is kept of it.
 
+use super::farm::Leftovers;
 use super::id::ServerKey;
 use super::server::{AdminStatus, Server, Weight};
 use super::time::Timestamp;
@@ -11,6 +12,38 @@ pub struct Change {
     pub target: ServerKey,
     /// What is wanted of it.
     pub wish: Wish,
+    /// For how long, and what happens then.
+    pub terms: Terms,
+    /// Whether the farm's reserve is looked at.
+    pub reserve: Reserve,
+}
+
+impl Change {
+    /// Returns a change without terms that the farm's reserve does not stand in the way of.
+    #[must_use]
+    pub fn plain(target: ServerKey, wish: Wish) -> Self {
+        Self { target, wish, terms: Terms::default(), reserve: Reserve::Ignored }
+    }
+}
+
+/// Whether taking a server out is refused when it leaves less than the farm's reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reserve {
+    /// It is made all the same.
+    Ignored,
+    /// It is refused.
+    Kept,
+}
+
+/// For how long a server is out, and what happens then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// When maintenance or drain ends by itself: the override is dropped.
+    pub until: Option<Timestamp>,
+    /// When what is still open on the server counts as left over.
+    pub deadline: Option<Timestamp>,
+    /// What happens to leftovers at the deadline; the farm's rule where absent.
+    pub at_deadline: Option<Leftovers>,
 }
 
 /// An operational field of a server and its wanted value.
@@ -103,6 +136,8 @@ pub struct Override {
     pub wish: Wish,
     /// The file's value when the override was made.
     pub declared: Wish,
+    /// For how long, and what happens then.
+    pub terms: Terms,
     /// Who, when, why.
     pub act: Act,
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::change::{Act, Wish};
-use super::check::CheckRecord;
+use super::change::{Act, Terms, Wish};
+use super::check::{AgentSays, CheckBrief, CheckRecord};
 use super::id::{FarmId, Generation, Name, ServerKey};
-use super::server::{Health, Progress};
+use super::probe::ProbeSlot;
+use super::server::{AdminStatus, Health, Progress};
+use super::standing::{Ejection, Suspicion};
 use super::time::Timestamp;
 
 /// Something that happened, emitted once by the Store.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Strictly increasing within a process.
+    /// Strictly increasing; with a `state_dir` across restarts too.
     pub id: u64,
     /// When.
     pub at: Timestamp,
@@ -36,6 +38,8 @@ pub enum EventKind {
         from: Wish,
         /// The field's value now.
         to: Wish,
+        /// For how long, and what happens then.
+        terms: Terms,
         /// Who, when, why.
         act: Act,
     },
@@ -48,6 +52,46 @@ pub enum EventKind {
         /// How it serves now, in one word.
         serving: &'static str,
     },
+    /// Most of what is observed fails at once: the balancer suspects itself and holds the last good rotation, or stops
+    /// doing so.
+    Incident {
+        /// Numbers incidents; the id of the event that began it.
+        incident: u64,
+        /// Whether it begins or how it ended.
+        phase: IncidentPhase,
+        /// The farms concerned.
+        farms: Vec<Name>,
+        /// How many servers failed.
+        servers: usize,
+        /// Until when the rotation is held at the latest.
+        until: Timestamp,
+    },
+    /// A server that a reload removed has nothing open any more.
+    Left {
+        /// The server.
+        server: ServerKey,
+        /// The farm's name.
+        farm_name: Name,
+        /// The server's name.
+        server_name: Name,
+        /// What was closed for it rather than ended by itself.
+        closed: u64,
+    },
+    /// A drain or maintenance came to its deadline or its end.
+    OrderEnded {
+        /// The server.
+        server: ServerKey,
+        /// The farm's name.
+        farm_name: Name,
+        /// The server's name.
+        server_name: Name,
+        /// What came to it.
+        order: AdminStatus,
+        /// What came.
+        ending: OrderEnding,
+        /// Connections closed.
+        closed: u64,
+    },
     /// A new topology is live.
     Reloaded {
         /// Servers that are new.
@@ -56,6 +100,17 @@ pub enum EventKind {
         removed: usize,
         /// Overrides dropped because the file's own value changed.
         overrides_dropped: usize,
+    },
+    /// Something other than the probes' verdict changed what is made of a server.
+    StandingChanged {
+        /// The server.
+        server: ServerKey,
+        /// The farm's name.
+        farm_name: Name,
+        /// The server's name.
+        server_name: Name,
+        /// What.
+        change: StandingChange,
     },
     /// A server's health changed.
     Transition {
@@ -69,9 +124,107 @@ pub enum EventKind {
         from: Health,
         /// Health now.
         to: Health,
+        /// Which probe's check decided.
+        slot: ProbeSlot,
         /// The check that decided.
         check: Arc<CheckRecord>,
+        /// The checks that led to it, the oldest first, the deciding one last.
+        chain: Vec<CheckBrief>,
         /// Rise or fall progress after it.
         progress: Progress,
+        /// The incident that it is part of, if any.
+        incident: Option<u64>,
     },
+}
+
+impl EventKind {
+    /// Returns the server that it is about, if it is about one.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerKey> {
+        match self {
+            Self::Changed { server, .. }
+            | Self::Left { server, .. }
+            | Self::OrderEnded { server, .. }
+            | Self::StandingChanged { server, .. }
+            | Self::Transition { server, .. } => Some(*server),
+            Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
+        }
+    }
+}
+
+/// Whether an incident begins or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IncidentPhase {
+    /// It begins.
+    Began,
+    /// The servers failed for longer than the rotation is held: they are believed to be down.
+    Believed,
+    /// The servers came back.
+    Recovered,
+}
+
+impl IncidentPhase {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Began => "began",
+            Self::Believed => "believed",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+/// What a drain or maintenance came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderEnding {
+    /// The deadline: what was left over was closed or kept, as told.
+    Deadline,
+    /// Nothing is open on the server any more.
+    Idle,
+    /// The end: the server is active again.
+    Until,
+}
+
+impl OrderEnding {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Idle => "idle",
+            Self::Until => "until",
+        }
+    }
+}
+
+/// What changed of a server beside the probes' verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StandingChange {
+    /// Its agent asks for something else.
+    AgentSaid(Arc<AgentSays>),
+    /// It was taken out for what its traffic showed.
+    Ejected(Ejection),
+    /// Its ejection is over.
+    EjectionEnded,
+    /// It is held down for changing too often.
+    HeldDown {
+        /// Until when.
+        until: Timestamp,
+        /// Changes counted.
+        score: u16,
+    },
+    /// It is held down no more.
+    HoldEnded,
+    /// Probes and traffic disagree.
+    Suspected(Suspicion),
+    /// They agree again.
+    SuspicionEnded,
+    /// It begins to come back little by little.
+    WarmupBegan {
+        /// When it is whole.
+        until: Timestamp,
+    },
+    /// It has its whole weight.
+    WarmupEnded,
 }

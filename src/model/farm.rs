@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::{FarmId, Name};
-use super::probe::Probe;
+use super::probe::{Probe, ProbeSlot};
 use super::server::Server;
 
 /// What a frontend or farm speaks.
@@ -64,13 +64,147 @@ impl Balance {
     }
 }
 
-/// What happens when every server of a farm is Down.
+/// When Down servers are used rather than too few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailOpen {
-    /// Refuse the work.
+    /// Whenever fewer servers than this may take work.
+    Below(u16),
+    /// Whenever less than this share of the farm's willing servers, in per cent, 1..=100, may take work.
+    BelowShare(u8),
+    /// Never: the work is refused.
     Never,
-    /// Use the Down servers rather than refuse.
+    /// When none may take work.
     WhenAllDown,
+}
+
+/// What is learnt of a server from the traffic it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// Failures in a row that eject it, at least 1.
+    pub errors: u16,
+    /// Whether a connection that cannot be made is a failure.
+    pub connect: bool,
+    /// Whether a 5xx other than 501 and 505 is a failure.
+    pub status: bool,
+    /// Whether a response that does not come in time, or breaks off, is a failure.
+    pub response: bool,
+    /// How long the first ejection lasts; each further one twice the one before, up to `eject_max`.
+    pub eject: Duration,
+    /// The longest ejection.
+    pub eject_max: Duration,
+    /// The largest share of a farm's servers that is ejected at once, in per cent; one may always be.
+    pub share_max: u8,
+}
+
+/// When a server that keeps changing is held down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlapGuard {
+    /// Changes of health within `within` that hold it down.
+    pub transitions: u16,
+    /// The time in which they are counted.
+    pub within: Duration,
+    /// How long it is held down.
+    pub hold: Duration,
+}
+
+/// When failures are so many at once that the balancer suspects itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncidentGuard {
+    /// The share of a farm's probed servers, in per cent, that must fail within one probe window; at least three do.
+    pub share: u8,
+    /// How long the last good rotation is held.
+    pub hold: Duration,
+}
+
+/// What happens to what is open on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leftovers {
+    /// It is closed.
+    Close,
+    /// It stays until it ends.
+    Keep,
+}
+
+impl Leftovers {
+    /// Returns the word of the config file and the native API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Keep => "keep",
+        }
+    }
+
+    /// Returns the meaning of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Close, Self::Keep].into_iter().find(|l| l.as_str() == word)
+    }
+}
+
+/// How a farm's servers are taken out, unless the operator says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainRule {
+    /// How long what is open and sticky may stay; for ever where absent.
+    pub deadline: Option<Duration>,
+    /// What happens to it then.
+    pub at_deadline: Leftovers,
+}
+
+/// How a client is brought back to the server it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stickiness {
+    /// By a cookie; HTTP only.
+    Cookie(CookieRule),
+    /// It is not.
+    None,
+    /// By its address.
+    Source {
+        /// How long a client may stay away and still be known.
+        idle: Duration,
+        /// The most clients known at once.
+        clients_max: u32,
+    },
+}
+
+/// A sticky cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieRule {
+    /// Its name.
+    pub name: Box<str>,
+    /// How long it lasts; until the browser ends where absent.
+    pub max_age: Option<Duration>,
+    /// Whether it is `Secure`.
+    pub is_secure: bool,
+    /// Whether it is `HttpOnly`.
+    pub is_http_only: bool,
+    /// Its `SameSite`.
+    pub same_site: SameSite,
+    /// The key that seals it, so that a client can choose no server; made at start where absent.
+    pub key: Option<super::settings::Secret>,
+}
+
+/// A cookie's `SameSite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SameSite {
+    /// `Lax`.
+    Lax,
+    /// `None`.
+    None,
+    /// `Strict`.
+    Strict,
+}
+
+impl SameSite {
+    /// Returns the attribute's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lax => "Lax",
+            Self::None => "None",
+            Self::Strict => "Strict",
+        }
+    }
 }
 
 /// Deadlines towards the servers of a farm.
@@ -95,14 +229,81 @@ pub struct Farm {
     pub protocol: Protocol,
     /// How new work is spread.
     pub balance: Balance,
-    /// How its servers are checked, if at all.
-    pub probe: Option<Arc<Probe>>,
+    /// How its servers are checked; none: not at all. At most [`PROBES_MAX`](super::probe::PROBES_MAX).
+    pub probes: Box<[Arc<Probe>]>,
+    /// How many of the probes, agents not counted, must find a server good; all of them where absent.
+    pub quorum: Option<u8>,
+    /// A probe that is run and recorded, and counts for nothing.
+    pub shadow: Option<Arc<Probe>>,
+    /// What is learnt from traffic, if anything.
+    pub observe: Option<Observe>,
+    /// How long a server that returns takes to come to its whole weight; zero: none.
+    pub slow_start: Duration,
+    /// When a server that keeps changing is held down, if ever.
+    pub flap: Option<FlapGuard>,
+    /// When failures are so many at once that the balancer suspects itself, if ever.
+    pub incident: Option<IncidentGuard>,
+    /// What happens to what is open on a server that goes Down.
+    pub on_down: Leftovers,
+    /// How servers are taken out.
+    pub drain: DrainRule,
+    /// The share of the farm's weight, in per cent, that must be left when a server is taken out, unless forced.
+    pub reserve: u8,
+    /// How clients are brought back to the server they had.
+    pub stickiness: Stickiness,
     /// Deadlines towards its servers.
     pub timeouts: FarmTimeouts,
     /// How many other servers are tried after a connect failure; 0 = none.
     pub retry_attempts: u8,
-    /// What happens when every server is Down.
+    /// When Down servers are used.
     pub fail_open: FailOpen,
     /// Its servers, in the order written.
     pub servers: Vec<Arc<Server>>,
+}
+
+impl Farm {
+    /// Returns a farm without servers with the values of a file that says nothing else.
+    #[must_use]
+    pub fn new(id: FarmId, name: Name, protocol: Protocol) -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            id,
+            name,
+            protocol,
+            balance: Balance::RoundRobin,
+            probes: Box::default(),
+            quorum: None,
+            shadow: None,
+            observe: None,
+            slow_start: Duration::ZERO,
+            flap: None,
+            incident: None,
+            on_down: Leftovers::Keep,
+            drain: DrainRule { deadline: None, at_deadline: Leftovers::Close },
+            reserve: 0,
+            stickiness: Stickiness::None,
+            timeouts: FarmTimeouts { connect: seconds(2), response: seconds(30), idle: seconds(60) },
+            retry_attempts: 2,
+            fail_open: FailOpen::Never,
+            servers: Vec::new(),
+        }
+    }
+
+    /// Returns the probe that stands for the farm where a shape knows one only: the first that is no agent.
+    #[must_use]
+    pub fn main_probe(&self) -> Option<&Arc<Probe>> {
+        self.probes.iter().find(|probe| !probe.kind.is_agent())
+    }
+
+    /// Returns every probe that is run against its servers, with its slot; the shadow last.
+    pub fn probes_with_slots(&self) -> impl Iterator<Item = (ProbeSlot, &Arc<Probe>)> {
+        let own = (0..).map(ProbeSlot).zip(&self.probes);
+        own.chain(self.shadow.iter().map(|probe| (ProbeSlot::SHADOW, probe)))
+    }
+
+    /// Returns the probe of that slot.
+    #[must_use]
+    pub fn probe_at(&self, slot: ProbeSlot) -> Option<&Arc<Probe>> {
+        if slot == ProbeSlot::SHADOW { self.shadow.as_ref() } else { self.probes.get(usize::from(slot.0)) }
+    }
 }

@@ -37,6 +37,13 @@ impl Name {
         Ok(Self(text.into()))
     }
 
+    /// Returns a name that is written in the source.
+    #[must_use]
+    pub(crate) fn fixed(text: &'static str) -> Self {
+        debug_assert!(Self::parse(text).is_ok(), "{text:?} is no name");
+        Self(text.into())
+    }
+
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

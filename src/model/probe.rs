@@ -1,37 +1,238 @@
 //! A probe: how a farm's servers are checked, and what counts as a pass.
 //!
-//! Everything is validated: ranges hold, patterns are compiled. `rise` and `fall` are HAProxy's.
+//! Everything is validated: ranges hold, patterns are compiled. `rise` and `fall` are HAProxy's. What a probe speaks is
+//! in [`ProbeKind`]; where it goes, and as whom, in [`Aim`], which a server may override key by key.
 
-use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of a reply that `contains` and `matches` look at.
-pub const BODY_BYTES_LOOKED_AT: usize = 16 * 1024;
+use super::expect::{BodyMatch, Expect, Negate};
+use super::id::Name;
+
+/// Probes that a farm may have, its shadow not counted.
+pub const PROBES_MAX: usize = 16;
+
+/// Which probe of a farm: its position in `Farm::probes`, or the shadow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeSlot(pub u8);
+
+impl ProbeSlot {
+    /// The first probe; the only one of most farms.
+    pub const FIRST: Self = Self(0);
+    /// The shadow probe: recorded, and counted for nothing.
+    pub const SHADOW: Self = Self(u8::MAX);
+}
 
 /// How servers of a farm are checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
+    /// Its name within the farm; `probe` where the farm has one without a name, `shadow` for the shadow.
+    pub name: Name,
     /// What is spoken.
     pub kind: ProbeKind,
+    /// Where it goes and as whom, unless the server says otherwise.
+    pub aim: Aim,
     /// From the start of one check to the start of the next, at most: jitter only shortens it.
     pub interval: Duration,
-    /// The hard deadline of one check, connect and all; shorter than or equal to `interval`.
+    /// The interval while a change is under way: failures while Up (keepalived's `retry_interval`), passes while Down.
+    /// The steady one where absent.
+    pub fast_interval: Option<Duration>,
+    /// The interval while Down and nothing is under way; the steady one where absent.
+    pub down_interval: Option<Duration>,
+    /// The hard deadline of one check, connect and all; no longer than the shortest interval.
     pub timeout: Duration,
     /// Passes in a row that bring a Down server back; at least 1.
     pub rise: u16,
-    /// Failures in a row that take an Up server out; at least 1.
+    /// Failures in a row that take an Up server out; at least 1. Keepalived's `retries` plus 1.
     pub fall: u16,
     /// What a server counts as before its first check.
     pub start: ProbeStart,
-    /// The port to probe where it is not the server's own.
+}
+
+impl Probe {
+    /// Returns a probe of that kind with the values of a file that says nothing else.
+    #[must_use]
+    pub fn new(kind: ProbeKind) -> Self {
+        Self {
+            name: Name::fixed("probe"),
+            kind,
+            aim: Aim::default(),
+            interval: Duration::from_secs(2),
+            fast_interval: None,
+            down_interval: None,
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            start: ProbeStart::Check,
+        }
+    }
+
+    /// Returns the interval in that phase.
+    #[must_use]
+    pub fn interval_in(&self, pace: Pace) -> Duration {
+        match pace {
+            Pace::Changing => self.fast_interval.unwrap_or(self.interval),
+            Pace::Down => self.down_interval.unwrap_or(self.interval),
+            Pace::Steady => self.interval,
+        }
+    }
+
+    /// Returns the probe as it is run against a server with this aim: the server's own keys win one by one.
+    #[must_use]
+    pub fn aimed(self: &Arc<Self>, own: &Aim) -> Arc<Self> {
+        if *own == Aim::default() {
+            return Arc::clone(self);
+        }
+        Arc::new(Self { aim: own.clone().or(&self.aim), ..Self::clone(self) })
+    }
+
+    /// Returns whether one check can stand for both: the same words to the same place at the same times. Names and
+    /// thresholds may differ.
+    #[must_use]
+    pub fn is_same_check(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.aim == other.aim
+            && self.timeout == other.timeout
+            && self.interval == other.interval
+            && self.fast_interval == other.fast_interval
+            && self.down_interval == other.down_interval
+    }
+}
+
+/// Which of a probe's intervals counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pace {
+    /// A change of health is under way.
+    Changing,
+    /// The server is Up, or has no verdict.
+    Steady,
+    /// The server is Down and shows no sign of coming back.
+    Down,
+}
+
+/// Where a probe goes and as whom. Absent keys: as the farm's probe says, then as the server is declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aim {
+    /// The port; the server's own where absent.
     pub port: Option<u16>,
+    /// The address; the server's own where absent.
+    pub address: Option<IpAddr>,
+    /// The Host header or authority; the server's own address where absent.
+    pub host: Option<Box<str>>,
+    /// The name asked for in TLS and verified; the host's, else the server's declared name, where absent.
+    pub sni: Option<Box<str>>,
+    /// Whether the certificate is verified; it is where absent.
+    pub verify: Option<Verify>,
+    /// A PEM file with the authorities to verify against; the system's where absent.
+    pub ca: Option<Arc<Path>>,
+    /// The PROXY header to send first; none where absent.
+    pub proxy: Option<ProxyHeader>,
+    /// The local address to connect from; the system's choice where absent.
+    pub source: Option<IpAddr>,
+}
+
+impl Aim {
+    /// Returns this aim with `other` where this one says nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            port: self.port.or(other.port),
+            address: self.address.or(other.address),
+            host: self.host.or_else(|| other.host.clone()),
+            sni: self.sni.or_else(|| other.sni.clone()),
+            verify: self.verify.or(other.verify),
+            ca: self.ca.or_else(|| other.ca.clone()),
+            proxy: self.proxy.or(other.proxy),
+            source: self.source.or(other.source),
+        }
+    }
+}
+
+/// Whether a server's certificate is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// Any certificate will do; its digest is kept as evidence.
+    Off,
+    /// Chain, time and name.
+    On,
+}
+
+/// A PROXY protocol header (haproxy.org `proxy-protocol.txt`), sent with LOCAL or UNKNOWN: the check speaks for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyHeader {
+    /// The text form.
+    V1,
+    /// The binary form.
+    V2,
+}
+
+impl ProxyHeader {
+    /// Returns the word of the config file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+/// Whether a probe's conversation is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encryption {
+    /// In the clear.
+    None,
+    /// Inside TLS from the first byte.
+    Tls,
 }
 
 /// What a probe speaks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProbeKind {
-    /// HTTP/1.1 request.
+    /// HAProxy's agent line: one line of text that says weight, maintenance, up or down.
+    Agent {
+        /// What is sent first, if anything.
+        send: Box<str>,
+    },
+    /// A program: exit status 0 passes.
+    Command(CommandProbe),
+    /// Steps of sending and expecting.
+    Exchange(ExchangeProbe),
+    /// `grpc.health.v1.Health/Check`.
+    Grpc {
+        /// The service asked about; empty for the server as a whole.
+        service: Box<str>,
+        /// In the clear (h2c) or in TLS.
+        encryption: Encryption,
+    },
+    /// One HTTP request.
     Http(HttpProbe),
+    /// A MySQL handshake.
+    Mysql {
+        /// The user to log in as without a password; only the greeting is read where absent.
+        user: Option<Box<str>>,
+    },
+    /// OVHcloud's `oco`: what port 79 says first must begin with `2`.
+    Oco,
+    /// A PostgreSQL start-up.
+    Pgsql {
+        /// The user named in the start-up packet.
+        user: Box<str>,
+    },
+    /// ICMP echo.
+    Ping,
+    /// A Redis PING.
+    Redis {
+        /// The password for AUTH, if any.
+        password: Option<super::settings::Secret>,
+    },
+    /// SMTP: greeting, HELO, both 2xx.
+    Smtp {
+        /// The name given with HELO.
+        hello: Box<str>,
+    },
     /// TCP connect; with an expectation, the first bytes that the server sends on its own are matched.
     Tcp {
         /// What the banner must hold, if anything.
@@ -39,17 +240,69 @@ pub enum ProbeKind {
         /// Whether the match is inverted.
         negate: Negate,
     },
+    /// A TLS handshake.
+    Tls,
 }
 
 impl ProbeKind {
-    /// Returns the word of the config file and of OVHcloud's `probe.type`.
+    /// Returns the word of the config file, where it can be OVHcloud's `probe.type`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Agent { .. } => "agent",
+            Self::Command(_) => "command",
+            Self::Exchange(_) => "exchange",
+            Self::Grpc { .. } => "grpc",
+            Self::Http(HttpProbe { encryption: Encryption::Tls, .. }) => "https",
             Self::Http(_) => "http",
+            Self::Mysql { .. } => "mysql",
+            Self::Oco => "oco",
+            Self::Pgsql { .. } => "pgsql",
+            Self::Ping => "ping",
+            Self::Redis { .. } => "redis",
+            Self::Smtp { .. } => "smtp",
             Self::Tcp { .. } => "tcp",
+            Self::Tls => "tls",
         }
     }
+
+    /// Returns whether the probe is an agent's: it advises and is counted in no quorum.
+    #[must_use]
+    pub fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent { .. })
+    }
+}
+
+/// A program to run: no shell, an own process group, killed at the deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandProbe {
+    /// The program's absolute path.
+    pub program: Arc<Path>,
+    /// Its arguments; `{address}` and `{port}` are replaced by the server's.
+    pub args: Box<[Box<str>]>,
+}
+
+/// Sends and expects in turn; all in order, all under the check's one deadline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExchangeProbe {
+    /// The steps, at least one, at most [`EXCHANGE_STEPS_MAX`].
+    pub steps: Box<[Step]>,
+    /// Whether they are spoken inside TLS.
+    pub encryption: Encryption,
+}
+
+/// Steps that an exchange may have.
+pub const EXCHANGE_STEPS_MAX: usize = 32;
+
+/// One step of an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// What the server says next must hold these bytes; what is after them is left for the next step.
+    ExpectBytes(Box<[u8]>),
+    /// What the server says next must match; what is after the match is left for the next step.
+    ExpectMatch(BodyMatch),
+    /// These bytes are sent.
+    Send(Box<[u8]>),
 }
 
 /// One HTTP request and what its answer must be.
@@ -57,12 +310,37 @@ impl ProbeKind {
 pub struct HttpProbe {
     /// The method.
     pub method: ProbeMethod,
-    /// Host header; the server's own address where absent.
-    pub host: Option<Box<str>>,
     /// Path and query, beginning with `/`.
     pub path: Box<str>,
+    /// Which HTTP.
+    pub version: HttpVersion,
+    /// In the clear or in TLS.
+    pub encryption: Encryption,
     /// What counts as a pass.
     pub expect: Expect,
+}
+
+impl HttpProbe {
+    /// Returns a GET over HTTP/1.1 in the clear that any 2xx or 3xx passes.
+    #[must_use]
+    pub fn get(path: &str) -> Self {
+        Self {
+            method: ProbeMethod::Get,
+            path: path.into(),
+            version: HttpVersion::Http1,
+            encryption: Encryption::None,
+            expect: Expect::default(),
+        }
+    }
+}
+
+/// Which HTTP a probe speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: by ALPN inside TLS, with prior knowledge (h2c) in the clear.
+    Http2,
 }
 
 /// The request method of an HTTP probe.
@@ -88,102 +366,6 @@ impl ProbeMethod {
     }
 }
 
-/// What an HTTP answer must be: the status in the set and, where asked, the body matching.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expect {
-    /// Statuses that pass. 200-399 unless told (HAProxy's own rule).
-    pub status: StatusSet,
-    /// What the first [`BODY_BYTES_LOOKED_AT`] bytes of the body must hold.
-    pub body: Option<BodyMatch>,
-    /// Whether the whole expectation is inverted.
-    pub negate: Negate,
-}
-
-/// Whether an expectation is inverted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Negate {
-    /// As written.
-    AsWritten,
-    /// Inverted: a match fails.
-    Inverted,
-}
-
-/// Inclusive ranges of HTTP statuses, 100..=599, in the order written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusSet(Box<[(u16, u16)]>);
-
-impl StatusSet {
-    /// Returns HAProxy's default: any 2xx or 3xx.
-    #[must_use]
-    pub fn two_and_three_hundreds() -> Self {
-        Self(Box::new([(200, 399)]))
-    }
-
-    /// Returns the set written as `200-399,404`, or nothing if it is not one.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let code = |s: &str| s.trim().parse::<u16>().ok().filter(|c| (100..=599).contains(c));
-        let range = |part: &str| match part.split_once('-') {
-            Some((low, high)) => Some((code(low)?, code(high)?)).filter(|(low, high)| low <= high),
-            None => code(part).map(|c| (c, c)),
-        };
-        text.split(',').map(range).collect::<Option<Box<[_]>>>().map(Self)
-    }
-
-    /// Returns whether `status` is in the set.
-    #[must_use]
-    pub fn contains(&self, status: u16) -> bool {
-        self.0.iter().any(|(low, high)| (*low..=*high).contains(&status))
-    }
-}
-
-impl fmt::Display for StatusSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (low, high)) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            if low == high { write!(f, "{comma}{low}")? } else { write!(f, "{comma}{low}-{high}")? }
-        }
-        Ok(())
-    }
-}
-
-/// What the first bytes of a reply must hold.
-#[derive(Clone, Debug)]
-pub enum BodyMatch {
-    /// These bytes, anywhere.
-    Contains(Box<str>),
-    /// A match of this linear-time regular expression, anywhere.
-    Matches(regex::bytes::Regex),
-}
-
-impl BodyMatch {
-    /// Returns whether `body` holds it. Looks at no more than [`BODY_BYTES_LOOKED_AT`] bytes.
-    #[must_use]
-    pub fn is_in(&self, body: &[u8]) -> bool {
-        let body = &body[..body.len().min(BODY_BYTES_LOOKED_AT)];
-        match self {
-            Self::Contains(text) if text.is_empty() => true,
-            Self::Contains(text) => body.windows(text.len()).any(|w| w == text.as_bytes()),
-            Self::Matches(regex) => regex.is_match(body),
-        }
-    }
-
-    /// Returns the pattern as written.
-    #[must_use]
-    pub fn pattern(&self) -> &str {
-        match self {
-            Self::Contains(text) => text,
-            Self::Matches(regex) => regex.as_str(),
-        }
-    }
-}
-
-impl PartialEq for BodyMatch {
-    fn eq(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other) && self.pattern() == other.pattern()
-    }
-}
-
 /// What a server counts as before its first check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeStart {
@@ -204,28 +386,5 @@ impl ProbeStart {
             Self::Down => "down",
             Self::Up => "up",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_set_reads_ranges_and_lists() {
-        let set = StatusSet::parse("200-299, 404").unwrap();
-        assert!(set.contains(204) && set.contains(404) && !set.contains(300));
-        assert_eq!(set.to_string(), "200-299,404");
-        for bad in ["", "99", "600", "300-200", "2xx", "200-"] {
-            assert_eq!(StatusSet::parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn body_match_looks_at_the_first_16_kib_only() {
-        let mut body = vec![b'x'; BODY_BYTES_LOOKED_AT - 2];
-        body.extend_from_slice(b"needle");
-        assert!(!BodyMatch::Contains("needle".into()).is_in(&body));
-        assert!(BodyMatch::Contains("x".into()).is_in(&body));
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::address::ServerAddr;
 use super::id::{Name, ServerId};
+use super::probe::Aim;
 
 /// A server's share: 0..=65535; 0 takes no new work. Only ratios within a farm matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +71,8 @@ pub enum Health {
     Down,
     /// Not probed: the farm has no probe or the server opted out.
     Off,
+    /// Checks pass on condition: no new work, what is open and sticky stays.
+    Stopping,
     /// Probed, and no verdict yet.
     Unknown,
     /// Checks passed.
@@ -83,9 +86,16 @@ impl Health {
         match self {
             Self::Down => "down",
             Self::Off => "off",
+            Self::Stopping => "stopping",
             Self::Unknown => "unknown",
             Self::Up => "up",
         }
+    }
+
+    /// Returns the health of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Down, Self::Off, Self::Stopping, Self::Unknown, Self::Up].into_iter().find(|h| h.as_str() == word)
     }
 }
 
@@ -121,8 +131,30 @@ pub struct Server {
     pub weight: Weight,
     /// Primary or backup.
     pub role: Role,
-    /// Whether the farm's probe is run against it.
+    /// Whether the farm's probes are run against it.
     pub probed: bool,
+    /// Where its probes go and as whom, where that differs from what they say.
+    pub aim: Aim,
+    /// The value that a sticky cookie has for this server; made up where absent.
+    pub cookie: Option<Box<str>>,
     /// What the operator wants.
     pub admin: AdminStatus,
+}
+
+impl Server {
+    /// Returns a server with the values of a file that says nothing else.
+    #[must_use]
+    pub fn new(id: ServerId, name: Name, address: ServerAddr) -> Self {
+        Self {
+            id,
+            name,
+            address,
+            weight: Weight::DEFAULT,
+            role: Role::Primary,
+            probed: true,
+            aim: Aim::default(),
+            cookie: None,
+            admin: AdminStatus::Active,
+        }
+    }
 }

@@ -114,6 +114,46 @@ pub enum MetricsAccess {
     Token,
 }
 
+/// Who is told of events as they happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// What it is called in logs and metrics.
+    pub name: Box<str>,
+    /// Where events are posted: http or https.
+    pub url: Box<str>,
+    /// What the body is signed with (HMAC-SHA256).
+    pub secret: Secret,
+    /// A PEM file with the authorities to verify against; the system's where absent.
+    pub ca: Option<PathBuf>,
+    /// How long one delivery may take.
+    pub timeout: Duration,
+    /// The most deliveries a second.
+    pub per_second_max: u32,
+}
+
+/// How much the journal keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// How long events and evidence are kept.
+    pub timeline: Duration,
+    /// How long the history of every check is kept; on disk only.
+    pub history: Duration,
+    /// The largest size of it all, in bytes; the oldest goes first.
+    pub bytes_max: u64,
+    /// Failing checks of one server whose evidence is kept.
+    pub evidence_per_server: u32,
+}
+
+impl JournalLimits {
+    /// What is kept where the file does not say.
+    pub const DEFAULT: Self = Self {
+        timeline: Duration::from_secs(30 * 24 * 3600),
+        history: Duration::from_secs(24 * 3600),
+        bytes_max: 200 * 1024 * 1024,
+        evidence_per_server: 16,
+    };
+}
+
 /// The admin side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
@@ -129,6 +169,8 @@ pub struct AdminSettings {
     pub ovh: Vec<OvhCredential>,
     /// Zenlayer-shape access keys.
     pub zenlayer: Vec<ZenlayerKey>,
+    /// Whether probes may run programs.
+    pub allow_commands: bool,
 }
 
 /// The form of a log line.
@@ -173,6 +215,10 @@ pub struct Settings {
     pub checks_at_once: usize,
     /// The admin side, if any.
     pub admin: Option<AdminSettings>,
+    /// How much the journal keeps.
+    pub journal: JournalLimits,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
     /// Logs.
     pub log: LogSettings,
 }
@@ -190,6 +236,8 @@ impl Settings {
             ("admin.listen", admin.zip(live_admin).is_some_and(|(a, b)| a.listen != b.listen)),
             ("admin.tls", admin.zip(live_admin).is_some_and(|(a, b)| a.tls != b.tls)),
             ("admin.metrics", admin.zip(live_admin).is_some_and(|(a, b)| a.metrics != b.metrics)),
+            ("journal", self.journal != live.journal),
+            ("webhooks", self.webhooks != live.webhooks),
             ("log", self.log != live.log),
         ]
         .into_iter()
@@ -210,10 +258,21 @@ mod tests {
             tokens: Vec::new(),
             ovh: Vec::new(),
             zenlayer: Vec::new(),
+            allow_commands: false,
         };
         let log = LogSettings { level: "info".into(), format: LogFormat::Text, access: None };
         let grace = Duration::from_secs(1);
-        Settings { workers: None, state_dir: None, grace, checks_at_once: 1, admin: Some(admin), log }
+        let (journal, webhooks) = (JournalLimits::DEFAULT, Vec::new());
+        Settings {
+            workers: None,
+            state_dir: None,
+            grace,
+            checks_at_once: 1,
+            admin: Some(admin),
+            journal,
+            webhooks,
+            log,
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use crate::health::expect::{Decision, decide_bytes};
-use crate::model::probe::BODY_BYTES_LOOKED_AT;
+use crate::model::expect::BODY_BYTES_LOOKED_AT;
 use crate::model::{BodyMatch, CheckStatus, Content, Negate};
 
 use super::check::{Deadline, Finding, READ_BYTES};

@@ -58,7 +58,8 @@ pub(super) async fn run(addr: SocketAddr, authority: &str, probe: &Probe) -> Che
         }
     };
     let duration = clock::monotonic().saturating_duration_since(started);
-    CheckRecord { status: finding.status, code: finding.code, content: finding.content, at: clock::wall(), duration }
+    let Finding { status, code, content } = finding;
+    CheckRecord { status, code, content, at: clock::wall(), duration, evidence: None, agent: None }
 }
 
 async fn connect(addr: SocketAddr) -> Result<TcpStream, Finding> {
@@ -75,9 +76,22 @@ async fn connect(addr: SocketAddr) -> Result<TcpStream, Finding> {
 
 async fn converse(stream: &mut TcpStream, authority: &str, probe: &Probe, deadline: Deadline) -> Finding {
     match &probe.kind {
-        ProbeKind::Http(asked) => http::ask(stream, asked, authority, deadline).await,
+        ProbeKind::Http(asked) => {
+            http::ask(stream, asked, probe.aim.host.as_deref().unwrap_or(authority), deadline).await
+        }
         ProbeKind::Tcp { banner: None, .. } => Finding::new(CheckStatus::L4Ok, None, "connected"),
         ProbeKind::Tcp { banner: Some(wanted), negate } => banner::read(stream, wanted, *negate, deadline).await,
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tls => Finding::new(CheckStatus::SockErr, None, "no such probe"),
     }
 }
 

@@ -62,7 +62,7 @@ fn request(probe: &HttpProbe, authority: &str) -> String {
         "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: farmgate/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         probe.method.as_str(),
         probe.path,
-        probe.host.as_deref().unwrap_or(authority),
+        authority,
         env!("CARGO_PKG_VERSION"),
     )
 }

@@ -49,11 +49,11 @@ impl HealthCheck for ProbeCheck {
             let words = "server has no internet address; probes speak TCP";
             return Error::e_explain(ErrorType::Custom(CheckStatus::SockErr.as_str()), words);
         };
-        let addr = SocketAddr::new(addr.ip(), self.probe.port.unwrap_or_else(|| addr.port()));
+        let addr = SocketAddr::new(addr.ip(), self.probe.aim.port.unwrap_or_else(|| addr.port()));
         let host = authority(&Host::Ip(addr.ip()), addr.port());
         let record = check::run(addr, &host, &self.probe).await;
         let result = match record.verdict() {
-            Verdict::Passed => Ok(()),
+            Verdict::Conditional | Verdict::Neutral | Verdict::Passed => Ok(()),
             Verdict::Failed => Error::e_explain(error_type(&record), record.content.as_str().to_owned()),
         };
         if let Some(share) = target.ext.get::<Arc<Share>>() {

@@ -5,7 +5,7 @@
 //! a reply is cut into pieces changes nothing. Source: RFC 9112.
 
 use crate::model::ProbeMethod;
-use crate::model::probe::BODY_BYTES_LOOKED_AT;
+use crate::model::expect::BODY_BYTES_LOOKED_AT;
 
 /// Bytes of all heads of one reply, skipped ones included.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -17,7 +17,7 @@ use tracing::{debug, error};
 
 use crate::clock;
 use crate::health::{Schedule, Ticket, Wanted};
-use crate::model::{CheckRecord, CheckStatus, Checked, Content, Host, Probe, ServerKey};
+use crate::model::{CheckRecord, CheckStatus, Checked, Content, Host, Probe, ProbeSlot, ServerKey};
 
 use super::http::authority;
 use super::names::{LOOKUP_TIMEOUT, Names};
@@ -106,7 +106,7 @@ impl Watched {
     fn wanted(&self) -> Option<Wanted> {
         let probe = self.target.probe.as_ref()?;
         let addr = self.addr?;
-        let addr = SocketAddr::new(addr.ip(), probe.port.unwrap_or_else(|| addr.port()));
+        let addr = SocketAddr::new(addr.ip(), probe.aim.port.unwrap_or_else(|| addr.port()));
         let Target { key, epoch, .. } = self.target;
         Some(Wanted { key, epoch, addr, kind: probe.kind.as_str(), interval: probe.interval })
     }
@@ -261,6 +261,8 @@ impl<N: Net> Rounds<N> {
                     content: Content::from_text("bug: check panicked"),
                     at: clock::wall(),
                     duration: duration.unwrap_or_default(),
+                    evidence: None,
+                    agent: None,
                 }
             }
         };
@@ -275,8 +277,10 @@ impl<N: Net> Rounds<N> {
         if let Some(awaited) = &mut self.awaited {
             awaited.remove(&ticket.key);
         }
-        let epoch = self.watched.get(&ticket.key)?.target.epoch;
-        Some(Checked { server: ticket.key, epoch, record })
+        let target = &self.watched.get(&ticket.key)?.target;
+        let next_at = record.at + target.probe.as_ref()?.interval;
+        let slot = ProbeSlot::FIRST;
+        Some(Checked { server: ticket.key, slot, epoch: target.epoch, record: Arc::new(record), next_at })
     }
 
     fn lookup_ended(&mut self, ended: Result<(Id, Option<Vec<IpAddr>>), JoinError>) {

@@ -19,9 +19,8 @@ use super::pingora_adapter::{ProbeCheck, Share, Shares, SmoothTurns, backend};
 use crate::clock;
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::model::{
-    AdminStatus, Balance, BodyMatch, Epoch, Expect, FailOpen, Farm, FarmId, FarmTimeouts, Generation, Health,
-    HttpProbe, Name, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, Progress, Protocol, Role, Server, ServerAddr,
-    ServerId, StatusSet, Weight,
+    BodyMatch, Epoch, Expect, Farm, FarmId, Generation, Health, HttpProbe, Name, Probe, ProbeKind, Progress, Protocol,
+    Server, ServerAddr, ServerId, Standing, Weight,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -113,50 +112,20 @@ async fn all_weights_zero_is_nobody_and_no_panic() {
 }
 
 fn probe(body: Option<&str>) -> Arc<Probe> {
-    let expect = Expect {
-        status: StatusSet::two_and_three_hundreds(),
-        body: body.map(|text| BodyMatch::Contains(text.into())),
-        negate: Negate::AsWritten,
-    };
-    let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/".into(), expect });
-    let start = ProbeStart::Check;
-    Arc::new(Probe { kind, interval: TIMEOUT, timeout: TIMEOUT, rise: 1, fall: 1, start, port: None })
+    let expect = Expect { body: body.map(|text| BodyMatch::Contains(text.into())), ..Expect::default() };
+    let kind = ProbeKind::Http(HttpProbe { expect, ..HttpProbe::get("/") });
+    Arc::new(Probe { interval: TIMEOUT, timeout: TIMEOUT, rise: 1, fall: 1, ..Probe::new(kind) })
 }
 
 fn table(server_addr: SocketAddr, servers: &[(u16, Health)]) -> FarmTable {
     let name = |text: &str| Name::parse(text).unwrap();
-    let farm = Farm {
-        id: FarmId(1),
-        name: name("web"),
-        protocol: Protocol::Http,
-        balance: Balance::RoundRobin,
-        probe: None,
-        timeouts: FarmTimeouts { connect: TIMEOUT, response: TIMEOUT, idle: TIMEOUT },
-        retry_attempts: 0,
-        fail_open: FailOpen::Never,
-        servers: Vec::new(),
-    };
+    let farm = Farm::new(FarmId(1), name("web"), Protocol::Http);
     let entries = (1..).zip(servers).map(|(n, (weight, health))| {
         let address: ServerAddr = server_addr.to_string().parse().unwrap();
-        let server = Server {
-            id: ServerId(n),
-            name: name(&format!("s{n}")),
-            address,
-            weight: Weight(*weight),
-            role: Role::Primary,
-            probed: true,
-            admin: AdminStatus::Active,
-        };
-        let progress = Progress { have: 0, need: 1 };
-        let live = ServerLive::new(1);
-        ServerEntry {
-            server: Arc::new(server),
-            epoch: Epoch(1),
-            addr: Some(server_addr),
-            health: *health,
-            progress,
-            live,
-        }
+        let server = Server { weight: Weight(*weight), ..Server::new(ServerId(n), name(&format!("s{n}")), address) };
+        let standing = Standing::of(*health, Progress { have: 0, need: 1 });
+        let (epoch, live) = (Epoch(1), ServerLive::new(1));
+        ServerEntry { server: Arc::new(server), epoch, addr: Some(server_addr), standing, live }
     });
     FarmTable::new(Arc::new(farm), entries.collect(), Generation(1))
 }

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::farm::ServerLive;
-use crate::health::{Machine, Rule};
-use crate::model::{Epoch, Farm, Field, Probe, Server, ServerKey, Timestamp, Topology, Wish};
+use crate::health::{ServerHealth, server::fingerprint};
+use crate::model::{Epoch, Farm, Field, Server, ServerKey, Timestamp, Topology, Wish};
 
 use super::state::{Row, State};
 
@@ -66,15 +66,10 @@ fn servers_of(topology: &Topology) -> impl Iterator<Item = (ServerKey, &Arc<Farm
     topology.farms.iter().flat_map(of_farm)
 }
 
-/// The probe that is really run against a server.
-fn probe_of<'a>(farm: &'a Farm, server: &Server) -> Option<&'a Probe> {
-    farm.probe.as_deref().filter(|_| server.probed)
-}
-
 fn fresh(farm: &Farm, server: &Server, live: Arc<ServerLive>, last_epoch: &mut Epoch, now: Timestamp) -> Row {
-    let machine = probe_of(farm, server).map(|probe| Machine::new(Rule::of(probe), probe.start));
+    let health = ServerHealth::new(farm, server);
     last_epoch.0 += 1;
-    Row { machine, epoch: *last_epoch, addr: server.address.literal(), live, since: now }
+    Row { health, epoch: *last_epoch, addr: server.address.literal(), live, since: now }
 }
 
 fn carried_over(
@@ -85,22 +80,14 @@ fn carried_over(
     now: Timestamp,
 ) -> Row {
     let is_same_place = old.1.address == new.1.address;
-    let probe = probe_of(new.0, new.1);
-    let is_same_probe = match (probe_of(old.0, old.1), probe) {
-        (Some(old), Some(new)) => {
-            std::mem::discriminant(&old.kind) == std::mem::discriminant(&new.kind) && old.port == new.port
-        }
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    if !is_same_place || !is_same_probe {
+    if fingerprint(old.0, old.1) != fingerprint(new.0, new.1) {
         row.live.last_check.store(None);
         let known = if is_same_place { row.addr } else { None };
         let fresh = fresh(new.0, new.1, row.live, last_epoch, now);
         return Row { addr: known.or(fresh.addr), ..fresh };
     }
-    if let (Some(machine), Some(probe)) = (&mut row.machine, probe) {
-        machine.retune(Rule::of(probe));
+    if let Some(health) = &mut row.health {
+        health.retune(new.0);
     }
     row
 }

@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{Field, Frontend, Name, Override, ServerKey};
+use crate::model::{
+    CheckBrief, CheckRecord, Event, FarmId, Field, Frontend, Name, Override, ProbeSlot, SavedHealth, ServerKey,
+    SessionGroup, Timestamp,
+};
 
 /// Opens and closes the sockets of frontends; implemented by the proxy.
 pub trait ListenerHost: Send + Sync {
@@ -67,8 +70,73 @@ pub struct SavedOverride {
     pub made: Override,
 }
 
-/// Keeps what outlives the process. Every write is durable when it returns.
+/// What is open on servers; implemented by the proxy.
+pub trait Sessions: Send + Sync {
+    /// Returns what is open on a server, by kind.
+    fn of(&self, server: ServerKey) -> Vec<SessionGroup>;
+
+    /// Closes everything that is open on a server; returns how many were.
+    fn close(&self, server: ServerKey) -> u64;
+}
+
+/// The sessions of a process without a data plane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSessions;
+
+impl Sessions for NoSessions {
+    fn of(&self, _server: ServerKey) -> Vec<SessionGroup> {
+        Vec::new()
+    }
+
+    fn close(&self, _server: ServerKey) -> u64 {
+        0
+    }
+}
+
+/// What is handed to the journal's writer.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A check for the history. May be dropped under load; what is dropped is counted.
+    Check {
+        /// Whose.
+        server: ServerKey,
+        /// What is remembered of it.
+        brief: CheckBrief,
+    },
+    /// An event for the timeline. Never dropped.
+    Event(Arc<Event>),
+    /// A check with what it sent and received. May be dropped under load; what is dropped is counted.
+    Evidence {
+        /// Whose.
+        server: ServerKey,
+        /// Which probe.
+        slot: ProbeSlot,
+        /// The check.
+        record: Arc<CheckRecord>,
+    },
+    /// The health of these servers is not to be kept any longer. Never dropped.
+    Forgotten(Vec<ServerKey>),
+    /// What outlives the process of a server's health, in place of what was kept before. Never dropped.
+    Health(Box<SavedHealth>),
+}
+
+/// Keeps what outlives the process. Overrides are durable when the call returns; entries within 100 ms.
 pub trait Journal: Send + Sync {
+    /// Returns the health of every server that was saved.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    fn healths(&self) -> Result<Vec<SavedHealth>, JournalError>;
+
+    /// Returns the id of the last event kept; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    fn last_event_id(&self) -> Result<u64, JournalError>;
+
+    /// Hands an entry to the writer. Never blocks on the disk.
+    fn note(&self, entry: Entry);
+
     /// Returns every saved override.
     ///
     /// # Errors
@@ -104,6 +172,16 @@ pub struct JournalError {
 pub struct NoJournal;
 
 impl Journal for NoJournal {
+    fn healths(&self) -> Result<Vec<SavedHealth>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn last_event_id(&self) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    fn note(&self, _entry: Entry) {}
+
     fn overrides(&self) -> Result<Vec<SavedOverride>, JournalError> {
         Ok(Vec::new())
     }
@@ -115,4 +193,82 @@ impl Journal for NoJournal {
     fn drop_overrides(&self, _fields: &[(ServerKey, Field)]) -> Result<(), JournalError> {
         Ok(())
     }
+}
+
+/// Reads what the journal keeps. Blocking: not for the data plane.
+pub trait Chronicle: Send + Sync {
+    /// Returns events.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, JournalError>;
+
+    /// Returns the evidence of a server's checks, the newest first.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    fn evidence(&self, server: ServerKey, limit: usize) -> Result<Vec<(ProbeSlot, CheckRecord)>, JournalError>;
+
+    /// Returns the history of one probe's checks within that time, the oldest first; empty where none is kept.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    fn history(
+        &self,
+        server: ServerKey,
+        slot: ProbeSlot,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<CheckBrief>, JournalError>;
+
+    /// Returns the last event that a receiver has taken; nothing for one never heard of.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    fn cursor(&self, receiver: &str) -> Result<Option<u64>, JournalError>;
+
+    /// Keeps the last event that a receiver has taken.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it is not kept.
+    fn put_cursor(&self, receiver: &str, event: u64) -> Result<(), JournalError>;
+}
+
+/// Which events are wanted; absent: of any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// About this server.
+    pub server: Option<ServerKey>,
+    /// About this farm or a server of it.
+    pub farm: Option<FarmId>,
+    /// With a larger id than this.
+    pub after: Option<u64>,
+    /// No earlier than this.
+    pub since: Option<Timestamp>,
+    /// No later than this.
+    pub until: Option<Timestamp>,
+    /// Which come first, and so which are left out beyond the limit.
+    pub order: Order,
+    /// The most that are returned.
+    pub limit: usize,
+}
+
+/// Which events come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// The newest.
+    NewestFirst,
+    /// The oldest.
+    OldestFirst,
+}
+
+/// An event as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its id.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// It in the one schema of events, as JSON.
+    pub json: Arc<str>,
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::farm::Serving;
 use crate::model::{
-    CheckRecord, Farm, FarmId, Frontend, Generation, Health, Override, Progress, Server, ServerId, Service, Timestamp,
+    CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Override, ProbeStanding, Server, ServerId, Service,
+    Standing, Timestamp,
 };
 
 /// Everything at one instant.
@@ -59,10 +60,14 @@ pub struct ServerRow {
     pub state: String,
     /// Where connections go; none while its name has no address.
     pub addr: Option<SocketAddr>,
-    /// What checks conclude.
-    pub health: Health,
-    /// How far they are from concluding the contrary.
-    pub progress: Progress,
+    /// What is concluded of it.
+    pub standing: Standing,
+    /// Each probe's part, the shadow's last; none while it is not probed.
+    pub probes: Vec<ProbeStanding>,
+    /// The last checks, the oldest first.
+    pub recent: Vec<CheckBrief>,
+    /// The checks that made its health what it is, the oldest first.
+    pub decided_by: Vec<CheckBrief>,
     /// The weight at which it takes new work now; 0 while it takes none.
     pub effective_weight: u16,
     /// Requests or connections under way.

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
-use crate::health::Machine;
+use crate::health::{Outcome, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    CheckRecord, Epoch, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, Progress, Server,
-    ServerKey, Service, Timestamp, Topology, Wish,
+    Checked, Epoch, EventKind, Farm, FarmId, Field, FrontendId, Generation, Override, Server, ServerKey, Service,
+    Standing, Timestamp, Topology, Wish,
 };
 
 use super::seams::SavedOverride;
 use super::table::{FrontendTable, Table};
-use super::{Names, Seen, count_check, count_transition};
+use super::{Names, count_check, count_transition};
 
 /// See the module's doc.
 pub(super) struct State {
@@ -31,8 +31,8 @@ pub(super) struct State {
 
 /// What is known of one server beyond its definition.
 pub(super) struct Row {
-    /// The counter; none while the server is not probed.
-    pub(super) machine: Option<Machine>,
+    /// What is concluded of it; none while it is not probed.
+    pub(super) health: Option<ServerHealth>,
     pub(super) epoch: Epoch,
     pub(super) addr: Option<SocketAddr>,
     pub(super) live: Arc<ServerLive>,
@@ -105,19 +105,20 @@ impl State {
     }
 
     /// Counts a check and runs the machine. Nothing, if the server is gone, another incarnation or not probed.
-    pub(super) fn observe(&mut self, key: ServerKey, epoch: Epoch, record: &Arc<CheckRecord>) -> Option<Seen> {
-        let row = self.rows.get_mut(&key).filter(|row| row.epoch == epoch)?;
-        let machine = row.machine.as_mut()?;
-        count_check(&row.live, record);
-        row.live.last_check.store(Some(Arc::clone(record)));
-        let before = (machine.health(), machine.progress());
-        let is_told = !record.status.is_ours();
-        let transition = if is_told { machine.record(record.verdict()) } else { None };
-        if let Some((_, to)) = transition {
+    pub(super) fn observe(&mut self, checked: &Checked) -> Option<Outcome> {
+        let row = self.rows.get_mut(&checked.server).filter(|row| row.epoch == checked.epoch)?;
+        let health = row.health.as_mut()?;
+        let outcome = health.checked(checked.slot, &checked.record, checked.next_at, checked.record.at)?;
+        count_check(&row.live, &checked.record);
+        row.live.last_check.store(Some(Arc::clone(&checked.record)));
+        if let Some((_, to)) = outcome.transition {
             count_transition(&row.live, to);
         }
-        let after = (machine.health(), machine.progress());
-        Some(Seen { transition, progress: after.1, is_visible: before != after })
+        Some(outcome)
+    }
+
+    pub(super) fn health_of(&self, key: ServerKey) -> Option<&ServerHealth> {
+        self.rows.get(&key)?.health.as_ref()
     }
 
     /// Returns the next table: the live one with these farms rebuilt, and those of them that now serve in another way.
@@ -183,10 +184,8 @@ impl State {
         let key = ServerKey { farm, server: declared.id };
         let server = self.with_overrides(key, declared);
         let row = &self.rows[&key];
-        let (health, progress) = row
-            .machine
-            .map_or((Health::Off, Progress { have: 0, need: 0 }), |machine| (machine.health(), machine.progress()));
-        ServerEntry { server, epoch: row.epoch, addr: row.addr, health, progress, live: Arc::clone(&row.live) }
+        let standing = row.health.as_ref().map_or_else(Standing::unprobed, ServerHealth::standing);
+        ServerEntry { server, epoch: row.epoch, addr: row.addr, standing, live: Arc::clone(&row.live) }
     }
 
     fn with_overrides(&self, key: ServerKey, declared: &Arc<Server>) -> Arc<Server> {

@@ -1,6 +1,7 @@
 //! State and table → [`Snapshot`].
 
 use crate::farm::FarmTable;
+use crate::health::ServerHealth;
 use crate::health::explain::haproxy_state;
 use crate::model::{ServerKey, Timestamp};
 
@@ -30,11 +31,13 @@ fn farm_row(state: &State, table: &FarmTable) -> FarmRow {
         let key = ServerKey { farm: table.farm.id, server: entry.server.id };
         let is_resolved = entry.addr.is_some();
         ServerRow {
-            state: haproxy_state(entry.server.admin, entry.server.weight, entry.health, entry.progress, is_resolved),
+            state: haproxy_state(entry.server.admin, entry.server.weight, &entry.standing, is_resolved),
             server: entry.server.clone(),
             addr: entry.addr,
-            health: entry.health,
-            progress: entry.progress,
+            standing: entry.standing.clone(),
+            probes: state.health_of(key).map(ServerHealth::probes).unwrap_or_default(),
+            recent: state.health_of(key).map(ServerHealth::recent).unwrap_or_default(),
+            decided_by: state.health_of(key).map(|health| health.decided_by().to_vec()).unwrap_or_default(),
             effective_weight: table.rotation.effective_weight(position),
             in_flight: entry.live.in_flight_total(),
             last_check: entry.live.last_check.load_full(),

@@ -137,6 +137,16 @@ fn reload_answers_the_generation_or_every_reason() {
 struct Broken;
 
 impl Journal for Broken {
+    fn healths(&self) -> Result<Vec<crate::model::SavedHealth>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn last_event_id(&self) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    fn note(&self, _entry: crate::store::Entry) {}
+
     fn overrides(&self) -> Result<Vec<SavedOverride>, JournalError> {
         Ok(Vec::new())
     }

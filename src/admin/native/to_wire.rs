@@ -95,7 +95,7 @@ pub(super) fn farm(row: &FarmRow) -> FarmWire {
         name: farm.name.to_string(),
         protocol: farm.protocol.as_str().to_owned(),
         balance: farm.balance.as_str().to_owned(),
-        probe: farm.probe.as_deref().map(probe),
+        probe: farm.main_probe().map(|main| probe(main)),
         timeouts: durations(&[("connect", timeouts.connect), ("idle", timeouts.idle), ("response", timeouts.response)]),
         retry_attempts: farm.retry_attempts,
         fail_open: farm.fail_open == FailOpen::WhenAllDown,
@@ -114,14 +114,14 @@ pub(super) fn server(row: &ServerRow) -> ServerWire {
         address: server.address.to_string(),
         resolved: row.addr.map(|addr| addr.to_string()),
         state: row.state.clone(),
-        health: row.health.as_str().to_owned(),
-        progress: ProgressWire { have: row.progress.have, need: row.progress.need },
+        health: row.standing.health.as_str().to_owned(),
+        progress: ProgressWire { have: row.standing.progress.have, need: row.standing.progress.need },
         admin: server.admin.as_str().to_owned(),
         weight: server.weight.0,
         effective_weight: row.effective_weight,
         in_flight: row.in_flight,
         backup: server.role == Role::Backup,
-        probed: row.health != Health::Off,
+        probed: row.standing.health != Health::Off,
         since: row.since.to_string(),
         overrides: row.overrides.iter().map(override_of).collect(),
         last_check: row.last_check.as_deref().map(check),
@@ -133,9 +133,10 @@ fn counts(servers: &[ServerRow]) -> CountsWire {
     for row in servers {
         counts.in_rotation += usize::from(row.effective_weight > 0);
         counts.in_flight += row.in_flight;
-        let by_health = match row.health {
+        let by_health = match row.standing.health {
             Health::Down => &mut counts.down,
             Health::Off => &mut counts.off,
+            Health::Stopping => &mut counts.stopping,
             Health::Unknown => &mut counts.unknown,
             Health::Up => &mut counts.up,
         };
@@ -185,18 +186,34 @@ fn probe(probe: &Probe) -> ProbeWire {
     let (method, url, host, expect) = match &probe.kind {
         ProbeKind::Http(http) => {
             let expect = expect(Some(http.expect.status.to_string()), http.expect.body.as_ref(), http.expect.negate);
-            (Some(http.method.as_str().to_owned()), Some(http.path.to_string()), http.host.as_deref(), Some(expect))
+            (
+                Some(http.method.as_str().to_owned()),
+                Some(http.path.to_string()),
+                probe.aim.host.as_deref(),
+                Some(expect),
+            )
         }
         ProbeKind::Tcp { banner, negate } => {
             (None, None, None, banner.as_ref().map(|banner| expect(None, Some(banner), *negate)))
         }
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tls => (None, None, None, None),
     };
     ProbeWire {
         kind: probe.kind.as_str().to_owned(),
         method,
         url,
         host: host.map(str::to_owned),
-        port: probe.port,
+        port: probe.aim.port,
         expect,
         interval: duration(probe.interval),
         timeout: duration(probe.timeout),

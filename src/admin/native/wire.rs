@@ -194,6 +194,9 @@ pub struct CountsWire {
     pub up: usize,
     /// Health down.
     pub down: usize,
+    /// Health stopping: no new work.
+    #[serde(default)]
+    pub stopping: usize,
     /// No verdict yet.
     pub unknown: usize,
     /// Not probed.

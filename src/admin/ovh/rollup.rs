@@ -50,11 +50,12 @@ impl Light {
             return Self::Error;
         }
         let takes_work = row.server.admin == AdminStatus::Active && row.server.weight.0 > 0;
-        match row.health {
+        match row.standing.health {
             Health::Down => Self::Error,
+            Health::Stopping => Self::Warn,
             Health::Off | Health::Unknown | Health::Up if !takes_work => Self::Warn,
             Health::Off | Health::Unknown => Self::Unknown,
-            Health::Up if row.progress.have < row.progress.need => Self::Warn,
+            Health::Up if row.standing.progress.have < row.standing.progress.need => Self::Warn,
             Health::Up => Self::Ok,
         }
     }

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use super::wire;
 use crate::admin::call::Caller;
 use crate::model::{
-    AdminStatus, BodyMatch, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role, Service, StatusSet,
-    Timestamp,
+    AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role, Service,
+    StatusSet, Timestamp,
 };
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
@@ -63,7 +63,7 @@ pub(super) fn farm<'s>(snapshot: &'s Snapshot, row: &'s FarmRow) -> wire::Farm<'
         display_name: row.farm.name.as_str(),
         balance: row.farm.balance.as_str(),
         port: None,
-        probe: row.farm.probe.as_deref().map(probe),
+        probe: row.farm.main_probe().map(|main| probe(main)),
         stickiness: None,
         vrack_network_id: None,
     }
@@ -74,7 +74,7 @@ fn probe(probe: &Probe) -> wire::Probe<'_> {
     let (method, url, rule, pattern, negate) = match &probe.kind {
         ProbeKind::Http(http) => {
             let (rule, pattern) = http_match(http);
-            let url = format!("{}{}", http.host.as_deref().unwrap_or_default(), http.path);
+            let url = format!("{}{}", probe.aim.host.as_deref().unwrap_or_default(), http.path);
             (Some(http.method.as_str()), Some(url), rule, pattern, http.expect.negate)
         }
         ProbeKind::Tcp { banner: Some(banner), negate } => {
@@ -82,17 +82,65 @@ fn probe(probe: &Probe) -> wire::Probe<'_> {
             (None, None, rule, Some(pattern), *negate)
         }
         ProbeKind::Tcp { banner: None, negate } => (None, None, "default", None, *negate),
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tls => (None, None, "default", None, Negate::AsWritten),
     };
     wire::Probe {
-        kind: probe.kind.as_str(),
+        kind: kind(probe),
         interval: probe.interval.as_secs() + u64::from(probe.interval.subsec_nanos() > 0),
-        port: probe.port,
+        port: probe.aim.port,
         method,
         url,
         rule,
         pattern,
         negate: negate == Negate::Inverted,
-        force_ssl: false,
+        force_ssl: encryption(probe) == Encryption::Tls,
+    }
+}
+
+/// Returns the schema's word: what it has none for is `internal`, its own word for what customers cannot set.
+fn kind(probe: &Probe) -> &'static str {
+    match &probe.kind {
+        ProbeKind::Http(_) => "http",
+        ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. } => probe.kind.as_str(),
+        ProbeKind::Tls => "tcp",
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. } => "internal",
+    }
+}
+
+fn encryption(probe: &Probe) -> Encryption {
+    match &probe.kind {
+        ProbeKind::Http(http) => http.encryption,
+        ProbeKind::Exchange(exchange) => exchange.encryption,
+        ProbeKind::Grpc { encryption, .. } => *encryption,
+        ProbeKind::Tls => Encryption::Tls,
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. } => Encryption::None,
     }
 }
 
@@ -160,7 +208,7 @@ pub(super) fn customer_status(admin: AdminStatus) -> &'static str {
 
 fn server_state(instance_id: u64, row: &ServerRow) -> wire::ServerState<'_> {
     let check = row.last_check.as_deref();
-    let waits = row.health != Health::Off;
+    let waits = row.standing.health != Health::Off;
     wire::ServerState {
         instance_id,
         status: &row.state,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::request::Request;
 use super::wire;
-use crate::model::{Balance, FailOpen, Farm, Frontend, Health, Host, Probe, ProbeKind};
+use crate::model::{Balance, FailOpen, Farm, Frontend, Health, Host, Pace, Probe, ProbeKind};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FrontendRow, ServerRow};
 
@@ -93,21 +93,32 @@ fn scheduler(balance: Balance) -> &'static str {
 
 fn health_check(farm: &Farm) -> wire::HealthCheck<'_> {
     let fail_open = farm.fail_open == FailOpen::WhenAllDown;
-    let Some(probe) = farm.probe.as_deref() else {
+    let Some(probe) = farm.main_probe() else {
         return wire::HealthCheck { fail_open, ..wire::HealthCheck::default() };
     };
     let (check_type, url, code) = match &probe.kind {
         ProbeKind::Http(http) => ("HTTP_GET", &*http.path, http.expect.status.to_string().parse().ok()),
-        ProbeKind::Tcp { .. } => ("TCP", "", None),
+        ProbeKind::Ping => ("PING_CHECK", "", None),
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Tls => ("TCP", "", None),
     };
     wire::HealthCheck {
         enabled: true,
         check_type: Some(check_type),
-        check_port: probe.port,
+        check_port: probe.aim.port,
         check_delay_loop: Some(seconds_up(probe.interval)),
         check_conn_timeout: Some(seconds_up(probe.timeout)),
         check_retry: Some(retries(probe)),
-        check_delay_try: Some(seconds_up(probe.interval)),
+        check_delay_try: Some(seconds_up(probe.interval_in(Pace::Changing))),
         check_http_get_url: url,
         check_http_status_code: code,
         fail_open,
@@ -131,9 +142,9 @@ pub(super) fn backends<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<
 /// Returns the health of the servers that a frontend leads to, in the order written.
 pub(super) fn backend_healths<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<wire::BackendHealth<'s>> {
     let healths = snapshot.farms[row.farm].servers.iter().map(|server| {
-        let health_status = health_status(server.health);
+        let health_status = health_status(server.standing.health);
         let detail = wire::PortHealth { port: server.server.address.port, health_status };
-        let has_verdict = matches!(server.health, Health::Down | Health::Up);
+        let has_verdict = matches!(server.standing.health, Health::Down | Health::Stopping | Health::Up);
         wire::BackendHealth {
             health_status,
             health_status_detail: has_verdict.then_some(detail).into_iter().collect(),
@@ -148,7 +159,7 @@ fn health_status(health: Health) -> &'static str {
         Health::Down => "Dead",
         Health::Off => "Close",
         Health::Unknown => "Unknown",
-        Health::Up => "Alive",
+        Health::Stopping | Health::Up => "Alive",
     }
 }
 

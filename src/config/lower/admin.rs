@@ -45,6 +45,7 @@ pub(super) fn lower(
         tokens: tokens.unwrap_or_default(),
         ovh: ovh.unwrap_or_default(),
         zenlayer: zenlayer.unwrap_or_default(),
+        allow_commands: false,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Placed, probe};
 use crate::config::bounds::{CONNECT, RESPONSE, RETRY_ATTEMPTS, SERVER_IDLE, SERVERS_MAX, WEIGHT};
@@ -9,8 +10,8 @@ use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::model::{
-    AdminStatus, Balance, FailOpen, Farm, FarmId, FarmTimeouts, Name, Protocol, Role, Server, ServerAddr, ServerId,
-    Weight,
+    AdminStatus, Aim, Balance, DrainRule, FailOpen, Farm, FarmId, FarmTimeouts, Leftovers, Name, Protocol, Role,
+    Server, ServerAddr, ServerId, Stickiness, Weight,
 };
 
 /// The words of `protocol`.
@@ -46,7 +47,7 @@ pub(super) fn lower(value: &Value<'_>, findings: &mut Findings) -> Option<Lowere
         }
         Some(balance)
     });
-    let probe = section.get("probe").and_then(|value| probe::lower(&value, findings)).map(Arc::new);
+    let probes = section.get("probe").and_then(|value| probe::lower(&value, findings)).map(Arc::new);
     let timeouts = timeouts(&section, findings);
     let retry_attempts = section.or(findings, "retries", RETRY_ATTEMPTS.default, |value, findings| {
         let section = value.section(findings, keys::RETRIES)?;
@@ -70,7 +71,17 @@ pub(super) fn lower(value: &Value<'_>, findings: &mut Findings) -> Option<Lowere
         name,
         protocol: protocol?,
         balance,
-        probe,
+        probes: probes.into_iter().collect(),
+        quorum: None,
+        shadow: None,
+        observe: None,
+        slow_start: Duration::ZERO,
+        flap: None,
+        incident: None,
+        on_down: Leftovers::Keep,
+        drain: DrainRule { deadline: None, at_deadline: Leftovers::Close },
+        reserve: 0,
+        stickiness: Stickiness::None,
         timeouts,
         retry_attempts,
         fail_open,
@@ -117,6 +128,8 @@ fn server(value: &Value<'_>, farm: &Name, findings: &mut Findings) -> Option<Ser
             weight: Weight::DEFAULT,
             role: Role::Primary,
             probed: true,
+            aim: Aim::default(),
+            cookie: None,
             admin: AdminStatus::Active,
         });
     }
@@ -136,6 +149,8 @@ fn server(value: &Value<'_>, farm: &Name, findings: &mut Findings) -> Option<Ser
         weight,
         role: if is_backup { Role::Backup } else { Role::Primary },
         probed,
+        aim: Aim::default(),
+        cookie: None,
         admin,
     })
 }

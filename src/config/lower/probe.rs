@@ -8,7 +8,10 @@ use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::config::tree::old_line_break;
 use crate::config::units::show_duration;
-use crate::model::{BodyMatch, Expect, HttpProbe, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart, StatusSet};
+use crate::model::{
+    Aim, BodyMatch, Encryption, Expect, HttpProbe, HttpVersion, Name, Negate, Probe, ProbeKind, ProbeMethod,
+    ProbeStart, StatusSet,
+};
 
 /// The two kinds of probe, before their own keys are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,11 +41,14 @@ pub(super) fn lower(value: &Value<'_>, findings: &mut Findings) -> Option<Probe>
     let port = section.or(findings, "port", None, |value, findings| {
         Some(Some(value.number(findings, &PORT, "remove the key to probe the server's own port")?))
     });
-    let kind = match kind? {
-        Type::Http => ProbeKind::Http(http(&section, findings)),
-        Type::Tcp => tcp(&section, findings),
+    let (host, kind) = match kind? {
+        Type::Http => http(&section, findings),
+        Type::Tcp => (None, tcp(&section, findings)),
     };
-    Some(Probe { kind, interval, timeout, rise, fall, start, port })
+    let aim = Aim { port, host, ..Aim::default() };
+    let name = Name::parse("probe").ok()?;
+    let (fast_interval, down_interval) = (None, None);
+    Some(Probe { name, kind, aim, interval, fast_interval, down_interval, timeout, rise, fall, start })
 }
 
 /// A timeout that is not written gives way to a shorter interval; one that is written must fit.
@@ -56,7 +62,7 @@ fn timeout(section: &Section<'_>, interval: Duration, findings: &mut Findings) -
     timeout
 }
 
-fn http(section: &Section<'_>, findings: &mut Findings) -> HttpProbe {
+fn http(section: &Section<'_>, findings: &mut Findings) -> (Option<Box<str>>, ProbeKind) {
     let method = section.or(findings, "method", ProbeMethod::Get, |value, findings| value.word(findings, METHODS));
     let url =
         section.or(findings, "url", Url::default(), |value, findings| value.parsed(findings, "a URL", Url::parse));
@@ -67,7 +73,7 @@ fn http(section: &Section<'_>, findings: &mut Findings) -> HttpProbe {
         }
         Some(Some(host))
     });
-    let defaults = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
+    let defaults = Expect::default();
     let expect = section.or(findings, "expect", defaults.clone(), |value, findings| {
         let section = value.section(findings, keys::EXPECT)?;
         let status = section.or(findings, "status", defaults.status, |value, findings| {
@@ -79,9 +85,10 @@ fn http(section: &Section<'_>, findings: &mut Findings) -> HttpProbe {
         if method == ProbeMethod::Head && body.is_some() {
             section.complain(findings, "the answer to a HEAD has no body to look at; write method: GET");
         }
-        Some(Expect { status, body, negate })
+        Some(Expect { status, stopping: StatusSet::none(), body, negate })
     });
-    HttpProbe { method, host: url.host.or(host), path: url.path, expect }
+    let (version, encryption) = (HttpVersion::Http1, Encryption::None);
+    (url.host.or(host), ProbeKind::Http(HttpProbe { method, path: url.path, version, encryption, expect }))
 }
 
 fn tcp(section: &Section<'_>, findings: &mut Findings) -> ProbeKind {

@@ -70,17 +70,17 @@ fn every_key_reaches_its_place_in_the_topology() {
 #[test]
 fn every_key_reaches_its_place_in_the_probe() {
     let loaded = load(EVERYTHING).unwrap();
-    let probe = loaded.topology.farms[0].probe.clone().unwrap();
+    let probe = loaded.topology.farms[0].main_probe().unwrap();
     assert_eq!((probe.interval, probe.timeout), (Duration::from_millis(500), Duration::from_millis(500)));
-    assert_eq!((probe.rise, probe.fall, probe.start, probe.port), (1, 1000, ProbeStart::Down, Some(81)));
+    assert_eq!((probe.rise, probe.fall, probe.start, probe.aim.port), (1, 1000, ProbeStart::Down, Some(81)));
     let ProbeKind::Http(http) = &probe.kind else { panic!("an http probe") };
     assert_eq!(
-        (http.method, http.host.as_deref(), &*http.path),
+        (http.method, probe.aim.host.as_deref(), &*http.path),
         (ProbeMethod::Options, Some("www.example.com"), "/healthz")
     );
     assert_eq!((http.expect.status.to_string(), http.expect.negate), ("204".into(), Negate::Inverted));
     assert_eq!(http.expect.body, Some(BodyMatch::Contains("ok".into())));
-    let ProbeKind::Tcp { banner: Some(banner), negate } = &loaded.topology.farms[1].probe.as_ref().unwrap().kind else {
+    let ProbeKind::Tcp { banner: Some(banner), negate } = &loaded.topology.farms[1].main_probe().unwrap().kind else {
         panic!("a tcp probe with a banner")
     };
     assert_eq!((banner.is_in(b"ready"), banner.is_in(b"not ready"), *negate), (true, false, Negate::AsWritten));

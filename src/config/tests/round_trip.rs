@@ -131,11 +131,11 @@ fn export_refuses_a_text_that_would_not_be_read_back_as_it_is() {
     let refusal = |contains: &str| {
         let mut topology = load(text).unwrap().topology;
         let mut farm = (*topology.farms[0]).clone();
-        let mut probe = (**farm.probe.as_ref().unwrap()).clone();
+        let mut probe = (**farm.main_probe().unwrap()).clone();
         if let ProbeKind::Tcp { banner, .. } = &mut probe.kind {
             *banner = Some(BodyMatch::Contains(contains.into()));
         }
-        farm.probe = Some(probe.into());
+        farm.probes = Box::new([probe.into()]);
         topology.farms[0] = farm.into();
         to_yaml(&topology).unwrap_err().to_string()
     };

@@ -1,15 +1,10 @@
 //! What a worker's choices must and must not be, over whole farm tables.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::farm::ServerEntry;
-use crate::model::{
-    AdminStatus, Epoch, FailOpen, Farm, FarmTimeouts, Health, Name, Progress, Protocol, Role, Server, ServerAddr,
-    Weight,
-};
+use crate::model::{Epoch, Farm, Health, Name, Progress, Protocol, Server, ServerAddr, Standing, Weight};
 
 const BALANCES: [Balance; 5] = [Balance::First, Balance::LeastConn, Balance::RoundRobin, Balance::Source, Balance::Uri];
 const WORKERS: usize = 4;
@@ -21,35 +16,21 @@ fn lives(count: usize) -> Vec<Arc<ServerLive>> {
 /// A farm of these servers, those in `down` Down and the others Up, at a version of its rotation.
 fn table(balance: Balance, weights: &[u16], lives: &[Arc<ServerLive>], down: &[usize], version: u64) -> FarmTable {
     let name = Name::parse("web").unwrap();
-    let second = Duration::from_secs(1);
     let entry = |(i, (weight, live)): (usize, (&u16, &Arc<ServerLive>))| {
         let name = Name::parse(&format!("s{i}")).unwrap();
         let id = ServerId::derive(&Name::parse("web").unwrap(), &name);
         let address: ServerAddr = "127.0.0.1:80".parse().unwrap();
         let addr = address.literal();
-        let (weight, role, admin) = (Weight(*weight), Role::Primary, AdminStatus::Active);
-        let server = Arc::new(Server { id, name, address, weight, role, probed: true, admin });
+        let server = Arc::new(Server { weight: Weight(*weight), ..Server::new(id, name, address) });
         let health = if down.contains(&i) { Health::Down } else { Health::Up };
-        ServerEntry {
-            server,
-            epoch: Epoch(1),
-            addr,
-            health,
-            progress: Progress { have: 0, need: 1 },
-            live: Arc::clone(live),
-        }
+        let standing = Standing::of(health, Progress { have: 0, need: 1 });
+        ServerEntry { server, epoch: Epoch(1), addr, standing, live: Arc::clone(live) }
     };
     let servers: Box<[ServerEntry]> = weights.iter().zip(lives).enumerate().map(entry).collect();
     let farm = Farm {
-        id: FarmId::derive(&name),
-        name,
-        protocol: Protocol::Http,
         balance,
-        probe: None,
-        timeouts: FarmTimeouts { connect: second, response: second, idle: second },
-        retry_attempts: 2,
-        fail_open: FailOpen::Never,
         servers: servers.iter().map(|entry| Arc::clone(&entry.server)).collect(),
+        ..Farm::new(FarmId::derive(&name), name, Protocol::Http)
     };
     FarmTable::new(Arc::new(farm), servers, Generation(version))
 }

@@ -2,7 +2,7 @@
 
 use super::super::origins::{self, OK, Script, black_hole, start};
 use super::*;
-use crate::model::{BodyMatch, Expect, HttpProbe, Negate, ProbeMethod, ProbeStart, StatusSet};
+use crate::model::{Aim, BodyMatch, Expect, HttpProbe, Negate, ProbeMethod};
 use CheckStatus::{L4Con, L4Ok, L4Tout, L7Ok, L7Rsp, L7Sts, L7Tout, SockErr};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -10,12 +10,12 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 const SLACK: Duration = Duration::from_millis(700);
 
 fn probe(kind: ProbeKind) -> Probe {
-    Probe { kind, interval: TIMEOUT, timeout: TIMEOUT, rise: 1, fall: 1, start: ProbeStart::Check, port: None }
+    Probe { interval: TIMEOUT, timeout: TIMEOUT, rise: 1, fall: 1, ..Probe::new(kind) }
 }
 
 fn http_kind(body: Option<BodyMatch>, negate: Negate) -> ProbeKind {
-    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body, negate };
-    ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/healthz".into(), expect })
+    let expect = Expect { body, negate, ..Expect::default() };
+    ProbeKind::Http(HttpProbe { expect, ..HttpProbe::get("/healthz") })
 }
 
 fn http() -> ProbeKind {
@@ -138,9 +138,9 @@ async fn http_request_is_whole_and_names_its_host() {
     let rest = format!("User-Agent: farmgate/{version}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
     let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:8080\r\n{rest}");
     assert_eq!(requests.recv().await.unwrap(), want);
-    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
-    let host = Some("shop.example".into());
-    check_at(addr, ProbeKind::Http(HttpProbe { method: ProbeMethod::Head, host, path: "/".into(), expect })).await;
+    let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Head, ..HttpProbe::get("/") });
+    let aim = Aim { host: Some("shop.example".into()), ..Aim::default() };
+    run(addr, "origin.test:8080", &Probe { aim, ..probe(kind) }).await;
     assert_eq!(requests.recv().await.unwrap(), format!("HEAD / HTTP/1.1\r\nHost: shop.example\r\n{rest}"));
 }
 

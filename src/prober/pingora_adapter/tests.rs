@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::origins::{OK, Script, start};
 use super::*;
-use crate::model::{BodyMatch, Expect, HttpProbe, Negate, ProbeKind, ProbeMethod, ProbeStart, StatusSet};
+use crate::model::{BodyMatch, Expect, HttpProbe, ProbeKind};
 
 fn selection(weights: &[u16]) -> Arc<SmoothTurns> {
     let of = |(n, weight): (u16, &u16)| {
@@ -75,14 +75,9 @@ fn server_that_comes_back_makes_up_for_nothing() {
 
 #[tokio::test]
 async fn probe_check_keeps_the_evidence_that_its_result_loses() {
-    let expect = Expect {
-        status: StatusSet::two_and_three_hundreds(),
-        body: Some(BodyMatch::Contains("all ok".into())),
-        negate: Negate::AsWritten,
-    };
-    let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/".into(), expect });
-    let interval = Duration::from_secs(2);
-    let probe = Probe { kind, interval, timeout: interval, rise: 2, fall: 3, start: ProbeStart::Check, port: None };
+    let expect = Expect { body: Some(BodyMatch::Contains("all ok".into())), ..Expect::default() };
+    let kind = ProbeKind::Http(HttpProbe { expect, ..HttpProbe::get("/") });
+    let probe = Probe { timeout: Duration::from_secs(2), ..Probe::new(kind) };
     let check = ProbeCheck::new(Arc::new(probe));
     assert_eq!((check.health_threshold(true), check.health_threshold(false)), (2, 3));
 

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::super::origins::{OK, Script, start};
 use super::*;
-use crate::model::{
-    Epoch, Expect, FarmId, HttpProbe, Negate, ProbeKind, ProbeMethod, ProbeStart, ServerAddr, ServerId, StatusSet,
-};
+use crate::model::{Epoch, FarmId, HttpProbe, Paced, ProbeKind, ProbeSlot, ServerAddr, ServerId};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,10 +24,11 @@ impl CheckSource for Source {
         self.targets.lock().unwrap().clone()
     }
 
-    fn records(&self, checked: Vec<Checked>) {
+    fn records(&self, checked: Vec<Checked>) -> Vec<Paced> {
         for Checked { server, record, .. } in checked {
-            self.records.lock().unwrap().push((server.server.0, record, clock::monotonic()));
+            self.records.lock().unwrap().push((server.server.0, CheckRecord::clone(&record), clock::monotonic()));
         }
+        Vec::new()
     }
 
     fn resolved(&self, server: ServerKey, _epoch: Epoch, addr: Option<SocketAddr>) {
@@ -56,16 +55,15 @@ impl Source {
 }
 
 fn http_probe(interval_ms: u64, timeout_ms: u64) -> Option<Arc<Probe>> {
-    let expect = Expect { status: StatusSet::two_and_three_hundreds(), body: None, negate: Negate::AsWritten };
-    let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Get, host: None, path: "/".into(), expect });
+    let kind = ProbeKind::Http(HttpProbe::get("/"));
     let (interval, timeout) = (Duration::from_millis(interval_ms), Duration::from_millis(timeout_ms));
-    Some(Arc::new(Probe { kind, interval, timeout, rise: 1, fall: 1, start: ProbeStart::Check, port: None }))
+    Some(Arc::new(Probe { interval, timeout, rise: 1, fall: 1, ..Probe::new(kind) }))
 }
 
 fn target(n: u64, address: &str, probe: Option<Arc<Probe>>) -> Target {
     let address: ServerAddr = address.parse().unwrap();
     let key = ServerKey { farm: FarmId(1), server: ServerId(n) };
-    Target { key, epoch: Epoch(1), addr: address.literal(), address, probe }
+    Target { key, slot: ProbeSlot::FIRST, epoch: Epoch(1), addr: address.literal(), address, probe }
 }
 
 /// A running prober; ends with the test.
@@ -139,7 +137,7 @@ where
 
 fn passed(_: SocketAddr) -> CheckRecord {
     let content = Content::from_text("OK");
-    CheckRecord { status: CheckStatus::L7Ok, code: Some(200), content, at: clock::wall(), duration: Duration::ZERO }
+    CheckRecord::new(CheckStatus::L7Ok, Some(200), content, clock::wall(), Duration::ZERO)
 }
 
 fn no_names(_: &str) -> Vec<IpAddr> {
@@ -243,7 +241,7 @@ async fn name_shared_by_servers_is_looked_up_once_and_probed_at_the_probes_port(
         passed(addr)
     };
     let mut probe = Probe::clone(&http_probe(60_000, 1000).unwrap());
-    probe.port = Some(9000);
+    probe.aim.port = Some(9000);
     let list = (0..5).map(|n| target(n, &format!("shared:{}", 80 + n), Some(Arc::new(probe.clone())))).collect();
     let run = Run::of(list, Scripted { checks, lookups }, 8);
     run.until("all checked", Source::is_first_round_done).await;
