@@ -59,9 +59,9 @@ function pictogram(shape) {
   return svg;
 }
 
-function stateOf(server) {
+function stateOf(server, word = server.state) {
   const [shape, colour] = look(server);
-  return el("span", { class: `state ${colour}` }, pictogram(shape), server.state);
+  return el("span", { class: `state ${colour}` }, pictogram(shape), word);
 }
 
 /** What is worth knowing beside the state. */
@@ -102,7 +102,7 @@ const SERVED_BY = {
 
 function farmCard(status, farm) {
   const why = SERVED_BY[farm.serving];
-  const columns = [["Server"], ["State"], ["Weight", "number"], ["In flight", "number"], ["Last check"], ["Since", "optional"]];
+  const columns = [["Server", "wide"], ["State", "wide"], ["Weight", "number"], ["In flight", "number"], ["Last check"], ["Since", "optional since"]];
   return el("article", { class: "farm", "aria-label": `Farm ${farm.name}` },
     el("div", { class: "line" },
       el("h2", {}, farm.name),
@@ -192,7 +192,7 @@ function detailsOf(server, explain, timeline) {
   const rows = (pairs) => el("dl", {}, pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   const order = server.order;
   return [
-    el("p", { class: "sentence" }, stateOf(server), " ", explain.sentence),
+    el("p", { class: "sentence" }, stateOf(server, ""), " ", explain.sentence),
     (explain.advice ?? []).map((text) => el("p", { class: "warn" }, text)),
     el("h3", {}, `As seen by instance ${view.status?.service.instance_id ?? ""}`),
     rows([
