@@ -13,7 +13,7 @@ mod keys;
 mod lower;
 mod read;
 pub mod schema;
-mod to_yaml;
+pub mod to_yaml;
 mod tree;
 mod units;
 
@@ -29,8 +29,8 @@ use crate::model::{Settings, Topology};
 
 /// The largest config file, in bytes.
 pub const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The largest file of one secret, in bytes.
-pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
+/// The largest file that a config file names (a secret, authorities), in bytes.
+pub const NAMED_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a config file says.
 #[derive(Clone, Debug)]
@@ -53,11 +53,11 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
         let why = format!("cannot be read: {error}; check the path and who may read it");
         ConfigErrors::unreadable(&label, &why)
     })?;
-    parse(&label, &text, env, &|path| read_text(path, SECRET_FILE_BYTES_MAX))
+    parse(&label, &text, env, &|path| read_text(path, NAMED_FILE_BYTES_MAX))
 }
 
 /// Lowers the text of a config file. `file_label` begins every message; `env` and `read_file` are asked for variables
-/// and for secrets' files.
+/// and for the files that the text names.
 ///
 /// # Errors
 /// Every error of the text, in file order; nothing of it may then be used.

@@ -60,7 +60,47 @@ pub(super) const INTERVAL: Bounded<Duration> = seconds(2, 1, HOUR);
 pub(super) const CHECK_TIMEOUT: Bounded<Duration> = seconds(1, 1, HOUR);
 pub(super) const RISE: Bounded<u16> = Bounded::new(2, 1..=1000);
 pub(super) const FALL: Bounded<u16> = Bounded::new(3, 1..=1000);
+/// keepalived's `retries`: one less than `fall`.
+pub(super) const PROBE_RETRIES: RangeInclusive<u16> = 0..=*FALL.range.end() - 1;
 pub(super) const PORT: RangeInclusive<u16> = 1..=u16::MAX;
+/// The port of `type: oco`.
+pub(super) const OCO_PORT: u16 = 79;
+/// The name that `type: smtp` gives with HELO.
+pub(super) const SMTP_HELLO: &str = "localhost";
+/// The user that `type: pgsql` names.
+pub(super) const PGSQL_USER: &str = "farmgate";
+
+pub(super) const OBSERVE_ERRORS: Bounded<u16> = Bounded::new(5, 1..=10_000);
+pub(super) const EJECT: Bounded<Duration> = seconds(30, 1000, DAY);
+pub(super) const EJECT_MAX: Bounded<Duration> = seconds(5 * MINUTE, 1000, DAY);
+pub(super) const SHARE_MAX: Bounded<u8> = Bounded::new(10, 0..=100);
+pub(super) const SLOW_START: Bounded<Duration> = seconds(0, 0, HOUR);
+/// The servers of `fail_open: "below N"`.
+pub(super) const BELOW: RangeInclusive<u16> = 1..=10_000;
+/// The per cent of `fail_open: "below N%"`.
+pub(super) const BELOW_SHARE: RangeInclusive<u8> = 1..=100;
+pub(super) const TRANSITIONS: Bounded<u16> = Bounded::new(10, 2..=1000);
+pub(super) const FLAP_WITHIN: Bounded<Duration> = seconds(5 * MINUTE, 1000, DAY);
+pub(super) const FLAP_HOLD: Bounded<Duration> = seconds(MINUTE, 1000, DAY);
+pub(super) const INCIDENT_SHARE: Bounded<u8> = Bounded::new(60, 1..=100);
+pub(super) const INCIDENT_HOLD: Bounded<Duration> = seconds(MINUTE, 1000, HOUR);
+pub(super) const DRAIN_DEADLINE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(30 * DAY);
+pub(super) const RESERVE: Bounded<u8> = Bounded::new(0, 0..=100);
+pub(super) const STICKY_IDLE: Bounded<Duration> = seconds(30 * MINUTE, 1000, 30 * DAY);
+pub(super) const STICKY_CLIENTS: Bounded<u32> = Bounded::new(100_000, 1..=10_000_000);
+pub(super) const COOKIE_NAME: &str = "FGSRV";
+pub(super) const COOKIE_MAX_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(400 * DAY);
+/// The most bytes of a cookie's name and of a server's `cookie`.
+pub(super) const COOKIE_BYTES_MAX: usize = 64;
+/// The least bytes of the key that seals a cookie.
+pub(super) const COOKIE_KEY_BYTES_MIN: usize = 16;
+
+pub(super) const TIMELINE: Bounded<Duration> = seconds(30 * DAY, 60_000, 3650 * DAY);
+pub(super) const HISTORY: Bounded<Duration> = seconds(DAY, 0, 365 * DAY);
+pub(super) const JOURNAL_BYTES: Bounded<u64> = Bounded::new(200 << 20, 1 << 20..=1 << 40);
+pub(super) const EVIDENCE: Bounded<u32> = Bounded::new(16, 1..=1000);
+pub(super) const WEBHOOK_TIMEOUT: Bounded<Duration> = seconds(5, 100, MINUTE);
+pub(super) const WEBHOOK_RATE: Bounded<u32> = Bounded::new(10, 1..=10_000);
 
 pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:9090";
 /// A token shorter than this is warned of.
@@ -76,6 +116,10 @@ pub(super) const SERVERS_MAX: usize = 10_000;
 pub(super) const LISTENERS_MAX: usize = 64;
 /// The most addresses of a service, networks of a `trust` and credentials of a kind.
 pub(super) const LIST_MAX: usize = 1000;
+/// The most webhooks of a file.
+pub(super) const WEBHOOKS_MAX: usize = 16;
+/// The most arguments of a command.
+pub(super) const ARGS_MAX: usize = 64;
 /// The most bytes of a secret, of a pattern, of a URL and of a path.
 pub(super) const TEXT_BYTES_MAX: usize = 4096;
 /// The most bytes that a compiled pattern may take.

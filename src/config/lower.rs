@@ -2,33 +2,51 @@
 //!
 //! What holds between sections is checked here: a frontend's farm exists and speaks its protocol, no two listeners
 //! share an address, no two objects share a numeric id. A result is used only where nothing was reported. Pure but for
-//! the secret files that it reads through the function handed in.
+//! the files that it names, read through the function handed in.
 
 mod access;
 mod admin;
 mod farm;
 mod frontend;
+mod journal;
 mod log;
 mod probe;
+mod secret;
 mod service;
+mod text;
+mod webhook;
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, TEXT_BYTES_MAX, WORKERS};
+use self::text::path;
+use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, WORKERS};
 use super::error::Findings;
 use super::keys;
 use super::read::{Section, Value};
 use super::tree::{Position, Tree};
-use crate::model::settings::JournalLimits;
 use crate::model::{Protocol, Settings, Topology};
 
-/// Reads a secret's file.
+/// Reads a file that the config file names.
 pub(super) type ReadFile<'r> = &'r dyn Fn(&Path) -> io::Result<String>;
+
+/// What a farm is read with beside its own section.
+#[derive(Clone, Copy)]
+struct Around<'r> {
+    read_file: ReadFile<'r>,
+    commands: Commands,
+}
+
+/// Whether probes may run programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Commands {
+    Allowed,
+    Refused,
+}
 
 /// Something lowered, with where it was declared.
 struct Placed<T> {
@@ -53,8 +71,9 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
     let farms_value = file.need(findings, "farms", "write farms: {name: {protocol: …, servers: …}}, or {} for none");
     let farm_values = farms_value.map_or_else(Vec::new, |value| value.entries(findings, "farms", FARMS_MAX));
     let protocols = declared_protocols(&farm_values);
+    let around = Around { read_file, commands: admin::commands(&file) };
     let farms: Vec<_> =
-        farm_values.iter().filter_map(|v| farm::lower(v, findings).map(|farm| Placed::new(v, farm))).collect();
+        farm_values.iter().filter_map(|v| farm::lower(v, around, findings).map(|farm| Placed::new(v, farm))).collect();
 
     let values = frontends_value.map_or_else(Vec::new, |value| value.entries(findings, "frontends", FRONTENDS_MAX));
     let mut listeners = Listeners::default();
@@ -106,22 +125,9 @@ fn settings(
     let checks_at_once = file.number(findings, "checks_at_once", &CHECKS_AT_ONCE, "write a number within");
     let admin = file.get("admin").and_then(|value| admin::lower(&value, read_file, listeners, findings));
     let log = log::lower(file, findings);
-    let (journal, webhooks) = (JournalLimits::DEFAULT, Vec::new());
+    let journal = journal::lower(file, findings);
+    let webhooks = file.get("webhooks").map_or_else(Vec::new, |value| webhook::lower(&value, read_file, findings));
     Settings { workers, state_dir, grace, checks_at_once: usize::from(checks_at_once), admin, journal, webhooks, log }
-}
-
-/// Reads the path of a file or a directory.
-fn path(value: &Value<'_>, findings: &mut Findings) -> Option<PathBuf> {
-    let text = value.text(findings, "a path")?;
-    if text.is_empty() {
-        value.refuse(findings, "is no path; write one or remove the key");
-        return None;
-    }
-    if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
-        value.refuse(findings, format!("is no path; write at most {TEXT_BYTES_MAX} bytes and no NUL"));
-        return None;
-    }
-    Some(PathBuf::from(text))
 }
 
 /// Reads an `ip:port` to listen on.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::bounds::Bounded;
 use super::error::{Findings, did_you_mean, quoted};
 use super::tree::{Content, Entry, Position, Scalar, Style, Tree, join};
-use super::units::{parse_duration, parse_size, show_duration, show_size};
+use super::units::{parse_duration, parse_percent, parse_size, show_duration, show_size};
 use crate::model::Name;
 
 /// A value of the file with its key and its key path.
@@ -58,6 +58,15 @@ impl<'t> Value<'t> {
     /// Returns whether the value is a scalar.
     pub(super) fn is_scalar(&self) -> bool {
         matches!(self.tree.content, Content::Scalar(_))
+    }
+
+    /// Returns whether the value is a list or a mapping that holds nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.tree.content {
+            Content::List(items) => items.is_empty(),
+            Content::Map(entries) => entries.is_empty(),
+            Content::Broken | Content::Scalar(_) => false,
+        }
     }
 
     /// Returns the scalar; `wanted` completes "is not …".
@@ -171,6 +180,30 @@ impl<'t> Value<'t> {
         None
     }
 
+    /// Returns the per cent.
+    pub(super) fn percent(&self, findings: &mut Findings, range: &RangeInclusive<u8>) -> Option<u8> {
+        let percent = self.parsed(findings, "a share such as \"50%\"", parse_percent)?;
+        let within = u8::try_from(percent).ok().filter(|percent| range.contains(percent));
+        if within.is_none() {
+            self.refuse(findings, format!("is outside {}%..={}%; write a share within", range.start(), range.end()));
+        }
+        within
+    }
+
+    /// Returns whether something is off, on with its defaults, or on with these keys.
+    pub(super) fn switch(&self, findings: &mut Findings, keys: &'static [&'static str]) -> Option<Switch<'t>> {
+        let Content::Scalar(scalar) = &self.tree.content else { return self.section(findings, keys).map(Switch::Set) };
+        match scalar.text.as_str() {
+            "true" if is_untyped(scalar) => Some(Switch::On),
+            "false" if is_untyped(scalar) => Some(Switch::Off),
+            "off" => Some(Switch::Off),
+            _ => {
+                self.refuse(findings, format!("is not true, off or a mapping; its keys are {}", keys.join(", ")));
+                None
+            }
+        }
+    }
+
     /// Returns the name.
     pub(super) fn name(&self, findings: &mut Findings) -> Option<Name> {
         self.parsed(findings, "a name", Name::parse)
@@ -235,6 +268,16 @@ impl<'t> Value<'t> {
     }
 }
 
+/// Something that may be off, or on, or written out.
+pub(super) enum Switch<'t> {
+    /// `off` or `false`.
+    Off,
+    /// `true`: as the defaults have it.
+    On,
+    /// Its keys.
+    Set(Section<'t>),
+}
+
 /// A mapping whose keys are known.
 #[derive(Clone, Debug)]
 pub(super) struct Section<'t> {
@@ -292,6 +335,11 @@ impl<'t> Section<'t> {
         T: Copy + Into<u64> + TryFrom<u64>,
     {
         self.or(findings, key, bounds.default, |value, findings| value.number(findings, &bounds.range, remedy))
+    }
+
+    /// Returns the per cent of `key`, or its default.
+    pub(super) fn percent(&self, findings: &mut Findings, key: &str, bounds: &Bounded<u8>) -> u8 {
+        self.or(findings, key, bounds.default, |value, findings| value.percent(findings, &bounds.range))
     }
 
     /// Reports `what` of the section as a whole.

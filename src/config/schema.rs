@@ -6,6 +6,8 @@
 //! out; a null is refused, as lowering refuses it.
 
 mod admin;
+mod farm;
+mod probe;
 mod text;
 
 use schemars::JsonSchema;
@@ -14,11 +16,18 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessLog, Admin, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential, Role, Tls, TlsForm, Token, Zenlayer,
-    ZenlayerKey,
+    AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential, Role, Tls, TlsForm, Token,
+    Webhook, Zenlayer, ZenlayerKey,
 };
+pub use farm::{
+    AdminStatus, Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Incident, Leftovers, Observe, Off,
+    Retries, SameSite, Server, ServerForm, ServerProbe, Stickiness, StickinessForm, StickinessWord, StickyCookie,
+    StickySource, Switch,
+};
+pub use probe::{Aim, Expect, Probe, ProbeMethod, ProbeStart, ProbeType, ProxyHeader, Statuses, Step};
 pub use text::{
-    AddressText, DurationText, EnvText, Filled, ListenText, NameText, Named, Number, PortsText, SizeText, UrlText,
+    AddressText, BelowText, DurationText, EnvText, Filled, HexText, IpText, ListenText, NameText, Named, Number,
+    PercentText, PortsText, SizeText, UrlText, VersionText, WebhookUrlText,
 };
 
 /// Returns the JSON Schema (2020-12) of the config file.
@@ -81,6 +90,12 @@ pub struct File {
     /// The admin side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
+    /// How much of what happened is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Journal>,
+    /// Who is told of events, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Named<Webhook>>,
     /// Logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
@@ -197,211 +212,4 @@ pub struct Limits {
     /// A request body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<SizeText>,
-}
-
-/// How new work is spread.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Balance {
-    /// The first eligible server in the order written.
-    First,
-    /// The least in-flight work per weight.
-    LeastConn,
-    /// Smooth weighted turns.
-    RoundRobin,
-    /// A hash of the client's address.
-    Source,
-    /// A hash of the request's path.
-    Uri,
-}
-
-/// Servers of one protocol.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Farm {
-    /// What its servers speak.
-    pub protocol: Filled<Protocol>,
-    /// How new work is spread.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub balance: Option<Filled<Balance>>,
-    /// How its servers are checked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<Probe>,
-    /// Deadlines towards its servers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<FarmTimeouts>,
-    /// What happens after a connect failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retries: Option<Retries>,
-    /// Whether Down servers are used rather than none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fail_open: Option<Filled<bool>>,
-    /// Its servers, by name.
-    pub servers: Named<ServerForm>,
-}
-
-/// Deadlines towards servers.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FarmTimeouts {
-    /// To establish a connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect: Option<DurationText>,
-    /// To the head of the response, and between two reads of its body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response: Option<DurationText>,
-    /// How long an unused connection is kept; TCP: how long both sides may be silent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle: Option<DurationText>,
-}
-
-/// What happens after a connect failure.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Retries {
-    /// How many other servers are tried.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<Number<0, { *bounds::RETRY_ATTEMPTS.range.end() as u64 }>>,
-}
-
-/// What a probe speaks.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProbeType {
-    /// An HTTP/1.1 request.
-    Http,
-    /// A TCP connect.
-    Tcp,
-}
-
-/// The method of an HTTP probe.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ProbeMethod {
-    /// GET.
-    Get,
-    /// HEAD.
-    Head,
-    /// OPTIONS.
-    Options,
-}
-
-/// What a server counts as before its first check.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProbeStart {
-    /// Unknown; the first check decides.
-    Check,
-    /// Down.
-    Down,
-    /// Up.
-    Up,
-}
-
-/// How servers are checked.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Probe {
-    /// What is spoken.
-    pub r#type: Filled<ProbeType>,
-    /// The method (http).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<Filled<ProbeMethod>>,
-    /// `/path`, `host/path` or `http://host/path` (http).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<UrlText>,
-    /// The Host header (http).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// The port, where it is not the server's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<Number<{ *bounds::PORT.start() as u64 }, { *bounds::PORT.end() as u64 }>>,
-    /// What counts as a pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expect: Option<Expect>,
-    /// From the start of one check to the start of the next.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<DurationText>,
-    /// The deadline of one check; at most the interval.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<DurationText>,
-    /// Passes in a row that bring a server back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rise: Option<Number<1, { *bounds::RISE.range.end() as u64 }>>,
-    /// Failures in a row that take a server out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fall: Option<Number<1, { *bounds::FALL.range.end() as u64 }>>,
-    /// What a server counts as before its first check.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start: Option<Filled<ProbeStart>>,
-}
-
-/// What counts as a pass.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// Statuses that pass, as `200-399,404` (http).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Statuses>,
-    /// Bytes that the answer holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contains: Option<String>,
-    /// A regular expression that the answer matches.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub matches: Option<String>,
-    /// Whether the whole expectation is inverted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub negate: Option<Filled<bool>>,
-}
-
-/// One status, or a list of statuses and ranges.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Statuses {
-    /// One.
-    One(Number<100, 599>),
-    /// A list.
-    List(String),
-}
-
-/// A server, short or in full.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum ServerForm {
-    /// Its host:port.
-    Address(AddressText),
-    /// In full.
-    Full(Server),
-}
-
-/// A server.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Its host:port.
-    pub address: AddressText,
-    /// Its share of the work; only ratios within the farm matter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<Number<0, { *bounds::WEIGHT.range.end() as u64 }>>,
-    /// Whether it is used only when no other is eligible.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<Filled<bool>>,
-    /// Whether the farm's probe is run against it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<Filled<bool>>,
-    /// What is wanted of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Filled<AdminStatus>>,
-}
-
-/// What is wanted of a server.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AdminStatus {
-    /// Takes work as health allows.
-    Active,
-    /// No new work.
-    Drain,
-    /// Out.
-    Maintenance,
 }

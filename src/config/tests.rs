@@ -24,6 +24,8 @@ fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("/secret") => Ok("a-secret-of-a-good-length\r\n".to_owned()),
         Some("/empty") => Ok("\n".to_owned()),
+        Some("/short") => Ok("short".to_owned()),
+        Some("/ca.pem" | "/etc/farmgate/ca.pem") => Ok("-----BEGIN CERTIFICATE-----\n".to_owned()),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
     }
 }

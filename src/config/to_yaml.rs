@@ -1,21 +1,31 @@
 //! A topology becomes a config file again: the export. What is written here loads as an equal topology.
 //!
-//! Every value is written out, defaults too, so the text means the same under a later release with other defaults. No
-//! secret is in a topology; `admin` and `log` are not part of it.
+//! Every value is written out, defaults too, so the text means the same under a later release with other defaults. The
+//! secrets of a topology (passwords of probes, keys of cookies) are written in the clear: an export is kept as the file
+//! is. What is no traffic is not part of it, so that probes that run programs load again only beside an `admin` that
+//! allows them. The views are parts of the same text for showing, without the secrets.
+
+mod farm;
+mod probe;
 
 use serde_yaml::Value;
 
 use super::expand::OPENING;
 use super::schema::{
-    self, AddressText, DurationText, Filled, ListenText, NameText, Named, Number, PortsText, ServerForm, ServiceForm,
-    SizeText, Statuses, UrlText,
+    self, DurationText, Filled, ListenText, NameText, Named, Number, PortsText, ServiceForm, SizeText,
 };
 use super::tree::{join, old_line_break};
 use super::units::{show_duration, show_size};
-use crate::model::{
-    AdminStatus, Balance, BodyMatch, FailOpen, Farm, Frontend, Negate, Probe, ProbeKind, ProbeMethod, ProbeStart,
-    Protocol, Role, Server, Topology,
-};
+use crate::model::{Aim, Farm, Frontend, Probe, Protocol, Topology};
+
+/// What is done with a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    /// It is left out.
+    Hidden,
+    /// It is written.
+    Written,
+}
 
 /// Why a topology cannot be written as a config file.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +60,24 @@ pub fn to_yaml(topology: &Topology) -> Result<String, ExportError> {
     Ok(serde_yaml::to_string(&value)?)
 }
 
+/// Returns a farm as the file writes it, without its servers and its secrets.
+#[must_use]
+pub fn farm_view(farm: &Farm) -> schema::Farm {
+    farm::head(farm, Secrets::Hidden)
+}
+
+/// Returns a probe as the file writes it, without its secrets.
+#[must_use]
+pub fn probe_view(probe: &Probe) -> schema::Probe {
+    probe::probe(probe, Secrets::Hidden)
+}
+
+/// Returns where a server's probes go as the file writes it.
+#[must_use]
+pub fn aim_view(aim: &Aim) -> schema::Aim {
+    probe::aim(aim)
+}
+
 fn refuse_lossy(value: &Value, path: &str) -> Result<(), ExportError> {
     match value {
         Value::String(text) if text.contains(OPENING) => Err(ExportError::EnvText { path: path.to_owned() }),
@@ -82,8 +110,10 @@ fn file(topology: &Topology) -> schema::File {
         grace: None,
         checks_at_once: None,
         frontends: Named(topology.frontends.iter().map(|f| (f.name.to_string(), frontend(f, topology))).collect()),
-        farms: Named(topology.farms.iter().map(|f| (f.name.to_string(), farm(f))).collect()),
+        farms: Named(topology.farms.iter().map(|f| (f.name.to_string(), farm::farm(f))).collect()),
         admin: None,
+        journal: None,
+        webhooks: None,
         log: None,
     }
 }
@@ -109,101 +139,6 @@ fn frontend(frontend: &Frontend, topology: &Topology) -> schema::Frontend {
             uri_bytes: size(limits.uri_bytes.into()),
             body_bytes: size(limits.body_bytes),
         }),
-    }
-}
-
-fn farm(farm: &Farm) -> schema::Farm {
-    let timeouts = &farm.timeouts;
-    schema::Farm {
-        protocol: protocol(farm.protocol),
-        balance: Some(Filled::Value(match farm.balance {
-            Balance::First => schema::Balance::First,
-            Balance::LeastConn => schema::Balance::LeastConn,
-            Balance::RoundRobin => schema::Balance::RoundRobin,
-            Balance::Source => schema::Balance::Source,
-            Balance::Uri => schema::Balance::Uri,
-        })),
-        probe: farm.main_probe().map(|main| probe(main)),
-        timeouts: Some(schema::FarmTimeouts {
-            connect: duration(timeouts.connect),
-            response: duration(timeouts.response),
-            idle: duration(timeouts.idle),
-        }),
-        retries: Some(schema::Retries { attempts: Some(Number(farm.retry_attempts.into())) }),
-        fail_open: flag(farm.fail_open == FailOpen::WhenAllDown),
-        servers: Named(farm.servers.iter().map(|s| (s.name.to_string(), ServerForm::Full(server(s)))).collect()),
-    }
-}
-
-fn probe(probe: &Probe) -> schema::Probe {
-    let common = schema::Probe {
-        r#type: Filled::Value(schema::ProbeType::Tcp),
-        method: None,
-        url: None,
-        host: None,
-        port: probe.aim.port.map(|port| Number(port.into())),
-        expect: None,
-        interval: duration(probe.interval),
-        timeout: duration(probe.timeout),
-        rise: Some(Number(probe.rise.into())),
-        fall: Some(Number(probe.fall.into())),
-        start: Some(Filled::Value(match probe.start {
-            ProbeStart::Check => schema::ProbeStart::Check,
-            ProbeStart::Down => schema::ProbeStart::Down,
-            ProbeStart::Up => schema::ProbeStart::Up,
-        })),
-    };
-    match &probe.kind {
-        ProbeKind::Http(http) => schema::Probe {
-            r#type: Filled::Value(schema::ProbeType::Http),
-            method: Some(Filled::Value(match http.method {
-                ProbeMethod::Get => schema::ProbeMethod::Get,
-                ProbeMethod::Head => schema::ProbeMethod::Head,
-                ProbeMethod::Options => schema::ProbeMethod::Options,
-            })),
-            url: Some(UrlText(http.path.to_string())),
-            host: probe.aim.host.as_deref().map(str::to_owned),
-            expect: Some(schema::Expect {
-                status: Some(Statuses::List(http.expect.status.to_string())),
-                ..expect(http.expect.body.as_ref(), http.expect.negate)
-            }),
-            ..common
-        },
-        ProbeKind::Tcp { banner, negate } => schema::Probe { expect: Some(expect(banner.as_ref(), *negate)), ..common },
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Exchange(_)
-        | ProbeKind::Grpc { .. }
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Ping
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tls => common,
-    }
-}
-
-fn expect(body: Option<&BodyMatch>, negate: Negate) -> schema::Expect {
-    let (contains, matches) = match body {
-        None => (None, None),
-        Some(BodyMatch::Contains(text)) => (Some(text.to_string()), None),
-        Some(BodyMatch::Matches(regex)) => (None, Some(regex.as_str().to_owned())),
-    };
-    schema::Expect { status: None, contains, matches, negate: flag(negate == Negate::Inverted) }
-}
-
-fn server(server: &Server) -> schema::Server {
-    schema::Server {
-        address: AddressText(server.address.to_string()),
-        weight: Some(Number(server.weight.0.into())),
-        backup: flag(server.role == Role::Backup),
-        probe: flag(server.probed),
-        status: Some(Filled::Value(match server.admin {
-            AdminStatus::Active => schema::AdminStatus::Active,
-            AdminStatus::Drain => schema::AdminStatus::Drain,
-            AdminStatus::Maintenance => schema::AdminStatus::Maintenance,
-        })),
     }
 }
 

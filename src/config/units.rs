@@ -1,10 +1,10 @@
-//! Durations and sizes as people write them: an integer and a unit, always.
+//! Durations, sizes and shares as people write them: an integer and a unit, always.
 //!
 //! Pure text work, both ways: what `show_*` prints, `parse_*` reads back as the same value.
 
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const DURATION_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// Why a text is no duration or size.
@@ -14,23 +14,34 @@ pub(super) enum UnitError {
     #[error("has no unit; write {0}")]
     NoUnit(String),
     /// Not an integer and a unit.
-    #[error("is not an integer with one of the units {0}; write for example {1:?}")]
+    #[error("is not an integer with {0}; write for example {1:?}")]
     Shape(&'static str, &'static str),
     /// More than 64 bits hold.
     #[error("is too large")]
     TooLarge,
 }
 
-/// Returns the duration written as `500ms`, `2s`, `1m` or `1h`.
+/// Returns the duration written as `500ms`, `2s`, `1m`, `1h` or `1d`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let shape = UnitError::Shape("ms, s, m and h", "2s");
+    let shape = UnitError::Shape("one of the units ms, s, m, h and d", "2s");
     parse(text, &DURATION_UNITS, |n| format!("\"{n}s\" or \"{n}ms\""), shape).map(Duration::from_millis)
 }
 
 /// Returns the number of bytes written as `512B`, `64KiB`, `100MiB` or `1GiB`.
 pub(super) fn parse_size(text: &str) -> Result<u64, UnitError> {
-    let shape = UnitError::Shape("B, KiB, MiB and GiB", "64KiB");
+    let shape = UnitError::Shape("one of the units B, KiB, MiB and GiB", "64KiB");
     parse(text, &SIZE_UNITS, |n| format!("\"{n}B\" or \"{n}KiB\""), shape)
+}
+
+/// Returns the per cent written as `50%`.
+pub(super) fn parse_percent(text: &str) -> Result<u64, UnitError> {
+    let shape = UnitError::Shape("%", "50%");
+    parse(text, &[("%", 1)], |n| format!("\"{n}%\""), shape)
+}
+
+/// Returns the share as `50%`.
+pub(super) fn show_percent(percent: u8) -> String {
+    format!("{percent}%")
 }
 
 /// Returns the duration in its largest whole unit.
@@ -70,15 +81,17 @@ mod tests {
 
     #[test]
     fn duration_needs_an_integer_and_a_unit() {
-        for (text, want) in [("500ms", 500), ("2s", 2000), ("1m", 60_000), ("1h", 3_600_000), ("0s", 0)] {
+        for (text, want) in
+            [("500ms", 500), ("2s", 2000), ("1m", 60_000), ("1h", 3_600_000), ("30d", 2_592_000_000), ("0s", 0)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(want)), "{text}");
         }
         for (text, want) in [
             ("30", "has no unit; write \"30s\" or \"30ms\""),
-            ("1.5s", "is not an integer with one of the units ms, s, m and h; write for example \"2s\""),
-            ("2 s", "is not an integer with one of the units ms, s, m and h; write for example \"2s\""),
-            ("-2s", "is not an integer with one of the units ms, s, m and h; write for example \"2s\""),
-            ("s", "is not an integer with one of the units ms, s, m and h; write for example \"2s\""),
+            ("1.5s", "is not an integer with one of the units ms, s, m, h and d; write for example \"2s\""),
+            ("2 s", "is not an integer with one of the units ms, s, m, h and d; write for example \"2s\""),
+            ("-2s", "is not an integer with one of the units ms, s, m, h and d; write for example \"2s\""),
+            ("s", "is not an integer with one of the units ms, s, m, h and d; write for example \"2s\""),
             ("99999999999999999999h", "is too large"),
             ("18446744073709551615h", "is too large"),
         ] {
@@ -91,6 +104,19 @@ mod tests {
         assert_eq!((parse_size("64KiB"), parse_size("100MiB")), (Ok(65_536), Ok(104_857_600)));
         assert_eq!(parse_size("65536").unwrap_err().to_string(), "has no unit; write \"65536B\" or \"65536KiB\"");
         assert!(parse_size("64k").is_err() && parse_size("64KB").is_err());
+    }
+
+    #[test]
+    fn percent_needs_its_sign() {
+        assert_eq!((parse_percent("50%"), parse_percent("0%")), (Ok(50), Ok(0)));
+        for (text, want) in [
+            ("50", "has no unit; write \"50%\""),
+            ("half", "is not an integer with %; write for example \"50%\""),
+            ("0.5%", "is not an integer with %; write for example \"50%\""),
+            ("-1%", "is not an integer with %; write for example \"50%\""),
+        ] {
+            assert_eq!(parse_percent(text).unwrap_err().to_string(), want, "{text}");
+        }
     }
 
     proptest! {

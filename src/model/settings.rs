@@ -236,6 +236,7 @@ impl Settings {
             ("admin.listen", admin.zip(live_admin).is_some_and(|(a, b)| a.listen != b.listen)),
             ("admin.tls", admin.zip(live_admin).is_some_and(|(a, b)| a.tls != b.tls)),
             ("admin.metrics", admin.zip(live_admin).is_some_and(|(a, b)| a.metrics != b.metrics)),
+            ("admin.allow_commands", admin.zip(live_admin).is_some_and(|(a, b)| a.allow_commands != b.allow_commands)),
             ("journal", self.journal != live.journal),
             ("webhooks", self.webhooks != live.webhooks),
             ("log", self.log != live.log),
@@ -286,6 +287,10 @@ mod tests {
         let admin = file.admin.as_mut().unwrap();
         (admin.metrics, admin.tls) = (MetricsAccess::Open, AdminTls::Auto);
         assert_eq!(file.fixed_differences(&live()), ["workers", "admin.tls", "admin.metrics"]);
+        file = live();
+        file.admin.as_mut().unwrap().allow_commands = true;
+        file.journal.evidence_per_server += 1;
+        assert_eq!(file.fixed_differences(&live()), ["admin.allow_commands", "journal"]);
         file = Settings { admin: None, ..live() };
         assert_eq!(file.fixed_differences(&live()), ["admin"]);
     }

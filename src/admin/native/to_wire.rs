@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{
-    AdminStatus, BodyMatch, CheckRecord, FailOpen, Health, Negate, Override, Probe, ProbeKind, Role, Verdict, Wish,
-};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::to_yaml::{aim_view, farm_view, probe_view};
+use crate::model::{AdminStatus, CheckRecord, Health, Override, Probe, Role, Verdict, Wish};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
 
 use super::wire::{
-    CheckWire, CountsWire, ExpectWire, FarmList, FarmWire, FrontendList, FrontendWire, LimitsWire, OverrideWire,
-    ProbeWire, ProgressWire, ServerList, ServerWire, ServiceWire, StatusWire,
+    CheckWire, CountsWire, FarmList, FarmWire, FrontendList, FrontendWire, LimitsWire, OverrideWire, ProgressWire,
+    ServerList, ServerWire, ServiceWire, StatusWire,
 };
 
 /// Returns everything.
@@ -90,15 +92,27 @@ pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
 /// Returns one farm and its servers.
 pub(super) fn farm(row: &FarmRow) -> FarmWire {
     let (farm, timeouts) = (&row.farm, row.farm.timeouts);
+    let written = farm_view(farm);
     FarmWire {
         id: farm.id.0,
         name: farm.name.to_string(),
         protocol: farm.protocol.as_str().to_owned(),
         balance: farm.balance.as_str().to_owned(),
-        probe: farm.main_probe().map(|main| probe(main)),
+        probe: farm.main_probe().map(|main| json(&probe_view(main))),
+        probes: farm.probes.iter().map(|probe| named(probe)).collect(),
+        shadow: written.shadow.as_ref().map(json),
+        quorum: farm.quorum,
+        observe: json(&written.observe),
+        flap: json(&written.flap),
+        incident: json(&written.incident),
+        slow_start: word(&written.slow_start),
+        on_down: word(&written.on_down),
+        drain: json(&written.drain),
+        reserve: word(&written.reserve),
+        stickiness: json(&written.stickiness),
         timeouts: durations(&[("connect", timeouts.connect), ("idle", timeouts.idle), ("response", timeouts.response)]),
         retry_attempts: farm.retry_attempts,
-        fail_open: farm.fail_open == FailOpen::WhenAllDown,
+        fail_open: word(&written.fail_open),
         serving: row.serving.as_str().to_owned(),
         counts: counts(&row.servers),
         servers: row.servers.iter().map(server).collect(),
@@ -122,6 +136,8 @@ pub(super) fn server(row: &ServerRow) -> ServerWire {
         in_flight: row.in_flight,
         backup: server.role == Role::Backup,
         probed: row.standing.health != Health::Off,
+        aim: json(&aim_view(&server.aim)),
+        cookie: server.cookie.as_deref().map(str::to_owned),
         since: row.since.to_string(),
         overrides: row.overrides.iter().map(override_of).collect(),
         last_check: row.last_check.as_deref().map(check),
@@ -163,7 +179,7 @@ fn override_of(made: &Override) -> OverrideWire {
     }
 }
 
-fn value_of(wish: Wish) -> serde_json::Value {
+fn value_of(wish: Wish) -> Value {
     match wish {
         Wish::Admin(status) => status.as_str().into(),
         Wish::Weight(weight) => weight.0.into(),
@@ -182,54 +198,23 @@ fn check(record: &CheckRecord) -> CheckWire {
     }
 }
 
-fn probe(probe: &Probe) -> ProbeWire {
-    let (method, url, host, expect) = match &probe.kind {
-        ProbeKind::Http(http) => {
-            let expect = expect(Some(http.expect.status.to_string()), http.expect.body.as_ref(), http.expect.negate);
-            (
-                Some(http.method.as_str().to_owned()),
-                Some(http.path.to_string()),
-                probe.aim.host.as_deref(),
-                Some(expect),
-            )
-        }
-        ProbeKind::Tcp { banner, negate } => {
-            (None, None, None, banner.as_ref().map(|banner| expect(None, Some(banner), *negate)))
-        }
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Exchange(_)
-        | ProbeKind::Grpc { .. }
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Ping
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tls => (None, None, None, None),
-    };
-    ProbeWire {
-        kind: probe.kind.as_str().to_owned(),
-        method,
-        url,
-        host: host.map(str::to_owned),
-        port: probe.aim.port,
-        expect,
-        interval: duration(probe.interval),
-        timeout: duration(probe.timeout),
-        rise: probe.rise,
-        fall: probe.fall,
-        start: probe.start.as_str().to_owned(),
+/// A probe with its name beside what the config file writes.
+fn named(probe: &Probe) -> Value {
+    let mut written = json(&probe_view(probe));
+    if let Value::Object(keys) = &mut written {
+        keys.insert("name".to_owned(), probe.name.as_str().into());
     }
+    written
 }
 
-fn expect(status: Option<String>, body: Option<&BodyMatch>, negate: Negate) -> ExpectWire {
-    let (contains, matches) = match body {
-        None => (None, None),
-        Some(BodyMatch::Contains(text)) => (Some(text.to_string()), None),
-        Some(BodyMatch::Matches(pattern)) => (None, Some(pattern.as_str().to_owned())),
-    };
-    ExpectWire { status, contains, matches, negate: negate == Negate::Inverted }
+/// What the config file writes is texts, numbers, lists and mappings of texts: JSON has them all.
+fn json(written: &impl Serialize) -> Value {
+    serde_json::to_value(written).unwrap_or_default()
+}
+
+/// A word or a text as the config file writes it.
+fn word(written: &impl Serialize) -> String {
+    json(written).as_str().unwrap_or_default().to_owned()
 }
 
 fn durations(named: &[(&str, Duration)]) -> BTreeMap<String, String> {
@@ -248,6 +233,51 @@ fn duration(value: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::farm::Serving;
+    use crate::model::{
+        Aim, Encryption, FailOpen, Farm, FarmId, HttpProbe, Name, Probe, ProbeKind, Protocol, ProxyHeader, Secret,
+    };
+
+    fn row(change: impl FnOnce(&mut Farm)) -> FarmRow {
+        let name = Name::fixed("web");
+        let mut farm = Farm::new(FarmId::derive(&name), name, Protocol::Http);
+        change(&mut farm);
+        FarmRow { farm: farm.into(), serving: Serving::Primaries, servers: Vec::new() }
+    }
+
+    #[test]
+    fn farm_shows_every_probe_as_the_config_file_writes_it_and_no_secret() {
+        let probe = |name, kind| Probe { name: Name::fixed(name), ..Probe::new(kind) };
+        let row = row(|farm| {
+            let agent = probe("agent", ProbeKind::Agent { send: "".into() });
+            let redis = probe("cache", ProbeKind::Redis { password: Some(Secret::new("hush")) });
+            let mut ready = probe("ready", ProbeKind::Http(HttpProbe::get("/ready")));
+            ready.aim = Aim { proxy: Some(ProxyHeader::V2), ..Aim::default() };
+            let grpc = ProbeKind::Grpc { service: "a.B".into(), encryption: Encryption::Tls };
+            farm.probes = [agent, redis, ready].map(Into::into).into();
+            (farm.quorum, farm.shadow) = (Some(1), Some(probe("shadow", grpc).into()));
+        });
+        let wire = serde_json::to_value(farm(&row)).unwrap();
+        let names: Vec<_> = (0..3).map(|i| (&wire["probes"][i]["name"], &wire["probes"][i]["type"])).collect();
+        let want = [("agent", "agent"), ("cache", "redis"), ("ready", "http")].map(|(n, t)| (n.into(), t.into()));
+        assert_eq!(names, want.each_ref().map(|(n, t): &(Value, Value)| (n, t)));
+        assert_eq!((&wire["probe"]["type"], &wire["probe"]["name"]), (&"redis".into(), &Value::Null));
+        assert_eq!((&wire["probes"][2]["proxy"], &wire["quorum"]), (&"v2".into(), &1.into()));
+        assert_eq!((&wire["shadow"]["service"], &wire["shadow"]["tls"]), (&"a.B".into(), &true.into()));
+        assert!(!wire.to_string().contains("hush"), "{wire}");
+    }
+
+    #[test]
+    fn fail_open_is_the_word_of_the_config_file() {
+        for (fail_open, want) in [
+            (FailOpen::Never, "never"),
+            (FailOpen::WhenAllDown, "all_down"),
+            (FailOpen::Below(2), "below 2"),
+            (FailOpen::BelowShare(50), "below 50%"),
+        ] {
+            assert_eq!(farm(&row(|farm| farm.fail_open = fail_open)).fail_open, want);
+        }
+    }
 
     #[test]
     fn duration_is_written_in_the_largest_exact_unit() {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The body of `drain`, `maintenance`, `ready` and `reload`; all of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -22,7 +23,7 @@ pub struct Order {
 pub struct WeightOrder {
     /// 0..=65535. Any JSON, so that an error can name the value as given.
     #[serde(default)]
-    pub weight: Option<serde_json::Value>,
+    pub weight: Option<Value>,
     /// The operator's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -167,14 +168,47 @@ pub struct FarmWire {
     pub protocol: String,
     /// How new work is spread.
     pub balance: String,
-    /// How its servers are checked, if at all.
-    pub probe: Option<ProbeWire>,
+    /// How its servers are checked, if at all: the first probe that is no agent, as the config file writes it.
+    pub probe: Option<Value>,
+    /// Every probe as the config file writes it, with its `name`. No secret is ever part of it.
+    #[serde(default)]
+    pub probes: Vec<Value>,
+    /// The probe that is run and recorded, and counts for nothing, as the config file writes it.
+    #[serde(default)]
+    pub shadow: Option<Value>,
+    /// How many of the probes, agents not counted, must pass; null: all.
+    #[serde(default)]
+    pub quorum: Option<u8>,
+    /// What is learnt from traffic, as the config file writes it; `off` where nothing is. So are the next two.
+    #[serde(default)]
+    pub observe: Value,
+    /// When a server that keeps changing is held down.
+    #[serde(default)]
+    pub flap: Value,
+    /// When failures are so many at once that the balancer suspects itself.
+    #[serde(default)]
+    pub incident: Value,
+    /// How long a server that returns takes to come to its whole weight.
+    #[serde(default)]
+    pub slow_start: String,
+    /// What happens to what is open on a server that goes Down: keep or close.
+    #[serde(default)]
+    pub on_down: String,
+    /// How servers are taken out, as the config file writes it.
+    #[serde(default)]
+    pub drain: Value,
+    /// The share of the weight that must be left when a server is taken out, as `50%`.
+    #[serde(default)]
+    pub reserve: String,
+    /// How clients are brought back, as the config file writes it; never the key of a cookie.
+    #[serde(default)]
+    pub stickiness: Value,
     /// Deadlines towards its servers, by name.
     pub timeouts: BTreeMap<String, String>,
     /// Other servers tried after a connect failure.
     pub retry_attempts: u8,
-    /// Whether Down servers are used when all are Down.
-    pub fail_open: bool,
+    /// When Down servers are used: never, all_down, `below 2` or `below 50%`.
+    pub fail_open: String,
     /// Which servers carry it: primaries, backups, unproven, fail_open or nobody.
     pub serving: String,
     /// How many of its servers are what.
@@ -211,55 +245,6 @@ pub struct CountsWire {
     pub in_flight: u64,
 }
 
-/// A probe, as the config file writes it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct ProbeWire {
-    /// http or tcp.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// HTTP: the method.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// HTTP: path and query.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// HTTP: the Host field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// The port, where it is not the server's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// What counts as a pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expect: Option<ExpectWire>,
-    /// From check to check.
-    pub interval: String,
-    /// The deadline of one check.
-    pub timeout: String,
-    /// Passes in a row that bring a server back.
-    pub rise: u16,
-    /// Failures in a row that take it out.
-    pub fall: u16,
-    /// What it counts as before its first check.
-    pub start: String,
-}
-
-/// What counts as a pass.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct ExpectWire {
-    /// HTTP: statuses that pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// A text that the reply must hold.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contains: Option<String>,
-    /// A pattern that the reply must match.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub matches: Option<String>,
-    /// Whether all of it is inverted.
-    pub negate: bool,
-}
-
 /// A server.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ServerWire {
@@ -289,6 +274,12 @@ pub struct ServerWire {
     pub backup: bool,
     /// Whether it is checked.
     pub probed: bool,
+    /// Where its probes go and as whom where that differs from what they say, as the config file writes it.
+    #[serde(default)]
+    pub aim: Value,
+    /// The value that a sticky cookie has for it, where the config file says so.
+    #[serde(default)]
+    pub cookie: Option<String>,
     /// When health, admin status or weight last changed.
     pub since: String,
     /// Fields whose live value is not the file's.
@@ -312,9 +303,9 @@ pub struct OverrideWire {
     /// `status` or `weight`, as in the config file.
     pub field: String,
     /// Its live value, as in the config file.
-    pub value: serde_json::Value,
+    pub value: Value,
     /// The file's value.
-    pub declared: serde_json::Value,
+    pub declared: Value,
     /// Who changed it.
     pub actor: String,
     /// From where.

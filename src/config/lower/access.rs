@@ -1,18 +1,18 @@
-//! Credentials of the admin side: names, roles and secrets, written in the file or read from files of their own.
+//! Credentials of the admin side: names, roles and secrets.
 //!
 //! No message here shows a secret.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::path::Path;
 
 use super::ReadFile;
-use crate::config::bounds::{LIST_MAX, TEXT_BYTES_MAX, TOKEN_BYTES_ADVISED};
+use super::secret::{check_secret, secret, warn_of_short};
+use crate::config::bounds::LIST_MAX;
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
+use crate::model::Access;
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
-use crate::model::{Access, Secret};
 
 const ROLES: &[(&str, Access)] = &[("read", Access::Read), ("operate", Access::Operate)];
 /// The most characters of a credential's name.
@@ -29,12 +29,7 @@ pub(super) fn tokens(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut 
         let token = secret(&section, "token", "token_file", read_file, findings);
         if let Some(token) = &token {
             secrets.add(token.reveal().to_owned(), &item, findings);
-            if token.reveal().len() < TOKEN_BYTES_ADVISED {
-                item.warn(
-                    findings,
-                    format!("the token is shorter than {TOKEN_BYTES_ADVISED} characters; make a longer one"),
-                );
-            }
+            warn_of_short("token", token, &item, findings);
         }
         if let (Some(name), Some(token)) = (name, token) {
             tokens.push(BearerToken { name, access, token });
@@ -136,61 +131,6 @@ fn identifier(section: &Section<'_>, key: &str, findings: &mut Findings) -> Opti
         Ok(()) => Ok(text.into()),
         Err(rule) => Err(rule),
     })
-}
-
-/// Reads a secret from `key` or from the file that `file_key` names.
-fn secret(
-    section: &Section<'_>,
-    key: &str,
-    file_key: &str,
-    read_file: ReadFile<'_>,
-    findings: &mut Findings,
-) -> Option<Secret> {
-    match (section.get(key), section.get(file_key)) {
-        (None, None) => {
-            section.need(findings, key, &format!("write {key}: or {file_key}:"));
-            None
-        }
-        (Some(_), Some(file)) => {
-            file.complain(findings, format!("{key} and {file_key} are both written; keep one of the two"));
-            None
-        }
-        (Some(value), None) if !value.is_scalar() => {
-            value.refuse(findings, "is not a text");
-            None
-        }
-        (Some(value), None) => accept_secret(value.text(findings, "a text")?, &value, findings),
-        (None, Some(file)) => {
-            let path = super::path(&file, findings)?;
-            match read_file(Path::new(&path)) {
-                Ok(text) => accept_secret(text.trim_end_matches(['\r', '\n']), &file, findings),
-                Err(error) => {
-                    file.refuse(findings, format!("cannot be read: {error}; check the path and who may read it"));
-                    None
-                }
-            }
-        }
-    }
-}
-
-fn accept_secret(text: &str, value: &Value<'_>, findings: &mut Findings) -> Option<Secret> {
-    match check_secret(text) {
-        Ok(()) => Some(Secret::new(text)),
-        Err(rule) => {
-            value.complain(findings, format!("the secret {rule}"));
-            None
-        }
-    }
-}
-
-fn check_secret(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Err("is empty; write one, or remove the credential".to_owned());
-    }
-    if text.len() > TEXT_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!("is not 1 to {TEXT_BYTES_MAX} visible ASCII characters without spaces"));
-    }
-    Ok(())
 }
 
 /// What must not be the same in two credentials of a kind.

@@ -5,12 +5,11 @@
 
 use std::net::SocketAddr;
 
-use super::{Listeners, ReadFile, access, listen_addr, path};
+use super::{Commands, Listeners, ReadFile, access, listen_addr, path};
 use crate::config::bounds::ADMIN_LISTEN;
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
-use crate::config::tree::Content;
 use crate::model::AdminSettings;
 use crate::model::settings::{AdminTls, MetricsAccess};
 
@@ -28,6 +27,7 @@ pub(super) fn lower(
     let listen = listen(&section, tls.as_ref(), listeners, findings);
     let metrics =
         section.or(findings, "metrics", MetricsAccess::Token, |value, findings| value.word(findings, METRICS));
+    let commands = allowed(&section, findings);
     let tokens = section.get("tokens").map(|value| access::tokens(&value, read_file, findings));
     let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
     let zenlayer = section.get("zenlayer").map(|value| access::zenlayer(&value, read_file, findings));
@@ -45,8 +45,19 @@ pub(super) fn lower(
         tokens: tokens.unwrap_or_default(),
         ovh: ovh.unwrap_or_default(),
         zenlayer: zenlayer.unwrap_or_default(),
-        allow_commands: false,
+        allow_commands: commands == Commands::Allowed,
     })
+}
+
+/// Returns whether probes may run programs, for the farms, which are read first. Says nothing of what is wrong.
+pub(super) fn commands(file: &Section<'_>) -> Commands {
+    let mut unheard = Findings::default();
+    let section = file.get("admin").and_then(|value| value.section(&mut unheard, keys::ADMIN));
+    section.map_or(Commands::Refused, |section| allowed(&section, &mut unheard))
+}
+
+fn allowed(section: &Section<'_>, findings: &mut Findings) -> Commands {
+    if section.or(findings, "allow_commands", false, Value::flag) { Commands::Allowed } else { Commands::Refused }
 }
 
 fn tls(value: &Value<'_>, findings: &mut Findings) -> Option<AdminTls> {
@@ -101,5 +112,5 @@ fn refuse_without_credentials(section: &Section<'_>, findings: &mut Findings) {
 }
 
 fn holds_any(value: &Value<'_>) -> bool {
-    !matches!(&value.tree.content, Content::List(items) if items.is_empty())
+    !value.is_empty()
 }

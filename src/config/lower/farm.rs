@@ -1,18 +1,20 @@
 //! `farms.NAME`: servers of one protocol, how work is spread over them and what happens when they fail.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+mod guards;
+mod probes;
+mod server;
+mod stickiness;
 
-use super::{Placed, probe};
-use crate::config::bounds::{CONNECT, RESPONSE, RETRY_ATTEMPTS, SERVER_IDLE, SERVERS_MAX, WEIGHT};
+use std::sync::Arc;
+
+use self::probes::Probes;
+use self::server::Owner;
+use super::{Around, Placed};
+use crate::config::bounds::{CONNECT, DRAIN_DEADLINE, RESERVE, RESPONSE, RETRY_ATTEMPTS, SERVER_IDLE, SLOW_START};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
-use crate::model::{
-    AdminStatus, Aim, Balance, DrainRule, FailOpen, Farm, FarmId, FarmTimeouts, Leftovers, Name, Protocol, Role,
-    Server, ServerAddr, ServerId, Stickiness, Weight,
-};
+use crate::model::{Balance, DrainRule, Farm, FarmId, FarmTimeouts, Leftovers, Name, Protocol, ServerId};
 
 /// The words of `protocol`.
 pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("http", Protocol::Http), ("tcp", Protocol::Tcp)];
@@ -23,8 +25,7 @@ const BALANCES: &[(&str, Balance)] = &[
     ("source", Balance::Source),
     ("uri", Balance::Uri),
 ];
-const STATUSES: &[(&str, AdminStatus)] =
-    &[("active", AdminStatus::Active), ("drain", AdminStatus::Drain), ("maintenance", AdminStatus::Maintenance)];
+const LEFTOVERS: &[(&str, Leftovers)] = &[("keep", Leftovers::Keep), ("close", Leftovers::Close)];
 
 /// A farm, with the places of its servers.
 pub(super) struct Lowered {
@@ -33,37 +34,33 @@ pub(super) struct Lowered {
 }
 
 /// Lowers one farm; nothing where it has no name or protocol.
-pub(super) fn lower(value: &Value<'_>, findings: &mut Findings) -> Option<Lowered> {
+pub(super) fn lower(value: &Value<'_>, around: Around<'_>, findings: &mut Findings) -> Option<Lowered> {
     let name = value.key_name(findings);
     let section = value.section(findings, keys::FARM)?;
     let protocol = section
         .need(findings, "protocol", "write protocol: http or protocol: tcp")
         .and_then(|value| value.word(findings, PROTOCOLS));
-    let balance = section.or(findings, "balance", Balance::RoundRobin, |value, findings| {
-        let balance = value.word(findings, BALANCES)?;
-        if balance == Balance::Uri && protocol == Some(Protocol::Tcp) {
-            value
-                .refuse(findings, "needs requests, and this farm is tcp; write roundrobin, leastconn, first or source");
-        }
-        Some(balance)
-    });
-    let probes = section.get("probe").and_then(|value| probe::lower(&value, findings)).map(Arc::new);
+    let balance = balance(&section, protocol, findings);
+    let Probes { probes, quorum, shadow } = probes::lower(&section, around, findings);
+    let observe = guards::observe(&section, protocol, findings);
+    let slow_start = section.duration(findings, "slow_start", &SLOW_START);
+    let flap = guards::flap(&section, findings);
+    let incident = guards::incident(&section, findings);
+    let on_down = leftovers(&section, "on_down", Leftovers::Keep, findings);
+    let drain = drain(&section, findings);
+    let reserve = section.percent(findings, "reserve", &RESERVE);
+    let stickiness = stickiness::lower(&section, protocol, around, findings);
     let timeouts = timeouts(&section, findings);
     let retry_attempts = section.or(findings, "retries", RETRY_ATTEMPTS.default, |value, findings| {
         let section = value.section(findings, keys::RETRIES)?;
         Some(section.number(findings, "attempts", &RETRY_ATTEMPTS, "each attempt is one more server tried"))
     });
-    let fail_open = section.or(findings, "fail_open", FailOpen::Never, |value, findings| {
-        let wanted = value.flag(findings)?;
-        if wanted && section.get("probe").is_none() {
-            value.warn(findings, "has no effect without a probe: no server is ever Down");
-        }
-        Some(if wanted { FailOpen::WhenAllDown } else { FailOpen::Never })
-    });
+    let fail_open = guards::fail_open(&section, findings);
     // A farm without a good name still has its servers read, for their errors.
     let unnamed = || Name::parse("unnamed").ok();
-    let owner = name.clone().or_else(unnamed)?;
-    let servers = servers(&section, &owner, findings);
+    let owner_name = name.clone().or_else(unnamed)?;
+    let owner = Owner { name: &owner_name, probes: &probes, shadow: shadow.as_ref(), stickiness: &stickiness };
+    let servers = server::lower(&section, owner, around, findings);
     let name = name?;
     let places = servers.iter().map(|s| Placed { path: s.path.clone(), at: s.at, it: s.it.id }).collect();
     let farm = Farm {
@@ -71,23 +68,49 @@ pub(super) fn lower(value: &Value<'_>, findings: &mut Findings) -> Option<Lowere
         name,
         protocol: protocol?,
         balance,
-        probes: probes.into_iter().collect(),
-        quorum: None,
-        shadow: None,
-        observe: None,
-        slow_start: Duration::ZERO,
-        flap: None,
-        incident: None,
-        on_down: Leftovers::Keep,
-        drain: DrainRule { deadline: None, at_deadline: Leftovers::Close },
-        reserve: 0,
-        stickiness: Stickiness::None,
+        probes,
+        quorum,
+        shadow,
+        observe,
+        slow_start,
+        flap,
+        incident,
+        on_down,
+        drain,
+        reserve,
+        stickiness,
         timeouts,
         retry_attempts,
         fail_open,
         servers: servers.into_iter().map(|s| Arc::new(s.it)).collect(),
     };
     Some(Lowered { farm, servers: places })
+}
+
+fn balance(section: &Section<'_>, protocol: Option<Protocol>, findings: &mut Findings) -> Balance {
+    section.or(findings, "balance", Balance::RoundRobin, |value, findings| {
+        let balance = value.word(findings, BALANCES)?;
+        if balance == Balance::Uri && protocol == Some(Protocol::Tcp) {
+            value
+                .refuse(findings, "needs requests, and this farm is tcp; write roundrobin, leastconn, first or source");
+        }
+        Some(balance)
+    })
+}
+
+fn leftovers(section: &Section<'_>, key: &str, default: Leftovers, findings: &mut Findings) -> Leftovers {
+    section.or(findings, key, default, |value, findings| value.word(findings, LEFTOVERS))
+}
+
+fn drain(section: &Section<'_>, findings: &mut Findings) -> DrainRule {
+    let defaults = DrainRule { deadline: None, at_deadline: Leftovers::Close };
+    section.or(findings, "drain", defaults, |value, findings| {
+        let section = value.section(findings, keys::DRAIN)?;
+        Some(DrainRule {
+            deadline: section.get("deadline").and_then(|value| value.duration(findings, &DRAIN_DEADLINE)),
+            at_deadline: leftovers(&section, "at_deadline", defaults.at_deadline, findings),
+        })
+    })
 }
 
 fn timeouts(section: &Section<'_>, findings: &mut Findings) -> FarmTimeouts {
@@ -100,70 +123,4 @@ fn timeouts(section: &Section<'_>, findings: &mut Findings) -> FarmTimeouts {
             idle: section.duration(findings, "idle", &SERVER_IDLE),
         })
     })
-}
-
-fn servers(section: &Section<'_>, farm: &Name, findings: &mut Findings) -> Vec<Placed<Server>> {
-    let remedy = "write servers: {name: \"host:port\"}, or {} for none";
-    let Some(value) = section.need(findings, "servers", remedy) else { return Vec::new() };
-    let values = value.entries(findings, "servers", SERVERS_MAX);
-    let servers: Vec<_> =
-        values.iter().filter_map(|v| server(v, farm, findings).map(|server| Placed::new(v, server))).collect();
-    let takes_work = |s: &Placed<Server>| s.it.weight > Weight(0) && s.it.admin == AdminStatus::Active;
-    if !value.is_broken() && servers.len() == values.len() && !servers.iter().any(takes_work) {
-        section.warn(findings, "no server of this farm may take work; give one a weight above 0 and status: active");
-    }
-    warn_of_twins(&servers, findings);
-    servers
-}
-
-fn server(value: &Value<'_>, farm: &Name, findings: &mut Findings) -> Option<Server> {
-    let name = value.key_name(findings);
-    if value.is_scalar() {
-        let address = address(value, findings);
-        let name = name?;
-        return Some(Server {
-            id: ServerId::derive(farm, &name),
-            name,
-            address: address?,
-            weight: Weight::DEFAULT,
-            role: Role::Primary,
-            probed: true,
-            aim: Aim::default(),
-            cookie: None,
-            admin: AdminStatus::Active,
-        });
-    }
-    let section = value.section(findings, keys::SERVER)?;
-    let remedy = "write address: \"host:port\"";
-    let address = section.need(findings, "address", remedy).and_then(|value| address(&value, findings));
-    let remedy = "only ratios matter, divide all weights of this farm";
-    let weight = Weight(section.number(findings, "weight", &WEIGHT, remedy));
-    let is_backup = section.or(findings, "backup", false, Value::flag);
-    let probed = section.or(findings, "probe", true, Value::flag);
-    let admin = section.or(findings, "status", AdminStatus::Active, |value, findings| value.word(findings, STATUSES));
-    let name = name?;
-    Some(Server {
-        id: ServerId::derive(farm, &name),
-        name,
-        address: address?,
-        weight,
-        role: if is_backup { Role::Backup } else { Role::Primary },
-        probed,
-        aim: Aim::default(),
-        cookie: None,
-        admin,
-    })
-}
-
-fn address(value: &Value<'_>, findings: &mut Findings) -> Option<ServerAddr> {
-    value.parsed(findings, "a server's host:port", str::parse)
-}
-
-fn warn_of_twins(servers: &[Placed<Server>], findings: &mut Findings) {
-    let mut seen: HashMap<&ServerAddr, &str> = HashMap::new();
-    for server in servers {
-        if let Some(first) = seen.insert(&server.it.address, &server.path) {
-            findings.warn(server.at, &server.path, format!("has the same address as {first}, {}", server.it.address));
-        }
-    }
 }

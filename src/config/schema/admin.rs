@@ -1,10 +1,10 @@
-//! The part of the config file's schema that is not traffic: `admin` and `log`.
+//! The part of the config file's schema that is not traffic: `admin`, `journal`, `webhooks` and `log`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Auto;
-use super::text::{Filled, ListenText};
+use super::text::{DurationText, Filled, ListenText, Number, SizeText, WebhookUrlText};
+use super::{Auto, bounds};
 
 /// The admin side.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -19,6 +19,9 @@ pub struct Admin {
     /// Who may read /metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Filled<MetricsAccess>>,
+    /// Whether probes may run programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_commands: Option<Filled<bool>>,
     /// Bearer tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<Token>>,
@@ -151,6 +154,48 @@ pub struct ZenlayerKey {
     /// The file of the access key password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<String>,
+}
+
+/// How much of what happened is kept.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// How long events and evidence are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<DurationText>,
+    /// How long the history of every check is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<DurationText>,
+    /// The largest size of it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_max: Option<SizeText>,
+    /// Failing checks of one server whose evidence is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence_per_server: Option<Number<1, { *bounds::EVIDENCE.range.end() as u64 }>>,
+}
+
+/// Who is told of events.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["secret"]}, {"required": ["secret_file"]}]))]
+pub struct Webhook {
+    /// Where events are posted.
+    pub url: WebhookUrlText,
+    /// What the body is signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The file of what the body is signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<String>,
+    /// The PEM file of the authorities to verify against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// How long one delivery may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
+    /// The most deliveries a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_second_max: Option<Number<1, { *bounds::WEBHOOK_RATE.range.end() as u64 }>>,
 }
 
 /// Logs.

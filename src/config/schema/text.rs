@@ -34,14 +34,29 @@ text!(
     format!(r"^.+:[0-9]{{1,5}}$|{ENV}")
 );
 text!(
-    /// An integer and one of the units ms, s, m, h.
+    /// When Down servers are used: `all_down`, `never`, `below N` or `below N%`.
+    BelowText,
+    format!("^(all_down|never|below [0-9]+%?)$|{ENV}")
+);
+text!(
+    /// An integer and one of the units ms, s, m, h, d.
     DurationText,
-    format!("^[0-9]+(ms|s|m|h)$|{ENV}")
+    format!("^[0-9]+(ms|s|m|h|d)$|{ENV}")
 );
 text!(
     /// A text that the environment fills in.
     EnvText,
     ENV
+);
+text!(
+    /// Bytes, two hex digits each.
+    HexText,
+    format!(r"^\s*([0-9A-Fa-f]\s*[0-9A-Fa-f]\s*)+$|{ENV}")
+);
+text!(
+    /// An IP address.
+    IpText,
+    format!("^[0-9A-Fa-f.:]+$|{ENV}")
 );
 text!(
     /// An ip:port to listen on.
@@ -54,6 +69,11 @@ text!(
     format!("{NAME}|{ENV}")
 );
 text!(
+    /// A share, as 50%.
+    PercentText,
+    format!("^[0-9]{{1,3}}%$|{ENV}")
+);
+text!(
     /// Ports, as LOW-HIGH.
     PortsText,
     format!("^[0-9]{{1,5}}(-[0-9]{{1,5}})?$|{ENV}")
@@ -64,9 +84,14 @@ text!(
     format!("^[0-9]+(B|KiB|MiB|GiB)$|{ENV}")
 );
 text!(
-    /// A path, host/path or http://host/path.
+    /// A path, host/path, http://host/path or https://host/path.
     UrlText,
-    format!("^(http://[^/]|[^/]*/)[!-~]*$|{ENV}")
+    format!("^(https?://[^/]|[^/]*/)[!-~]*$|{ENV}")
+);
+text!(
+    /// An http or https URL.
+    WebhookUrlText,
+    format!("^https?://[!-~]+$|{ENV}")
 );
 
 const NAME: &str = "^(?![0-9]+$)[a-z0-9][a-z0-9._-]{0,62}$";
@@ -80,6 +105,26 @@ pub enum Filled<T> {
     Value(T),
     /// The text.
     Env(EnvText),
+}
+
+/// A version of HTTP: 1 (or 1.1) or 2.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(transparent)]
+pub struct VersionText(pub String);
+
+impl JsonSchema for VersionText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "VersionText".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let env = generator.subschema_for::<EnvText>();
+        json_schema!({"anyOf": [{"enum": [1, 1.1, 2, "1", "1.1", "2"]}, env]})
+    }
 }
 
 /// An integer in `LOW..=HIGH`.

@@ -75,6 +75,23 @@ fn bad_top_level_keys() {
             "log: {access: {}}",
             "log: {access: /var/log/access.log}",
             "farms: {}",
+            "journal: 30d",
+            "journal: {timelime: 30d}",
+            "journal: {timeline: 30, history: 1y}",
+            "journal: {size_max: 200MB, evidence_per_server: 0}",
+            "webhooks: [pager]",
+            "webhooks: {pager: 'https://pager.example.com/'}",
+            "webhooks: {pager: {}}",
+            "webhooks: {Pager: {url: 'https://h/', secret: 0123456789abcdef}}",
+            "webhooks: {pager: {url: pager.example.com, secret: 0123456789abcdef}}",
+            "webhooks: {pager: {url: 'ftp://h/', secret: 0123456789abcdef}}",
+            "webhooks: {pager: {url: 'https://user:hush@h/', secret: 0123456789abcdef}}",
+            "webhooks: {pager: {url: 'https://h:99999/', secret: 0123456789abcdef}}",
+            "webhooks: {pager: {url: 'https:///events', secret: 0123456789abcdef}}",
+            "webhooks: {pager: {url: 'https://h/', secret: a, secret_file: /secret}}",
+            "webhooks: {pager: {url: 'https://h/', secret_file: /nowhere, ca: /nowhere}}",
+            "webhooks: {pager: {url: 'http://127.0.0.1/', secret: 0123456789abcdef, ca: /ca.pem}}",
+            "webhooks: {pager: {url: 'https://h/', secret: 0123456789abcdef, timeout: 2m, per_second_max: 0}}",
         ],
     ));
 }
@@ -148,7 +165,7 @@ fn bad_farms() {
             "web: {protocol: http, servers: {a: {address: 'x:80', weight: 70000}}}",
             "web: {protocol: http, servers: {a: {address: 'x:80', weight: '100'}}}",
             "web: {protocol: http, servers: {a: {address: 'x:80', weight: heavy}}}",
-            "web: {protocol: http, servers: {a: {address: 'x:80', status: up, backup: 1, probe: {}}}}",
+            "web: {protocol: http, servers: {a: {address: 'x:80', status: up, backup: 1, probe: []}}}",
             "web: {protocol: http, servers: {a: 'x:80', a: 'y:80'}}",
             "web: {protocol: http, servers: &s {a: 'x:80'}}",
             "web: {protocol: http, servers: {<<: {a: 'x:80'}}}",
@@ -163,7 +180,7 @@ fn bad_probes() {
         &[
             "true",
             "{}",
-            "{type: https}",
+            "{type: udp}",
             "{type: http, method: POST}",
             "{type: http, url: healthz}",
             "{type: http, url: 'https://www.example.com/'}",
@@ -188,6 +205,176 @@ fn bad_probes() {
             "{type: http, method: HEAD, expect: {contains: ok}}",
             "{type: http, expect: {negate: true}}",
             "{type: tcp, expect: {negate: true}}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_probe_keys_of_a_type() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, probe: PATCH}\n",
+        &[
+            "{type: https, url: 'http://www.example.com/'}",
+            "{type: https, url: 'ftp://www.example.com/'}",
+            "{type: http, version: 3}",
+            "{type: http, sni: www.example.com, verify: false, ca: /ca.pem}",
+            "{type: https, sni: 'www.example.com:443'}",
+            "{type: tls, verify: maybe}",
+            "{type: tls, verify: false, ca: /ca.pem}",
+            "{type: tls, ca: /nowhere}",
+            "{type: tls, ca: /secret}",
+            "{type: tls, ca: ''}",
+            "{type: ping, port: 80, proxy: v1}",
+            "{type: tcp, proxy: v3}",
+            "{type: tcp, address: localhost, source: '127.0.0.1:0'}",
+            "{type: tcp, address: '10.0.0.1', source: '::1'}",
+            "{type: tcp, expect: {stopping: 404}}",
+            "{type: http, expect: {status: '200-404', stopping: 404}}",
+            "{type: http, expect: {status: 200, stopping: 404, negate: true}}",
+            "{type: http, expect: {stopping: 4xx}}",
+            "{type: grpc, service: \"a\\nb\"}",
+            "{type: grpc, sni: www.example.com}",
+            "{type: smtp, hello: 'a b'}",
+            "{type: smtp, user: root}",
+            "{type: mysql, user: '', password: hush}",
+            "{type: redis, password: 'hush hush'}",
+            "{type: redis, password: hush, password_file: /secret}",
+            "{type: redis, password_file: /empty}",
+            "{type: exchange}",
+            "{type: exchange, steps: []}",
+            "{type: exchange, steps: {send: a}}",
+            "{type: exchange, steps: [send]}",
+            "{type: exchange, steps: [{}, {send: a, expect: b}, {sned: a}]}",
+            "{type: exchange, steps: [{send: ''}, {send_hex: 0x0a}, {expect_hex: abc}, {matches: '('}]}",
+            "{type: agent, send: [up]}",
+            "{type: command, program: check}",
+            "{type: command, program: /bin/true, args: /}",
+            "{type: command, source: '10.0.0.1'}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_probe_timing() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, probe: {type: http, PATCH}}\n",
+        &[
+            "fast_interval: 0s, down_interval: 2h",
+            "fast_interval: 500ms, timeout: 1s",
+            "retry_interval: 500ms, timeout: 1s",
+            "down_interval: 500ms, timeout: 1s",
+            "retries: 2, fall: 3",
+            "retry_interval: 1s, fast_interval: 1s",
+            "retries: 1000",
+            "retries: -1",
+        ],
+    ));
+}
+
+#[test]
+fn bad_probes_of_a_farm() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, PATCH}\n",
+        &[
+            "probe: {type: ping}, probes: {a: {type: ping}}",
+            "probes: {}",
+            "probes: [{type: ping}]",
+            "probes: {A: {type: ping}}",
+            "probes: {shadow: {type: ping}}",
+            "probes: {a: {type: http, url: x}, b: {interval: 1s}}",
+            "quorum: 1",
+            "probe: {type: ping}, quorum: 0",
+            "probe: {type: ping}, quorum: 17",
+            "probes: {a: {type: ping}, b: {type: agent}}, quorum: 2",
+            "shadow: true",
+        ],
+    ));
+    let many: String = (0..17).map(|i| format!("p{i}: {{type: ping}}, ")).collect();
+    let text =
+        format!("service: lb\nfrontends: {{}}\nfarms: {{f: {{protocol: tcp, servers: {{}}, probes: {{{many}}}}}}}");
+    assert_eq!(errors(&text), ["f.yaml:3:49 farms.f.probes: 17 probes are more than 16; write fewer"]);
+}
+
+#[test]
+fn bad_guards_of_a_farm() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, PATCH}\n",
+        &[
+            "observe: maybe",
+            "observe: {errors: 0, share_max: 10}",
+            "observe: {share_max: 101%}",
+            "observe: {count: status}",
+            "observe: {count: []}",
+            "observe: {count: [timeout]}",
+            "observe: {eject: 1m, eject_max: 30s}",
+            "observe: {eject: 500ms}",
+            "slow_start: 2h",
+            "flap: 10",
+            "flap: {transitions: 1, within: 0s, hold: 2d}",
+            "incident: {share: 0%, hold: 0s}",
+            "incident: {share: most}",
+            "on_down: drop",
+            "drain: 10m",
+            "drain: {deadline: 31d, at_deadline: drop}",
+            "reserve: 50",
+            "reserve: '50'",
+            "reserve: 200%",
+            "fail_open: below",
+            "fail_open: 'below two'",
+            "fail_open: 'below 0'",
+            "fail_open: 'below 101%'",
+            "fail_open: 'below -1'",
+            "fail_open: {below: 2}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_stickiness() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, stickiness: PATCH}\n",
+        &[
+            "cookie",
+            "true",
+            "{}",
+            "{source: }",
+            "{source: {}, cookie: {}}",
+            "{source: {idle: 0s, clients_max: 0}}",
+            "{cookie: FGSRV}",
+            "{cookie: {name: 'a b'}}",
+            "{cookie: {name: __Host-srv}}",
+            "{cookie: {max_age: 0s}}",
+            "{cookie: {same_site: none}}",
+            "{cookie: {same_site: Lax, http_only: 1}}",
+            "{cookie: {key: hush}}",
+            "{cookie: {key_file: /short}}",
+            "{cookie: {key_file: /nowhere}}",
+            "{cookie: {key: 0123456789abcdef, key_file: /secret}}",
+        ],
+    ));
+}
+
+#[test]
+fn bad_farm_of_raw_connections() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  db: {protocol: tcp, servers: {}, PATCH}\n",
+        &["stickiness: {cookie: {}}", "observe: {count: [status]}"],
+    ));
+}
+
+#[test]
+fn bad_servers() {
+    assert_answers!(answers(
+        "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, stickiness: {cookie: {}}, servers: {PATCH}}\n",
+        &[
+            "a: {address: 'x:80', probe: maybe}",
+            "a: {address: 'x:80', probe: {type: http}}",
+            "a: {address: 'x:80', probe: {port: 0, host: 'a b', sni: '', proxy: v2-ssl}}",
+            "a: {address: 'x:80', probe: {address: 'x:80', source: any}}",
+            "a: {address: 'x:80', probe: {verify: 1, ca: /nowhere}}",
+            "a: {address: 'x:80', cookie: ''}",
+            "a: {address: 'x:80', cookie: 'a;b'}",
+            "a: {address: 'x:80', cookie: one}, b: {address: 'y:80', cookie: one}",
         ],
     ));
 }
@@ -220,6 +407,7 @@ fn bad_admin() {
             "{ovh: {credentials: [{name: a, application_key: k, application_secret: s, consumer_key: c}, \
              {name: b, application_key: k, application_secret: s, consumer_key: c}]}}",
             "{ovh: {}, zenlayer: {}}",
+            "{allow_commands: on, tokens: [{name: a, token: 0123456789abcdef}]}",
             "{zenlayer: {access_keys: [{name: a, id: i, secret: s}, {name: b, id: i, secret: t}]}}",
         ],
     ));
@@ -272,6 +460,17 @@ fn no_message_shows_a_secret() {
     let answers = errors(&text);
     assert_eq!(answers.len(), 4, "{answers:?}");
     assert!(!answers.iter().any(|answer| answer.contains("hush")), "{answers:?}");
+    for (key, text) in [
+        ("probe", "{type: redis, password: 'hush hush'}"),
+        ("probe", "{type: redis, password: [hush]}"),
+        ("stickiness", "{cookie: {key: hush}}"),
+        ("stickiness", "{cookie: {key: 'hush hush hush hush'}}"),
+    ] {
+        let text =
+            format!("service: lb\nfrontends: {{}}\nfarms: {{f: {{protocol: http, servers: {{}}, {key}: {text}}}}}");
+        let answers = errors(&text);
+        assert!(answers.len() == 1 && !answers[0].contains("hush"), "{answers:?}");
+    }
     for misplaced in ["tokens: hush", "tokens: [hush]", "ovh: hush", "zenlayer: {access_keys: [hush]}"] {
         let answers = errors(&format!("service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{misplaced}}}\n"));
         assert!(answers.len() == 1 && !answers[0].contains("hush"), "{answers:?}");

@@ -1,7 +1,10 @@
 //! The files under `conf/` load, show every key and write the defaults.
 
+use std::collections::BTreeSet;
+
 use super::{errors, load};
 use crate::config::{keys, to_yaml};
+use crate::model::Stickiness;
 
 const FULL: &str = include_str!("../../../conf/farmgate.yaml");
 const MINIMAL: &str = include_str!("../../../conf/minimal.yaml");
@@ -34,7 +37,15 @@ fn conf_full_loads_with_its_commented_keys_too() {
     let settings = load(&text).unwrap().settings;
     let admin = settings.admin.unwrap();
     assert_eq!((admin.tokens.len(), admin.ovh.len(), admin.zenlayer.len()), (1, 1, 1));
-    assert!(settings.state_dir.is_some() && settings.log.access.is_some());
+    assert!(settings.state_dir.is_some() && settings.log.access.is_some() && admin.allow_commands);
+    assert_eq!(settings.webhooks.len(), 1);
+    let topology = load(&text).unwrap().topology;
+    let kinds: BTreeSet<_> =
+        topology.farms.iter().flat_map(|farm| &farm.probes).map(|probe| probe.kind.as_str()).collect();
+    assert_eq!(kinds.len(), 14, "{kinds:?}");
+    let ways: Vec<_> = topology.farms.iter().map(|farm| &farm.stickiness).collect();
+    assert!(matches!(ways[..], [Stickiness::Cookie(_), Stickiness::Source { .. }]), "{ways:?}");
+    assert!(topology.farms[0].observe.is_some() && topology.farms[0].shadow.is_some());
 }
 
 #[test]
@@ -69,7 +80,7 @@ farms:
   db:
     protocol: tcp
     balance: leastconn
-    probe: {type: tcp, interval: 5s}
+    probes: {connect: {type: tcp, interval: 5s}}
     servers:
       db-1: "127.0.0.1:5433"
       db-2: {address: "127.0.0.1:5434", backup: true}

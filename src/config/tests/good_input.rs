@@ -1,11 +1,14 @@
 //! Every key of the file reaches its place in the model.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::load;
 use crate::model::settings::{AdminTls, LogFormat, MetricsAccess};
 use crate::model::{
-    Access, AdminStatus, Balance, BodyMatch, FailOpen, Negate, ProbeKind, ProbeMethod, ProbeStart, Role, Weight,
+    Access, AdminStatus, Aim, Balance, BodyMatch, CookieRule, DrainRule, Encryption, FailOpen, Farm, FlapGuard,
+    HttpVersion, IncidentGuard, Leftovers, Negate, Observe, Probe, ProbeKind, ProbeMethod, ProbeSlot, ProbeStart,
+    ProxyHeader, Role, SameSite, Secret, Step, Stickiness, Verify, Weight,
 };
 
 /// The issue's own example, with the secret's file and the environment handed in.
@@ -106,6 +109,244 @@ fn every_key_reaches_its_place_in_the_settings() {
     assert_eq!((&*settings.log.level, settings.log.format, access.format), ("debug", LogFormat::Json, LogFormat::Text));
 }
 
+/// A farm of these keys.
+fn farm(keys: &str) -> (Farm, Vec<String>) {
+    let text = format!("service: lb\nfrontends: {{}}\nfarms: {{f: {{protocol: http, {keys}}}}}\n");
+    let loaded = load(&text).unwrap_or_else(|e| panic!("{e}"));
+    ((*loaded.topology.farms[0]).clone(), loaded.warnings)
+}
+
+fn probe(keys: &str) -> Probe {
+    (*farm(&format!("servers: {{}}, probe: {{{keys}}}")).0.probes[0]).clone()
+}
+
+#[test]
+fn every_type_of_probe_reads_its_own_keys() {
+    let kind = |keys| probe(keys).kind;
+    for (keys, want) in [
+        ("type: tls", ProbeKind::Tls),
+        ("type: ping", ProbeKind::Ping),
+        ("type: oco", ProbeKind::Oco),
+        ("type: grpc", ProbeKind::Grpc { service: "".into(), encryption: Encryption::None }),
+        ("type: grpc, service: a.B, tls: true", ProbeKind::Grpc { service: "a.B".into(), encryption: Encryption::Tls }),
+        ("type: smtp", ProbeKind::Smtp { hello: "localhost".into() }),
+        ("type: smtp, hello: lb.example.com", ProbeKind::Smtp { hello: "lb.example.com".into() }),
+        ("type: mysql", ProbeKind::Mysql { user: None }),
+        ("type: mysql, user: check", ProbeKind::Mysql { user: Some("check".into()) }),
+        ("type: pgsql", ProbeKind::Pgsql { user: "farmgate".into() }),
+        ("type: pgsql, user: check", ProbeKind::Pgsql { user: "check".into() }),
+        ("type: redis", ProbeKind::Redis { password: None }),
+        ("type: redis, password: hush", ProbeKind::Redis { password: Some(Secret::new("hush")) }),
+        (
+            "type: redis, password_file: /secret",
+            ProbeKind::Redis { password: Some(Secret::new("a-secret-of-a-good-length")) },
+        ),
+        ("type: agent", ProbeKind::Agent { send: "".into() }),
+        ("type: agent, send: \"up\\n\"", ProbeKind::Agent { send: "up\n".into() }),
+    ] {
+        assert_eq!(kind(keys), want, "{keys}");
+    }
+    assert_eq!((probe("type: oco").aim.port, probe("type: oco, port: 80").aim.port), (Some(79), Some(80)));
+}
+
+#[test]
+fn http_probe_in_tls_and_of_another_version_is_told_apart() {
+    let http = |keys: &str| {
+        let ProbeKind::Http(http) = probe(keys).kind else { panic!("an http probe") };
+        (http.encryption, http.version, http.path.to_string(), http.expect.stopping.to_string())
+    };
+    let plain = (Encryption::None, HttpVersion::Http1, "/".to_owned(), String::new());
+    assert_eq!(http("type: http"), plain);
+    assert_eq!(http("type: http, version: 1.1"), plain);
+    assert_eq!(http("type: http, version: 1"), plain);
+    assert_eq!(
+        http("type: https, url: \"https://a.example/b\", version: 2, expect: {stopping: 404}"),
+        (Encryption::Tls, HttpVersion::Http2, "/b".to_owned(), "404".to_owned())
+    );
+    assert_eq!(probe("type: https, url: \"https://a.example/b\"").aim.host.as_deref(), Some("a.example"));
+}
+
+#[test]
+fn exchange_takes_texts_as_yaml_gives_them_and_hex() {
+    let probe = probe(
+        "type: exchange, tls: true, steps: [{send: \"a\\r\\n\"}, {send: 'a\\r'}, {send_hex: 00 FF}, {expect: b}, \
+         {expect_hex: 0d0a}, {matches: '^c'}]",
+    );
+    let ProbeKind::Exchange(exchange) = probe.kind else { panic!("an exchange") };
+    let matches = BodyMatch::Matches(regex::bytes::Regex::new("^c").unwrap());
+    assert_eq!(
+        (exchange.encryption, exchange.steps.as_ref()),
+        (
+            Encryption::Tls,
+            &[
+                Step::Send(b"a\r\n"[..].into()),
+                Step::Send(b"a\\r"[..].into()),
+                Step::Send([0, 0xff][..].into()),
+                Step::ExpectBytes(b"b"[..].into()),
+                Step::ExpectBytes(b"\r\n"[..].into()),
+                Step::ExpectMatch(matches),
+            ][..]
+        )
+    );
+}
+
+#[test]
+fn command_runs_only_where_the_admin_side_allows_it() {
+    let farm = "{protocol: tcp, servers: {}, probe: {type: command, program: /bin/true, args: [a, '', \"{port}\"]}}";
+    let with = |allow: &str| {
+        let admin = format!("{{{allow}tokens: [{{name: a, token: 0123456789abcdef}}]}}");
+        load(&format!("service: lb\nfrontends: {{}}\nfarms: {{f: {farm}}}\nadmin: {admin}\n"))
+    };
+    let loaded = with("allow_commands: true, ").unwrap();
+    assert!(loaded.settings.admin.unwrap().allow_commands);
+    let ProbeKind::Command(command) = &loaded.topology.farms[0].probes[0].kind else { panic!("a command") };
+    assert_eq!((command.program.to_str(), &*command.args[2]), (Some("/bin/true"), "{port}"));
+    for allow in ["", "allow_commands: false, "] {
+        let why = with(allow).unwrap_err().to_string();
+        assert!(why.contains("farms.f.probe.type: a command is not run unless admin says so"), "{why}");
+        assert!(why.contains("write admin: {allow_commands: true}"), "{why}");
+    }
+}
+
+#[test]
+fn timing_of_keepalived_and_of_haproxy_say_the_same() {
+    let times = |keys| {
+        let probe = probe(keys);
+        (probe.fall, probe.fast_interval, probe.down_interval, probe.timeout)
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(times("type: ping"), (3, None, None, ms(1000)));
+    let want = (5, Some(ms(500)), None, ms(500));
+    assert_eq!(times("type: ping, retries: 4, retry_interval: 500ms"), want);
+    assert_eq!(times("type: ping, fall: 5, fast_interval: 500ms"), want);
+    assert_eq!(times("type: ping, retries: 0, down_interval: 10s"), (1, None, Some(ms(10_000)), ms(1000)));
+}
+
+#[test]
+fn aim_of_a_probe_and_of_a_server_are_read_alike() {
+    let keys = "port: 81, address: 10.0.0.9, host: h.example, sni: s.example, verify: true, ca: /ca.pem, proxy: v2, \
+                source: 10.0.0.1";
+    let (farm, warnings) =
+        farm(&format!("probe: {{type: https, {keys}}}, servers: {{a: {{address: \"h:1\", probe: {{{keys}}}}}}}"));
+    assert_eq!((&farm.probes[0].aim, farm.servers[0].probed), (&farm.servers[0].aim, true));
+    let want = Aim {
+        port: Some(81),
+        address: "10.0.0.9".parse().ok(),
+        host: Some("h.example".into()),
+        sni: Some("s.example".into()),
+        verify: Some(Verify::On),
+        ca: Some(Path::new("/ca.pem").into()),
+        proxy: Some(ProxyHeader::V2),
+        source: "10.0.0.1".parse().ok(),
+    };
+    assert_eq!(farm.servers[0].aim, want);
+    assert!(warnings.iter().all(|warning| warning.ends_with("no frontend feeds this farm; it is only checked")));
+}
+
+#[test]
+fn several_probes_keep_their_names_order_quorum_and_shadow() {
+    let (farm, _) = farm("servers: {}, probes: {b: {type: ping}, a: {type: tcp}}, quorum: 1, shadow: {type: tls}");
+    let names: Vec<_> = farm.probes_with_slots().map(|(slot, probe)| (slot, probe.name.as_str())).collect();
+    assert_eq!(names, [(ProbeSlot(0), "b"), (ProbeSlot(1), "a"), (ProbeSlot::SHADOW, "shadow")]);
+    assert_eq!((farm.quorum, probe("type: tcp").name.as_str()), (Some(1), "probe"));
+}
+
+#[test]
+fn guards_of_a_farm_reach_their_places() {
+    let seconds = Duration::from_secs;
+    let (bare, _) = farm("servers: {}");
+    let flap = FlapGuard { transitions: 10, within: seconds(300), hold: seconds(60) };
+    assert_eq!((bare.flap, bare.incident), (Some(flap), Some(IncidentGuard { share: 60, hold: seconds(60) })));
+    assert_eq!((bare.observe, bare.slow_start, bare.reserve, bare.quorum), (None, Duration::ZERO, 0, None));
+    let keep = DrainRule { deadline: None, at_deadline: Leftovers::Close };
+    assert_eq!((bare.on_down, bare.drain, &bare.stickiness), (Leftovers::Keep, keep, &Stickiness::None));
+    let (set, _) = farm(
+        "servers: {}, observe: {errors: 2, count: [status], eject: 10m, share_max: 0%}, slow_start: 30s, flap: off, \
+         incident: {share: 80%}, on_down: close, drain: {deadline: 1d, at_deadline: keep}, reserve: 50%",
+    );
+    let observe = Observe {
+        errors: 2,
+        connect: false,
+        status: true,
+        response: false,
+        eject: seconds(600),
+        eject_max: seconds(600),
+        share_max: 0,
+    };
+    assert_eq!((set.observe, set.flap), (Some(observe), None));
+    assert_eq!((set.slow_start, set.incident.unwrap().share, set.reserve), (seconds(30), 80, 50));
+    let drain = DrainRule { deadline: Some(seconds(86_400)), at_deadline: Leftovers::Keep };
+    assert_eq!((set.on_down, set.drain), (Leftovers::Close, drain));
+    let (on, _) = farm("servers: {}, observe: true, flap: true, incident: false");
+    assert_eq!((on.observe.unwrap().errors, on.flap, on.incident), (5, Some(flap), None));
+}
+
+#[test]
+fn fail_open_is_a_flag_a_word_or_a_bound() {
+    for (text, want) in [
+        ("true", FailOpen::WhenAllDown),
+        ("all_down", FailOpen::WhenAllDown),
+        ("false", FailOpen::Never),
+        ("never", FailOpen::Never),
+        ("below 2", FailOpen::Below(2)),
+        ("\"below 50%\"", FailOpen::BelowShare(50)),
+    ] {
+        assert_eq!(
+            farm(&format!("servers: {{}}, probe: {{type: ping}}, fail_open: {text}")).0.fail_open,
+            want,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn stickiness_is_none_by_address_or_by_cookie() {
+    let of = |text: &str| farm(&format!("servers: {{}}, stickiness: {text}")).0.stickiness;
+    let source = |idle, clients_max| Stickiness::Source { idle: Duration::from_secs(idle), clients_max };
+    assert_eq!((of("none"), of("source")), (Stickiness::None, source(1800, 100_000)));
+    assert_eq!(of("{source: {idle: 1m, clients_max: 7}}"), source(60, 7));
+    let defaults = CookieRule {
+        name: "FGSRV".into(),
+        max_age: None,
+        is_secure: false,
+        is_http_only: true,
+        same_site: SameSite::Lax,
+        key: None,
+    };
+    assert_eq!(of("{cookie: {}}"), Stickiness::Cookie(defaults));
+    let own = CookieRule {
+        name: "__Host-s".into(),
+        max_age: Some(Duration::from_secs(3600)),
+        is_secure: true,
+        is_http_only: false,
+        same_site: SameSite::None,
+        key: Some(Secret::new("a-secret-of-a-good-length")),
+    };
+    assert_eq!(
+        of(
+            "{cookie: {name: __Host-s, max_age: 1h, secure: true, http_only: false, same_site: none, key_file: /secret}}"
+        ),
+        Stickiness::Cookie(own)
+    );
+}
+
+#[test]
+fn journal_and_webhooks_reach_their_places() {
+    let text = "service: lb\nfrontends: {}\nfarms: {}\n\
+        journal: {timeline: 90d, history: 0s, size_max: 1GiB, evidence_per_server: 1}\n\
+        webhooks: {pager: {url: \"https://h:8443/x\", secret_file: /secret, ca: /ca.pem, timeout: 1s, per_second_max: 3}, \
+        near: {url: \"http://[::1]/\", secret: 0123456789abcdef}}\n";
+    let loaded = load(text).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let (journal, webhooks) = (loaded.settings.journal, loaded.settings.webhooks);
+    assert_eq!((journal.timeline, journal.history), (Duration::from_secs(90 * 86_400), Duration::ZERO));
+    assert_eq!((journal.bytes_max, journal.evidence_per_server), (1 << 30, 1));
+    let (pager, near) = (&webhooks[0], &webhooks[1]);
+    assert_eq!((&*pager.name, &*pager.url, pager.per_second_max), ("pager", "https://h:8443/x", 3));
+    assert_eq!((pager.secret.reveal(), pager.ca.as_deref()), ("a-secret-of-a-good-length", Some(Path::new("/ca.pem"))));
+    assert_eq!((near.timeout, near.per_second_max, &near.ca), (Duration::from_secs(5), 10, &None));
+}
+
 #[test]
 fn environment_never_becomes_structure() {
     let text = "service: \"${env:S}\"\nfrontends: {}\nfarms: {}\n";
@@ -144,7 +385,9 @@ frontends: {db: {protocol: tcp, listen: ["127.0.0.1:1"], farm: db, trust: [], ti
 farms:
   db: {protocol: tcp, fail_open: true, servers: {a: "127.0.0.1:2", b: "127.0.0.1:2"}}
   idle: {protocol: tcp, servers: {a: {address: "127.0.0.1:2", weight: 0}}}
+  odd: {protocol: http, probe: {type: grpc}, servers: {a: {address: "127.0.0.1:3", cookie: a, probe: {port: 5, sni: b}}}}
 admin: {tokens: [{name: a, token: short}]}
+webhooks: {pager: {url: "http://pager.example.com/", secret: short}}
 "#;
     insta::assert_snapshot!(load(text).unwrap().warnings.join("\n"));
 }

@@ -1,82 +1,228 @@
 //! The export loads as what it was made from, and nothing that is loaded makes the reader panic.
 
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::load;
 use super::schema::{refusals, to_json};
+use crate::config::to_yaml::{aim_view, farm_view, probe_view};
 use crate::config::{ExportError, to_yaml};
 use crate::model::{BodyMatch, ProbeKind, Topology};
 
+/// What lets a topology with commands load; it is no part of an export.
+const ADMIN: &str = "admin: {allow_commands: true, tokens: [{name: a, token: 0123456789abcdef}]}\n";
+
 fn comes_back_equal(topology: &Topology) -> Result<(), TestCaseError> {
-    let yaml = to_yaml(topology).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    let yaml = to_yaml(topology).map_err(|e| TestCaseError::fail(e.to_string()))? + ADMIN;
     let again = load(&yaml).map_err(|e| TestCaseError::fail(format!("{e}\n{yaml}")))?;
     prop_assert_eq!(&again.topology, topology, "{}", yaml);
     prop_assert_eq!(refusals(&to_json(&yaml)), Vec::<String>::new(), "{}", yaml);
     Ok(())
 }
 
+/// One of these texts, or none of them.
+fn maybe(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
+    proptest::option::of(select(texts)).prop_map(|text| text.map_or_else(String::new, |text| format!(", {text}")))
+}
+
+/// Several of these, in order.
+fn some_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
+    proptest::sample::subsequence(texts, 0..=texts.len())
+        .prop_map(|texts| texts.into_iter().map(|text| format!(", {text}")).collect())
+}
+
+/// Any text but the line breaks that no file may hold, as a double-quoted scalar.
+fn quoted_text() -> impl Strategy<Value = String> {
+    let special =
+        select(&["\r\n", "\n", " a ", "x\ty", "# no", "a: b", "'", "\"", "\\", "\u{feff}", "\u{7f}", "~", "\0"][..]);
+    let texts =
+        prop_oneof![any::<Vec<char>>().prop_map(String::from_iter), special.prop_map(str::to_owned), "[a-z ]{1,9}\r\n"];
+    texts.prop_map(|text| {
+        let text = text.replace(['\u{85}', '\u{2028}', '\u{2029}'], "x").replace("${env:", "x");
+        serde_json::to_string(if text.is_empty() { "x" } else { &text }).unwrap()
+    })
+}
+
 fn server() -> impl Strategy<Value = String> {
-    let fields = ("[a-z][a-z0-9._-]{0,5}", 1u16..=65535, any::<u16>(), any::<(bool, bool)>(), 0usize..3, 0usize..3);
-    fields.prop_map(|(name, port, weight, (backup, probe), status, host)| {
+    let probe = prop_oneof![
+        any::<bool>().prop_map(|probed| probed.to_string()),
+        some_of(AIM).prop_map(|aim| format!("{{port: 7{aim}}}")),
+    ];
+    let fields = ("[a-z][a-z0-9._-]{0,5}", 1u16..=65535, any::<u16>(), any::<bool>(), probe, 0usize..3, 0usize..3);
+    (fields, any::<bool>()).prop_map(|((name, port, weight, backup, probe, status, host), has_cookie)| {
         let status = ["active", "drain", "maintenance"][status];
         let address = format!("{}:{port}", ["10.0.0.1", "[2001:db8::1]", "origin.example.com"][host]);
+        let cookie = if has_cookie { format!(", cookie: \"c!{name}=\"") } else { String::new() };
         format!(
-            "{name}: {{address: \"{address}\", weight: {weight}, backup: {backup}, probe: {probe}, status: {status}}}"
+            "{name}: {{address: \"{address}\", weight: {weight}, backup: {backup}, probe: {probe}, status: {status}{cookie}}}"
         )
     })
 }
 
+const AIM: &[&str] = &[
+    "address: 10.1.2.3",
+    "host: \"h.example:81\"",
+    "sni: s.example",
+    "verify: true",
+    "ca: /ca.pem",
+    "proxy: v2",
+    "source: 10.0.0.9",
+];
+
 fn servers() -> impl Strategy<Value = String> {
     proptest::collection::vec(server(), 0..5).prop_map(|servers| {
-        let one = |(i, server): (usize, String)| format!("      s{i}{server}\n");
+        let one = |(i, server): (usize, String)| format!("      s{i}{}\n", server.replace("\"c!", &format!("\"c{i}!")));
         let text: String = servers.into_iter().enumerate().map(one).collect();
         if text.is_empty() { "    servers: {}\n".to_owned() } else { format!("    servers:\n{text}") }
     })
 }
 
-fn probe() -> impl Strategy<Value = String> {
-    let times = (1u64..3_600_000, 1u64..3_600_000, 1u16..=1000, 1u16..=1000);
-    (0usize..4, times, any::<bool>(), any::<Vec<char>>(), "[a-z.*+|\\\\d]{1,8}").prop_map(|(kind, times, negate, text, pattern)| {
-        let (a, b, rise, fall) = times;
-        let (interval, timeout) = (a.max(b), a.min(b));
-        let common = format!("interval: {interval}ms, timeout: {timeout}ms, rise: {rise}, fall: {fall}");
-        let text = String::from_iter(text).replace(['\u{85}', '\u{2028}', '\u{2029}'], "x");
-        let text = serde_json::to_string(if text.is_empty() { "x" } else { &text }).unwrap();
+fn pattern() -> impl Strategy<Value = String> {
+    "[a-z.*+|\\\\d]{1,8}".prop_map(|pattern| {
         let pattern = if regex::bytes::Regex::new(&pattern).is_ok() { pattern } else { "ok".to_owned() };
-        let pattern = serde_json::to_string(&pattern).unwrap();
-        match kind {
+        serde_json::to_string(&pattern).unwrap()
+    })
+}
+
+fn step() -> impl Strategy<Value = String> {
+    let hex = proptest::collection::vec(any::<u8>(), 1..9)
+        .prop_map(|bytes| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>());
+    let bytes = prop_oneof![
+        (select(&["send", "expect"][..]), quoted_text()),
+        (select(&["send_hex", "expect_hex"][..]), hex.prop_map(|hex| format!("\"{hex}\""))),
+        (Just("matches"), pattern()),
+    ];
+    bytes.prop_map(|(key, text)| format!("{{{key}: {text}}}"))
+}
+
+/// A type with its own keys.
+fn kind() -> impl Strategy<Value = String> {
+    let tls = "sni: s.example, verify: false";
+    prop_oneof![
+        (quoted_text(), any::<bool>()).prop_map(|(text, negate)| {
+            format!("type: tcp, port: 1, expect: {{contains: {text}, negate: {negate}}}")
+        }),
+        (pattern(), any::<bool>(), select(&["1", "2"][..])).prop_map(|(pattern, negate, version)| format!(
+            "type: http, version: {version}, url: \"h.example/a?b\", \
+             expect: {{status: \"200-299,404\", matches: {pattern}, negate: {negate}}}"
+        )),
+        Just("type: https, method: HEAD, host: \"a:1\", ca: /ca.pem, expect: {stopping: \"404,503\"}".to_owned()),
+        (quoted_text(), some_of(&["proxy: v1", "source: \"::1\"", "address: \"::2\"", "port: 2"]))
+            .prop_map(|(send, aim)| format!("type: agent, send: {send}{aim}").replace("\\u0000", "n")),
+        (proptest::collection::vec(quoted_text(), 0..3)).prop_map(|args| {
+            format!("type: command, program: /bin/a b, args: [{}]", args.join(", ").replace("\\u0000", "n"))
+        }),
+        (proptest::collection::vec(step(), 1..5), any::<bool>()).prop_map(move |(steps, is_tls)| {
+            let tls = if is_tls { format!(", tls: true, {tls}") } else { String::new() };
+            format!("type: exchange, steps: [{}]{tls}", steps.join(", "))
+        }),
+        maybe(&["service: a.b.C", "tls: true, ca: /ca.pem", "host: h.example"])
+            .prop_map(|own| format!("type: grpc{own}")),
+        maybe(&["hello: lb.example.com"]).prop_map(|own| format!("type: smtp{own}")),
+        maybe(&["user: \"a b\""]).prop_map(|own| format!("type: mysql{own}")),
+        maybe(&["user: check"]).prop_map(|own| format!("type: pgsql{own}")),
+        maybe(&["password: \"0\"", "password_file: /secret"]).prop_map(|own| format!("type: redis{own}")),
+        select(
+            &[
+                "type: oco",
+                "type: oco, port: 80",
+                "type: ping",
+                "type: ping, source: 10.0.0.1",
+                "type: tls, verify: true"
+            ][..]
+        )
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn probe() -> impl Strategy<Value = String> {
+    let times =
+        (proptest::array::uniform4(1u64..3_600_000), 1u16..=1000, 1u16..=1000, select(&["check", "up", "down"][..]));
+    (kind(), times, 0usize..4).prop_map(|(kind, (mut times, rise, fall, start), pace)| {
+        times.sort_unstable();
+        let [timeout, fast, interval, down] = times;
+        let pace = match pace {
             0 => String::new(),
-            1 => format!("    probe: {{type: tcp, {common}, start: up, expect: {{contains: {text}, negate: {negate}}}}}\n"),
-            2 => format!("    probe: {{type: http, {common}, url: \"h.example/a?b\", expect: {{status: \"200-299,404\", matches: {pattern}, negate: {negate}}}}}\n"),
-            _ => format!("    probe: {{type: http, {common}, method: HEAD, port: 9, start: down, host: \"a:1\"}}\n"),
-        }
+            1 => format!(", fast_interval: {fast}ms, fall: {fall}"),
+            2 => format!(", retry_interval: {fast}ms, retries: {}", fall - 1),
+            _ => format!(", down_interval: {down}ms"),
+        };
+        format!("{{{kind}, interval: {interval}ms, timeout: {timeout}ms, rise: {rise}{pace}, start: {start}}}")
+    })
+}
+
+/// `probe`, or `probes` and what goes with them, or nothing.
+fn probes() -> impl Strategy<Value = String> {
+    let several = (proptest::collection::vec(probe(), 1..4), maybe(&["quorum: 1"]), proptest::option::of(probe()));
+    prop_oneof![
+        Just(String::new()),
+        probe().prop_map(|probe| format!("    probe: {probe}\n")),
+        several.prop_map(|(probes, quorum, shadow)| {
+            let named: String = probes.iter().enumerate().map(|(i, probe)| format!("      p{i}: {probe}\n")).collect();
+            let is_counted = probes.iter().any(|probe| !probe.contains("type: agent"));
+            let quorum = if quorum.is_empty() || !is_counted { "" } else { "    quorum: 1\n" };
+            let shadow = shadow.map_or_else(String::new, |shadow| format!("    shadow: {shadow}\n"));
+            format!("    probes:\n{named}{quorum}{shadow}")
+        }),
+    ]
+}
+
+/// The keys of a farm that say what happens when servers fail and leave.
+fn guards() -> impl Strategy<Value = String> {
+    const ALL: &[&[&str]] = &[
+        &["observe: true", "observe: off", "observe: {errors: 9, count: [response], eject: 1h, share_max: 7%}"],
+        &["slow_start: 30s", "slow_start: 1500ms"],
+        &["flap: off", "flap: {transitions: 2, within: 90s, hold: 2h}", "flap: true"],
+        &["incident: off", "incident: {share: 99%, hold: 1s}"],
+        &["on_down: close", "on_down: keep"],
+        &["drain: {deadline: 90s, at_deadline: keep}", "drain: {deadline: 0s}", "drain: {}"],
+        &["reserve: 100%", "reserve: \"1%\""],
+        &["fail_open: true", "fail_open: never", "fail_open: below 7", "fail_open: \"below 7%\""],
+        &["stickiness: none", "stickiness: source", "stickiness: {source: {idle: 1d, clients_max: 9}}"],
+    ];
+    let one = |texts: &'static [&'static str]| proptest::option::of(select(texts));
+    ALL.iter()
+        .map(|texts| one(texts))
+        .collect::<Vec<_>>()
+        .prop_map(|chosen| chosen.into_iter().flatten().map(|text| format!("    {text}\n")).collect())
+}
+
+/// A cookie, which is for http farms only and takes the place of other stickiness.
+fn cookie() -> impl Strategy<Value = String> {
+    const OWN: &[&str] = &["name: __Secure-a", "max_age: 1d", "http_only: false", "key: 0123456789abcdef"];
+    (some_of(OWN), select(&["lax", "strict", "none"][..])).prop_map(|(own, same_site)| {
+        format!("    stickiness: {{cookie: {{secure: true, same_site: {same_site}{own}}}}}\n")
     })
 }
 
 fn config() -> impl Strategy<Value = String> {
-    let farm = (any::<bool>(), 0usize..4, probe(), servers(), 0u8..=10, any::<bool>(), 10u64..600_000);
+    let numbers = (0u8..=10, 10u64..600_000);
+    let farm = (proptest::option::of(cookie()), any::<bool>(), 0usize..4, probes(), servers(), numbers, guards());
     let farms = proptest::collection::vec(farm, 1..4);
     (farms, 1u64..1 << 53, 1u16..=65535, 0u64..1 << 40).prop_map(|(farms, instance, low, body)| {
-        let mut text = format!("service: {{name: lb, addresses: [\"::1\"], api_ports: \"{low}-65535\"}}\ninstance_id: {instance}\n");
-        text.push_str("frontends:\n");
-        for (i, farm) in farms.iter().enumerate() {
-            let protocol = if farm.0 { "http" } else { "tcp" };
-            text.push_str(&format!(
+        let mut text = format!(
+            "service: {{name: lb, addresses: [\"::1\"], api_ports: \"{low}-65535\"}}\ninstance_id: {instance}\n{ADMIN}"
+        );
+        let mut frontends = String::from("frontends:\n");
+        let mut all = String::from("farms:\n");
+        for (i, (cookie, is_http, balance, probes, servers, (attempts, ms), guards)) in farms.into_iter().enumerate() {
+            let protocol = if is_http || cookie.is_some() { "http" } else { "tcp" };
+            frontends.push_str(&format!(
                 "  in{i}: {{protocol: {protocol}, listen: [\"127.0.0.1:{}\"], farm: f{i}, trust: [\"10.0.0.0/8\"], \
-                 timeouts: {{idle: {}ms}}, limits: {{body_bytes: {body}B, uri_bytes: 64B, header_bytes: 1024B}}}}\n",
+                 timeouts: {{idle: {ms}ms}}, limits: {{body_bytes: {body}B, uri_bytes: 64B, header_bytes: 1024B}}}}\n",
                 i + 1,
-                farm.6
             ));
-        }
-        text.push_str("farms:\n");
-        for (i, (is_http, balance, probe, servers, attempts, fail_open, ms)) in farms.into_iter().enumerate() {
             let balance = ["roundrobin", "leastconn", "first", "source"][balance];
-            let protocol = if is_http { "http" } else { "tcp" };
-            text.push_str(&format!(
-                "  f{i}:\n    protocol: {protocol}\n    balance: {balance}\n{probe}    timeouts: {{connect: {ms}ms}}\n    \
-                 retries: {{attempts: {attempts}}}\n    fail_open: {fail_open}\n{servers}"
+            let is_kept = |line: &&str| cookie.is_none() || !line.contains("stickiness");
+            let guards: String = guards.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+            let cookie = cookie.unwrap_or_default();
+            all.push_str(&format!(
+                "  f{i}:\n    protocol: {protocol}\n    balance: {balance}\n{probes}    timeouts: {{connect: {ms}ms}}\n    \
+                 retries: {{attempts: {attempts}}}\n{guards}{cookie}{servers}"
             ));
         }
+        text.push_str(&frontends);
+        text.push_str(&all);
         text
     })
 }
@@ -144,4 +290,19 @@ fn export_refuses_a_text_that_would_not_be_read_back_as_it_is() {
         "farms.f.probe.expect.contains: holds \"${env:\", which would be filled in on reading; change the text"
     );
     assert!(refusal("a\u{2028}").starts_with("farms.f.probe.expect.contains: holds the character '\\u{2028}'"));
+}
+
+#[test]
+fn views_show_what_the_file_writes_and_no_secret() {
+    let text = "service: lb\nfrontends: {}\nfarms: {f: {protocol: http, probe: {type: redis, password: hush, port: 7}, \
+        shadow: {type: redis, password: hush}, stickiness: {cookie: {key: hushhushhushhush}}, \
+        servers: {a: {address: \"h:1\", probe: {proxy: v1}}}}}";
+    let farm = load(text).unwrap().topology.farms[0].clone();
+    let view = serde_json::to_value(farm_view(&farm)).unwrap();
+    let probe = serde_json::to_value(probe_view(&farm.probes[0])).unwrap();
+    assert!(!view.to_string().contains("hush") && !probe.to_string().contains("hush"), "{view}");
+    assert_eq!((&view["probe"], &probe["type"], &probe["port"]), (&probe, &"redis".into(), &7.into()));
+    assert_eq!(view["stickiness"]["cookie"]["name"], "FGSRV");
+    assert_eq!(serde_json::to_value(aim_view(&farm.servers[0].aim)).unwrap(), serde_json::json!({"proxy": "v1"}));
+    assert_eq!(to_yaml(&load(text).unwrap().topology).unwrap().matches("hush").count(), 6, "an export has them");
 }

@@ -31,7 +31,12 @@ fn schema_refuses_an_unknown_key_in_every_section() {
 service: {name: lb}
 frontends: {web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {}}}
 farms:
-  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {}, servers: {a: {address: "h:1"}}}
+  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {}, observe: {}, flap: {}, incident: {},
+        drain: {}, stickiness: {cookie: {}}, shadow: {type: ping},
+        servers: {a: {address: "h:1"}, b: {address: "h:1", probe: {port: 1}}}}
+  db: {protocol: tcp, probes: {talk: {type: exchange, steps: [{send: x}]}}, stickiness: {source: {}}, servers: {}}
+journal: {}
+webhooks: {pager: {url: "https://h/", secret: x}}
 admin:
   tls: {cert: a, key: b}
   tokens: [{name: a, token: b}]
@@ -50,6 +55,19 @@ log: {access: {path: a}}
         "/farms/web",
         "/farms/web/probe",
         "/farms/web/probe/expect",
+        "/farms/web/shadow",
+        "/farms/web/observe",
+        "/farms/web/flap",
+        "/farms/web/incident",
+        "/farms/web/drain",
+        "/farms/web/stickiness",
+        "/farms/web/stickiness/cookie",
+        "/farms/web/servers/b/probe",
+        "/farms/db/probes/talk",
+        "/farms/db/probes/talk/steps/0",
+        "/farms/db/stickiness/source",
+        "/journal",
+        "/webhooks/pager",
         "/farms/web/timeouts",
         "/farms/web/retries",
         "/farms/web/servers/a",
@@ -94,6 +112,63 @@ fn schema_holds_values_to_their_form_and_lets_the_environment_fill_them() {
         "{service: lb, frontends: {}, farms: {}, grace: 30}",
     ] {
         assert_ne!(refusals(&to_json(bad)), Vec::<String>::new(), "{bad}");
+    }
+}
+
+#[test]
+fn schema_holds_a_farm_to_its_forms() {
+    let with = |patch: &str| {
+        let text = "{service: lb, frontends: {}, farms: {f: {protocol: http, servers: {}, PATCH}}}";
+        refusals(&to_json(&text.replace("PATCH", patch)))
+    };
+    for good in [
+        "fail_open: true",
+        "fail_open: below 2",
+        "fail_open: \"below 50%\"",
+        "fail_open: never",
+        "observe: true",
+        "observe: off",
+        "observe: {count: [connect], share_max: 10%}",
+        "flap: false",
+        "incident: \"${env:GUARD}\"",
+        "reserve: 50%",
+        "stickiness: source",
+        "stickiness: none",
+        "drain: {deadline: 1d}",
+        "probe: {type: http, version: 1.1}",
+        "probe: {type: http, version: \"2\"}",
+        "probe: {type: ping, source: \"::1\"}",
+        "probe: {type: exchange, steps: [{send_hex: 0a FF}, {expect: ok}]}",
+    ] {
+        assert_eq!(with(good), Vec::<String>::new(), "{good}");
+    }
+    for bad in [
+        "fail_open: below",
+        "fail_open: 2",
+        "observe: maybe",
+        "observe: {count: []}",
+        "observe: {share_max: 10}",
+        "flap: 10",
+        "reserve: 50",
+        "reserve: half",
+        "stickiness: cookie",
+        "stickiness: {}",
+        "stickiness: {source: {}, cookie: {}}",
+        "stickiness: {cookie: {key: a, key_file: b}}",
+        "drain: {deadline: 10}",
+        "on_down: drop",
+        "probes: {}",
+        "probes: {a: {type: ping}}, probe: {type: ping}",
+        "probe: {type: http, version: 3}",
+        "probe: {type: http, retries: 2, fall: 3}",
+        "probe: {type: http, source: here}",
+        "probe: {type: exchange, steps: []}",
+        "probe: {type: exchange, steps: [{}]}",
+        "probe: {type: exchange, steps: [{send: a, expect: b}]}",
+        "probe: {type: exchange, steps: [{send_hex: 0a0}]}",
+        "probe: {type: redis, password: a, password_file: b}",
+    ] {
+        assert_ne!(with(bad), Vec::<String>::new(), "{bad}");
     }
 }
 

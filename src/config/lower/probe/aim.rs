@@ -1,0 +1,103 @@
+//! Where a probe goes and as whom: the same keys of a farm's probe and of a server.
+
+use std::net::IpAddr;
+
+use super::url::parse_host;
+use super::{OWNERS, STRANGERS, TYPES};
+use crate::config::bounds::PORT;
+use crate::config::error::Findings;
+use crate::config::keys;
+use crate::config::lower::{Around, text};
+use crate::config::read::{Section, Value};
+use crate::model::{Aim, Encryption, Probe, ProbeKind, ProxyHeader, Verify};
+
+const PROXIES: &[(&str, ProxyHeader)] = &[("v1", ProxyHeader::V1), ("v2", ProxyHeader::V2)];
+/// The most bytes of a name in TLS, as in DNS.
+const SNI_BYTES_MAX: usize = 253;
+/// Keys that mean something inside TLS only.
+const TLS_KEYS: [&str; 3] = ["sni", "verify", "ca"];
+
+/// Lowers the keys of [`keys::AIM`] that a section holds.
+pub(in crate::config::lower) fn lower(section: &Section<'_>, around: Around<'_>, findings: &mut Findings) -> Aim {
+    let port = section.or(findings, "port", None, |value, findings| {
+        Some(Some(value.number(findings, &PORT, "remove the key to probe the server's own port")?))
+    });
+    let address = ip(section, "address", "the server's own", findings);
+    let source = ip(section, "source", "one that the system chooses", findings);
+    if let (Some(address), Some(source), Some(value)) = (address, source, section.get("source"))
+        && address.is_ipv4() != source.is_ipv4()
+    {
+        value.refuse(findings, format!("cannot reach address, {address}; write both as IPv4 or both as IPv6"));
+    }
+    let host = section.get("host").and_then(|value| value.parsed(findings, "a host", parse_host));
+    let sni = section.get("sni").and_then(|value| value.parsed(findings, "a host name", parse_sni));
+    let verify = section.get("verify").and_then(|value| value.flag(findings));
+    let ca = section.get("ca").and_then(|value| text::ca(&value, around.read_file, findings));
+    if let (Some(false), Some(value)) = (verify, section.get("ca")) {
+        value.complain(findings, "nothing is verified with verify: false; remove one of the two");
+    }
+    let proxy = section.get("proxy").and_then(|value| value.word(findings, PROXIES));
+    let verify = verify.map(|on| if on { Verify::On } else { Verify::Off });
+    Aim { port, address, host, sni, verify, ca, proxy, source }
+}
+
+/// Refuses keys of TLS for a probe that does not speak it.
+pub(super) fn refuse_tls_keys(section: &Section<'_>, findings: &mut Findings) {
+    for value in TLS_KEYS.iter().filter_map(|key| section.get(key)) {
+        value.complain(findings, "needs TLS, and this probe is in the clear; write tls: true, or remove it");
+    }
+}
+
+/// Warns of a server's keys that no probe of its farm looks at.
+pub(in crate::config::lower) fn warn_of_unused<'p>(
+    section: &Section<'_>,
+    probes: &(impl Iterator<Item = &'p Probe> + Clone),
+    findings: &mut Findings,
+) {
+    for key in keys::AIM {
+        if let Some(value) = section.get(key).filter(|_| !probes.clone().any(|probe| is_used(key, &probe.kind))) {
+            value.warn(findings, "has no effect: no probe of this farm looks at it");
+        }
+    }
+}
+
+fn is_used(key: &str, kind: &ProbeKind) -> bool {
+    let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == kind.as_str()) else { return false };
+    let holds =
+        |table: &[(&str, &[super::Type])]| table.iter().find(|(it, _)| *it == key).map(|(_, types)| types.contains(of));
+    let is_clear = match kind {
+        ProbeKind::Exchange(exchange) => exchange.encryption == Encryption::None,
+        ProbeKind::Grpc { encryption, .. } => *encryption == Encryption::None,
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Http(_)
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Tls => false,
+    };
+    holds(OWNERS).unwrap_or(true) && !holds(STRANGERS).unwrap_or(false) && !(is_clear && TLS_KEYS.contains(&key))
+}
+
+fn ip(section: &Section<'_>, key: &str, otherwise: &str, findings: &mut Findings) -> Option<IpAddr> {
+    let parse = |value: Value<'_>| {
+        value.parsed(findings, "an IP address", |text| {
+            let remedy =
+                || format!("is not an IP address; write no name and no port, or remove the key for {otherwise}");
+            text.parse().map_err(|_| remedy())
+        })
+    };
+    section.get(key).and_then(parse)
+}
+
+fn parse_sni(text: &str) -> Result<Box<str>, String> {
+    let is_good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if (1..=SNI_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_good) {
+        return Ok(text.into());
+    }
+    Err(format!("is no host name of 1 to {SNI_BYTES_MAX} bytes; write for example \"www.example.com\", without a port"))
+}

@@ -1,0 +1,165 @@
+//! A farm and its servers as the file writes them.
+
+use super::{Secrets, duration, flag, probe, protocol};
+use crate::config::schema::{
+    self, AddressText, BelowText, Filled, Named, Number, Off, PercentText, ServerForm, ServerProbe, StickinessForm,
+    StickinessWord, Switch,
+};
+use crate::config::units::show_percent;
+use crate::model::{
+    AdminStatus, Aim, Balance, CookieRule, FailOpen, Farm, FlapGuard, IncidentGuard, Leftovers, Observe, Probe, Role,
+    SameSite, Server, Stickiness,
+};
+
+/// Returns a farm and its servers.
+pub(super) fn farm(farm: &Farm) -> schema::Farm {
+    let servers = farm.servers.iter().map(|s| (s.name.to_string(), ServerForm::Full(Box::new(server(s)))));
+    schema::Farm { servers: Named(servers.collect()), ..head(farm, Secrets::Written) }
+}
+
+/// Returns a farm without its servers.
+pub(super) fn head(farm: &Farm, secrets: Secrets) -> schema::Farm {
+    let timeouts = &farm.timeouts;
+    let (one, several) = probes(farm, secrets);
+    schema::Farm {
+        protocol: protocol(farm.protocol),
+        balance: Some(Filled::Value(match farm.balance {
+            Balance::First => schema::Balance::First,
+            Balance::LeastConn => schema::Balance::LeastConn,
+            Balance::RoundRobin => schema::Balance::RoundRobin,
+            Balance::Source => schema::Balance::Source,
+            Balance::Uri => schema::Balance::Uri,
+        })),
+        probe: one,
+        probes: several,
+        quorum: farm.quorum.map(|n| Number(n.into())),
+        shadow: farm.shadow.as_ref().map(|shadow| probe::probe(shadow, secrets)),
+        observe: Some(switch(farm.observe.as_ref().map(observe))),
+        slow_start: duration(farm.slow_start),
+        flap: Some(switch(farm.flap.map(flap))),
+        incident: Some(switch(farm.incident.map(incident))),
+        on_down: Some(leftovers(farm.on_down)),
+        drain: Some(schema::Drain {
+            deadline: farm.drain.deadline.and_then(duration),
+            at_deadline: Some(leftovers(farm.drain.at_deadline)),
+        }),
+        reserve: Some(percent(farm.reserve)),
+        stickiness: Some(stickiness(&farm.stickiness, secrets)),
+        timeouts: Some(schema::FarmTimeouts {
+            connect: duration(timeouts.connect),
+            response: duration(timeouts.response),
+            idle: duration(timeouts.idle),
+        }),
+        retries: Some(schema::Retries { attempts: Some(Number(farm.retry_attempts.into())) }),
+        fail_open: Some(schema::FailOpen::Text(BelowText(match farm.fail_open {
+            FailOpen::Below(servers) => format!("below {servers}"),
+            FailOpen::BelowShare(share) => format!("below {}", show_percent(share)),
+            FailOpen::Never => "never".to_owned(),
+            FailOpen::WhenAllDown => "all_down".to_owned(),
+        }))),
+        servers: Named(Vec::new()),
+    }
+}
+
+/// One probe that has no name of its own is written as `probe`, all others as `probes`.
+fn probes(farm: &Farm, secrets: Secrets) -> (Option<schema::Probe>, Option<Named<schema::Probe>>) {
+    match &*farm.probes {
+        [] => (None, None),
+        [one] if one.name == Probe::new(one.kind.clone()).name => (Some(probe::probe(one, secrets)), None),
+        several => {
+            let named = several.iter().map(|one| (one.name.to_string(), probe::probe(one, secrets)));
+            (None, Some(Named(named.collect())))
+        }
+    }
+}
+
+fn switch<T>(set: Option<T>) -> Switch<T> {
+    set.map_or(Switch::Off(Off::Off), Switch::Set)
+}
+
+fn observe(observe: &Observe) -> schema::Observe {
+    let counted = [
+        (observe.connect, schema::Counted::Connect),
+        (observe.status, schema::Counted::Status),
+        (observe.response, schema::Counted::Response),
+    ];
+    schema::Observe {
+        errors: Some(Number(observe.errors.into())),
+        count: Some(
+            counted.into_iter().filter_map(|(is_counted, it)| is_counted.then_some(Filled::Value(it))).collect(),
+        ),
+        eject: duration(observe.eject),
+        eject_max: duration(observe.eject_max),
+        share_max: Some(percent(observe.share_max)),
+    }
+}
+
+fn flap(guard: FlapGuard) -> schema::Flap {
+    schema::Flap {
+        transitions: Some(Number(guard.transitions.into())),
+        within: duration(guard.within),
+        hold: duration(guard.hold),
+    }
+}
+
+fn incident(guard: IncidentGuard) -> schema::Incident {
+    schema::Incident { share: Some(percent(guard.share)), hold: duration(guard.hold) }
+}
+
+fn leftovers(leftovers: Leftovers) -> Filled<schema::Leftovers> {
+    Filled::Value(match leftovers {
+        Leftovers::Close => schema::Leftovers::Close,
+        Leftovers::Keep => schema::Leftovers::Keep,
+    })
+}
+
+fn stickiness(stickiness: &Stickiness, secrets: Secrets) -> StickinessForm {
+    let (source, cookie) = match stickiness {
+        Stickiness::None => return StickinessForm::Word(Filled::Value(StickinessWord::None)),
+        Stickiness::Source { idle, clients_max } => {
+            let clients_max = Some(Number((*clients_max).into()));
+            (Some(schema::StickySource { idle: duration(*idle), clients_max }), None)
+        }
+        Stickiness::Cookie(rule) => (None, Some(cookie(rule, secrets))),
+    };
+    StickinessForm::Full(schema::Stickiness { source, cookie })
+}
+
+fn cookie(rule: &CookieRule, secrets: Secrets) -> schema::StickyCookie {
+    schema::StickyCookie {
+        name: Some(rule.name.to_string()),
+        max_age: rule.max_age.and_then(duration),
+        secure: flag(rule.is_secure),
+        http_only: flag(rule.is_http_only),
+        same_site: Some(Filled::Value(match rule.same_site {
+            SameSite::Lax => schema::SameSite::Lax,
+            SameSite::None => schema::SameSite::None,
+            SameSite::Strict => schema::SameSite::Strict,
+        })),
+        key: rule.key.as_ref().filter(|_| secrets == Secrets::Written).map(|key| key.reveal().to_owned()),
+        key_file: None,
+    }
+}
+
+fn server(server: &Server) -> schema::Server {
+    schema::Server {
+        address: AddressText(server.address.to_string()),
+        weight: Some(Number(server.weight.0.into())),
+        backup: flag(server.role == Role::Backup),
+        probe: Some(if server.aim == Aim::default() {
+            ServerProbe::Flag(Filled::Value(server.probed))
+        } else {
+            ServerProbe::Aim(probe::aim(&server.aim))
+        }),
+        cookie: server.cookie.as_deref().map(str::to_owned),
+        status: Some(Filled::Value(match server.admin {
+            AdminStatus::Active => schema::AdminStatus::Active,
+            AdminStatus::Drain => schema::AdminStatus::Drain,
+            AdminStatus::Maintenance => schema::AdminStatus::Maintenance,
+        })),
+    }
+}
+
+fn percent(percent: u8) -> PercentText {
+    PercentText(show_percent(percent))
+}
