@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock;
-use crate::model::{AgentSays, CheckRecord, CheckStatus, Content, Probe, ProbeKind};
+use crate::model::{AgentSays, CheckRecord, CheckStatus, Content, Evidence, Probe, ProbeKind};
 
 use super::failure::{connect_status, errno_text};
 use super::{http, protocols};
@@ -58,8 +58,12 @@ pub(super) async fn run(addr: SocketAddr, authority: &str, probe: &Probe) -> Che
         None => protocols::unbegun(&probe.kind, over_a_connection(addr, authority, probe, deadline).await),
     };
     let duration = clock::monotonic().saturating_duration_since(started);
-    let Finding { status, code, content, agent, .. } = finding;
-    CheckRecord { status, code, content, at: clock::wall(), duration, evidence: None, agent: agent.map(Arc::new) }
+    let Finding { status, code, content, agent, received } = finding;
+    let evidence = received.map(|received| {
+        let received = protocols::without_secret(&probe.kind, &received).into();
+        Arc::new(Evidence { received, ..Evidence::default() })
+    });
+    CheckRecord { status, code, content, at: clock::wall(), duration, evidence, agent: agent.map(Arc::new) }
 }
 
 async fn over_a_connection(addr: SocketAddr, authority: &str, probe: &Probe, deadline: Deadline) -> Finding {

@@ -153,6 +153,16 @@ def postgres(crowd):
     )
     command = [os.path.join(where, "postgres"), "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory]
     crowd.start("postgres", [*command, "-F", "-c", "jit=off", "-c", "log_connections=on"], directory, port)
+
+    # It accepts connections long before it takes anybody.
+    def is_ready():
+        try:
+            postgres_session(port).close()
+        except RuntimeError:
+            return False
+        return True
+
+    wait_for("PostgreSQL that has started up", is_ready)
     return port
 
 

@@ -1,8 +1,10 @@
 //! The PostgreSQL probe: a start-up packet; a server that then speaks of authentication passes, whatever it asks for.
 //!
 //! So no password is needed, and none is sent; a server that refuses with an error (starting up, shutting down, too
-//! many clients, unknown role) does not pass. The verdict of HAProxy's `pgsql-check`. A client that goes away when a
-//! password is asked for leaves no trace in the server's log, and one that is let in says Terminate.
+//! many clients, an address that it does not serve) does not pass. The verdict of HAProxy's `pgsql-check`; a role or a
+//! database that does not exist is found out later, and not waited for. The database is that of the user's name: one
+//! that is there keeps the server's log clean. A client that goes away when a password is asked for leaves no trace in
+//! that log, and one that is let in says Terminate.
 //! Source: PostgreSQL documentation, Frontend/Backend Protocol 3.0.
 
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -9,7 +9,7 @@ use super::super::check::run;
 use super::super::origins::{Script, black_hole, serve, start};
 use super::*;
 use crate::model::expect::BODY_BYTES_LOOKED_AT;
-use crate::model::probe::{ExchangeProbe, Step};
+use crate::model::probe::{CommandProbe, ExchangeProbe, Step};
 use crate::model::{AdminStatus, AgentWeight, BodyMatch, CheckRecord, Encryption, Negate, Probe, Secret};
 use CheckStatus::{Checked, L4Con, L4Tout, L7Ok, L7Rsp, L7Sts, L7Tout};
 
@@ -406,7 +406,14 @@ async fn server_that_never_ends_is_read_no_further_than_the_bound() {
             ProbeKind::Pgsql { .. } => (b"E\0\0\x3f\xff", b"x"),
             ProbeKind::Redis { .. } => (b"+", b"x"),
             ProbeKind::Smtp { .. } => (b"", b"220-x\r\n"),
-            _ => (b"", b"x"),
+            ProbeKind::Agent { .. }
+            | ProbeKind::Command(_)
+            | ProbeKind::Exchange(_)
+            | ProbeKind::Grpc { .. }
+            | ProbeKind::Http(_)
+            | ProbeKind::Ping
+            | ProbeKind::Tcp { .. }
+            | ProbeKind::Tls => (b"", b"x"),
         };
         let addr = serve(move |mut stream| async move {
             let mut next = first.to_vec();
@@ -441,4 +448,15 @@ fn agent_that_could_not_even_be_tried_is_our_own_failure() {
     let ours = || Finding::new(CheckStatus::SockErr, None, "Too many open files");
     assert_eq!(unbegun(&agent(""), ours()), ours());
     assert_eq!(unbegun(&smtp(), ours()), ours());
+}
+
+/// More of a program's output than a content may have is kept as evidence.
+#[tokio::test]
+async fn command_output_is_evidence() {
+    let args = ["-c".into(), "head -c 2000 /dev/zero | tr '\\0' x".into()].into();
+    let kind = ProbeKind::Command(CommandProbe { program: std::path::Path::new("/bin/sh").into(), args });
+    let probe = Probe { timeout: Duration::from_secs(10), ..Probe::new(kind) };
+    let record = run("127.0.0.1:1".parse().unwrap(), "server.test", &probe).await;
+    assert_eq!(record.status, CheckStatus::ProcOk);
+    assert_eq!(&*record.evidence.unwrap().received, [b'x'; EVIDENCE_BYTES_MAX]);
 }
