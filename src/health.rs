@@ -1,6 +1,7 @@
 //! Turns verdicts of checks into health, and health into words; says when to check and what a reply is worth. Pure:
 //! no sockets, no clock.
 
+pub mod agent;
 pub mod expect;
 pub mod explain;
 pub mod machine;

@@ -13,6 +13,7 @@ mod names;
 #[cfg(test)]
 mod origins;
 pub mod pingora_adapter;
+mod protocols;
 mod reply;
 mod rounds;
 #[cfg(test)]

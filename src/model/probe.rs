@@ -266,6 +266,14 @@ impl ProbeKind {
         }
     }
 
+    /// Returns the port that such a probe goes to unless it is told another, whatever the server's is.
+    #[must_use]
+    pub fn fixed_port(&self) -> Option<u16> {
+        /// Finger's port, where OVHcloud's `oco` servers tell how they are.
+        const OCO_PORT: u16 = 79;
+        matches!(self, Self::Oco).then_some(OCO_PORT)
+    }
+
     /// Returns whether the probe is an agent's: it advises and is counted in no quorum.
     #[must_use]
     pub fn is_agent(&self) -> bool {

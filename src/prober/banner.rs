@@ -1,7 +1,6 @@
 //! The TCP probe with an expectation: reads what a server says on its own after the connect.
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout_at;
 
 use crate::health::expect::{Decision, decide_bytes};
@@ -15,7 +14,10 @@ use super::failure::errno_text;
 ///
 /// At the deadline a banner that must *not* hold something, and does not, passes if the server said anything at all:
 /// a server that then waits for its client never ends its banner.
-pub(super) async fn read(stream: &mut TcpStream, wanted: &BodyMatch, negate: Negate, deadline: Deadline) -> Finding {
+pub(super) async fn read<S>(stream: &mut S, wanted: &BodyMatch, negate: Negate, deadline: Deadline) -> Finding
+where
+    S: AsyncRead + Unpin + Send,
+{
     let mut banner = Vec::new();
     let in_time = timeout_at(deadline.at, read_on(stream, wanted, negate, &mut banner)).await;
     in_time.unwrap_or_else(|_| match decide_bytes(wanted, negate, &banner, true) {
@@ -27,7 +29,10 @@ pub(super) async fn read(stream: &mut TcpStream, wanted: &BodyMatch, negate: Neg
     })
 }
 
-async fn read_on(stream: &mut TcpStream, wanted: &BodyMatch, negate: Negate, banner: &mut Vec<u8>) -> Finding {
+async fn read_on<S>(stream: &mut S, wanted: &BodyMatch, negate: Negate, banner: &mut Vec<u8>) -> Finding
+where
+    S: AsyncRead + Unpin + Send,
+{
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let is_complete = match stream.read(&mut buffer).await {
@@ -51,7 +56,7 @@ async fn read_on(stream: &mut TcpStream, wanted: &BodyMatch, negate: Negate, ban
 }
 
 fn passed(banner: &[u8]) -> Finding {
-    Finding { status: CheckStatus::L7Ok, code: None, content: Content::from_bytes(banner) }
+    Finding { content: Content::from_bytes(banner), ..Finding::new(CheckStatus::L7Ok, None, "") }
 }
 
 fn seen(banner: &[u8]) -> String {

@@ -5,16 +5,17 @@
 //! unread bytes would send a reset and fill the server's log with it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock;
-use crate::model::{CheckRecord, CheckStatus, Content, Probe, ProbeKind};
+use crate::model::{AgentSays, CheckRecord, CheckStatus, Content, Evidence, Probe, ProbeKind};
 
 use super::failure::{connect_status, errno_text};
-use super::{banner, http};
+use super::{http, protocols};
 
 /// Reads that are made, without waiting, to empty a connection before it is closed.
 const LAST_READS_MAX: usize = 4;
@@ -36,11 +37,15 @@ pub(super) struct Finding {
     pub(super) status: CheckStatus,
     pub(super) code: Option<u16>,
     pub(super) content: Content,
+    /// What an agent said.
+    pub(super) agent: Option<AgentSays>,
+    /// What a probe received that has no connection, for the evidence.
+    pub(super) received: Option<Box<[u8]>>,
 }
 
 impl Finding {
     pub(super) fn new(status: CheckStatus, code: Option<u16>, words: &str) -> Self {
-        Self { status, code, content: Content::from_text(words) }
+        Self { status, code, content: Content::from_text(words), agent: None, received: None }
     }
 }
 
@@ -48,7 +53,21 @@ impl Finding {
 pub(super) async fn run(addr: SocketAddr, authority: &str, probe: &Probe) -> CheckRecord {
     let started = clock::monotonic();
     let deadline = Deadline { at: Instant::from_std(started + probe.timeout), after: probe.timeout };
-    let finding = match timeout_at(deadline.at, connect(addr)).await {
+    let finding = match protocols::run_apart(&probe.kind, addr, &probe.aim, deadline).await {
+        Some(finding) => finding,
+        None => protocols::unbegun(&probe.kind, over_a_connection(addr, authority, probe, deadline).await),
+    };
+    let duration = clock::monotonic().saturating_duration_since(started);
+    let Finding { status, code, content, agent, received } = finding;
+    let evidence = received.map(|received| {
+        let received = protocols::without_secret(&probe.kind, &received).into();
+        Arc::new(Evidence { received, ..Evidence::default() })
+    });
+    CheckRecord { status, code, content, at: clock::wall(), duration, evidence, agent: agent.map(Arc::new) }
+}
+
+async fn over_a_connection(addr: SocketAddr, authority: &str, probe: &Probe, deadline: Deadline) -> Finding {
+    match timeout_at(deadline.at, connect(addr)).await {
         Err(_) => Finding::new(CheckStatus::L4Tout, None, &format!("no connection within {:?}", probe.timeout)),
         Ok(Err(finding)) => finding,
         Ok(Ok(mut stream)) => {
@@ -56,10 +75,7 @@ pub(super) async fn run(addr: SocketAddr, authority: &str, probe: &Probe) -> Che
             take_what_has_arrived(&stream);
             finding
         }
-    };
-    let duration = clock::monotonic().saturating_duration_since(started);
-    let Finding { status, code, content } = finding;
-    CheckRecord { status, code, content, at: clock::wall(), duration, evidence: None, agent: None }
+    }
 }
 
 async fn connect(addr: SocketAddr) -> Result<TcpStream, Finding> {
@@ -80,7 +96,6 @@ async fn converse(stream: &mut TcpStream, authority: &str, probe: &Probe, deadli
             http::ask(stream, asked, probe.aim.host.as_deref().unwrap_or(authority), deadline).await
         }
         ProbeKind::Tcp { banner: None, .. } => Finding::new(CheckStatus::L4Ok, None, "connected"),
-        ProbeKind::Tcp { banner: Some(wanted), negate } => banner::read(stream, wanted, *negate, deadline).await,
         ProbeKind::Agent { .. }
         | ProbeKind::Command(_)
         | ProbeKind::Exchange(_)
@@ -91,7 +106,8 @@ async fn converse(stream: &mut TcpStream, authority: &str, probe: &Probe, deadli
         | ProbeKind::Ping
         | ProbeKind::Redis { .. }
         | ProbeKind::Smtp { .. }
-        | ProbeKind::Tls => Finding::new(CheckStatus::SockErr, None, "no such probe"),
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Tls => protocols::speak(stream, &probe.kind, deadline).await,
     }
 }
 

@@ -79,9 +79,13 @@ fn judge(probe: &HttpProbe, head: &Head, reply: &Reply) -> Option<Finding> {
     let is_body_looked_at = probe.expect.body.is_some() && probe.expect.status.contains(head.status);
     let finding = match decide(&probe.expect, head.status, body, reply.is_complete()) {
         Decision::NeedMore => return None,
-        Decision::Pass if is_body_looked_at => Finding { status: CheckStatus::L7Ok, code, content: first_bytes(body) },
+        Decision::Pass if is_body_looked_at => {
+            Finding { content: first_bytes(body), ..Finding::new(CheckStatus::L7Ok, code, "") }
+        }
         Decision::Pass => Finding::new(CheckStatus::L7Ok, code, &head.reason),
-        Decision::Fail(Mismatch::Body) => Finding { status: CheckStatus::L7Rsp, code, content: first_bytes(body) },
+        Decision::Fail(Mismatch::Body) => {
+            Finding { content: first_bytes(body), ..Finding::new(CheckStatus::L7Rsp, code, "") }
+        }
         Decision::Fail(Mismatch::Status) if is_text(body) => {
             let words = format!("{}: {}", head.reason, String::from_utf8_lossy(body));
             Finding::new(CheckStatus::L7Sts, code, words.trim_end())
