@@ -7,13 +7,11 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::http::header::{self, HeaderValue};
 use ::http::{StatusCode, Version};
-use ::pingora::ErrorType::{
-    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
-};
+use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::Digest;
@@ -25,19 +23,24 @@ use ::pingora::{Error, ErrorSource, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::clock;
-use crate::farm::FarmTable;
-use crate::farm::choose::{Key, Tried};
-use crate::metrics::{EdgeCells, Refusal, StatusClass};
+use crate::farm::choose::Key;
+use crate::metrics::Refusal;
 use crate::model::Protocol;
-use crate::store::{FrontendTable, Table};
-use crate::telemetry::access::AccessLine;
 
-use super::super::work::{InFlight, RequestId, Work};
+use super::super::work::Work;
 use super::conn::ConnIo;
 use super::control::Connection;
 use super::exchange::{self, AttemptFailure, Origin};
-use super::{kept, pages};
+use super::kept;
+
+mod answer;
+mod record;
+mod state;
+
+use answer::{close_if_retired, close_unless_in_step, is_final_response_written, respond, verdict};
+use record::record;
+pub use state::Exchange;
+use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -85,62 +88,6 @@ pub struct Engine {
     work: Arc<Work>,
 }
 
-/// One request on its way.
-pub struct Exchange {
-    id: RequestId,
-    started: Instant,
-    connection: Option<Arc<Connection>>,
-    route: Option<Route>,
-    tried: Tried,
-    attempt: Option<InFlight>,
-    /// The server of the last attempt.
-    position: Option<usize>,
-    attempts: u32,
-    /// Whether the server began its final response.
-    is_answered: bool,
-    /// Whether the kept connection that the attempt was to use had been closed.
-    is_stale: bool,
-    /// Whether only the end of the connection ends the answer.
-    is_ended_by_close: bool,
-    /// Why Farmgate itself ended the request.
-    reason: Option<&'static str>,
-}
-
-/// Where a request goes, fixed for its life.
-struct Route {
-    table: Arc<Table>,
-    frontend: Arc<FrontendTable>,
-}
-
-impl Route {
-    fn farm(&self) -> &FarmTable {
-        self.table.farm_of(&self.frontend)
-    }
-}
-
-impl Exchange {
-    fn edge(&self) -> Option<&EdgeCells> {
-        let (route, position) = (self.route.as_ref()?, self.position?);
-        let connection = self.connection.as_ref()?;
-        Some(route.frontend.edges[position].of(connection.work.ix))
-    }
-
-    /// Notes that the server began its final answer.
-    fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
-        self.is_answered = true;
-        let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
-        if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
-            connection.expect_more_within(route.farm().farm.timeouts.response);
-        } else {
-            connection.answer_began();
-        }
-    }
-
-    fn retries(&self) -> u32 {
-        self.attempts.saturating_sub(1)
-    }
-}
-
 impl Engine {
     /// Chooses a server for the next attempt; nothing, if nobody is left.
     fn choose(&self, session: &Session, exchange: &mut Exchange) -> Option<()> {
@@ -154,60 +101,6 @@ impl Engine {
         exchange.attempts += 1;
         Some(())
     }
-
-    /// Sends an error page; the connection closes after it unless the request was read to its end.
-    async fn respond(&self, session: &mut Session, exchange: &mut Exchange, status: u16, why: &str) -> Result<()> {
-        let id = exchange.id.to_string();
-        let body = pages::body(status, why, &id);
-        let mut head = ResponseHeader::build(status, Some(6))?;
-        head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
-        head.insert_header(header::CACHE_CONTROL, "no-store")?;
-        head.insert_header("X-Request-Id", id)?;
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        if status == 503 {
-            head.insert_header(header::RETRY_AFTER, "1")?;
-        }
-        close_unless_in_step(session);
-        close_if_retired(session, exchange);
-        session.write_response_header(Box::new(head), false).await?;
-        session.write_response_body(Some(Bytes::from(body)), true).await
-    }
-}
-
-/// What the client is told about a failed exchange.
-fn verdict(error: &Error) -> (u16, &'static str) {
-    match (error.etype(), error.esource()) {
-        (HTTPStatus(status), _) => (*status, "the request could not be served"),
-        (ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => {
-            (504, "the server did not answer in time")
-        }
-        (_, ErrorSource::Upstream) => (502, "the server could not be reached or broke off its answer"),
-        (InvalidHTTPHeader, ErrorSource::Downstream) => (400, "the request is malformed"),
-        (_, ErrorSource::Downstream) => (0, "the client left"),
-        (_, ErrorSource::Internal | ErrorSource::Unset) => (500, "the request could not be served"),
-    }
-}
-
-/// A client that waits for 100 Continue and is answered otherwise may or may not send its body: nobody can tell what
-/// its next bytes are.
-fn close_unless_in_step(session: &mut Session) {
-    let waits = session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none();
-    if waits && !session.is_body_done() {
-        session.set_keepalive(None);
-    }
-}
-
-/// The last answer on a retired connection says that it is the last.
-fn close_if_retired(session: &mut Session, exchange: &Exchange) {
-    if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
-        session.set_keepalive(None);
-    }
-}
-
-fn is_final_response_written(session: &Session) -> bool {
-    session
-        .response_written()
-        .is_some_and(|head| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 #[async_trait]
@@ -215,20 +108,7 @@ impl ProxyHttp for Engine {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        Exchange {
-            id: self.work.next_request_id(),
-            started: clock::monotonic(),
-            connection: None,
-            route: None,
-            tried: Tried::default(),
-            attempt: None,
-            position: None,
-            attempts: 0,
-            is_answered: false,
-            is_stale: false,
-            is_ended_by_close: false,
-            reason: None,
-        }
+        Exchange::new(self.work.next_request_id())
     }
 
     /// No modules: the default one compresses, which nobody asked for.
@@ -267,7 +147,7 @@ impl ProxyHttp for Engine {
         if self.choose(session, exchange).is_none() {
             exchange.reason = Some("no server can take the request now");
             connection.count_own_answer(503, Some(Refusal::NoServer));
-            self.respond(session, exchange, 503, "no server can take the request now").await?;
+            respond(session, exchange, 503, "no server can take the request now").await?;
             return Ok(true);
         }
         Ok(false)
@@ -454,7 +334,7 @@ impl ProxyHttp for Engine {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = self.respond(session, exchange, status, why).await {
+            if let Err(error) = respond(session, exchange, status, why).await {
                 tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
             }
         }
@@ -477,7 +357,7 @@ impl ProxyHttp for Engine {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         exchange.attempt = None;
-        self.record(session, exchange);
+        record(&self.work, session, exchange);
         let Some(connection) = &exchange.connection else { return };
         connection.answered();
         if error.is_some() {
@@ -487,44 +367,6 @@ impl ProxyHttp for Engine {
                 connection.abort();
             }
             session.shutdown().await;
-        }
-    }
-}
-
-impl Engine {
-    /// Counts and logs a request that has ended.
-    fn record(&self, session: &Session, exchange: &Exchange) {
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let took = exchange.started.elapsed();
-        let (bytes_in, bytes_out) = (session.body_bytes_read() as u64, session.body_bytes_sent() as u64);
-        if let Some(edge) = exchange.edge() {
-            edge.requests[StatusClass::of(status) as usize].add(1);
-            edge.bytes_in.add(bytes_in);
-            edge.bytes_out.add(bytes_out);
-            edge.duration.observe(took);
-        }
-        let Some(connection) = &exchange.connection else { return };
-        if let Some(access) = &self.work.access {
-            let head = session.req_header();
-            let server = exchange.route.as_ref().zip(exchange.position).map(|(route, position)| {
-                let farm = route.farm();
-                (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
-            });
-            access.write(&AccessLine {
-                client: connection.client,
-                frontend: connection.frontend.frontend.name.as_str(),
-                server,
-                method: head.method.as_str(),
-                target: head.raw_path(),
-                host: head.headers.get(header::HOST).map_or(b"", |host| host.as_bytes()),
-                status,
-                bytes_in,
-                bytes_out,
-                duration: took,
-                retries: exchange.retries(),
-                reason: exchange.reason,
-                ..AccessLine::new(&exchange.id)
-            });
         }
     }
 }
