@@ -5,8 +5,10 @@
 //! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
 //! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
 
+use std::future::poll_fn;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::header::{self, HeaderValue};
@@ -25,12 +27,13 @@ use bytes::Bytes;
 
 use crate::farm::choose::Key;
 use crate::metrics::Refusal;
-use crate::model::Protocol;
+use crate::model::{AttemptOutcome, Protocol, SessionKind, TrafficFault};
 
-use super::super::work::Work;
+use super::super::sessions::Handle;
+use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
-use super::control::Connection;
-use super::exchange::{self, AttemptFailure, Origin};
+use super::control::{Connection, TAKEN_OUT};
+use super::exchange::{self, AttemptEnd, AttemptFailure, Origin};
 use super::kept;
 
 mod answer;
@@ -46,6 +49,9 @@ use state::Route;
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
 /// How long the rest of a request body is read after its response.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a request whose answer was cut may take to end by itself.
+const CUT_WAIT: Duration = Duration::from_millis(500);
 
 /// Certificate authorities for connections to servers: none, since none of them is encrypted yet. Without this Pingora
 /// reads the system's bundle twice a worker, and panics where there is none.
@@ -71,16 +77,31 @@ pub(in crate::proxy) async fn serve(
     client: ConnIo,
     is_stopping: &tokio::sync::watch::Receiver<bool>,
 ) {
+    let connection = client.connection();
     let mut session = ServerSession::new_http1(Box::new(client));
     // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
     session.set_keepalive(Some(0));
-    while let Some(reused) = engine.process_new_http(session, is_stopping).await {
+    connection.runs_in(&poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+    loop {
+        let reused = tokio::select! {
+            biased;
+            () = given_up(&connection) => return,
+            reused = engine.process_new_http(session, is_stopping) => reused,
+        };
+        let Some(reused) = reused else { return };
         let (client, settings) = reused.consume();
         session = ServerSession::new_http1(client);
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
         }
     }
+}
+
+/// Ready some time after an answer was cut: the engine looks neither at the client nor for its answer while the server
+/// takes no more of the request, and would not notice.
+async fn given_up(connection: &Connection) {
+    poll_fn(|_| if connection.is_broken() { Poll::Ready(()) } else { Poll::Pending }).await;
+    tokio::time::sleep(CUT_WAIT).await;
 }
 
 /// See the module's doc.
@@ -94,11 +115,15 @@ impl Engine {
         let route = exchange.route.as_ref()?;
         let connection = exchange.connection.as_ref()?;
         let path = exchange::hashed_path(session.req_header().raw_path());
-        let key = Key { source: connection.client.ip(), uri: Some(path) };
-        let (position, guard) = self.work.assign(route.farm(), key, &exchange.tried)?;
-        exchange.attempt = Some(guard);
-        exchange.position = Some(position);
-        exchange.attempts += 1;
+        let errand = Errand {
+            farm: route.farm(),
+            key: Key { source: connection.client.ip(), uri: Some(path) },
+            headers: Some(&session.req_header().headers),
+            tried: &exchange.tried,
+            kind: SessionKind::Request,
+        };
+        let assigned = self.work.assign(&errand, Handle::Http(Arc::clone(connection)))?;
+        exchange.attempt_began(assigned);
         Some(())
     }
 }
@@ -198,6 +223,10 @@ impl ProxyHttp for Engine {
         _digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        let connection = exchange.connection.as_ref();
+        if connection.is_some_and(|connection| !connection.attempt_goes_through(socket)) {
+            return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
+        }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         if is_reused && !is_repeatable && !kept::is_quiet(socket) {
             exchange.is_stale = true;
@@ -258,10 +287,14 @@ impl ProxyHttp for Engine {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if head.status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(connection) = &exchange.connection
+        let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switch {
+            exchange.upgraded();
+        }
+        if (is_switch || !head.status.is_informational())
+            && let Some(line) = exchange.set_cookie()
         {
-            connection.upgraded();
+            head.append_header(header::SET_COOKIE, line)?;
         }
         if !head.status.is_informational() {
             close_unless_in_step(session);
@@ -284,14 +317,24 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(edge) = exchange.edge() {
-            edge.connect_failures.add(1);
+        let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
+        if is_cut {
+            exchange.attempt_failed(AttemptOutcome::TakenOut, None);
+        } else {
+            if let Some(edge) = exchange.edge() {
+                edge.connect_failures.add(1);
+            }
+            exchange.attempt_failed(AttemptOutcome::NotConnected, Some(TrafficFault::Connect));
         }
         if let Some(position) = exchange.position {
             exchange.tried.add(position);
         }
         exchange.attempt = None;
-        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected));
+        let retry = may_retry(session, exchange, AttemptFailure::NotConnected);
+        if is_cut && !retry {
+            explain_cut(exchange);
+        }
+        error.set_retry(retry);
         error
     }
 
@@ -303,22 +346,38 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         client_reused: bool,
     ) -> Box<Error> {
+        let connection = exchange.connection.as_ref();
+        let is_cut = connection.is_some_and(|connection| connection.is_cut());
         if exchange.is_stale {
+            if let Some(connection) = connection {
+                connection.attempt_reconnects();
+            }
             // Nothing was sent: the attempt goes on, on another connection to the same server.
             error.set_retry(true);
             return error;
         }
-        let is_late = matches!(error.etype(), ReadTimedout | WriteTimedout | InvalidHTTPHeader | HTTPStatus(_));
-        let is_servers = *error.esource() == ErrorSource::Upstream;
-        let is_final = is_late || !is_servers || exchange.is_answered || is_final_response_written(session);
-        let failure = if is_final { AttemptFailure::Final } else { AttemptFailure::NothingAnswered };
+        let end = AttemptEnd {
+            is_answered: exchange.answer.is_some() || is_final_response_written(session),
+            is_cut,
+            is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
+            is_late: connection.is_some_and(|connection| connection.is_server_late())
+                || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
+            is_servers: *error.esource() == ErrorSource::Upstream,
+            is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
+            is_kept: client_reused,
+        };
+        exchange.attempt_failed(end.outcome(), end.fault());
         // A kept connection that turned out closed says nothing about its server, which may be the only one.
-        if !client_reused && let Some(position) = exchange.position {
+        if (!client_reused || is_cut)
+            && let Some(position) = exchange.position
+        {
             exchange.tried.add(position);
         }
-        let retry = may_retry(session, exchange, failure);
+        let retry = may_retry(session, exchange, end.failure());
         if retry {
             exchange.attempt = None;
+        } else if is_cut {
+            explain_cut(exchange);
         }
         error.set_retry(retry);
         error
@@ -356,8 +415,8 @@ impl ProxyHttp for Engine {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        exchange.attempt = None;
-        record(&self.work, session, exchange);
+        exchange.ended();
+        record(session, exchange);
         let Some(connection) = &exchange.connection else { return };
         connection.answered();
         if error.is_some() {
@@ -368,6 +427,13 @@ impl ProxyHttp for Engine {
             }
             session.shutdown().await;
         }
+    }
+}
+
+/// Has the client and the log told that the server was taken out.
+fn explain_cut(exchange: &Exchange) {
+    if let Some(connection) = &exchange.connection {
+        connection.set_fault(super::head::Fault::ServerTakenOut);
     }
 }
 
