@@ -231,6 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn work_that_comes_and_goes_allocates_nothing() {
+        let mut open = OpenWork::default();
+        let relay: Arc<Notify> = Arc::default();
+        let mut places = Vec::with_capacity(100);
+        let mut come_and_go = || {
+            for n in 0..100 {
+                places.extend(open.begin(
+                    if n % 2 == 0 { A } else { B },
+                    SessionKind::Request,
+                    n,
+                    Handle::Tcp(Arc::clone(&relay)),
+                ));
+            }
+            for place in places.drain(..) {
+                open.upgraded(place);
+                open.end(place);
+            }
+        };
+        come_and_go();
+        let allocated = allocation_counter::measure(|| (0..10).for_each(|_| come_and_go()));
+        assert_eq!(allocated.count_total, 0);
+    }
+
+    #[test]
     fn server_is_forgotten_once_it_is_gone_and_idle() {
         let mut open = OpenWork::default();
         let place = begin(&mut open, A, SessionKind::Request, 0);
