@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 use farmgate::model::{AdminStatus, Balance, Farm, Observe, Protocol, TrafficFault};
 
@@ -209,6 +210,48 @@ fn exactly_what_is_open_on_the_server_is_closed_and_counted() {
     }
     plane.wait_open("a", NOTHING);
     assert_eq!(kept.get("/").origin(), "b");
+}
+
+/// Sockets are cut by their number, which the system gives out again at once: never somebody else's.
+#[test]
+fn cutting_one_server_under_load_touches_no_other() {
+    let (a, b, mut plane) = two(Behaviour::Ok, |_| {});
+    a.close_after(2);
+    b.traffic(Behaviour::Upgrade);
+    plane.set("a", AdminStatus::Maintenance);
+    let mut tunnels: Vec<_> = (0..20).map(|_| upgraded(&plane)).collect();
+    plane.set("a", AdminStatus::Active);
+    let is_over = AtomicBool::new(false);
+    let (served, closed) = std::thread::scope(|scope| {
+        let ask = || {
+            let mut served = 0;
+            while !is_over.load(SeqCst) {
+                let mut client = plane.client();
+                // Whoever is cut within the answer sees a reset; nobody sees an answer that is wrong.
+                while let Ok(answer) = client.try_request("GET", "/", &[], b"") {
+                    assert_eq!(answer.status, 200);
+                    served += 1;
+                    if served % 10 == 0 {
+                        break;
+                    }
+                }
+            }
+            served
+        };
+        let load: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        let mut closed = 0;
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            closed += plane.close("a");
+            for tunnel in &mut tunnels {
+                ping(tunnel, "still here");
+            }
+        }
+        is_over.store(true, SeqCst);
+        (load.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), closed)
+    });
+    assert!(served > 100 && closed > 10, "served {served}, closed {closed}");
+    assert_eq!(plane.open("b")[2], 20);
 }
 
 #[test]
