@@ -25,15 +25,16 @@ use crate::admin::{AdminState, Control, Credentials};
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::{ConfigErrors, Loaded};
+use crate::farm::sticky::StickyKey;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
 use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
-use crate::proxy::{Listeners, Plane};
+use crate::proxy::{Chance, Listeners, Plane};
 use crate::report::report;
-use crate::store::{EventSink, Journal, NoJournal, Store};
+use crate::store::{EventSink, Journal, NoFaults, NoJournal, Store};
 use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
@@ -118,7 +119,8 @@ impl App {
             vec![Box::new(|event| events::log(event)), Box::new(move |event| on_change(&changed, event))];
         let journal = open_journal(&settings)?;
         let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
-        let plane = Plane::start(&store, workers, access.as_ref(), rand::random(), &alarm)?;
+        let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
+        let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(NoFaults), &alarm)?;
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
         store.reload(topology, &listeners, clock::wall())?;

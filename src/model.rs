@@ -17,6 +17,7 @@ pub mod settings;
 pub mod standing;
 pub mod time;
 pub mod topology;
+pub mod trace;
 
 pub use address::{Host, ServerAddr};
 pub use change::{Act, Change, Field, Override, Reserve, Terms, Wish};
@@ -44,3 +45,4 @@ pub use standing::{
 };
 pub use time::Timestamp;
 pub use topology::{Service, Topology};
+pub use trace::{Attempt, AttemptOutcome, ChosenBy, RequestTrace};

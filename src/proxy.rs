@@ -2,7 +2,8 @@
 //!
 //! One worker thread per core ([`worker`]), each with its own single-threaded runtime, its own SO_REUSEPORT socket per
 //! listener ([`accept`]), its own HTTP engine and connections to servers ([`http`]). Reads the Store's table once per
-//! request; writes nothing but counters. [`tcp`] relays raw connections.
+//! request; writes nothing but counters. [`tcp`] relays raw connections. What is open and what was is asked through
+//! [`Plane::sessions`] and [`Plane::requests`].
 
 pub mod accept;
 pub mod http;
@@ -10,9 +11,12 @@ pub mod worker;
 
 mod command;
 mod owner;
+mod recent;
 mod registry;
+mod sessions;
+mod sticking;
 mod tcp;
 mod work;
 
 pub use accept::Listeners;
-pub use worker::{Plane, PlaneError};
+pub use worker::{Chance, Plane, PlaneError};

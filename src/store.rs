@@ -26,8 +26,8 @@ use crate::model::{
 };
 
 pub use seams::{
-    Chronicle, Entry, EventQuery, Journal, JournalError, ListenError, ListenerHost, NoJournal, NoSessions, Order,
-    PreparedListeners, RecordedEvent, SavedOverride, Sessions,
+    Chronicle, Entry, EventQuery, Faults, Journal, JournalError, ListenError, ListenerHost, NoFaults, NoJournal,
+    NoRequests, NoSessions, Order, PreparedListeners, RecordedEvent, Requests, SavedOverride, Sessions,
 };
 pub use snapshot::Snapshot;
 pub use table::{FrontendTable, Table};

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::model::FrontendId;
+use crate::model::{FrontendId, ServerKey};
 
 /// Names one listener of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub(super) enum Command {
     Assign { listener: ListenerId, frontend: FrontendId },
     /// Accept no more on a listener and retire its connections.
     Close { listener: ListenerId },
+    /// Cut the work of a server that was marked.
+    Cut { server: ServerKey },
     /// Accept on a socket.
     Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
     /// Stop accepting, finish what is open within the grace, end.

@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
 
 use crate::clock;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
-use super::work::{InFlight, Work, canonical};
+use super::http::control::TAKEN_OUT;
+use super::recent::{Attempts, Ended};
+use super::sessions::Handle;
+use super::work::{Assigned, Errand, InFlight, Work, canonical};
 
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -36,21 +41,35 @@ pub(super) async fn relay(
     let id = work.next_request_id();
     let started = clock::monotonic();
     let farm = table.farm_of(&frontend);
-    let outcome = match connect(&work, &table, &frontend, from).await {
+    let cut = Arc::new(Notify::new());
+    let mut attempts = Attempts::default();
+    let outcome = match connect(&work, &table, &frontend, from, &cut, &mut attempts).await {
         None => {
             frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
             let reason = Some("no server can take the connection now");
-            Outcome { server: None, retries: 0, end: End { bytes_in: 0, bytes_out: 0, reason } }
+            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason } }
         }
-        Some(Link { mut server, position, retries, guard }) => {
+        Some(Link { mut server, position, guard }) => {
             let edge = frontend.edges[position].of(work.ix);
-            let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge).await;
+            let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge, &cut).await;
             drop(guard);
+            if end.reason == Some(TAKEN_OUT) {
+                attempts.end(AttemptOutcome::TakenOut);
+            }
             edge.requests[StatusClass::None as usize].add(1);
             edge.duration.observe(started.elapsed());
-            Outcome { server: Some(position), retries, end }
+            Outcome { server: Some(position), end }
         }
     };
+    work.remember(Ended {
+        client: canonical(from.ip()),
+        frontend: frontend.frontend.id,
+        given: Some((farm.farm.id, table.generation)),
+        attempts,
+        duration: started.elapsed(),
+        reason: outcome.end.reason,
+        ..Ended::new(id)
+    });
     if let Some(access) = &work.access {
         let name = |position: usize| (farm.farm.name.as_str(), farm.servers[position].server.name.as_str());
         access.write(&AccessLine {
@@ -61,7 +80,7 @@ pub(super) async fn relay(
             bytes_in: outcome.end.bytes_in,
             bytes_out: outcome.end.bytes_out,
             duration: started.elapsed(),
-            retries: outcome.retries,
+            retries: attempts.retries(),
             reason: outcome.end.reason,
             ..AccessLine::new(&id)
         });
@@ -71,7 +90,6 @@ pub(super) async fn relay(
 /// What became of a connection.
 struct Outcome {
     server: Option<usize>,
-    retries: u32,
     end: End,
 }
 
@@ -79,37 +97,53 @@ struct Outcome {
 struct Link {
     server: TcpStream,
     position: usize,
-    retries: u32,
     guard: InFlight,
 }
 
-async fn connect(work: &Arc<Work>, table: &Table, frontend: &FrontendTable, from: SocketAddr) -> Option<Link> {
+async fn connect(
+    work: &Arc<Work>,
+    table: &Table,
+    frontend: &FrontendTable,
+    from: SocketAddr,
+    cut: &Arc<Notify>,
+    attempts: &mut Attempts,
+) -> Option<Link> {
     let farm = table.farm_of(frontend);
     let key = Key { source: canonical(from.ip()), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
-    for retries in 0..=u32::from(farm.farm.retry_attempts) {
-        let (position, guard) = work.assign(farm, key, &tried)?;
+    for _ in 0..=u32::from(farm.farm.retry_attempts) {
+        let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
+        let Assigned { position, chosen_by, guard, .. } = work.assign(&errand, Handle::Tcp(Arc::clone(cut)))?;
+        attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {
             left.retries.add(1);
         }
         let addr = farm.servers[position].addr?;
         let edge = frontend.edges[position].of(work.ix);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
-        match connecting.await.map_err(io::Error::from).flatten() {
-            Ok(server) => {
+        let connected = tokio::select! {
+            connected = connecting => Some(connected.map_err(io::Error::from).flatten()),
+            () = cut.notified() => None,
+        };
+        match connected {
+            Some(Ok(server)) => {
+                work.judge(farm, position, None);
                 // Small exchanges must not wait for more; a failure only costs latency.
                 let _ = server.set_nodelay(true);
-                return Some(Link { server, position, retries, guard });
+                return Some(Link { server, position, guard });
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
                 tracing::debug!(farm = %farm.farm.name, %server, %error, "connect failed");
                 edge.connect_failures.add(1);
-                left = Some(edge);
-                tried.add(position);
+                work.judge(farm, position, Some(TrafficFault::Connect));
+                attempts.end(AttemptOutcome::NotConnected);
             }
+            None => attempts.end(AttemptOutcome::TakenOut),
         }
+        left = Some(edge);
+        tried.add(position);
     }
     None
 }
@@ -150,7 +184,13 @@ impl Activity {
     }
 }
 
-async fn pump_both(client: &mut TcpStream, server: &mut TcpStream, idle: Duration, edge: &EdgeCells) -> End {
+async fn pump_both(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    idle: Duration,
+    edge: &EdgeCells,
+    cut: &Notify,
+) -> End {
     let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
     let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
     let (is_broken, reason) = {
@@ -164,6 +204,7 @@ async fn pump_both(client: &mut TcpStream, server: &mut TcpStream, idle: Duratio
                 Err(_) => (true, Some("a side broke off")),
             },
             () = activity.silence(idle) => (false, Some("both sides were silent")),
+            () = cut.notified() => (true, Some(TAKEN_OUT)),
         }
     };
     if is_broken {

@@ -1,40 +1,88 @@
-//! What the connections of one worker share: the Store, the choosers, the request sequence and the access log.
+//! What the connections of one worker share: the Store, the choosers, what is open and what was, the request sequence
+//! and the access log.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::clock;
+use ::http::HeaderMap;
+
+use crate::farm::chain::Place;
 use crate::farm::choose::{Choosers, Key, Tried};
 use crate::farm::{FarmTable, ServerLive};
 use crate::metrics::WorkerIx;
-use crate::model::{FarmId, ServerId};
-use crate::store::Store;
+use crate::model::{ChosenBy, RequestTrace, ServerKey, SessionKind, TrafficFault};
+use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
-/// See the module's doc. Shared within a worker's thread; `Sync` only because Pingora asks for it.
+use super::recent::{Ended, Recent};
+use super::sessions::{Handle, OpenWork};
+use super::sticking::{Cookies, SharedSticking, Sticking};
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) faults: Arc<dyn Faults>,
+    pub(super) sticking: Arc<SharedSticking>,
+    /// What milliseconds are counted from.
+    pub(super) started: Instant,
+}
+
+/// See the module's doc. Shared within a worker's thread, and with whoever asks what is open.
 pub(super) struct Work {
     pub(super) ix: WorkerIx,
     pub(super) store: Arc<Store>,
     pub(super) access: Option<AccessLog>,
-    choosers: Mutex<Choosers>,
+    shared: Arc<Shared>,
+    desk: Mutex<Desk>,
+    recent: Mutex<Recent>,
     sequence: AtomicU64,
     boot: u32,
-    started: Instant,
+}
+
+/// What a worker looks at whenever work begins or ends. Its lock is held for that only.
+pub(super) struct Desk {
+    choosers: Choosers,
+    sticking: Sticking,
+    pub(super) open: OpenWork,
+}
+
+/// A piece of work given to a server.
+pub(super) struct Assigned {
+    pub(super) position: usize,
+    pub(super) chosen_by: ChosenBy,
+    pub(super) guard: InFlight,
+    pub(super) cookies: Option<Cookies>,
+}
+
+/// A piece of work to be given to a server.
+pub(super) struct Errand<'a> {
+    pub(super) farm: &'a FarmTable,
+    pub(super) key: Key<'a>,
+    /// HTTP: the request's fields, for its cookies.
+    pub(super) headers: Option<&'a HeaderMap>,
+    pub(super) tried: &'a Tried,
+    pub(super) kind: SessionKind,
 }
 
 impl Work {
-    pub(super) fn new(ix: WorkerIx, store: Arc<Store>, access: Option<AccessLog>, entropy: u64) -> Arc<Self> {
+    pub(super) fn new(ix: WorkerIx, shared: Arc<Shared>, access: Option<AccessLog>, entropy: u64) -> Arc<Self> {
         let boot = (entropy >> 32 ^ entropy) & u64::from(u32::MAX);
+        let desk = Desk {
+            choosers: Choosers::new(ix, entropy),
+            sticking: Sticking::new(Arc::clone(&shared.sticking)),
+            open: OpenWork::default(),
+        };
         Arc::new(Self {
             ix,
-            store,
+            store: Arc::clone(&shared.store),
             access,
-            choosers: Mutex::new(Choosers::new(ix, entropy)),
+            shared,
+            desk: Mutex::new(desk),
+            recent: Mutex::default(),
             sequence: AtomicU64::new(0),
             boot: u32::try_from(boot).unwrap_or(0),
-            started: clock::monotonic(),
         })
     }
 
@@ -43,51 +91,156 @@ impl Work {
         RequestId { boot: self.boot, worker: self.ix.0, number: self.sequence.fetch_add(1, Relaxed) }
     }
 
-    /// Chooses who takes the next piece of work and counts it as under way; nothing, if nobody may.
-    pub(super) fn assign(self: &Arc<Self>, farm: &FarmTable, key: Key<'_>, tried: &Tried) -> Option<(usize, InFlight)> {
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut choosers = self.choosers.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = choosers.choose(farm, key, tried, now_ms)?;
+    /// Chooses who takes a piece of work and counts it as under way, to be cut by `handle`; nothing, if nobody may. A
+    /// client that goes back to its server takes nobody's turn.
+    pub(super) fn assign(self: &Arc<Self>, errand: &Errand<'_>, handle: Handle) -> Option<Assigned> {
+        let Errand { farm, key, headers, tried, kind } = *errand;
+        let now_ms = self.now_ms();
+        let mut desk = self.desk();
+        let Desk { choosers, sticking, open } = &mut *desk;
+        let cookies = sticking.cookies(farm, headers);
+        let named = cookies.as_ref().and_then(|cookies| cookies.named);
+        let (position, chosen_by) = match sticking.back_to(farm, named, key, tried, now_ms) {
+            Some(back) => back,
+            None => {
+                let position = choosers.choose(farm, key, tried, now_ms)?;
+                sticking.sent(farm, farm.servers[position].server.id, key, now_ms);
+                (position, chosen_by(farm, tried))
+            }
+        };
         choosers.started(farm, position);
         let entry = &farm.servers[position];
-        let guard = InFlight {
-            work: Arc::clone(self),
-            farm: farm.farm.id,
-            server: entry.server.id,
-            live: Arc::clone(&entry.live),
-        };
-        Some((position, guard))
+        let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
+        let place = open.begin(server, kind, now_ms, handle);
+        drop(desk);
+        let guard = InFlight { work: Arc::clone(self), server, live: Arc::clone(&entry.live), place };
+        Some(Assigned { position, chosen_by, guard, cookies })
     }
 
-    /// Frees what was kept for farms that are gone.
+    /// Cuts the work of a server that was marked. On the worker's own thread only.
+    pub(super) fn cut(&self, server: ServerKey) {
+        let marked = self.desk().open.marked(server);
+        for handle in marked {
+            handle.cut();
+        }
+    }
+
+    /// Counts work that went well at a server, and work that did not; tells whoever ejects servers once each time as
+    /// many failures in a row as the farm allows have come together. Kinds of failures that the farm does not observe
+    /// count for nothing.
+    pub(super) fn judge(&self, farm: &FarmTable, position: usize, fault: Option<TrafficFault>) {
+        let Some(entry) = farm.servers.get(position) else { return };
+        let traffic = &entry.live.traffic;
+        let Some(kind) = fault else { return traffic.went_well(self.ix) };
+        let Some(observe) = farm.farm.observe else {
+            traffic.failed(self.ix);
+            return;
+        };
+        let is_observed = match kind {
+            TrafficFault::Connect => observe.connect,
+            TrafficFault::Response => observe.response,
+            TrafficFault::Status => observe.status,
+        };
+        if !is_observed {
+            return;
+        }
+        let errors = traffic.failed(self.ix);
+        if errors.is_multiple_of(u32::from(observe.errors.max(1))) {
+            let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
+            self.shared.faults.failed(server, errors, kind);
+        }
+    }
+
+    /// Remembers what became of a request.
+    pub(super) fn remember(&self, ended: Ended) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(ended);
+    }
+
+    /// Returns what became of the request of that id, if it was this worker's.
+    pub(super) fn recent(&self, id: &str) -> Option<RequestTrace> {
+        let id = RequestId::parse(id).filter(|id| id.boot == self.boot && id.worker == self.ix.0)?;
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).find(id)
+    }
+
+    /// Frees what was kept for farms and servers that are gone.
     pub(super) fn forget_gone_farms(&self) {
         let table = self.store.load();
-        let mut choosers = self.choosers.lock().unwrap_or_else(PoisonError::into_inner);
-        choosers.forget_except(|id| table.farm(id).is_some());
+        let mut desk = self.desk();
+        desk.choosers.forget_except(|id| table.farm(id).is_some());
+        desk.sticking.forget_except(|id| table.farm(id).is_some());
+        desk.open.forget_except(|key| table.farm(key.farm).is_some_and(|farm| farm.position(key.server).is_some()));
     }
+
+    pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the milliseconds since the plane started, the same for all workers.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Why the choosers' choice is what it is.
+fn chosen_by(farm: &FarmTable, tried: &Tried) -> ChosenBy {
+    let eligible = &farm.rotation.eligible;
+    let left = if tried.is_empty() {
+        eligible.len()
+    } else {
+        eligible.iter().filter(|e| !tried.contains(e.position as usize)).count()
+    };
+    if left == 1 { ChosenBy::OnlyOneLeft } else { ChosenBy::Balance(farm.farm.balance) }
 }
 
 /// A request or connection under way at one server; ends when dropped.
 pub(super) struct InFlight {
     work: Arc<Work>,
-    farm: FarmId,
-    server: ServerId,
+    server: ServerKey,
     live: Arc<ServerLive>,
+    place: Option<Place>,
+}
+
+impl InFlight {
+    /// Notes that the request has become a tunnel.
+    pub(super) fn upgraded(&self) {
+        if let Some(place) = self.place {
+            self.work.desk().open.upgraded(place);
+        }
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut choosers = self.work.choosers.lock().unwrap_or_else(PoisonError::into_inner);
-        choosers.ended(self.farm, self.server, &self.live);
+        let ended = {
+            let mut desk = self.work.desk();
+            desk.choosers.ended(self.server.farm, self.server.server, &self.live);
+            self.place.and_then(|place| desk.open.end(place))
+        };
+        // What cuts the work may be the last to hold its connection, which has much to free.
+        drop(ended);
     }
 }
 
 /// Names one request in error pages and logs: `5f3a9c01-0-1b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestId {
-    boot: u32,
-    worker: usize,
-    number: u64,
+    pub(super) boot: u32,
+    pub(super) worker: usize,
+    pub(super) number: u64,
+}
+
+impl RequestId {
+    /// Returns the id that is written so.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (boot, worker, number) = (parts.next()?, parts.next()?, parts.next()?);
+        let id = Self {
+            boot: u32::from_str_radix(boot, 16).ok()?,
+            worker: usize::from_str_radix(worker, 16).ok()?,
+            number: u64::from_str_radix(number, 16).ok()?,
+        };
+        parts.next().is_none().then_some(id)
+    }
 }
 
 impl std::fmt::Display for RequestId {
@@ -99,4 +252,21 @@ impl std::fmt::Display for RequestId {
 /// Returns the address as its IPv4 form where it is a mapped one, for headers, logs and hashes alike.
 pub(super) fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_id_is_read_as_it_is_written_and_nothing_else_is() {
+        let id = RequestId { boot: 0x5f3a_9c01, worker: 10, number: 0x1b };
+        assert_eq!(id.to_string(), "5f3a9c01-a-1b");
+        assert_eq!(RequestId::parse("5f3a9c01-a-1b"), Some(id));
+        for text in
+            ["", "5f3a9c01", "5f3a9c01-a", "5f3a9c01-a-1b-2", "x-a-1b", "5f3a9c01-a-", "1ffffffff-0-0", "🦀-0-0"]
+        {
+            assert_eq!(RequestId::parse(text), None, "{text:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::pingora::proxy::HttpProxy;
@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::alarm::Alarm;
+use crate::clock;
+use crate::farm::sticky::StickyKey;
 use crate::metrics::{Refusal, WorkerIx};
 use crate::model::{FrontendId, Protocol};
-use crate::store::{FrontendTable, Store, Table};
+use crate::store::{Faults, FrontendTable, Requests, Sessions, Store, Table};
 use crate::telemetry::access::AccessLog;
 
 use super::accept::Listeners;
@@ -28,8 +30,10 @@ use super::http::control::Connection;
 use super::http::pingora::{Engine, engine, serve};
 use super::owner::Owner;
 use super::registry::{Entry, Registry};
+use super::sessions::Watch;
+use super::sticking::SharedSticking;
 use super::tcp;
-use super::work::Work;
+use super::work::{Shared, Work};
 
 /// How long accepting rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -49,11 +53,22 @@ pub struct PlaneError {
 #[derive(Debug)]
 pub struct Plane {
     commands: Vec<UnboundedSender<Command>>,
+    works: Vec<Weak<Work>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
+/// What the plane is handed from outside.
+#[derive(Debug)]
+pub struct Chance {
+    /// Seeds the phases of the workers' turns and the request ids.
+    pub entropy: u64,
+    /// Seals the sticky cookies of farms that name no key: without one, a client's cookie is worth nothing to the
+    /// next process.
+    pub sticky_key: StickyKey,
+}
+
 impl Plane {
-    /// Starts so many workers; `entropy` seeds the phases of their turns, `alarm` rings if one is lost.
+    /// Starts so many workers; `faults` is told of failing traffic by their threads, `alarm` rings if one is lost.
     ///
     /// # Errors
     /// [`PlaneError`] if a thread or its runtime cannot be made.
@@ -61,15 +76,20 @@ impl Plane {
         store: &Arc<Store>,
         workers: usize,
         access: Option<&AccessLog>,
-        entropy: u64,
+        chance: Chance,
+        faults: Arc<dyn Faults>,
         alarm: &Alarm,
     ) -> Result<Self, PlaneError> {
-        let mut plane = Self { commands: Vec::new(), threads: Vec::new() };
+        let Chance { entropy, sticky_key } = chance;
+        let sticking = Arc::new(SharedSticking::new(sticky_key));
+        let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
+        let mut plane = Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new() };
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
             let seed = entropy.wrapping_add((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let work = Work::new(WorkerIx(n), Arc::clone(store), access.cloned(), seed);
+            let work = Work::new(WorkerIx(n), Arc::clone(&shared), access.cloned(), seed);
+            plane.works.push(Arc::downgrade(&work));
             let (sender, receiver) = unbounded_channel();
             let thread = std::thread::Builder::new().name(format!("worker-{n}"));
             let guard = alarm.guard(&format!("worker-{n}"));
@@ -88,6 +108,23 @@ impl Plane {
     #[must_use]
     pub fn listeners(&self) -> Listeners {
         Listeners::new(self.commands.clone())
+    }
+
+    /// Returns what counts and closes what is open on servers; it may outlive the plane.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<dyn Sessions> {
+        self.watch()
+    }
+
+    /// Returns what tells of recent requests; it may outlive the plane.
+    #[must_use]
+    pub fn requests(&self) -> Arc<dyn Requests> {
+        self.watch()
+    }
+
+    fn watch(&self) -> Arc<Watch> {
+        let workers = self.works.iter().cloned().zip(self.commands.iter().cloned()).collect();
+        Arc::new(Watch { workers })
     }
 
     /// Tells every worker to stop accepting and to end once idle, after `grace` at the latest.
@@ -141,6 +178,7 @@ impl Worker {
                     }
                 }
                 Command::Close { listener } => self.close(listener),
+                Command::Cut { server } => self.work.cut(server),
                 Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
                 Command::Shutdown { grace } => return self.finish(grace).await,
                 Command::TableChanged => self.work.forget_gone_farms(),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::{
-    CheckBrief, CheckRecord, Event, FarmId, Field, Frontend, Name, Override, ProbeSlot, SavedHealth, ServerKey,
-    SessionGroup, Timestamp,
+    CheckBrief, CheckRecord, Event, FarmId, Field, Frontend, Name, Override, ProbeSlot, RequestTrace, SavedHealth,
+    ServerKey, SessionGroup, Timestamp, TrafficFault,
 };
 
 /// Opens and closes the sockets of frontends; implemented by the proxy.
@@ -90,6 +90,36 @@ impl Sessions for NoSessions {
 
     fn close(&self, _server: ServerKey) -> u64 {
         0
+    }
+}
+
+/// Is told of servers whose traffic fails, from the threads that serve it: quick work only.
+pub trait Faults: Send + Sync {
+    /// Takes in that so many pieces of work in a row failed at a server; `kind` is what the last one was.
+    fn failed(&self, server: ServerKey, errors: u32, kind: TrafficFault);
+}
+
+/// Whoever is told of failing traffic where nobody wants to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn failed(&self, _server: ServerKey, _errors: u32, _kind: TrafficFault) {}
+}
+
+/// What became of recent requests; implemented by the proxy.
+pub trait Requests: Send + Sync {
+    /// Returns what became of the request of that id; nothing, if it is under way, long ago or of another process.
+    fn find(&self, id: &str) -> Option<RequestTrace>;
+}
+
+/// The requests of a process without a data plane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRequests;
+
+impl Requests for NoRequests {
+    fn find(&self, _id: &str) -> Option<RequestTrace> {
+        None
     }
 }
 

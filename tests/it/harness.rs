@@ -5,6 +5,7 @@ mod config;
 mod farmgate;
 mod load;
 mod origin;
+mod plane;
 mod tcp_origin;
 mod wait;
 
@@ -13,5 +14,6 @@ pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
 pub(crate) use farmgate::{Farmgate, run_to_end};
 pub(crate) use load::Load;
 pub(crate) use origin::{Behaviour, Origin, refused_port};
+pub(crate) use plane::InProcess;
 pub(crate) use tcp_origin::{TcpBehaviour, TcpOrigin};
 pub(crate) use wait::{PATIENCE, until, until_within};

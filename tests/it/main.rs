@@ -3,6 +3,9 @@
 //! [`harness`] has the pieces; every other module is a subject. Each test starts a Farmgate of its own on ports that
 //! the system chooses, so tests run side by side. Every wait has a deadline and polls; nothing sleeps to let things
 //! settle. A test that measures a deadline allows for a machine that is busy with something else.
+//!
+//! `sessions` and `sticky` ask things of the data plane that no key of the config or call of the API reaches: they run
+//! it alone, in this process.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,5 +29,7 @@ mod rare;
 mod reload;
 mod retry;
 mod review;
+mod sessions;
 mod shares;
+mod sticky;
 mod tcp;

@@ -118,6 +118,11 @@ impl ConnIo {
         })
     }
 
+    /// Returns what the engine shares of it.
+    pub(in crate::proxy) fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+
     /// Reads what comes next, whatever the phase.
     fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -301,6 +306,11 @@ impl ConnIo {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns an error if the answer under way was cut.
+    fn unless_broken(&mut self) -> io::Result<()> {
+        if self.connection.is_broken() { Err(self.fail(Fault::ServerTakenOut)) } else { Ok(()) }
+    }
+
     fn fail(&mut self, fault: Fault) -> io::Error {
         self.connection.set_fault(fault);
         self.phase = Phase::Closed;
@@ -384,6 +394,7 @@ fn poll_read_at_most(
 impl AsyncRead for ConnIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.unless_broken()?;
         let polled = this.poll_next(cx, buf);
         // Whoever waits for the client first lets it have what is ready for it: the engine flushes an answer of known
         // length only at its end, however slowly that comes.
@@ -400,6 +411,7 @@ impl AsyncRead for ConnIo {
 impl AsyncWrite for ConnIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.unless_broken()?;
         if this.is_untaken && !this.connection.take_taken_up() {
             // An answer to what no callback of ours has seen: Pingora refuses by itself, with a page of its own.
             this.refuse(Fault::BadRequest("the request target, the Host or a header is malformed"));
@@ -414,6 +426,7 @@ impl AsyncWrite for ConnIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.unless_broken()?;
         this.outbox.poll_drain(&mut this.stream, cx)
     }
 
@@ -455,6 +468,15 @@ impl GetProxyDigest for ConnIo {
 impl GetSocketDigest for ConnIo {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
+    }
+}
+
+impl Drop for ConnIo {
+    fn drop(&mut self) {
+        if self.connection.is_broken() {
+            // However it comes to be dropped: an answer that was cut must not look whole.
+            let _ = self.stream.set_zero_linger();
+        }
     }
 }
 

@@ -1,19 +1,26 @@
 //! One client connection, as its stream and the engine share it.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
 use super::super::owner::Owner;
+use super::super::recent::Ended;
 use super::super::work::{RequestId, Work, canonical};
 use super::head::Fault;
+
+/// Why work ends that was open on a server when the operator had it closed.
+pub(in crate::proxy) const TAKEN_OUT: &str = "the server was taken out of service";
 
 /// A client connection of an HTTP frontend.
 pub struct Connection {
@@ -26,6 +33,8 @@ pub struct Connection {
     /// The client's address as X-Forwarded-For has it.
     pub(in crate::proxy) client_text: HeaderValue,
     signals: Mutex<Signals>,
+    /// The answer under way was cut: what comes next is the end.
+    is_broken: AtomicBool,
 }
 
 /// What the engine tells the stream, and the other way round.
@@ -45,6 +54,26 @@ struct Signals {
     fault: Option<Fault>,
     awaited: Option<Awaited>,
     waker: Option<Waker>,
+    /// Wakes the task that serves the connection.
+    task: Option<Waker>,
+    stage: Stage,
+    /// The attempt under way, or the one that ended last, was cut.
+    is_cut: bool,
+}
+
+/// How far the attempt at a server has come.
+#[derive(Clone, Copy, Default)]
+enum Stage {
+    /// The server's answer is on its way to the client.
+    Answering,
+    /// Being connected.
+    Connecting,
+    /// None is under way.
+    #[default]
+    None,
+    /// The request goes, or went, through this socket, and the server has not begun its final answer. The socket is
+    /// open: whatever closes it ends this stage before anything else of the worker's thread has a turn.
+    Waiting { socket: RawFd },
 }
 
 /// What is awaited of the server.
@@ -67,7 +96,15 @@ impl Connection {
         let client = SocketAddr::new(canonical(client.ip()), client.port());
         // An address is never anything but visible ASCII.
         let client_text = HeaderValue::try_from(client.ip().to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        Arc::new(Self { work, frontend, owner, client, client_text, signals: Mutex::default() })
+        Arc::new(Self {
+            work,
+            frontend,
+            owner,
+            client,
+            client_text,
+            signals: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+        })
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
@@ -112,12 +149,86 @@ impl Connection {
 
     /// Says that the server answered, and sets how long it may pause from now on.
     pub(in crate::proxy) fn expect_more_within(&self, pause: Duration) {
-        self.signals().awaited = Some(Awaited::More { within: pause });
+        let mut signals = self.signals();
+        signals.awaited = Some(Awaited::More { within: pause });
+        signals.stage = Stage::Answering;
     }
 
     /// Says that the server answered.
     pub(in crate::proxy) fn answer_began(&self) {
-        self.signals().awaited = None;
+        let mut signals = self.signals();
+        signals.awaited = None;
+        signals.stage = Stage::Answering;
+    }
+
+    /// Names the task that serves the connection from now on.
+    pub(in crate::proxy) fn runs_in(&self, task: &Waker) {
+        self.signals().task = Some(task.clone());
+    }
+
+    /// Says that a request is to go to a server.
+    pub(in crate::proxy) fn attempt_began(&self) {
+        let mut signals = self.signals();
+        signals.stage = Stage::Connecting;
+        signals.is_cut = false;
+    }
+
+    /// Says through which socket the attempt goes; returns whether it may, not having been cut.
+    pub(in crate::proxy) fn attempt_goes_through(&self, socket: RawFd) -> bool {
+        let mut signals = self.signals();
+        signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Waiting { socket } };
+        !signals.is_cut
+    }
+
+    /// Says that the attempt goes on, through another socket.
+    pub(in crate::proxy) fn attempt_reconnects(&self) {
+        self.signals().stage = Stage::Connecting;
+    }
+
+    /// Says that the attempt is over.
+    pub(in crate::proxy) fn attempt_ended(&self) {
+        self.signals().stage = Stage::None;
+    }
+
+    /// Cuts the attempt under way. Before the server's answer its connection is shut down, and the engine learns that
+    /// it broke; afterwards the client's connection ends with a reset. One that is being connected is cut once that is
+    /// done, which takes no longer than a connection may. Only on the worker's own thread.
+    pub(in crate::proxy) fn cut(&self) {
+        let mut signals = self.signals();
+        match signals.stage {
+            Stage::None => return,
+            Stage::Connecting => {}
+            Stage::Waiting { socket } => {
+                // Fails for a connection that is broken already.
+                let _ = shutdown(socket, Shutdown::Both);
+            }
+            Stage::Answering => {
+                signals.is_aborted = true;
+                self.is_broken.store(true, Relaxed);
+            }
+        }
+        signals.is_cut = true;
+        let task = signals.task.clone();
+        drop(signals);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Returns whether the attempt under way, or the one that ended last, was cut.
+    pub(in crate::proxy) fn is_cut(&self) -> bool {
+        self.signals().is_cut
+    }
+
+    /// Returns whether it was cut before anything was sent.
+    pub(in crate::proxy) fn is_cut_unsent(&self) -> bool {
+        let signals = self.signals();
+        signals.is_cut && matches!(signals.stage, Stage::Connecting)
+    }
+
+    /// Returns whether the answer under way was cut: nothing more is read of the client or written to it.
+    pub(in crate::proxy) fn is_broken(&self) -> bool {
+        self.is_broken.load(Relaxed)
     }
 
     /// Asks for no further request: an idle connection is closed, a busy one after its answer.
@@ -141,8 +252,14 @@ impl Connection {
         self.signals().fault.take()
     }
 
-    pub(super) fn set_fault(&self, fault: Fault) {
+    /// Says why the request ends.
+    pub(in crate::proxy) fn set_fault(&self, fault: Fault) {
         self.signals().fault = Some(fault);
+    }
+
+    /// Returns whether the stream ended the request because the server was late.
+    pub(in crate::proxy) fn is_server_late(&self) -> bool {
+        matches!(self.signals().fault, Some(Fault::ResponseTimeout))
     }
 
     /// Returns whether the request was answered, and clears it: the next one begins.
@@ -193,6 +310,13 @@ impl Connection {
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
         self.count_own_answer(fault.status(), fault.refusal());
+        self.work.remember(Ended {
+            client: self.client.ip(),
+            frontend: self.frontend.frontend.id,
+            status: fault.status(),
+            reason: Some(fault.reason()),
+            ..Ended::new(id)
+        });
         if let Some(access) = &self.work.access {
             let line = AccessLine {
                 client: self.client,
@@ -224,6 +348,7 @@ impl Fault {
             Self::HeaderTooLarge => 431,
             Self::MethodNotAllowed => 405,
             Self::ResponseTimeout => 504,
+            Self::ServerTakenOut => 502,
             Self::UriTooLong => 414,
         }
     }
@@ -239,6 +364,7 @@ impl Fault {
             Self::HeaderTooLarge => "the request head is too large",
             Self::MethodNotAllowed => "the method is not offered",
             Self::ResponseTimeout => "the server did not answer in time",
+            Self::ServerTakenOut => TAKEN_OUT,
             Self::UriTooLong => "the request target is too long",
         }
     }
@@ -252,7 +378,7 @@ impl Fault {
             Self::BodyTooLarge => Some(Refusal::BodyTooLarge),
             Self::HeaderTimeout => Some(Refusal::HeaderTimeout),
             Self::HeaderTooLarge => Some(Refusal::HeaderTooLarge),
-            Self::ResponseTimeout => None,
+            Self::ResponseTimeout | Self::ServerTakenOut => None,
             Self::UriTooLong => Some(Refusal::UriTooLong),
         }
     }

@@ -4,9 +4,11 @@
 use std::net::IpAddr;
 
 use ::http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use ::http::{Method, Version};
+use ::http::{Method, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::model::{AttemptOutcome, TrafficFault};
 
 /// What Via gets for a request of either version.
 const VIA_1_0: &str = "1.0 farmgate";
@@ -138,6 +140,71 @@ pub enum AttemptFailure {
     Final,
 }
 
+/// What is known of an attempt at a server that was connected and did not end well.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptEnd {
+    /// The server had begun its final response.
+    pub is_answered: bool,
+    /// The operator had it cut.
+    pub is_cut: bool,
+    /// It was cut before anything was sent.
+    pub is_unsent: bool,
+    /// The server did not take the request, or did not answer it, in time.
+    pub is_late: bool,
+    /// It was the connection to the server that failed.
+    pub is_servers: bool,
+    /// What the server, or the client, sent could not be understood.
+    pub is_malformed: bool,
+    /// The connection had served another request before.
+    pub is_kept: bool,
+}
+
+impl AttemptEnd {
+    /// Returns what it means for another attempt.
+    #[must_use]
+    pub fn failure(&self) -> AttemptFailure {
+        if self.is_answered {
+            AttemptFailure::Final
+        } else if self.is_cut {
+            if self.is_unsent { AttemptFailure::NotConnected } else { AttemptFailure::NothingAnswered }
+        } else if self.is_late || self.is_malformed || !self.is_servers {
+            AttemptFailure::Final
+        } else {
+            AttemptFailure::NothingAnswered
+        }
+    }
+
+    /// Returns how it is remembered.
+    #[must_use]
+    pub fn outcome(&self) -> AttemptOutcome {
+        if self.is_cut {
+            AttemptOutcome::TakenOut
+        } else if self.is_late {
+            AttemptOutcome::TimedOut
+        } else if self.is_servers {
+            AttemptOutcome::BrokenOff
+        } else {
+            AttemptOutcome::ClientFailed
+        }
+    }
+
+    /// Returns what of it is the server's fault. A kept connection that turned out closed says nothing about it, nor
+    /// does what the operator did or the client.
+    #[must_use]
+    pub fn fault(&self) -> Option<TrafficFault> {
+        let is_closed_while_idle = self.is_kept && !self.is_answered && !self.is_late && !self.is_malformed;
+        match self.outcome() {
+            AttemptOutcome::TimedOut => Some(TrafficFault::Response),
+            AttemptOutcome::BrokenOff if !is_closed_while_idle => Some(TrafficFault::Response),
+            AttemptOutcome::Answered
+            | AttemptOutcome::BrokenOff
+            | AttemptOutcome::ClientFailed
+            | AttemptOutcome::NotConnected
+            | AttemptOutcome::TakenOut => None,
+        }
+    }
+}
+
 /// Returns whether another server may be tried: always when this one saw nothing; when it may have seen the request,
 /// only for a method that is safe to repeat whose body can be sent again.
 #[must_use]
@@ -147,6 +214,14 @@ pub fn may_retry(failure: AttemptFailure, method: &Method, is_body_replayable: b
         AttemptFailure::NothingAnswered => method.is_idempotent() && is_body_replayable,
         AttemptFailure::Final => false,
     }
+}
+
+/// Returns whether a status says that the server failed, rather than that it will not do what was asked.
+#[must_use]
+pub fn is_servers_failure(status: StatusCode) -> bool {
+    status.is_server_error()
+        && status != StatusCode::NOT_IMPLEMENTED
+        && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED
 }
 
 /// Returns the part of a request target that the `uri` balance hashes: up to `?`.
@@ -257,6 +332,52 @@ mod tests {
             (Final, Method::GET, true, false),
         ] {
             assert_eq!(may_retry(failure, &method, replayable), want, "{failure:?} {method} {replayable}");
+        }
+    }
+
+    #[test]
+    fn attempt_that_ended_badly_is_judged_by_whose_fault_it_was() {
+        use AttemptFailure::{Final, NotConnected, NothingAnswered};
+        use AttemptOutcome::{BrokenOff, ClientFailed, TakenOut, TimedOut};
+        let broke = AttemptEnd {
+            is_answered: false,
+            is_cut: false,
+            is_unsent: false,
+            is_late: false,
+            is_servers: true,
+            is_malformed: false,
+            is_kept: false,
+        };
+        let fault = Some(TrafficFault::Response);
+        for (name, end, want) in [
+            ("broke off", broke, (NothingAnswered, BrokenOff, fault)),
+            ("broke off its answer", AttemptEnd { is_answered: true, ..broke }, (Final, BrokenOff, fault)),
+            ("kept and closed", AttemptEnd { is_kept: true, ..broke }, (NothingAnswered, BrokenOff, None)),
+            (
+                "kept, within its answer",
+                AttemptEnd { is_kept: true, is_answered: true, ..broke },
+                (Final, BrokenOff, fault),
+            ),
+            ("late", AttemptEnd { is_late: true, ..broke }, (Final, TimedOut, fault)),
+            (
+                "late, the stream says",
+                AttemptEnd { is_late: true, is_servers: false, ..broke },
+                (Final, TimedOut, fault),
+            ),
+            ("malformed", AttemptEnd { is_malformed: true, ..broke }, (Final, BrokenOff, fault)),
+            ("client left", AttemptEnd { is_servers: false, ..broke }, (Final, ClientFailed, None)),
+            ("cut", AttemptEnd { is_cut: true, ..broke }, (NothingAnswered, TakenOut, None)),
+            ("cut, unsent", AttemptEnd { is_cut: true, is_unsent: true, ..broke }, (NotConnected, TakenOut, None)),
+            ("cut, answered", AttemptEnd { is_cut: true, is_answered: true, ..broke }, (Final, TakenOut, None)),
+        ] {
+            assert_eq!((end.failure(), end.outcome(), end.fault()), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn server_fails_with_a_5xx_but_those_that_refuse_what_was_asked() {
+        for (status, want) in [(200, false), (404, false), (500, true), (501, false), (503, true), (505, false)] {
+            assert_eq!(is_servers_failure(StatusCode::from_u16(status).unwrap()), want, "{status}");
         }
     }
 

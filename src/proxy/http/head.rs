@@ -58,6 +58,8 @@ pub enum Fault {
     MethodNotAllowed,
     /// 504: the server did not answer in time.
     ResponseTimeout,
+    /// 502: the operator had what was open on the server closed.
+    ServerTakenOut,
     /// 414.
     UriTooLong,
 }

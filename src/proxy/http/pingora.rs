@@ -5,15 +5,15 @@
 //! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
 //! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
 
+use std::future::poll_fn;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use ::http::header::{self, HeaderValue};
 use ::http::{StatusCode, Version};
-use ::pingora::ErrorType::{
-    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
-};
+use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::Digest;
@@ -25,24 +25,33 @@ use ::pingora::{Error, ErrorSource, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::clock;
-use crate::farm::FarmTable;
-use crate::farm::choose::{Key, Tried};
-use crate::metrics::{EdgeCells, Refusal, StatusClass};
-use crate::model::Protocol;
-use crate::store::{FrontendTable, Table};
-use crate::telemetry::access::AccessLine;
+use crate::farm::choose::Key;
+use crate::metrics::Refusal;
+use crate::model::{AttemptOutcome, Protocol, SessionKind, TrafficFault};
 
-use super::super::work::{InFlight, RequestId, Work};
+use super::super::sessions::Handle;
+use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
-use super::control::Connection;
-use super::exchange::{self, AttemptFailure, Origin};
-use super::{kept, pages};
+use super::control::{Connection, TAKEN_OUT};
+use super::exchange::{self, AttemptEnd, AttemptFailure, Origin};
+use super::kept;
+
+mod answer;
+mod record;
+mod state;
+
+use answer::{close_if_retired, close_unless_in_step, is_final_response_written, respond, verdict};
+use record::record;
+pub use state::Exchange;
+use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
 /// How long the rest of a request body is read after its response.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a request whose answer was cut may take to end by itself.
+const CUT_WAIT: Duration = Duration::from_millis(500);
 
 /// Certificate authorities for connections to servers: none, since none of them is encrypted yet. Without this Pingora
 /// reads the system's bundle twice a worker, and panics where there is none.
@@ -68,10 +77,18 @@ pub(in crate::proxy) async fn serve(
     client: ConnIo,
     is_stopping: &tokio::sync::watch::Receiver<bool>,
 ) {
+    let connection = client.connection();
     let mut session = ServerSession::new_http1(Box::new(client));
     // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
     session.set_keepalive(Some(0));
-    while let Some(reused) = engine.process_new_http(session, is_stopping).await {
+    connection.runs_in(&poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+    loop {
+        let reused = tokio::select! {
+            biased;
+            () = given_up(&connection) => return,
+            reused = engine.process_new_http(session, is_stopping) => reused,
+        };
+        let Some(reused) = reused else { return };
         let (client, settings) = reused.consume();
         session = ServerSession::new_http1(client);
         if let Some(settings) = settings {
@@ -80,65 +97,16 @@ pub(in crate::proxy) async fn serve(
     }
 }
 
+/// Ready some time after an answer was cut: the engine looks neither at the client nor for its answer while the server
+/// takes no more of the request, and would not notice.
+async fn given_up(connection: &Connection) {
+    poll_fn(|_| if connection.is_broken() { Poll::Ready(()) } else { Poll::Pending }).await;
+    tokio::time::sleep(CUT_WAIT).await;
+}
+
 /// See the module's doc.
 pub struct Engine {
     work: Arc<Work>,
-}
-
-/// One request on its way.
-pub struct Exchange {
-    id: RequestId,
-    started: Instant,
-    connection: Option<Arc<Connection>>,
-    route: Option<Route>,
-    tried: Tried,
-    attempt: Option<InFlight>,
-    /// The server of the last attempt.
-    position: Option<usize>,
-    attempts: u32,
-    /// Whether the server began its final response.
-    is_answered: bool,
-    /// Whether the kept connection that the attempt was to use had been closed.
-    is_stale: bool,
-    /// Whether only the end of the connection ends the answer.
-    is_ended_by_close: bool,
-    /// Why Farmgate itself ended the request.
-    reason: Option<&'static str>,
-}
-
-/// Where a request goes, fixed for its life.
-struct Route {
-    table: Arc<Table>,
-    frontend: Arc<FrontendTable>,
-}
-
-impl Route {
-    fn farm(&self) -> &FarmTable {
-        self.table.farm_of(&self.frontend)
-    }
-}
-
-impl Exchange {
-    fn edge(&self) -> Option<&EdgeCells> {
-        let (route, position) = (self.route.as_ref()?, self.position?);
-        let connection = self.connection.as_ref()?;
-        Some(route.frontend.edges[position].of(connection.work.ix))
-    }
-
-    /// Notes that the server began its final answer.
-    fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
-        self.is_answered = true;
-        let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
-        if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
-            connection.expect_more_within(route.farm().farm.timeouts.response);
-        } else {
-            connection.answer_began();
-        }
-    }
-
-    fn retries(&self) -> u32 {
-        self.attempts.saturating_sub(1)
-    }
 }
 
 impl Engine {
@@ -147,67 +115,17 @@ impl Engine {
         let route = exchange.route.as_ref()?;
         let connection = exchange.connection.as_ref()?;
         let path = exchange::hashed_path(session.req_header().raw_path());
-        let key = Key { source: connection.client.ip(), uri: Some(path) };
-        let (position, guard) = self.work.assign(route.farm(), key, &exchange.tried)?;
-        exchange.attempt = Some(guard);
-        exchange.position = Some(position);
-        exchange.attempts += 1;
+        let errand = Errand {
+            farm: route.farm(),
+            key: Key { source: connection.client.ip(), uri: Some(path) },
+            headers: Some(&session.req_header().headers),
+            tried: &exchange.tried,
+            kind: SessionKind::Request,
+        };
+        let assigned = self.work.assign(&errand, Handle::Http(Arc::clone(connection)))?;
+        exchange.attempt_began(assigned);
         Some(())
     }
-
-    /// Sends an error page; the connection closes after it unless the request was read to its end.
-    async fn respond(&self, session: &mut Session, exchange: &mut Exchange, status: u16, why: &str) -> Result<()> {
-        let id = exchange.id.to_string();
-        let body = pages::body(status, why, &id);
-        let mut head = ResponseHeader::build(status, Some(6))?;
-        head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
-        head.insert_header(header::CACHE_CONTROL, "no-store")?;
-        head.insert_header("X-Request-Id", id)?;
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        if status == 503 {
-            head.insert_header(header::RETRY_AFTER, "1")?;
-        }
-        close_unless_in_step(session);
-        close_if_retired(session, exchange);
-        session.write_response_header(Box::new(head), false).await?;
-        session.write_response_body(Some(Bytes::from(body)), true).await
-    }
-}
-
-/// What the client is told about a failed exchange.
-fn verdict(error: &Error) -> (u16, &'static str) {
-    match (error.etype(), error.esource()) {
-        (HTTPStatus(status), _) => (*status, "the request could not be served"),
-        (ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => {
-            (504, "the server did not answer in time")
-        }
-        (_, ErrorSource::Upstream) => (502, "the server could not be reached or broke off its answer"),
-        (InvalidHTTPHeader, ErrorSource::Downstream) => (400, "the request is malformed"),
-        (_, ErrorSource::Downstream) => (0, "the client left"),
-        (_, ErrorSource::Internal | ErrorSource::Unset) => (500, "the request could not be served"),
-    }
-}
-
-/// A client that waits for 100 Continue and is answered otherwise may or may not send its body: nobody can tell what
-/// its next bytes are.
-fn close_unless_in_step(session: &mut Session) {
-    let waits = session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none();
-    if waits && !session.is_body_done() {
-        session.set_keepalive(None);
-    }
-}
-
-/// The last answer on a retired connection says that it is the last.
-fn close_if_retired(session: &mut Session, exchange: &Exchange) {
-    if exchange.connection.as_ref().is_some_and(|connection| connection.is_retired()) {
-        session.set_keepalive(None);
-    }
-}
-
-fn is_final_response_written(session: &Session) -> bool {
-    session
-        .response_written()
-        .is_some_and(|head| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 #[async_trait]
@@ -215,20 +133,7 @@ impl ProxyHttp for Engine {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        Exchange {
-            id: self.work.next_request_id(),
-            started: clock::monotonic(),
-            connection: None,
-            route: None,
-            tried: Tried::default(),
-            attempt: None,
-            position: None,
-            attempts: 0,
-            is_answered: false,
-            is_stale: false,
-            is_ended_by_close: false,
-            reason: None,
-        }
+        Exchange::new(self.work.next_request_id())
     }
 
     /// No modules: the default one compresses, which nobody asked for.
@@ -267,7 +172,7 @@ impl ProxyHttp for Engine {
         if self.choose(session, exchange).is_none() {
             exchange.reason = Some("no server can take the request now");
             connection.count_own_answer(503, Some(Refusal::NoServer));
-            self.respond(session, exchange, 503, "no server can take the request now").await?;
+            respond(session, exchange, 503, "no server can take the request now").await?;
             return Ok(true);
         }
         Ok(false)
@@ -318,6 +223,10 @@ impl ProxyHttp for Engine {
         _digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        let connection = exchange.connection.as_ref();
+        if connection.is_some_and(|connection| !connection.attempt_goes_through(socket)) {
+            return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
+        }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         if is_reused && !is_repeatable && !kept::is_quiet(socket) {
             exchange.is_stale = true;
@@ -378,10 +287,14 @@ impl ProxyHttp for Engine {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if head.status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(connection) = &exchange.connection
+        let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switch {
+            exchange.upgraded();
+        }
+        if (is_switch || !head.status.is_informational())
+            && let Some(line) = exchange.set_cookie()
         {
-            connection.upgraded();
+            head.append_header(header::SET_COOKIE, line)?;
         }
         if !head.status.is_informational() {
             close_unless_in_step(session);
@@ -404,14 +317,24 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(edge) = exchange.edge() {
-            edge.connect_failures.add(1);
+        let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
+        if is_cut {
+            exchange.attempt_failed(AttemptOutcome::TakenOut, None);
+        } else {
+            if let Some(edge) = exchange.edge() {
+                edge.connect_failures.add(1);
+            }
+            exchange.attempt_failed(AttemptOutcome::NotConnected, Some(TrafficFault::Connect));
         }
         if let Some(position) = exchange.position {
             exchange.tried.add(position);
         }
         exchange.attempt = None;
-        error.set_retry(may_retry(session, exchange, AttemptFailure::NotConnected));
+        let retry = may_retry(session, exchange, AttemptFailure::NotConnected);
+        if is_cut && !retry {
+            explain_cut(exchange);
+        }
+        error.set_retry(retry);
         error
     }
 
@@ -423,22 +346,38 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         client_reused: bool,
     ) -> Box<Error> {
+        let connection = exchange.connection.as_ref();
+        let is_cut = connection.is_some_and(|connection| connection.is_cut());
         if exchange.is_stale {
+            if let Some(connection) = connection {
+                connection.attempt_reconnects();
+            }
             // Nothing was sent: the attempt goes on, on another connection to the same server.
             error.set_retry(true);
             return error;
         }
-        let is_late = matches!(error.etype(), ReadTimedout | WriteTimedout | InvalidHTTPHeader | HTTPStatus(_));
-        let is_servers = *error.esource() == ErrorSource::Upstream;
-        let is_final = is_late || !is_servers || exchange.is_answered || is_final_response_written(session);
-        let failure = if is_final { AttemptFailure::Final } else { AttemptFailure::NothingAnswered };
+        let end = AttemptEnd {
+            is_answered: exchange.answer.is_some() || is_final_response_written(session),
+            is_cut,
+            is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
+            is_late: connection.is_some_and(|connection| connection.is_server_late())
+                || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
+            is_servers: *error.esource() == ErrorSource::Upstream,
+            is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
+            is_kept: client_reused,
+        };
+        exchange.attempt_failed(end.outcome(), end.fault());
         // A kept connection that turned out closed says nothing about its server, which may be the only one.
-        if !client_reused && let Some(position) = exchange.position {
+        if (!client_reused || is_cut)
+            && let Some(position) = exchange.position
+        {
             exchange.tried.add(position);
         }
-        let retry = may_retry(session, exchange, failure);
+        let retry = may_retry(session, exchange, end.failure());
         if retry {
             exchange.attempt = None;
+        } else if is_cut {
+            explain_cut(exchange);
         }
         error.set_retry(retry);
         error
@@ -454,7 +393,7 @@ impl ProxyHttp for Engine {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = self.respond(session, exchange, status, why).await {
+            if let Err(error) = respond(session, exchange, status, why).await {
                 tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
             }
         }
@@ -476,8 +415,8 @@ impl ProxyHttp for Engine {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        exchange.attempt = None;
-        self.record(session, exchange);
+        exchange.ended();
+        record(session, exchange);
         let Some(connection) = &exchange.connection else { return };
         connection.answered();
         if error.is_some() {
@@ -491,41 +430,10 @@ impl ProxyHttp for Engine {
     }
 }
 
-impl Engine {
-    /// Counts and logs a request that has ended.
-    fn record(&self, session: &Session, exchange: &Exchange) {
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let took = exchange.started.elapsed();
-        let (bytes_in, bytes_out) = (session.body_bytes_read() as u64, session.body_bytes_sent() as u64);
-        if let Some(edge) = exchange.edge() {
-            edge.requests[StatusClass::of(status) as usize].add(1);
-            edge.bytes_in.add(bytes_in);
-            edge.bytes_out.add(bytes_out);
-            edge.duration.observe(took);
-        }
-        let Some(connection) = &exchange.connection else { return };
-        if let Some(access) = &self.work.access {
-            let head = session.req_header();
-            let server = exchange.route.as_ref().zip(exchange.position).map(|(route, position)| {
-                let farm = route.farm();
-                (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
-            });
-            access.write(&AccessLine {
-                client: connection.client,
-                frontend: connection.frontend.frontend.name.as_str(),
-                server,
-                method: head.method.as_str(),
-                target: head.raw_path(),
-                host: head.headers.get(header::HOST).map_or(b"", |host| host.as_bytes()),
-                status,
-                bytes_in,
-                bytes_out,
-                duration: took,
-                retries: exchange.retries(),
-                reason: exchange.reason,
-                ..AccessLine::new(&exchange.id)
-            });
-        }
+/// Has the client and the log told that the server was taken out.
+fn explain_cut(exchange: &Exchange) {
+    if let Some(connection) = &exchange.connection {
+        connection.set_fault(super::head::Fault::ServerTakenOut);
     }
 }
 

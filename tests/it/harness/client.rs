@@ -58,6 +58,11 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Gives up sending what nobody takes for so long.
+    pub(crate) fn set_write_patience(&self, patience: Duration) {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+    }
+
     /// Sends these bytes.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -1,0 +1,172 @@
+//! One request on its way, as the engine's callbacks hand it to each other, and where it goes. Does no IO; what may
+//! become of a request is decided here and in [`super::super::exchange`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::http::{HeaderValue, StatusCode};
+
+use crate::clock;
+use crate::farm::FarmTable;
+use crate::farm::choose::Tried;
+use crate::metrics::EdgeCells;
+use crate::model::{AttemptOutcome, TrafficFault};
+use crate::store::{FrontendTable, Table};
+
+use super::super::super::recent::Attempts;
+use super::super::super::sticking::Cookies;
+use super::super::super::work::{Assigned, InFlight, RequestId};
+use super::super::control::Connection;
+use super::super::exchange;
+use super::record::record_lost;
+
+/// One request on its way.
+pub struct Exchange {
+    pub(super) id: RequestId,
+    pub(super) started: Instant,
+    pub(super) connection: Option<Arc<Connection>>,
+    pub(super) route: Option<Route>,
+    pub(super) tried: Tried,
+    pub(super) attempt: Option<InFlight>,
+    /// The server of the last attempt.
+    pub(super) position: Option<usize>,
+    pub(super) attempts: Attempts,
+    /// Whether the last attempt was counted as one that went well or failed.
+    is_judged: bool,
+    /// The cookies of a sticky farm.
+    cookies: Option<Cookies>,
+    /// The status of the server's final response, once it began.
+    pub(super) answer: Option<StatusCode>,
+    /// Whether the kept connection that the attempt was to use had been closed.
+    pub(super) is_stale: bool,
+    /// Whether only the end of the connection ends the answer.
+    pub(super) is_ended_by_close: bool,
+    /// Why Farmgate itself ended the request.
+    pub(super) reason: Option<&'static str>,
+    /// Whether it was counted and logged.
+    pub(super) is_recorded: bool,
+}
+
+/// Where a request goes, fixed for its life.
+pub(super) struct Route {
+    pub(super) table: Arc<Table>,
+    pub(super) frontend: Arc<FrontendTable>,
+}
+
+impl Route {
+    pub(super) fn farm(&self) -> &FarmTable {
+        self.table.farm_of(&self.frontend)
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(id: RequestId) -> Self {
+        Self {
+            id,
+            started: clock::monotonic(),
+            connection: None,
+            route: None,
+            tried: Tried::default(),
+            attempt: None,
+            position: None,
+            attempts: Attempts::default(),
+            is_judged: false,
+            cookies: None,
+            answer: None,
+            is_stale: false,
+            is_ended_by_close: false,
+            reason: None,
+            is_recorded: false,
+        }
+    }
+
+    pub(super) fn edge(&self) -> Option<&EdgeCells> {
+        let (route, position) = (self.route.as_ref()?, self.position?);
+        let connection = self.connection.as_ref()?;
+        Some(route.frontend.edges[position].of(connection.work.ix))
+    }
+
+    /// Notes that an attempt begins.
+    pub(super) fn attempt_began(&mut self, assigned: Assigned) {
+        let Assigned { position, chosen_by, guard, cookies } = assigned;
+        if let Some(connection) = &self.connection {
+            connection.attempt_began();
+        }
+        if let Some(route) = &self.route {
+            self.attempts.begin(route.farm().servers[position].server.id, chosen_by);
+        }
+        self.attempt = Some(guard);
+        self.position = Some(position);
+        self.cookies = cookies;
+        self.is_judged = false;
+    }
+
+    /// Notes that the server began its final answer.
+    pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
+        self.answer = Some(status);
+        let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
+        if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
+            connection.expect_more_within(route.farm().farm.timeouts.response);
+        } else {
+            connection.answer_began();
+        }
+    }
+
+    /// Notes that the request has become a tunnel, which is all that its server had to do with it.
+    pub(super) fn upgraded(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.upgraded();
+        }
+        if let Some(attempt) = &self.attempt {
+            attempt.upgraded();
+        }
+        self.judge(None);
+    }
+
+    /// Notes that the attempt failed, and whose fault it was, if it was the server's.
+    pub(super) fn attempt_failed(&mut self, outcome: AttemptOutcome, fault: Option<TrafficFault>) {
+        if let Some(connection) = &self.connection {
+            connection.attempt_ended();
+        }
+        self.attempts.end(outcome);
+        if fault.is_some() {
+            self.judge(fault);
+        }
+        self.is_judged = true;
+    }
+
+    /// Notes that the exchange is over. An answer that nothing was said of is worth what its status says.
+    pub(super) fn ended(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.attempt_ended();
+        }
+        self.attempt = None;
+        if let Some(status) = self.answer {
+            self.judge(exchange::is_servers_failure(status).then_some(TrafficFault::Status));
+        }
+    }
+
+    /// Returns the Set-Cookie that the client needs to come back to the server that answers.
+    pub(super) fn set_cookie(&self) -> Option<HeaderValue> {
+        let cookies = self.cookies.as_ref()?;
+        let server = self.route.as_ref()?.farm().servers.get(self.position?)?.server.id;
+        if cookies.named == Some(server) { None } else { cookies.seals.set_cookie(server).cloned() }
+    }
+
+    fn judge(&mut self, fault: Option<TrafficFault>) {
+        let (Some(connection), Some(route), Some(position)) = (&self.connection, &self.route, self.position) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.is_judged, true) {
+            connection.work.judge(route.farm(), position, fault);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            record_lost(self);
+        }
+    }
+}
