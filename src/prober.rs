@@ -7,16 +7,23 @@
 
 mod banner;
 mod check;
+mod connect;
 mod failure;
+mod grpc;
 mod http;
+mod http2;
 mod names;
 #[cfg(test)]
 mod origins;
 pub mod pingora_adapter;
+mod proxy_header;
 mod reply;
 mod rounds;
+mod sharing;
 #[cfg(test)]
 mod stock_faults;
+mod tls;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,5 +79,5 @@ pub async fn run(
     entropy: u64,
     shutdown: watch::Receiver<bool>,
 ) {
-    rounds::Rounds::new(source, rounds::System, checks_at_once, entropy).run(changed, shutdown).await;
+    rounds::Rounds::new(source, rounds::System::default(), checks_at_once, entropy).run(changed, shutdown).await;
 }

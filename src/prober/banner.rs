@@ -1,7 +1,6 @@
 //! The TCP probe with an expectation: reads what a server says on its own after the connect.
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout_at;
 
 use crate::health::expect::{Decision, decide_bytes};
@@ -15,19 +14,29 @@ use super::failure::errno_text;
 ///
 /// At the deadline a banner that must *not* hold something, and does not, passes if the server said anything at all:
 /// a server that then waits for its client never ends its banner.
-pub(super) async fn read(stream: &mut TcpStream, wanted: &BodyMatch, negate: Negate, deadline: Deadline) -> Finding {
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    wanted: &BodyMatch,
+    negate: Negate,
+    deadline: Deadline,
+) -> Finding {
     let mut banner = Vec::new();
     let in_time = timeout_at(deadline.at, read_on(stream, wanted, negate, &mut banner)).await;
     in_time.unwrap_or_else(|_| match decide_bytes(wanted, negate, &banner, true) {
         Decision::Pass if !banner.is_empty() => passed(&banner),
-        Decision::Fail(_) | Decision::NeedMore | Decision::Pass => {
+        Decision::Conditional | Decision::Fail(_) | Decision::NeedMore | Decision::Pass => {
             let words = format!("no matching banner within {:?}: {}", deadline.after, seen(&banner));
             Finding::new(CheckStatus::L7Tout, None, &words)
         }
     })
 }
 
-async fn read_on(stream: &mut TcpStream, wanted: &BodyMatch, negate: Negate, banner: &mut Vec<u8>) -> Finding {
+async fn read_on(
+    stream: &mut (impl AsyncRead + Unpin),
+    wanted: &BodyMatch,
+    negate: Negate,
+    banner: &mut Vec<u8>,
+) -> Finding {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let is_complete = match stream.read(&mut buffer).await {
@@ -44,14 +53,14 @@ async fn read_on(stream: &mut TcpStream, wanted: &BodyMatch, negate: Negate, ban
         };
         match decide_bytes(wanted, negate, banner, is_complete) {
             Decision::NeedMore => {}
-            Decision::Pass => return passed(banner),
+            Decision::Conditional | Decision::Pass => return passed(banner),
             Decision::Fail(_) => return Finding::new(CheckStatus::L7Rsp, None, &seen(banner)),
         }
     }
 }
 
 fn passed(banner: &[u8]) -> Finding {
-    Finding { status: CheckStatus::L7Ok, code: None, content: Content::from_bytes(banner) }
+    Finding::with(CheckStatus::L7Ok, None, Content::from_bytes(banner))
 }
 
 fn seen(banner: &[u8]) -> String {

@@ -35,8 +35,12 @@ fn tcp(banner: Option<&str>, negate: Negate) -> ProbeKind {
     ProbeKind::Tcp { banner: banner.map(|text| BodyMatch::Contains(text.into())), negate }
 }
 
+fn origin() -> Host {
+    Host::Name("origin.test".into())
+}
+
 async fn check_at(addr: SocketAddr, kind: ProbeKind) -> CheckRecord {
-    let record = run(addr, "origin.test:8080", &probe(kind)).await;
+    let record = run(&Trust::default(), addr, &origin(), &probe(kind)).await;
     assert!(record.duration < TIMEOUT + SLACK, "{record:?}");
     if matches!(record.status, L4Tout | L7Tout) {
         assert!(record.duration >= TIMEOUT, "{record:?}");
@@ -136,11 +140,11 @@ async fn http_request_is_whole_and_names_its_host() {
     check_at(addr, http()).await;
     let version = env!("CARGO_PKG_VERSION");
     let rest = format!("User-Agent: farmgate/{version}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
-    let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:8080\r\n{rest}");
+    let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:{}\r\n{rest}", addr.port());
     assert_eq!(requests.recv().await.unwrap(), want);
     let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Head, ..HttpProbe::get("/") });
     let aim = Aim { host: Some("shop.example".into()), ..Aim::default() };
-    run(addr, "origin.test:8080", &Probe { aim, ..probe(kind) }).await;
+    run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(kind) }).await;
     assert_eq!(requests.recv().await.unwrap(), format!("HEAD / HTTP/1.1\r\nHost: shop.example\r\n{rest}"));
 }
 

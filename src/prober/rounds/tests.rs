@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::super::Target;
 use super::super::origins::{OK, Script, start};
 use super::*;
-use crate::model::{Epoch, FarmId, HttpProbe, Paced, ProbeKind, ProbeSlot, ServerAddr, ServerId};
+use crate::model::{FarmId, HttpProbe, Pace, Paced, ProbeKind, ServerId};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -121,11 +122,11 @@ where
     C: Fn(SocketAddr) -> CheckRecord + Clone + Send + Sync + 'static,
     L: Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
 {
-    fn check(&self, addr: SocketAddr, _: String, _: Arc<Probe>) -> impl Future<Output = CheckRecord> + Send + 'static {
+    fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static {
         let checks = self.checks.clone();
         async move {
             tokio::task::yield_now().await;
-            checks(addr)
+            checks(aimed.addr)
         }
     }
 
@@ -150,7 +151,7 @@ async fn fifty_dripping_servers_do_not_delay_a_healthy_one() {
     let healthy = start(Script::Reply(OK)).await;
     let mut targets: Vec<_> = (1..=50).map(|n| target(n, &drip.to_string(), http_probe(400, 400))).collect();
     targets.push(target(0, &healthy.to_string(), http_probe(200, 200)));
-    let run = Run::of(targets, System, 64);
+    let run = Run::of(targets, System::default(), 64);
     run.until("10 checks of the healthy server", |source| source.checks_of(0) >= 10).await;
     let source = run.end().await;
     let records = source.records.lock().unwrap();
@@ -189,7 +190,7 @@ async fn check_that_panics_is_a_failed_check_and_no_more() {
 async fn target_that_left_gets_no_record_and_a_new_one_is_checked_at_once() {
     let silent = start(Script::Silent).await;
     let healthy = start(Script::Reply(OK)).await;
-    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System, 1);
+    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System::default(), 1);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!run.source.is_first_round_done());
     run.change(vec![target(2, &healthy.to_string(), http_probe(60_000, 60_000))]);
@@ -203,7 +204,7 @@ async fn target_that_left_gets_no_record_and_a_new_one_is_checked_at_once() {
 async fn changed_address_cuts_the_old_check_short() {
     let silent = start(Script::Silent).await;
     let healthy = start(Script::Reply(OK)).await;
-    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System, 1);
+    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System::default(), 1);
     tokio::time::sleep(Duration::from_millis(50)).await;
     run.change(vec![target(1, &healthy.to_string(), http_probe(60_000, 60_000))]);
     run.until("a record", |source| source.checks_of(1) == 1).await;
@@ -213,7 +214,7 @@ async fn changed_address_cuts_the_old_check_short() {
 
 #[tokio::test]
 async fn first_round_is_done_when_everybody_has_a_record_or_can_have_none() {
-    let run = Run::of(Vec::new(), System, 1);
+    let run = Run::of(Vec::new(), System::default(), 1);
     run.until("done with nobody", Source::is_first_round_done).await;
     run.end().await;
 
@@ -257,7 +258,7 @@ async fn name_shared_by_servers_is_looked_up_once_and_probed_at_the_probes_port(
 async fn real_resolver_finds_localhost() {
     let healthy = start(Script::Reply(OK)).await;
     let list = vec![target(1, &format!("localhost:{}", healthy.port()), http_probe(60_000, 5000))];
-    let run = Run::of(list, System, 1);
+    let run = Run::of(list, System::default(), 1);
     run.until("checked", |source| source.checks_of(1) == 1).await;
     let source = run.end().await;
     assert_eq!(source.resolved.lock().unwrap().len(), 1);
@@ -265,7 +266,7 @@ async fn real_resolver_finds_localhost() {
 
 #[tokio::test]
 async fn loop_ends_when_the_senders_are_gone() {
-    let run = Run::of(vec![target(1, "127.0.0.1:1", http_probe(10, 10))], System, 1);
+    let run = Run::of(vec![target(1, "127.0.0.1:1", http_probe(10, 10))], System::default(), 1);
     run.until("a record", |source| source.checks_of(1) > 0).await;
     drop(run.changed);
     let before = run.source.records.lock().unwrap().len();
