@@ -2,8 +2,8 @@
 //!
 //! Decides nothing: `health::schedule` says when, `health::expect` says what a reply is worth, whoever implements
 //! [`CheckSource`] concludes from the records. Runs as one task on one runtime of its own; every check is a task with
-//! one hard deadline for connect, request and reply together, so a slow server delays nobody. A check that panics is
-//! a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
+//! one hard deadline for connect, request and reply together, so a slow server delays nobody. One check serves all
+//! targets that ask the same of the same address. A check that panics is a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
 
 mod banner;
 mod check;
@@ -37,9 +37,10 @@ pub trait CheckSource: Send + Sync + 'static {
     /// Returns everything to check now; the prober compares it with what it runs.
     fn targets(&self) -> Vec<Target>;
 
-    /// Takes finished checks, those that ended together at once. None is of a target that has left or changed since its
-    /// check began, as far as the prober was told.
-    /// Returns how often each of them is to be checked from now on.
+    /// Takes finished checks, those that ended together at once, one for every target that shared them. None is of a
+    /// target that has left or changed since its check began, as far as the prober was told. `next_at` is reckoned at
+    /// the pace of before: where the answer changes that, the next check comes at another time.
+    /// Returns how often each of them is to be checked from now on; those left out, as before.
     fn records(&self, checked: Vec<Checked>) -> Vec<Paced>;
 
     /// Takes what a server's name resolves to, whenever that changes. With nothing, the name could not be resolved:

@@ -118,7 +118,7 @@ async fn carry_out_in_tls(
         converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await
     };
     // Says goodbye, if the socket takes it without waiting.
-    poll_fn(|context| Poll::Ready(drop(Pin::new(&mut stream).poll_shutdown(context)))).await;
+    poll_fn(|context| Poll::Ready(Pin::new(&mut stream).poll_shutdown(context).is_ready())).await;
     connect::take_what_has_arrived(stream.get_ref().0);
     finding
 }

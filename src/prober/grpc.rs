@@ -164,10 +164,12 @@ const NOT_PROTOBUF: &str = "reply message is not protobuf";
 
 fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        let [low, ..] = number.to_le_bytes();
+        bytes.push(low | 0x80);
         number >>= 7;
     }
-    bytes.push(number as u8);
+    let [last, ..] = number.to_le_bytes();
+    bytes.push(last);
 }
 
 fn take_varint(bytes: &mut &[u8]) -> Option<u64> {

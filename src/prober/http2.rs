@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -27,6 +28,9 @@ use super::trace::{Trace, Traced};
 
 /// What a server that speaks HTTP/1 begins with.
 const HTTP1: &[u8] = b"HTTP/1.";
+/// Where a frame says its type, and the type that every server begins with.
+const FRAME_TYPE_AT: usize = 3;
+const SETTINGS: u8 = 4;
 /// Frames of reset streams that are remembered; a check has one stream.
 const RESETS_MAX: usize = 4;
 
@@ -222,13 +226,18 @@ fn take(answer: &mut Answer, reply: &mut RecvStream, piece: &Bytes) -> Result<()
 
 /// Says why there is no answer, or no whole one.
 fn broken(error: &h2::Error, answer: &Answer, trace: &Trace) -> Finding {
-    let words = match (error.get_io(), trace.received()) {
-        _ if answer.head.is_none() && trace.received().starts_with(HTTP1) => {
-            let line = trace.received().split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
-            format!("server speaks HTTP/1 and not HTTP/2: {}", String::from_utf8_lossy(line))
-        }
-        (Some(error), _) => format!("{}, {}", errno_text(error), answer.what_is_missing(trace)),
-        (None, _) => format!("{error}, {}", answer.what_is_missing(trace)),
+    let received = trace.received();
+    let words = if received.starts_with(HTTP1) {
+        let line = received.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
+        format!("server speaks HTTP/1 and not HTTP/2: {}", String::from_utf8_lossy(line))
+    } else if received.get(FRAME_TYPE_AT).is_some_and(|first| *first != SETTINGS) {
+        format!("not an HTTP/2 reply: {}", String::from_utf8_lossy(received))
+    } else if let Some(error) = error.get_io() {
+        // The stream is told the kind of error only; the system's own is in the notes.
+        let words = trace.errno.map_or_else(|| errno_text(error), |n| errno_text(&io::Error::from_raw_os_error(n)));
+        format!("{words}, {}", answer.what_is_missing(trace))
+    } else {
+        format!("{error}, {}", answer.what_is_missing(trace))
     };
     Finding::new(CheckStatus::L7Rsp, answer.code(), &words)
 }

@@ -51,7 +51,8 @@ impl HealthCheck for ProbeCheck {
             return Error::e_explain(ErrorType::Custom(CheckStatus::SockErr.as_str()), words);
         };
         let (host, aim) = (Host::Ip(addr.ip()), &self.probe.aim);
-        let addr = SocketAddr::new(aim.address.unwrap_or(addr.ip()), aim.port.unwrap_or(addr.port()));
+        let (ip, port) = (aim.address.unwrap_or_else(|| addr.ip()), aim.port.unwrap_or_else(|| addr.port()));
+        let addr = SocketAddr::new(ip, port);
         let record = check::run(&self.trust, addr, &host, &self.probe).await;
         let result = match record.verdict() {
             Verdict::Conditional | Verdict::Neutral | Verdict::Passed => Ok(()),

@@ -18,6 +18,9 @@ struct Source {
     resolved: Mutex<Vec<(u64, Option<SocketAddr>)>>,
     is_first_round_done: AtomicBool,
     adopts: AtomicBool,
+    /// What it says of the pace, by the status of the record.
+    pace: Option<fn(&CheckRecord) -> Pace>,
+    next_at: Mutex<Vec<Timestamp>>,
 }
 
 impl CheckSource for Source {
@@ -26,10 +29,13 @@ impl CheckSource for Source {
     }
 
     fn records(&self, checked: Vec<Checked>) -> Vec<Paced> {
-        for Checked { server, record, .. } in checked {
+        let mut paced = Vec::new();
+        for Checked { server, slot, record, next_at, .. } in checked {
             self.records.lock().unwrap().push((server.server.0, CheckRecord::clone(&record), clock::monotonic()));
+            self.next_at.lock().unwrap().push(next_at);
+            paced.extend(self.pace.map(|pace| Paced { server, slot, pace: pace(&record) }));
         }
-        Vec::new()
+        paced
     }
 
     fn resolved(&self, server: ServerKey, _epoch: Epoch, addr: Option<SocketAddr>) {
@@ -149,7 +155,12 @@ fn no_names(_: &str) -> Vec<IpAddr> {
 async fn fifty_dripping_servers_do_not_delay_a_healthy_one() {
     let drip = start(Script::Drip(OK, Duration::from_secs(1))).await;
     let healthy = start(Script::Reply(OK)).await;
-    let mut targets: Vec<_> = (1..=50).map(|n| target(n, &drip.to_string(), http_probe(400, 400))).collect();
+    // Each asks for a path of its own: what is asked alike is asked once.
+    let path = |n: u64| Probe {
+        kind: ProbeKind::Http(HttpProbe::get(&format!("/{n}"))),
+        ..Probe::clone(&http_probe(400, 400).unwrap())
+    };
+    let mut targets: Vec<_> = (1..=50).map(|n| target(n, &drip.to_string(), Some(Arc::new(path(n))))).collect();
     targets.push(target(0, &healthy.to_string(), http_probe(200, 200)));
     let run = Run::of(targets, System::default(), 64);
     run.until("10 checks of the healthy server", |source| source.checks_of(0) >= 10).await;
@@ -252,6 +263,57 @@ async fn name_shared_by_servers_is_looked_up_once_and_probed_at_the_probes_port(
     assert_eq!(LOOKUPS.load(Ordering::Relaxed), 1, "the new one has the answer that is known");
     assert!(source.records.lock().unwrap().iter().all(|(_, record, _)| record.status == CheckStatus::L7Ok));
     assert_eq!(source.resolved.lock().unwrap()[5], (9, Some("127.0.0.3:99".parse().unwrap())));
+}
+
+#[tokio::test]
+async fn servers_that_share_a_check_are_asked_once_and_all_told() {
+    static CHECKS: AtomicUsize = AtomicUsize::new(0);
+    let checks = |addr| {
+        CHECKS.fetch_add(1, Ordering::Relaxed);
+        passed(addr)
+    };
+    let list: Vec<Target> = (0..5).map(|n| target(n, "127.0.0.1:80", http_probe(60_000, 1000))).collect();
+    let mut other = list[4].clone();
+    other.slot = ProbeSlot::SHADOW;
+    other.probe = http_probe(60_000, 2000);
+    let run = Run::of(list.into_iter().chain([other]).collect(), Scripted { checks, lookups: no_names }, 8);
+    run.until("all told", Source::is_first_round_done).await;
+    let source = run.end().await;
+    assert_eq!(CHECKS.load(Ordering::Relaxed), 2, "one for the five, one for the shadow");
+    let told: Vec<usize> = (0..5).map(|n| source.checks_of(n)).collect();
+    assert_eq!(told, [1, 1, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn failure_is_followed_by_a_check_at_the_fast_interval() {
+    let checks = |addr| CheckRecord { status: CheckStatus::L4Con, ..passed(addr) };
+    let pace = |record: &CheckRecord| if record.status == CheckStatus::L7Ok { Pace::Steady } else { Pace::Changing };
+    let fast =
+        Probe { fast_interval: Some(Duration::from_millis(40)), ..Probe::clone(&http_probe(60_000, 20).unwrap()) };
+    let list = vec![target(1, "127.0.0.1:1", Some(Arc::new(fast)))];
+    let source = Source { targets: Mutex::new(list), pace: Some(pace), ..Source::default() };
+    let run = Run::start(source, Scripted { checks, lookups: no_names }, 8);
+    run.until("five checks", |source| source.checks_of(1) >= 5).await;
+    let source = run.end().await;
+    let records = source.records.lock().unwrap();
+    let next_at = source.next_at.lock().unwrap();
+    for (i, next) in next_at.iter().enumerate().skip(1) {
+        let interval = next.since(records[i].1.at);
+        assert!(interval <= Duration::from_millis(40), "told after {interval:?}");
+    }
+}
+
+#[tokio::test]
+async fn probe_with_an_address_of_its_own_waits_for_no_name() {
+    let checks = |addr: SocketAddr| {
+        assert_eq!(addr.to_string(), "127.0.0.7:80");
+        passed(addr)
+    };
+    let mut probe = Probe::clone(&http_probe(60_000, 1000).unwrap());
+    probe.aim.address = Some("127.0.0.7".parse().unwrap());
+    let run = Run::of(vec![target(1, "nowhere:80", Some(Arc::new(probe)))], Scripted { checks, lookups: no_names }, 8);
+    run.until("done", Source::is_first_round_done).await;
+    assert_eq!(run.end().await.checks_of(1), 1);
 }
 
 #[tokio::test]
