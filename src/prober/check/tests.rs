@@ -224,6 +224,28 @@ fn future_of_a_check_is_small() {
     assert!(size_of_val(&check) <= 2500, "{} bytes", size_of_val(&check));
 }
 
+#[test]
+fn check_allocates_little() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The origin lives on another thread: allocations are counted by thread.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let origin = std::thread::Builder::new().spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            sender.send(start(Script::Reply(OK)).await).unwrap();
+            tokio::time::sleep(SLACK).await;
+        });
+    });
+    let (addr, trust, host) = (receiver.recv().unwrap(), Trust::default(), self::origin());
+    let probe = probe(http());
+    let check = || runtime.block_on(run(&trust, addr, &host, &probe));
+    assert_eq!(check().status, L7Ok);
+    let counted = allocation_counter::measure(|| assert_eq!(check().status, L7Ok));
+    assert!(counted.count_total <= 25 && counted.bytes_max <= 6 * 1024, "{counted:?}");
+    assert!(counted.bytes_current <= 0, "{counted:?}");
+    origin.unwrap().join().unwrap();
+}
+
 #[tokio::test]
 async fn tcp_connect_is_enough_where_nothing_more_is_asked() {
     check(Script::Silent, tcp(None, Negate::AsWritten), L4Ok, None, "connected").await;

@@ -199,3 +199,21 @@ fn most_demanding_target_sets_the_pace() {
     set(&mut sharing, &all[..1], began - ms(1));
     assert!(sharing.next_due().unwrap() > began, "who asked for haste is gone");
 }
+
+/// 10,000 servers in 100 farms: what the prober keeps of each, its definition left out.
+#[test]
+fn target_takes_little_memory_and_an_unchanged_list_little_time() {
+    let probe = Arc::new(tcp());
+    let list: Vec<(u64, Aimed)> = (0..10_000u16)
+        .map(|n| {
+            let [high, low] = n.to_be_bytes();
+            let addr = SocketAddr::from(([127, 0, high, low], 80));
+            (n.into(), Aimed { addr, host: Host::Ip(addr.ip()), probe: Arc::clone(&probe) })
+        })
+        .collect();
+    let mut sharing = Sharing::new(1024, 7);
+    let first = allocation_counter::measure(|| assert!(set(&mut sharing, &list, Duration::ZERO).is_empty()));
+    assert!(first.bytes_current <= 10_000 * 1024, "{} bytes a target", first.bytes_current / 10_000);
+    let again = allocation_counter::measure(|| assert!(set(&mut sharing, &list, ms(1)).is_empty()));
+    assert_eq!(again.count_total, 0, "nothing is built anew");
+}
