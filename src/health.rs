@@ -10,5 +10,5 @@ pub mod server;
 
 pub use expect::{Decision, Mismatch};
 pub use machine::{Machine, Rule};
-pub use schedule::{Schedule, Ticket, Wanted};
+pub use schedule::{CheckId, RunEnd, Schedule, Ticket};
 pub use server::{Outcome, ServerHealth};

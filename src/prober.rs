@@ -2,22 +2,29 @@
 //!
 //! Decides nothing: `health::schedule` says when, `health::expect` says what a reply is worth, whoever implements
 //! [`CheckSource`] concludes from the records. Runs as one task on one runtime of its own; every check is a task with
-//! one hard deadline for connect, request and reply together, so a slow server delays nobody. A check that panics is
-//! a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
+//! one hard deadline for connect, request and reply together, so a slow server delays nobody. One check serves all
+//! targets that ask the same of the same address. A check that panics is a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
 
 mod banner;
 mod check;
+mod connect;
 mod failure;
+mod grpc;
 mod http;
+mod http2;
 mod names;
 #[cfg(test)]
 mod origins;
 pub mod pingora_adapter;
 mod protocols;
+mod proxy_header;
 mod reply;
 mod rounds;
+mod sharing;
 #[cfg(test)]
 mod stock_faults;
+mod tls;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,9 +38,10 @@ pub trait CheckSource: Send + Sync + 'static {
     /// Returns everything to check now; the prober compares it with what it runs.
     fn targets(&self) -> Vec<Target>;
 
-    /// Takes finished checks, those that ended together at once. None is of a target that has left or changed since its
-    /// check began, as far as the prober was told.
-    /// Returns how often each of them is to be checked from now on.
+    /// Takes finished checks, those that ended together at once, one for every target that shared them. None is of a
+    /// target that has left or changed since its check began, as far as the prober was told. `next_at` is reckoned at
+    /// the pace of before: where the answer changes that, the next check comes at another time.
+    /// Returns how often each of them is to be checked from now on; those left out, as before.
     fn records(&self, checked: Vec<Checked>) -> Vec<Paced>;
 
     /// Takes what a server's name resolves to, whenever that changes. With nothing, the name could not be resolved:
@@ -73,5 +81,5 @@ pub async fn run(
     entropy: u64,
     shutdown: watch::Receiver<bool>,
 ) {
-    rounds::Rounds::new(source, rounds::System, checks_at_once, entropy).run(changed, shutdown).await;
+    rounds::Rounds::new(source, rounds::System::default(), checks_at_once, entropy).run(changed, shutdown).await;
 }

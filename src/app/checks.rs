@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::model::{Checked, Epoch, Paced, ProbeSlot, ServerKey};
+use crate::farm::ServerEntry;
+use crate::model::{Checked, Epoch, Farm, Paced, Probe, ProbeSlot, ServerKey};
 use crate::prober::{CheckSource, Target};
 use crate::store::Store;
 
@@ -12,24 +13,17 @@ use crate::store::Store;
 pub(super) struct StoreChecks(pub(super) Arc<Store>);
 
 impl CheckSource for StoreChecks {
+    /// One target for every probe of every server that is checked; one without a probe for every other, so that its
+    /// name is resolved.
     fn targets(&self) -> Vec<Target> {
         let table = self.0.load();
-        let of_farm = |farm: &Arc<crate::farm::FarmTable>| -> Vec<Target> {
-            let target = |entry: &crate::farm::ServerEntry| Target {
-                slot: ProbeSlot::FIRST,
-                epoch: entry.epoch,
-                key: ServerKey { farm: farm.farm.id, server: entry.server.id },
-                address: entry.server.address.clone(),
-                addr: entry.addr,
-                probe: farm
-                    .farm
-                    .main_probe()
-                    .filter(|_| entry.server.probed)
-                    .map(|probe| probe.aimed(&entry.server.aim)),
-            };
-            farm.servers.iter().map(target).collect()
-        };
-        table.farms.iter().flat_map(of_farm).collect()
+        let mut targets = Vec::new();
+        for farm in &table.farms {
+            for entry in &farm.servers {
+                push_targets(&farm.farm, entry, &mut targets);
+            }
+        }
+        targets
     }
 
     fn records(&self, checked: Vec<Checked>) -> Vec<Paced> {
@@ -46,6 +40,25 @@ impl CheckSource for StoreChecks {
     fn first_round_done(&self) {
         tracing::info!("first round of checks done");
         self.0.first_round_done();
+    }
+}
+
+fn push_targets(farm: &Farm, entry: &ServerEntry, targets: &mut Vec<Target>) {
+    let target = |slot: ProbeSlot, probe: Option<Arc<Probe>>| Target {
+        key: ServerKey { farm: farm.id, server: entry.server.id },
+        slot,
+        epoch: entry.epoch,
+        address: entry.server.address.clone(),
+        addr: entry.addr,
+        probe,
+    };
+    let before = targets.len();
+    if entry.server.probed {
+        let aimed = |(slot, probe): (ProbeSlot, &Arc<Probe>)| target(slot, Some(probe.aimed(&entry.server.aim)));
+        targets.extend(farm.probes_with_slots().map(aimed));
+    }
+    if targets.len() == before {
+        targets.push(target(ProbeSlot::FIRST, None));
     }
 }
 

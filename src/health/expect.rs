@@ -9,6 +9,8 @@ use crate::model::{BodyMatch, Expect, Negate};
 /// What can be said of a reply so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
+    /// The reply is what was expected of a server that wants no new work.
+    Conditional,
     /// The reply is not what was expected, because of this.
     Fail(Mismatch),
     /// The bytes so far leave it open.
@@ -28,9 +30,14 @@ pub enum Mismatch {
 
 /// Returns what `expect` says of an HTTP reply with this status of which these first bytes of the body have arrived.
 ///
-/// `is_complete` tells that the body has no further byte. A body is looked at to [`BODY_BYTES_LOOKED_AT`] bytes.
+/// `is_complete` tells that the body has no further byte. A body is looked at to [`BODY_BYTES_LOOKED_AT`] bytes. A
+/// status of `expect.stopping` says all by itself: neither the body nor `negate` changes it, nor whether `status` names
+/// it too.
 #[must_use]
 pub fn decide(expect: &Expect, status: u16, body: &[u8], is_complete: bool) -> Decision {
+    if expect.stopping.contains(status) {
+        return Decision::Conditional;
+    }
     let is_status_in = expect.status.contains(status);
     match (&expect.body, expect.negate) {
         (None, Negate::AsWritten) => pass_if(is_status_in, Mismatch::Status),
@@ -83,6 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::StatusSet;
 
     use Decision::{Fail, NeedMore, Pass};
     use Negate::{AsWritten, Inverted};
@@ -126,6 +134,20 @@ mod tests {
             let got = decide(&expect(body.clone(), negate), status, bytes.as_bytes(), is_complete);
             assert_eq!(got, want, "{body:?} {negate:?} {status} {bytes:?} {is_complete}");
         }
+    }
+
+    #[test]
+    fn stopping_status_is_conditional_whatever_else_is_asked() {
+        let stopping = StatusSet::parse("404").unwrap();
+        for (body, negate) in
+            [(None, AsWritten), (None, Inverted), (contains("ok"), AsWritten), (contains("x"), Inverted)]
+        {
+            let wanted = Expect { stopping: stopping.clone(), ..expect(body, negate) };
+            assert_eq!(decide(&wanted, 404, b"", false), Decision::Conditional);
+            assert_ne!(decide(&wanted, 200, b"ok", true), Decision::Conditional);
+        }
+        let both = Expect { status: StatusSet::parse("200-499").unwrap(), stopping, ..Expect::default() };
+        assert_eq!((decide(&both, 404, b"", false), decide(&both, 403, b"", false)), (Decision::Conditional, Pass));
     }
 
     #[test]

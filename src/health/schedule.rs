@@ -1,99 +1,116 @@
-//! Says when which target is checked, and never more than so many at once.
+//! Says when which check is run, and never more than so many at once.
 //!
-//! Pure: time is a `Duration` since the scheduler began, chance is the entropy handed in. A target waits for its next
-//! check, or its check is under way; it never has two. The first check of every target is due at once, in the order
-//! given. The second follows after a part of the interval that spreads targets evenly over it; every further one an
-//! interval, or up to [`JITTER`] less, after the last one was *due*, so delays do not add up; never more, so `fall`
-//! failures take no longer than `fall` intervals. A check that ends after the next was due is followed by one at once,
-//! which stands for all those missed and waits its turn behind whoever was due before, so that an overload starves
-//! nobody.
+//! Pure: time is a `Duration` since the schedule began, chance is the entropy handed in. What a check is, and whom it
+//! serves, the caller knows; here it is a number with an interval. A check waits for its next run, or is under way; it
+//! never runs twice at once.
 //!
-//! Equal due times: first come, first served. Cost: O(log n) a step, O(n log n) for a new list.
+//! The first run is due when the caller says. The second follows after a part of the interval that spreads checks
+//! evenly over it; every further one an interval, or up to [`JITTER`] less, after the last one was *due*, so delays do
+//! not add up; never more, so `fall` failures take no longer than `fall` intervals. A run that ends after the next was
+//! due is followed by one at once, which stands for all those missed and waits its turn behind whoever was due before,
+//! so that an overload starves nobody. A new interval ([`Schedule::pace`]) counts from the last run, not from the next:
+//! one that is shorter takes effect at once.
+//!
+//! Checks whose last run hung until its deadline get no more than half of the room, so that the others do not wait for
+//! them when the room is full.
+//!
+//! Equal due times: first come, first served. Cost: O(log n) a step.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use crate::model::{Epoch, ServerKey};
-
-/// The share of the interval by which one check may come earlier than the interval says.
+/// The share of the interval by which one run may come earlier than the interval says.
 pub const JITTER: f64 = 0.1;
 /// The shortest interval; a shorter one is read as this.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
-/// Outdated heap entries that are kept before the heap is built anew.
+/// Outdated heap entries that are kept before a heap is built anew.
 const OUTDATED_ENTRIES_KEPT: usize = 1024;
 /// 2^64 divided by the golden ratio: the step that spreads any number of points evenly over a circle.
 const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// One target as the schedule sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Whose check it is.
-    pub key: ServerKey,
-    /// Which incarnation; another one starts the target afresh.
-    pub epoch: Epoch,
-    /// Where the check connects; another one starts the target afresh.
-    pub addr: SocketAddr,
-    /// What the probe speaks; another word starts the target afresh.
-    pub kind: &'static str,
-    /// From one check's due time to the next.
-    pub interval: Duration,
-}
+/// One check; the caller numbers them and never uses a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CheckId(pub u64);
 
-impl Wanted {
-    fn is_same_target(&self, other: &Self) -> bool {
-        self.epoch == other.epoch && self.addr == other.addr && self.kind == other.kind
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval.max(INTERVAL_MIN)
-    }
-}
-
-/// One check that the schedule let begin; handed back when it ends.
+/// One run that the schedule let begin; handed back when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
-    /// Whose check it is.
-    pub key: ServerKey,
+    /// Which check runs.
+    pub check: CheckId,
     stamp: u64,
 }
 
-/// When every target is checked next.
+/// How a run ended, as far as the schedule cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunEnd {
+    /// At its deadline: it held its place for as long as it could.
+    Hung,
+    /// Before its deadline.
+    Prompt,
+}
+
+/// When every check runs next.
 #[derive(Debug)]
 pub struct Schedule {
-    slots: BTreeMap<ServerKey, Slot>,
-    /// (due, stamp, key), the earliest first. An entry counts while its stamp is its slot's and the slot waits.
-    waiting: BinaryHeap<Reverse<(Duration, u64, ServerKey)>>,
-    under_way: usize,
+    slots: BTreeMap<CheckId, Slot>,
+    prompt: Lane,
+    hung: Lane,
     at_once: usize,
     last_stamp: u64,
     jitter_state: u64,
     spread: u64,
 }
 
+/// Checks that share room.
+#[derive(Debug, Default)]
+struct Lane {
+    /// (due, stamp, check), the earliest first. An entry counts while its stamp is its slot's and the slot waits.
+    waiting: BinaryHeap<Reverse<(Duration, u64, CheckId)>>,
+    under_way: usize,
+}
+
 #[derive(Debug)]
 struct Slot {
-    wanted: Wanted,
+    interval: Duration,
     state: State,
-    /// Of the heap entry that counts, or of the check under way.
+    /// How its last run ended, which is its lane.
+    last_end: RunEnd,
+    /// Of the heap entry that counts, or of the run under way.
     stamp: u64,
-    /// When the next check is due.
+    last: Option<LastRun>,
+    /// The next run is due no later than this, whatever the interval says.
+    hastened: Option<Duration>,
+    /// When the next run is due, while it waits.
     due: Duration,
-    /// No check has begun yet.
-    is_new: bool,
+}
+
+/// From what the next run's time is reckoned.
+#[derive(Clone, Copy, Debug)]
+struct LastRun {
+    due: Duration,
+    ended: Duration,
+    /// The part of the interval that is waited.
+    share: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The target left the list; its check is still under way.
+    /// The check was removed; its run is still under way.
     Leaving,
-    /// The check under way is of a target that has changed since.
-    Outdated,
-    /// A check is under way.
+    /// A run is under way.
     UnderWay,
-    /// The next check is in the heap.
+    /// The next run is in a heap.
     Waiting,
+}
+
+impl Slot {
+    /// When the next run is due after the last one ended.
+    fn next_due(&self) -> Duration {
+        let Some(last) = self.last else { return self.due };
+        let by_interval = last.due + self.interval.mul_f64(last.share);
+        self.hastened.map_or(by_interval, |at| at.min(by_interval)).max(last.ended)
+    }
 }
 
 impl Schedule {
@@ -102,8 +119,8 @@ impl Schedule {
     pub fn new(checks_at_once: usize, entropy: u64) -> Self {
         Self {
             slots: BTreeMap::new(),
-            waiting: BinaryHeap::new(),
-            under_way: 0,
+            prompt: Lane::default(),
+            hung: Lane::default(),
             at_once: checks_at_once.max(1),
             last_stamp: 0,
             jitter_state: entropy,
@@ -111,157 +128,170 @@ impl Schedule {
         }
     }
 
-    /// Checks exactly these targets from now on. Of a key that is there twice, the first counts.
-    ///
-    /// A target with the same address and kind keeps its place; with a shorter interval its next check comes no later
-    /// than that interval from now. Others are due at once. Returns the checks under way that count no more: they may
-    /// be cut short, and must still be handed to [`Self::finish`].
-    pub fn set(&mut self, wanted: &[Wanted], now: Duration) -> Vec<Ticket> {
-        let mut outdated = Vec::new();
-        let mut seen = BTreeSet::new();
-        for target in wanted {
-            if seen.insert(target.key) {
-                outdated.extend(self.put(*target, now));
-            }
+    /// Runs this check too, first when `due`. Nothing changes where the number is known already.
+    pub fn add(&mut self, check: CheckId, interval: Duration, due: Duration) {
+        if self.slots.contains_key(&check) {
+            return;
         }
-        let gone: Vec<ServerKey> = self.slots.keys().copied().filter(|key| !seen.contains(key)).collect();
-        for key in gone {
-            outdated.extend(self.drop_target(key));
-        }
-        if self.waiting.len() > 2 * self.slots.len() + OUTDATED_ENTRIES_KEPT {
-            self.rebuild_heap();
-        }
-        outdated
+        let slot = Slot {
+            interval: interval.max(INTERVAL_MIN),
+            state: State::Waiting,
+            last_end: RunEnd::Prompt,
+            stamp: 0,
+            last: None,
+            hastened: None,
+            due,
+        };
+        self.slots.insert(check, slot);
+        self.wait(check);
     }
 
-    /// Checks this target too, or this one in place of the one with its key; otherwise as [`Self::set`].
-    pub fn put(&mut self, wanted: Wanted, now: Duration) -> Option<Ticket> {
-        let Some(slot) = self.slots.get_mut(&wanted.key) else {
-            let slot = Slot { wanted, state: State::Waiting, stamp: 0, due: now, is_new: true };
-            self.slots.insert(wanted.key, slot);
-            self.wait_until(wanted.key, now);
-            return None;
-        };
-        let is_same = slot.wanted.is_same_target(&wanted);
-        slot.wanted = wanted;
+    /// Runs this check no more. Returns its run under way: it counts no longer, may be cut short, and must still be
+    /// handed to [`Self::finish`].
+    pub fn remove(&mut self, check: CheckId) -> Option<Ticket> {
+        let slot = self.slots.get_mut(&check)?;
         match slot.state {
-            State::Leaving | State::Outdated => slot.state = State::Outdated,
-            State::UnderWay if is_same => slot.due = slot.due.min(now + wanted.interval()),
+            State::Leaving => None,
             State::UnderWay => {
-                slot.state = State::Outdated;
-                slot.is_new = true;
-                return Some(Ticket { key: wanted.key, stamp: slot.stamp });
-            }
-            State::Waiting if is_same => {
-                let latest = now + wanted.interval();
-                if slot.due > latest {
-                    self.wait_until(wanted.key, latest);
-                }
+                slot.state = State::Leaving;
+                Some(Ticket { check, stamp: slot.stamp })
             }
             State::Waiting => {
-                slot.is_new = true;
-                self.wait_until(wanted.key, now);
+                self.slots.remove(&check);
+                self.drop_outdated_entries();
+                None
             }
         }
-        None
     }
 
-    /// Begins the check that has been due for the longest, if one is due and the bound allows it.
+    /// Has the next run due at `at` unless it is sooner. It still waits for the end of the one under way.
+    pub fn hasten(&mut self, check: CheckId, at: Duration) {
+        let Some(slot) = self.slots.get_mut(&check) else { return };
+        slot.hastened = Some(slot.hastened.map_or(at, |before| before.min(at)));
+        if slot.state == State::Waiting && slot.due > at {
+            slot.due = at;
+            self.wait(check);
+        }
+    }
+
+    /// Runs the check at this interval from its last run on.
+    pub fn pace(&mut self, check: CheckId, interval: Duration) {
+        let interval = interval.max(INTERVAL_MIN);
+        let Some(slot) = self.slots.get_mut(&check) else { return };
+        if slot.interval == interval {
+            return;
+        }
+        slot.interval = interval;
+        if slot.state == State::Waiting && slot.last.is_some() {
+            slot.due = slot.next_due();
+            self.wait(check);
+        }
+    }
+
+    /// Begins the run that has been due for the longest, if one is due and there is room.
     pub fn start(&mut self, now: Duration) -> Option<Ticket> {
-        if self.next_due()? > now {
+        let (lane, (due, stamp, check)) = self.next()?;
+        if due > now {
             return None;
         }
-        let Reverse((due, stamp, key)) = self.waiting.pop()?;
-        let wait = self.wait_after(key)?;
-        let slot = self.slots.get_mut(&key)?;
+        let share = self.next_share(check)?;
+        let lane = self.lane(lane);
+        lane.waiting.pop();
+        lane.under_way += 1;
+        let slot = self.slots.get_mut(&check)?;
         slot.state = State::UnderWay;
-        slot.is_new = false;
-        slot.due = due + wait;
-        self.under_way += 1;
-        Some(Ticket { key, stamp })
+        slot.hastened = None;
+        slot.last = Some(LastRun { due, ended: due, share });
+        Some(Ticket { check, stamp })
     }
 
-    /// Takes back a ticket and returns whether the result of its check counts.
-    pub fn finish(&mut self, ticket: Ticket, now: Duration) -> bool {
-        let Some(slot) = self.slots.get_mut(&ticket.key) else { return false };
+    /// Takes back a ticket and returns whether the result of its run counts.
+    pub fn finish(&mut self, ticket: Ticket, now: Duration, end: RunEnd) -> bool {
+        let Some(slot) = self.slots.get_mut(&ticket.check) else { return false };
         if slot.state == State::Waiting || slot.stamp != ticket.stamp {
             return false;
         }
-        self.under_way -= 1;
-        let ended = slot.state;
-        match ended {
-            State::Leaving => {
-                self.slots.remove(&ticket.key);
-            }
-            State::Outdated => self.wait_until(ticket.key, now),
-            State::UnderWay | State::Waiting => {
-                let due = slot.due.max(now);
-                self.wait_until(ticket.key, due);
-            }
+        let lane = slot.last_end;
+        self.lane(lane).under_way -= 1;
+        let Some(slot) = self.slots.get_mut(&ticket.check) else { return false };
+        if slot.state == State::Leaving {
+            self.slots.remove(&ticket.check);
+            return false;
         }
-        ended == State::UnderWay
+        slot.last_end = end;
+        if let Some(last) = &mut slot.last {
+            last.ended = now;
+        }
+        slot.due = slot.next_due();
+        self.wait(ticket.check);
+        true
     }
 
-    /// Returns when [`Self::start`] next has something; nothing while only a finished check can bring that.
+    /// Returns when [`Self::start`] next has something; nothing while only a finished run can bring that.
     #[must_use]
     pub fn next_due(&mut self) -> Option<Duration> {
-        if self.under_way >= self.at_once {
+        self.next().map(|(_, (due, _, _))| due)
+    }
+
+    /// Returns when a check's next run is due; nothing while one is under way, or of a check unknown.
+    #[must_use]
+    pub fn due_of(&self, check: CheckId) -> Option<Duration> {
+        self.slots.get(&check).filter(|slot| slot.state == State::Waiting).map(|slot| slot.due)
+    }
+
+    /// Returns how many runs are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.prompt.under_way + self.hung.under_way
+    }
+
+    fn lane(&mut self, lane: RunEnd) -> &mut Lane {
+        match lane {
+            RunEnd::Hung => &mut self.hung,
+            RunEnd::Prompt => &mut self.prompt,
+        }
+    }
+
+    /// The heap entry that is due first of those that may begin now, and its lane.
+    fn next(&mut self) -> Option<(RunEnd, (Duration, u64, CheckId))> {
+        if self.under_way() >= self.at_once {
             return None;
         }
-        while let Some(Reverse((due, stamp, key))) = self.waiting.peek().copied() {
-            if self.slots.get(&key).is_some_and(|slot| slot.state == State::Waiting && slot.stamp == stamp) {
-                return Some(due);
+        let may_hang = self.hung.under_way < (self.at_once / 2).max(1);
+        let prompt = self.first_of(RunEnd::Prompt).map(|entry| (RunEnd::Prompt, entry));
+        let hung = if may_hang { self.first_of(RunEnd::Hung).map(|entry| (RunEnd::Hung, entry)) } else { None };
+        [prompt, hung].into_iter().flatten().min_by_key(|(_, entry)| *entry)
+    }
+
+    fn first_of(&mut self, lane: RunEnd) -> Option<(Duration, u64, CheckId)> {
+        while let Some(Reverse((due, stamp, check))) = self.lane(lane).waiting.peek().copied() {
+            if self.slots.get(&check).is_some_and(|slot| slot.state == State::Waiting && slot.stamp == stamp) {
+                return Some((due, stamp, check));
             }
-            self.waiting.pop();
+            self.lane(lane).waiting.pop();
         }
         None
     }
 
-    /// Returns how many checks are under way.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.under_way
-    }
-
-    fn drop_target(&mut self, key: ServerKey) -> Option<Ticket> {
-        let slot = self.slots.get_mut(&key)?;
-        let ticket = Ticket { key, stamp: slot.stamp };
-        match slot.state {
-            State::Leaving => None,
-            State::Outdated => {
-                slot.state = State::Leaving;
-                None
-            }
-            State::UnderWay => {
-                slot.state = State::Leaving;
-                slot.is_new = true;
-                Some(ticket)
-            }
-            State::Waiting => {
-                self.slots.remove(&key);
-                None
-            }
-        }
-    }
-
-    fn wait_until(&mut self, key: ServerKey, due: Duration) {
+    /// Puts the check into its lane's heap for its due time, in place of an entry that it has.
+    fn wait(&mut self, check: CheckId) {
         self.last_stamp += 1;
-        if let Some(slot) = self.slots.get_mut(&key) {
-            slot.state = State::Waiting;
-            slot.due = due;
-            slot.stamp = self.last_stamp;
-            self.waiting.push(Reverse((due, self.last_stamp, key)));
-        }
+        let stamp = self.last_stamp;
+        let Some(slot) = self.slots.get_mut(&check) else { return };
+        slot.state = State::Waiting;
+        slot.stamp = stamp;
+        let (due, lane) = (slot.due, slot.last_end);
+        self.lane(lane).waiting.push(Reverse((due, stamp, check)));
+        self.drop_outdated_entries();
     }
 
-    /// From the due time of the check that begins to the next one's.
-    fn wait_after(&mut self, key: ServerKey) -> Option<Duration> {
-        let (interval, is_new) = self.slots.get(&key).map(|slot| (slot.wanted.interval(), slot.is_new))?;
-        if is_new {
+    /// The part of the interval that is waited after the run that begins now.
+    fn next_share(&mut self, check: CheckId) -> Option<f64> {
+        if self.slots.get(&check)?.last.is_none() {
             self.spread = self.spread.wrapping_add(GOLDEN_STEP);
-            return Some(interval.mul_f64(1.0 - fraction(self.spread)));
+            return Some(1.0 - fraction(self.spread));
         }
-        Some(interval.mul_f64(1.0 - JITTER * fraction(self.random())))
+        Some(1.0 - JITTER * fraction(self.random()))
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -273,9 +303,16 @@ impl Schedule {
         z ^ (z >> 31)
     }
 
-    fn rebuild_heap(&mut self) {
-        let live = self.slots.iter().filter(|(_, slot)| slot.state == State::Waiting);
-        self.waiting = live.map(|(key, slot)| Reverse((slot.due, slot.stamp, *key))).collect();
+    fn drop_outdated_entries(&mut self) {
+        if self.prompt.waiting.len() + self.hung.waiting.len() <= 2 * self.slots.len() + OUTDATED_ENTRIES_KEPT {
+            return;
+        }
+        for lane in [RunEnd::Hung, RunEnd::Prompt] {
+            let is_of = |slot: &Slot| slot.state == State::Waiting && slot.last_end == lane;
+            let live = self.slots.iter().filter(|(_, slot)| is_of(slot));
+            let entries = live.map(|(check, slot)| Reverse((slot.due, slot.stamp, *check))).collect();
+            self.lane(lane).waiting = entries;
+        }
     }
 }
 

@@ -159,12 +159,12 @@ pub enum Verify {
     On,
 }
 
-/// A PROXY protocol header (haproxy.org `proxy-protocol.txt`), sent with LOCAL or UNKNOWN: the check speaks for itself.
+/// A PROXY protocol header (haproxy.org `proxy-protocol.txt`): the check speaks for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyHeader {
-    /// The text form.
+    /// The text form, with the check's own addresses: many servers refuse UNKNOWN.
     V1,
-    /// The binary form.
+    /// The binary form, with LOCAL.
     V2,
 }
 

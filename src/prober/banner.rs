@@ -22,7 +22,7 @@ where
     let in_time = timeout_at(deadline.at, read_on(stream, wanted, negate, &mut banner)).await;
     in_time.unwrap_or_else(|_| match decide_bytes(wanted, negate, &banner, true) {
         Decision::Pass if !banner.is_empty() => passed(&banner),
-        Decision::Fail(_) | Decision::NeedMore | Decision::Pass => {
+        Decision::Conditional | Decision::Fail(_) | Decision::NeedMore | Decision::Pass => {
             let words = format!("no matching banner within {:?}: {}", deadline.after, seen(&banner));
             Finding::new(CheckStatus::L7Tout, None, &words)
         }
@@ -49,7 +49,7 @@ where
         };
         match decide_bytes(wanted, negate, banner, is_complete) {
             Decision::NeedMore => {}
-            Decision::Pass => return passed(banner),
+            Decision::Conditional | Decision::Pass => return passed(banner),
             Decision::Fail(_) => return Finding::new(CheckStatus::L7Rsp, None, &seen(banner)),
         }
     }

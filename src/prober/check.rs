@@ -2,25 +2,33 @@
 //!
 //! One deadline covers everything. Nothing is retried here: a check that fails has failed, and `fall` is there to
 //! forgive it. The connection is closed after the verdict; what had already arrived is taken first, since closing over
-//! unread bytes would send a reset and fill the server's log with it.
+//! unread bytes would send a reset and fill the server's log with it. Nothing of a check outlives it: no task of its
+//! own, no kept connection, no TLS session. Every record carries its evidence.
 
+use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::clock;
-use crate::model::{AgentSays, CheckRecord, CheckStatus, Content, Evidence, Probe, ProbeKind};
+use crate::model::{
+    AgentSays, CheckRecord, CheckStatus, Content, Encryption, Evidence, ExchangeProbe, Host, HttpProbe, HttpVersion,
+    Probe, ProbeKind,
+};
 
-use super::failure::{connect_status, errno_text};
-use super::{http, protocols};
+use super::tls::{ALPN_H2, ALPN_HTTP1, Trust};
+use super::trace::{Trace, Traced};
+use super::{connect, grpc, http, http2, protocols, tls};
 
-/// Reads that are made, without waiting, to empty a connection before it is closed.
-const LAST_READS_MAX: usize = 4;
-/// Bytes of one read.
-pub(super) const READ_BYTES: usize = 16 * 1024;
+/// Bytes of one read: most replies whole, and cheap for 10,000 checks at once.
+pub(super) const READ_BYTES: usize = 2 * 1024;
 
 /// When a check ends at the latest.
 #[derive(Clone, Copy, Debug)]
@@ -45,61 +53,153 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(status: CheckStatus, code: Option<u16>, words: &str) -> Self {
-        Self { status, code, content: Content::from_text(words), agent: None, received: None }
+        Self::with(status, code, Content::from_text(words))
+    }
+
+    pub(super) fn with(status: CheckStatus, code: Option<u16>, content: Content) -> Self {
+        Self { status, code, content, agent: None, received: None }
     }
 }
 
-/// Checks whoever answers at `addr`; `authority` is the Host header of an HTTP probe that names none.
-pub(super) async fn run(addr: SocketAddr, authority: &str, probe: &Probe) -> CheckRecord {
+/// Checks whoever answers at `addr`; `host` is who the server was declared to be, for probes that say its name.
+pub(super) async fn run(trust: &Trust, addr: SocketAddr, host: &Host, probe: &Probe) -> CheckRecord {
     let started = clock::monotonic();
     let deadline = Deadline { at: Instant::from_std(started + probe.timeout), after: probe.timeout };
+    let mut trace = Trace::new(started);
     let finding = match protocols::run_apart(&probe.kind, addr, &probe.aim, deadline).await {
         Some(finding) => finding,
-        None => protocols::unbegun(&probe.kind, over_a_connection(addr, authority, probe, deadline).await),
+        None => protocols::unbegun(&probe.kind, carry_out(trust, addr, host, probe, deadline, &mut trace).await),
     };
-    let duration = clock::monotonic().saturating_duration_since(started);
+    let duration = trace.elapsed();
     let Finding { status, code, content, agent, received } = finding;
-    let evidence = received.map(|received| {
-        let received = protocols::without_secret(&probe.kind, &received).into();
-        Arc::new(Evidence { received, ..Evidence::default() })
-    });
+    let evidence = Some(Arc::new(shown(&probe.kind, trace.into_evidence(), received)));
     CheckRecord { status, code, content, at: clock::wall(), duration, evidence, agent: agent.map(Arc::new) }
 }
 
-async fn over_a_connection(addr: SocketAddr, authority: &str, probe: &Probe, deadline: Deadline) -> Finding {
-    match timeout_at(deadline.at, connect(addr)).await {
-        Err(_) => Finding::new(CheckStatus::L4Tout, None, &format!("no connection within {:?}", probe.timeout)),
-        Ok(Err(finding)) => finding,
-        Ok(Ok(mut stream)) => {
-            let finding = converse(&mut stream, authority, probe, deadline).await;
-            take_what_has_arrived(&stream);
+/// The evidence as it may be shown: the probe's secret left out. `received`: of a probe without a connection.
+fn shown(kind: &ProbeKind, evidence: Evidence, received: Option<Box<[u8]>>) -> Evidence {
+    let received = received.unwrap_or(evidence.received);
+    let without_secret = |bytes: Box<[u8]>| match protocols::without_secret(kind, &bytes) {
+        Cow::Borrowed(_) => bytes,
+        Cow::Owned(shown) => shown.into_boxed_slice(),
+    };
+    Evidence { sent: without_secret(evidence.sent), received: without_secret(received), ..evidence }
+}
+
+async fn carry_out(
+    trust: &Trust,
+    addr: SocketAddr,
+    host: &Host,
+    probe: &Probe,
+    deadline: Deadline,
+    trace: &mut Trace,
+) -> Finding {
+    let mut stream = match connect::open(addr, &probe.aim, deadline, trace).await {
+        Ok(stream) => stream,
+        Err(finding) => return finding,
+    };
+    match encryption(&probe.kind) {
+        Encryption::None => {
+            let finding = converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await;
+            connect::take_what_has_arrived(&stream);
             finding
         }
+        // Rare and large: kept out of the future that every check is.
+        Encryption::Tls => Box::pin(carry_out_in_tls(stream, trust, addr, host, probe, deadline, trace)).await,
     }
 }
 
-async fn connect(addr: SocketAddr) -> Result<TcpStream, Finding> {
-    let failed = |error: &std::io::Error| Finding::new(connect_status(error), None, &errno_text(error));
-    let stream = TcpStream::connect(addr).await.map_err(|error| failed(&error))?;
-    // A connect to a closed port of this host can meet itself when the system picks that very port as its own.
-    if stream.local_addr().is_ok_and(|local| local == addr) {
-        return Err(failed(&std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
-    }
-    // Requests are one small write; where the option fails the check is only slower.
-    stream.set_nodelay(true).ok();
-    Ok(stream)
+async fn carry_out_in_tls(
+    tcp: TcpStream,
+    trust: &Trust,
+    addr: SocketAddr,
+    host: &Host,
+    probe: &Probe,
+    deadline: Deadline,
+    trace: &mut Trace,
+) -> Finding {
+    let alpn = alpn(&probe.kind);
+    let mut stream = match tls::handshake(tcp, trust, &probe.aim, host, alpn, deadline, trace).await {
+        Ok(stream) => stream,
+        Err(finding) => return finding,
+    };
+    let finding = if probe.kind == ProbeKind::Tls {
+        tls::passed(&stream)
+    } else {
+        converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await
+    };
+    // Says goodbye, if the socket takes it without waiting.
+    poll_fn(|context| Poll::Ready(Pin::new(&mut stream).poll_shutdown(context).is_ready())).await;
+    connect::take_what_has_arrived(stream.get_ref().0);
+    finding
 }
 
-async fn converse(stream: &mut TcpStream, authority: &str, probe: &Probe, deadline: Deadline) -> Finding {
+async fn converse<S>(
+    stream: &mut Traced<'_, S>,
+    addr: SocketAddr,
+    host: &Host,
+    probe: &Probe,
+    deadline: Deadline,
+) -> Finding
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     match &probe.kind {
         ProbeKind::Http(asked) => {
-            http::ask(stream, asked, probe.aim.host.as_deref().unwrap_or(authority), deadline).await
+            let authority = http::authority(&probe.aim, host, addr.port(), asked.encryption);
+            match asked.version {
+                HttpVersion::Http1 => http::ask(stream, asked, &authority, deadline).await,
+                HttpVersion::Http2 => Box::pin(http2::ask(stream, asked, &authority, deadline)).await,
+            }
+        }
+        ProbeKind::Grpc { service, encryption } => {
+            let authority = http::authority(&probe.aim, host, addr.port(), *encryption);
+            Box::pin(grpc::ask(stream, service, *encryption, &authority, deadline)).await
         }
         ProbeKind::Tcp { banner: None, .. } => Finding::new(CheckStatus::L4Ok, None, "connected"),
         ProbeKind::Agent { .. }
         | ProbeKind::Command(_)
         | ProbeKind::Exchange(_)
-        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { banner: Some(_), .. }
+        | ProbeKind::Tls => protocols::speak(stream, &probe.kind, deadline).await,
+    }
+}
+
+fn encryption(kind: &ProbeKind) -> Encryption {
+    match kind {
+        ProbeKind::Exchange(ExchangeProbe { encryption, .. })
+        | ProbeKind::Grpc { encryption, .. }
+        | ProbeKind::Http(HttpProbe { encryption, .. }) => *encryption,
+        ProbeKind::Tls => Encryption::Tls,
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. } => Encryption::None,
+    }
+}
+
+/// The protocol that is offered in the handshake.
+fn alpn(kind: &ProbeKind) -> Option<&'static [u8]> {
+    match kind {
+        ProbeKind::Grpc { .. } => Some(ALPN_H2),
+        ProbeKind::Http(asked) => match asked.version {
+            HttpVersion::Http1 => Some(ALPN_HTTP1),
+            HttpVersion::Http2 => Some(ALPN_H2),
+        },
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
         | ProbeKind::Mysql { .. }
         | ProbeKind::Oco
         | ProbeKind::Pgsql { .. }
@@ -107,16 +207,7 @@ async fn converse(stream: &mut TcpStream, authority: &str, probe: &Probe, deadli
         | ProbeKind::Redis { .. }
         | ProbeKind::Smtp { .. }
         | ProbeKind::Tcp { .. }
-        | ProbeKind::Tls => protocols::speak(stream, &probe.kind, deadline).await,
-    }
-}
-
-fn take_what_has_arrived(stream: &TcpStream) {
-    let mut buffer = vec![0; READ_BYTES];
-    for _ in 0..LAST_READS_MAX {
-        if !stream.try_read(&mut buffer).is_ok_and(|n| n == buffer.len()) {
-            return;
-        }
+        | ProbeKind::Tls => None,
     }
 }
 

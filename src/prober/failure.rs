@@ -11,11 +11,18 @@ const EHOSTDOWN: i32 = 112;
 /// else (no free descriptor, no free local address, not permitted) our own: SOCKERR.
 pub(super) fn connect_status(error: &io::Error) -> CheckStatus {
     use io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable,
-        TimedOut,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,
+        NetworkUnreachable, TimedOut,
     };
-    let of_the_network =
-        [ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable];
+    let of_the_network = [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        HostUnreachable,
+        NetworkDown,
+        NetworkUnreachable,
+    ];
     if error.kind() == TimedOut {
         CheckStatus::L4Tout
     } else if of_the_network.contains(&error.kind()) || error.raw_os_error() == Some(EHOSTDOWN) {
@@ -42,6 +49,7 @@ mod tests {
     fn connect_error_is_the_servers_or_ours() {
         for (errno, status, text) in [
             (111, CheckStatus::L4Con, "Connection refused"),
+            (32, CheckStatus::L4Con, "Broken pipe"),
             (104, CheckStatus::L4Con, "Connection reset by peer"),
             (113, CheckStatus::L4Con, "No route to host"),
             (101, CheckStatus::L4Con, "Network is unreachable"),

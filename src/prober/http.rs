@@ -2,14 +2,14 @@
 //!
 //! A status verdict falls with the head; the body is read only where the probe looks at it. Source: RFC 9112.
 
+use std::borrow::Cow;
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout_at;
 
 use crate::health::expect::{Decision, Mismatch, decide};
-use crate::model::{CheckStatus, Content, Host, HttpProbe, ServerAddr};
+use crate::model::{Aim, CheckStatus, Content, Encryption, Expect, Host, HttpProbe, ServerAddr};
 
 use super::check::{Deadline, Finding, READ_BYTES};
 use super::failure::errno_text;
@@ -19,7 +19,10 @@ use super::reply::{Head, Reply};
 const TEXT_BYTES: usize = 64;
 
 /// Asks the server and judges its reply.
-pub(super) async fn ask(stream: &mut TcpStream, probe: &HttpProbe, authority: &str, deadline: Deadline) -> Finding {
+pub(super) async fn ask<S>(stream: &mut S, probe: &HttpProbe, authority: &str, deadline: Deadline) -> Finding
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut reply = Reply::new(probe.method);
     let in_time = timeout_at(deadline.at, exchange(stream, probe, authority, &mut reply)).await;
     in_time.unwrap_or_else(|_| {
@@ -28,15 +31,45 @@ pub(super) async fn ask(stream: &mut TcpStream, probe: &HttpProbe, authority: &s
     })
 }
 
-/// Returns the Host header for a server: its declared host and the probed port, which is left out where it is 80.
-pub(super) fn authority(host: &Host, port: u16) -> String {
+/// Returns the Host header: the aim's own, else the declared host and the probed port, left out where it is the usual one.
+pub(super) fn authority<'a>(aim: &'a Aim, host: &Host, port: u16, encryption: Encryption) -> Cow<'a, str> {
+    if let Some(own) = &aim.host {
+        return Cow::Borrowed(own);
+    }
+    let usual = match encryption {
+        Encryption::None => ":80",
+        Encryption::Tls => ":443",
+    };
     let text = ServerAddr { host: host.clone(), port }.to_string();
-    text.strip_suffix(":80").map(str::to_owned).unwrap_or(text)
+    Cow::Owned(text.strip_suffix(usual).map(str::to_owned).unwrap_or(text))
 }
 
-async fn exchange(stream: &mut TcpStream, probe: &HttpProbe, authority: &str, reply: &mut Reply) -> Finding {
+/// Returns the verdict, once there is one, with what an operator needs to see why: the first bytes of the body where
+/// the body decided, otherwise the reason phrase, followed for a wrong status by the text that came with it.
+pub(super) fn judge(expect: &Expect, head: &Head, body: &[u8], is_complete: bool) -> Option<Finding> {
+    let code = Some(head.status);
+    let is_body_looked_at = expect.body.is_some() && expect.status.contains(head.status);
+    let finding = match decide(expect, head.status, body, is_complete) {
+        Decision::NeedMore => return None,
+        Decision::Conditional => Finding::new(CheckStatus::L7Okc, code, &head.reason),
+        Decision::Pass if is_body_looked_at => Finding::with(CheckStatus::L7Ok, code, first_bytes(body)),
+        Decision::Pass => Finding::new(CheckStatus::L7Ok, code, &head.reason),
+        Decision::Fail(Mismatch::Body) => Finding::with(CheckStatus::L7Rsp, code, first_bytes(body)),
+        Decision::Fail(Mismatch::Status) if is_text(body) => {
+            let words = format!("{}: {}", head.reason, String::from_utf8_lossy(body));
+            Finding::new(CheckStatus::L7Sts, code, words.trim_end())
+        }
+        Decision::Fail(Mismatch::Status) => Finding::new(CheckStatus::L7Sts, code, &head.reason),
+    };
+    Some(finding)
+}
+
+async fn exchange<S>(stream: &mut S, probe: &HttpProbe, authority: &str, reply: &mut Reply) -> Finding
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     // A write that fails is no verdict: the server may have answered before it closed.
-    let unsent = stream.write_all(request(probe, authority).as_bytes()).await.err();
+    let unsent = send(stream, request(probe, authority).as_bytes()).await.err();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let step = match stream.read(&mut buffer).await {
@@ -44,13 +77,19 @@ async fn exchange(stream: &mut TcpStream, probe: &HttpProbe, authority: &str, re
             Ok(n) => reply.feed(&buffer[..n]),
             Err(error) => Err(broken(&error, reply)),
         };
-        if let Some(finding) = reply.head().and_then(|head| judge(probe, head, reply)) {
+        let judged = |head| judge(&probe.expect, head, reply.body(), reply.is_complete());
+        if let Some(finding) = reply.head().and_then(judged) {
             return finding;
         }
         if let Err(words) = step {
             return Finding::new(CheckStatus::L7Rsp, code(reply), &words);
         }
     }
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 fn broken(error: &io::Error, reply: &Reply) -> String {
@@ -71,30 +110,6 @@ fn code(reply: &Reply) -> Option<u16> {
     reply.head().map(|head| head.status)
 }
 
-/// Returns the verdict, once there is one, with what an operator needs to see why: the first bytes of the body where
-/// the body decided, otherwise the reason phrase, followed for a wrong status by the text that came with it.
-fn judge(probe: &HttpProbe, head: &Head, reply: &Reply) -> Option<Finding> {
-    let code = Some(head.status);
-    let body = reply.body();
-    let is_body_looked_at = probe.expect.body.is_some() && probe.expect.status.contains(head.status);
-    let finding = match decide(&probe.expect, head.status, body, reply.is_complete()) {
-        Decision::NeedMore => return None,
-        Decision::Pass if is_body_looked_at => {
-            Finding { content: first_bytes(body), ..Finding::new(CheckStatus::L7Ok, code, "") }
-        }
-        Decision::Pass => Finding::new(CheckStatus::L7Ok, code, &head.reason),
-        Decision::Fail(Mismatch::Body) => {
-            Finding { content: first_bytes(body), ..Finding::new(CheckStatus::L7Rsp, code, "") }
-        }
-        Decision::Fail(Mismatch::Status) if is_text(body) => {
-            let words = format!("{}: {}", head.reason, String::from_utf8_lossy(body));
-            Finding::new(CheckStatus::L7Sts, code, words.trim_end())
-        }
-        Decision::Fail(Mismatch::Status) => Finding::new(CheckStatus::L7Sts, code, &head.reason),
-    };
-    Some(finding)
-}
-
 fn first_bytes(body: &[u8]) -> Content {
     if body.is_empty() { Content::from_text("reply body is empty") } else { Content::from_bytes(body) }
 }
@@ -109,15 +124,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authority_leaves_out_port_80() {
-        for (address, port, want) in [
-            ("10.0.0.1:80", 80, "10.0.0.1"),
-            ("10.0.0.1:80", 8080, "10.0.0.1:8080"),
-            ("[::1]:80", 80, "[::1]"),
-            ("shop.example:8080", 8080, "shop.example:8080"),
+    fn authority_leaves_out_the_usual_port() {
+        use Encryption::{None, Tls};
+        for (address, port, encryption, want) in [
+            ("10.0.0.1:80", 80, None, "10.0.0.1"),
+            ("10.0.0.1:80", 80, Tls, "10.0.0.1:80"),
+            ("10.0.0.1:443", 443, Tls, "10.0.0.1"),
+            ("10.0.0.1:80", 8080, None, "10.0.0.1:8080"),
+            ("[::1]:80", 80, None, "[::1]"),
+            ("shop.example:8080", 8080, None, "shop.example:8080"),
         ] {
             let address: ServerAddr = address.parse().unwrap();
-            assert_eq!(authority(&address.host, port), want);
+            assert_eq!(authority(&Aim::default(), &address.host, port, encryption), want);
+            let own = Aim { host: Some("own.example".into()), ..Aim::default() };
+            assert_eq!(authority(&own, &address.host, port, encryption), "own.example");
         }
     }
 }

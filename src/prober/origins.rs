@@ -1,10 +1,12 @@
 //! Scripted origins for the tests of this room: each listens on a free loopback port and treats every connection alike.
 
+pub(super) mod certified;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What an origin does with a connection.
@@ -56,7 +58,7 @@ where
 }
 
 /// Reads until the end of a request's head and returns it.
-pub(super) async fn read_request(stream: &mut TcpStream) -> String {
+pub(super) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {

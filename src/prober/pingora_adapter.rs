@@ -25,19 +25,20 @@ use crate::farm::FarmTable;
 use crate::model::{CheckRecord, CheckStatus, Host, Probe, ServerId, Verdict, Weight};
 
 use super::check;
-use super::http::authority;
+use super::tls::Trust;
 
 /// A probe as that crate's `HealthCheck`.
 #[derive(Clone, Debug)]
 pub struct ProbeCheck {
     probe: Arc<Probe>,
+    trust: Arc<Trust>,
 }
 
 impl ProbeCheck {
     /// Returns the check of a probe.
     #[must_use]
     pub fn new(probe: Arc<Probe>) -> Self {
-        Self { probe }
+        Self { probe, trust: Arc::default() }
     }
 }
 
@@ -49,9 +50,10 @@ impl HealthCheck for ProbeCheck {
             let words = "server has no internet address; probes speak TCP";
             return Error::e_explain(ErrorType::Custom(CheckStatus::SockErr.as_str()), words);
         };
-        let addr = SocketAddr::new(addr.ip(), self.probe.aim.port.unwrap_or_else(|| addr.port()));
-        let host = authority(&Host::Ip(addr.ip()), addr.port());
-        let record = check::run(addr, &host, &self.probe).await;
+        let (host, aim) = (Host::Ip(addr.ip()), &self.probe.aim);
+        let (ip, port) = (aim.address.unwrap_or_else(|| addr.ip()), aim.port.unwrap_or_else(|| addr.port()));
+        let addr = SocketAddr::new(ip, port);
+        let record = check::run(&self.trust, addr, &host, &self.probe).await;
         let result = match record.verdict() {
             Verdict::Conditional | Verdict::Neutral | Verdict::Passed => Ok(()),
             Verdict::Failed => Error::e_explain(error_type(&record), record.content.as_str().to_owned()),

@@ -183,7 +183,7 @@ impl Reply {
     }
 }
 
-fn reason_phrase(status: u16, sent: Option<&str>) -> String {
+pub(super) fn reason_phrase(status: u16, sent: Option<&str>) -> String {
     let registered = || http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
     match sent.map(str::trim) {
         Some(text) if !text.is_empty() => text.to_owned(),

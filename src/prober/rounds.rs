@@ -1,8 +1,10 @@
 //! The prober's loop: starts checks and look-ups when they are due, takes their results, follows the list of targets.
 //!
 //! One task owns all state; checks and look-ups are tasks of their own in the same runtime that own nothing and only
-//! return. A task that panics is caught where its result is taken. A target that leaves or changes while its check is
-//! under way has that check cut short and its result dropped.
+//! return. A task that panics is caught where its result is taken. Which targets share a check, and when it runs,
+//! `sharing` knows; a check whose last target leaves or changes while it is under way is cut short and its result
+//! dropped. What a check found goes to all its targets at once, and how often it runs from then on is what the source
+//! says of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -16,12 +18,15 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tracing::{debug, error};
 
 use crate::clock;
-use crate::health::{Schedule, Ticket, Wanted};
-use crate::model::{CheckRecord, CheckStatus, Checked, Content, Host, Probe, ProbeSlot, ServerKey};
+use crate::health::{RunEnd, Ticket};
+use crate::model::{
+    CheckRecord, CheckStatus, Checked, Content, Epoch, Host, Probe, ProbeSlot, ServerAddr, ServerKey, Timestamp,
+};
 
-use super::http::authority;
 use super::names::{LOOKUP_TIMEOUT, Names};
-use super::{CheckSource, Target, check};
+use super::sharing::{Aimed, Done, Sharing, Subscription};
+use super::tls::Trust;
+use super::{CheckSource, check};
 
 /// How long the loop sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -32,31 +37,25 @@ const BATCH_MAX: usize = 1024;
 /// The world outside, so that tests can put another one there.
 pub(super) trait Net: Send + Sync + 'static {
     /// Runs one check.
-    fn check(
-        &self,
-        addr: SocketAddr,
-        authority: String,
-        probe: Arc<Probe>,
-    ) -> impl Future<Output = CheckRecord> + Send + 'static;
+    fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static;
 
     /// Looks up one name.
     fn look_up(&self, name: Box<str>) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static;
 }
 
-/// The real one: this host's sockets and resolver.
-pub(super) struct System;
+/// The real one: this host's sockets, authorities and resolver.
+#[derive(Default)]
+pub(super) struct System {
+    trust: Arc<Trust>,
+}
 
-#[expect(clippy::manual_async_fn, reason = "the future of an async fn would borrow self, and a task outlives that")]
 impl Net for System {
-    fn check(
-        &self,
-        addr: SocketAddr,
-        authority: String,
-        probe: Arc<Probe>,
-    ) -> impl Future<Output = CheckRecord> + Send + 'static {
-        async move { check::run(addr, &authority, &probe).await }
+    fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static {
+        let trust = Arc::clone(&self.trust);
+        async move { check::run(&trust, aimed.addr, &aimed.host, &aimed.probe).await }
     }
 
+    #[expect(clippy::manual_async_fn, reason = "the future of an async fn would borrow self, and a task outlives that")]
     fn look_up(&self, name: Box<str>) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static {
         async move { Ok(tokio::net::lookup_host((&*name, 0)).await?.map(|addr| addr.ip()).collect()) }
     }
@@ -67,22 +66,25 @@ pub(super) struct Rounds<N> {
     source: Arc<dyn CheckSource>,
     net: N,
     began: Instant,
-    schedule: Schedule,
-    watched: BTreeMap<ServerKey, Watched>,
+    sharing: Sharing,
+    servers: BTreeMap<ServerKey, Watched>,
     names: Names,
     /// Servers by the name that they share.
     named: BTreeMap<Box<str>, Vec<ServerKey>>,
     checks: JoinSet<CheckRecord>,
-    tickets: HashMap<Id, Ticket>,
-    running: BTreeMap<Ticket, Running>,
+    running: HashMap<Id, Running>,
+    cuts: BTreeMap<Ticket, AbortHandle>,
     lookups: JoinSet<Option<Vec<IpAddr>>>,
     looked_up: HashMap<Id, Box<str>>,
-    /// Servers of the first list without a record yet; nothing once the first round is done.
-    awaited: Option<BTreeSet<ServerKey>>,
+    /// Targets of the first list without a record yet; nothing once the first round is done.
+    awaited: Option<BTreeSet<Subscription>>,
 }
 
+/// A server of the list.
 struct Watched {
-    target: Target,
+    epoch: Epoch,
+    address: ServerAddr,
+    probes: Vec<(ProbeSlot, Arc<Probe>)>,
     /// Where it is, as far as is known.
     addr: Option<SocketAddr>,
     /// What the source was last told of its name.
@@ -90,25 +92,30 @@ struct Watched {
 }
 
 struct Running {
-    handle: AbortHandle,
+    ticket: Ticket,
+    addr: SocketAddr,
     began: Instant,
 }
 
 impl Watched {
     fn name(&self) -> Option<&str> {
-        match &self.target.address.host {
+        match &self.address.host {
             Host::Ip(_) => None,
             Host::Name(name) => Some(name),
         }
     }
 
-    /// Where its checks connect; nothing while it is not checked or has no address.
-    fn wanted(&self) -> Option<Wanted> {
-        let probe = self.target.probe.as_ref()?;
-        let addr = self.addr?;
-        let addr = SocketAddr::new(addr.ip(), probe.aim.port.unwrap_or_else(|| addr.port()));
-        let Target { key, epoch, .. } = self.target;
-        Some(Wanted { key, epoch, addr, kind: probe.kind.as_str(), interval: probe.interval })
+    /// Its checks, of those that have somewhere to connect to.
+    fn aimed(&self) -> impl Iterator<Item = (ProbeSlot, Aimed)> {
+        self.probes.iter().filter_map(|(slot, probe)| {
+            let ip = probe.aim.address.or_else(|| self.addr.map(|addr| addr.ip()))?;
+            let addr = SocketAddr::new(ip, probe.aim.port.unwrap_or(self.address.port));
+            Some((*slot, Aimed { addr, host: self.address.host.clone(), probe: Arc::clone(probe) }))
+        })
+    }
+
+    fn subscriptions(&self, server: ServerKey) -> impl Iterator<Item = Subscription> {
+        self.probes.iter().map(move |(slot, _)| Subscription { server, slot: *slot })
     }
 }
 
@@ -118,13 +125,13 @@ impl<N: Net> Rounds<N> {
             source,
             net,
             began: clock::monotonic(),
-            schedule: Schedule::new(checks_at_once, entropy),
-            watched: BTreeMap::new(),
+            sharing: Sharing::new(checks_at_once, entropy),
+            servers: BTreeMap::new(),
             names: Names::default(),
             named: BTreeMap::new(),
             checks: JoinSet::new(),
-            tickets: HashMap::new(),
-            running: BTreeMap::new(),
+            running: HashMap::new(),
+            cuts: BTreeMap::new(),
             lookups: JoinSet::new(),
             looked_up: HashMap::new(),
             awaited: None,
@@ -135,12 +142,11 @@ impl<N: Net> Rounds<N> {
         let mut may_change = true;
         changed.mark_unchanged();
         self.retarget();
-        let is_checked = |watched: &&Watched| watched.target.probe.is_some();
-        self.awaited = Some(self.watched.values().filter(is_checked).map(|watched| watched.target.key).collect());
+        self.awaited = Some(self.servers.iter().flat_map(|(key, watched)| watched.subscriptions(*key)).collect());
         loop {
             self.start_what_is_due();
             self.end_first_round();
-            let next = [self.schedule.next_due(), self.names.next_due()].into_iter().flatten().min();
+            let next = [self.sharing.next_due(), self.names.next_due()].into_iter().flatten().min();
             let wake = self.began + next.unwrap_or_else(|| self.now() + IDLE);
             tokio::select! {
                 _ = shutdown.wait_for(|is_down| *is_down) => return,
@@ -161,34 +167,63 @@ impl<N: Net> Rounds<N> {
         clock::monotonic().saturating_duration_since(self.began)
     }
 
-    /// Takes the source's list: what is unchanged goes on as it is.
+    /// Takes the source's list: what is unchanged goes on as it is. Of a target that is there twice, the first counts.
     fn retarget(&mut self) {
-        let targets = self.source.targets();
-        let mut before = std::mem::take(&mut self.watched);
-        let order: Vec<ServerKey> = targets.iter().map(|target| target.key).collect();
+        let order = self.take_list();
         self.named.clear();
-        for target in targets {
-            let old = before.remove(&target.key).filter(|old| old.target.address == target.address);
-            let (addr, told) = old.map_or((None, None), |old| (old.addr, old.told));
-            let addr = addr.or(target.addr).or_else(|| target.address.literal());
-            // An answer that the source no longer has is told again.
-            let told = told.filter(|told| target.addr.is_some() || told.is_none());
-            let watched = Watched { target, addr, told };
+        for (key, watched) in &self.servers {
             if let Some(name) = watched.name() {
-                self.named.entry(name.into()).or_default().push(watched.target.key);
+                self.named.entry(name.into()).or_default().push(*key);
             }
-            self.watched.insert(watched.target.key, watched);
         }
         self.names.set(self.named.keys().map(|name| &**name));
+        self.sharing.begin_list();
         let names: Vec<Box<str>> = self.named.keys().cloned().collect();
-        names.iter().for_each(|name| self.settle_addresses(name));
-        let wanted: Vec<Wanted> = order.iter().filter_map(|key| self.watched.get(key)?.wanted()).collect();
-        let outdated = self.schedule.set(&wanted, self.now());
-        outdated.iter().for_each(|ticket| self.cut_short(ticket));
-        let watched = &self.watched;
+        names.iter().for_each(|name| self.find_addresses(name));
+        order.iter().for_each(|key| self.put(*key));
+        let cut = self.sharing.end_list();
+        cut.iter().for_each(|ticket| self.cut_short(ticket));
+        let servers = &self.servers;
+        let is_there = |whose: &Subscription| {
+            servers.get(&whose.server).is_some_and(|watched| watched.probes.iter().any(|(slot, _)| *slot == whose.slot))
+        };
         if let Some(awaited) = &mut self.awaited {
-            awaited.retain(|key| watched.get(key).is_some_and(|watched| watched.target.probe.is_some()));
+            awaited.retain(is_there);
         }
+    }
+
+    /// Makes the source's list the servers that are watched. Returns them in the order they came.
+    fn take_list(&mut self) -> Vec<ServerKey> {
+        let mut before = std::mem::take(&mut self.servers);
+        let mut order = Vec::new();
+        for target in self.source.targets() {
+            let watched = self.servers.entry(target.key).or_insert_with(|| {
+                order.push(target.key);
+                let old = before.remove(&target.key).filter(|old| old.address == target.address);
+                let (addr, told) = old.map_or((None, None), |old| (old.addr, old.told));
+                let addr = addr.or(target.addr).or_else(|| target.address.literal());
+                // An answer that the source no longer has is told again.
+                let told = told.filter(|told| target.addr.is_some() || told.is_none());
+                Watched { epoch: target.epoch, address: target.address, probes: Vec::new(), addr, told }
+            });
+            if let Some(probe) = target.probe
+                && watched.probes.iter().all(|(slot, _)| *slot != target.slot)
+            {
+                watched.probes.push((target.slot, probe));
+            }
+        }
+        order
+    }
+
+    /// Has a server checked as its probes say, where it is known to be.
+    fn put(&mut self, key: ServerKey) {
+        let now = self.now();
+        let Some(watched) = self.servers.get(&key) else { return };
+        let mut cut = Vec::new();
+        for (slot, aimed) in watched.aimed() {
+            cut.extend(self.sharing.put(Subscription { server: key, slot }, watched.epoch, aimed, now));
+        }
+        cut.iter().for_each(|ticket| self.cut_short(ticket));
     }
 
     fn start_what_is_due(&mut self) {
@@ -202,29 +237,17 @@ impl<N: Net> Rounds<N> {
             };
             self.looked_up.insert(self.lookups.spawn(task).id(), name);
         }
-        while let Some(ticket) = self.schedule.start(self.now()) {
-            self.start_check(ticket);
+        while let Some((ticket, aimed)) = self.sharing.start(self.now()) {
+            let addr = aimed.addr;
+            let handle = self.checks.spawn(self.net.check(aimed));
+            self.running.insert(handle.id(), Running { ticket, addr, began: clock::monotonic() });
+            self.cuts.insert(ticket, handle);
         }
     }
 
-    fn start_check(&mut self, ticket: Ticket) {
-        let aim = self.watched.get(&ticket.key).and_then(|watched| {
-            let addr = watched.wanted()?.addr;
-            let probe = watched.target.probe.clone()?;
-            Some((addr, authority(&watched.target.address.host, addr.port()), probe))
-        });
-        let Some((addr, authority, probe)) = aim else {
-            self.schedule.finish(ticket, self.now());
-            return;
-        };
-        let handle = self.checks.spawn(self.net.check(addr, authority, probe));
-        self.tickets.insert(handle.id(), ticket);
-        self.running.insert(ticket, Running { handle, began: clock::monotonic() });
-    }
-
     fn cut_short(&self, ticket: &Ticket) {
-        if let Some(running) = self.running.get(ticket) {
-            running.handle.abort();
+        if let Some(handle) = self.cuts.get(ticket) {
+            handle.abort();
         }
     }
 
@@ -238,49 +261,37 @@ impl<N: Net> Rounds<N> {
             checked.extend(self.check_ended(next));
         }
         if !checked.is_empty() {
-            self.source.records(checked);
+            let paced = self.source.records(checked);
+            self.sharing.pace(&paced);
         }
     }
 
-    fn check_ended(&mut self, ended: Result<(Id, CheckRecord), JoinError>) -> Option<Checked> {
+    /// Returns what to tell the source: the one record, for every target that it is for.
+    fn check_ended(&mut self, ended: Result<(Id, CheckRecord), JoinError>) -> Vec<Checked> {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let ticket = self.tickets.remove(&id)?;
-        let began = self.running.remove(&ticket).map(|running| running.began);
-        let counts = self.schedule.finish(ticket, self.now());
-        if !counts {
-            return None;
-        }
-        let record = match ended {
-            Ok((_, record)) => record,
-            Err(_) => {
-                error!(farm = %ticket.key.farm, server = %ticket.key.server, "check panicked");
-                let duration = began.map(|began| clock::monotonic().saturating_duration_since(began));
-                CheckRecord {
-                    status: CheckStatus::SockErr,
-                    code: None,
-                    content: Content::from_text("bug: check panicked"),
-                    at: clock::wall(),
-                    duration: duration.unwrap_or_default(),
-                    evidence: None,
-                    agent: None,
-                }
+        let Some(Running { ticket, addr, began }) = self.running.remove(&id) else { return Vec::new() };
+        self.cuts.remove(&ticket);
+        let record = ended.map(|(_, record)| record);
+        let end = record.as_ref().map_or(RunEnd::Prompt, |record| run_end(record.status));
+        let now = self.now();
+        let Some(Done { subscribers, next_due }) = self.sharing.finish(ticket, now, end) else { return Vec::new() };
+        let record = Arc::new(record.unwrap_or_else(|_| {
+            error!(address = %addr, "check panicked");
+            let duration = clock::monotonic().saturating_duration_since(began);
+            let content = Content::from_text("bug: check panicked");
+            CheckRecord::new(CheckStatus::SockErr, None, content, clock::wall(), duration)
+        }));
+        let (check, code, duration) = (record.status.as_str(), record.code, record.duration);
+        debug!(address = %addr, servers = subscribers.len(), check, code, ?duration, "check ended");
+        let next_at = next_at(record.at, next_due, now);
+        let tell = |(whose, epoch): (Subscription, Epoch)| {
+            if let Some(awaited) = &mut self.awaited {
+                awaited.remove(&whose);
             }
+            let Subscription { server, slot } = whose;
+            Checked { server, slot, epoch, record: Arc::clone(&record), next_at }
         };
-        debug!(
-            farm = %ticket.key.farm,
-            server = %ticket.key.server,
-            check = record.status.as_str(),
-            code = record.code,
-            duration = ?record.duration,
-            "check ended"
-        );
-        if let Some(awaited) = &mut self.awaited {
-            awaited.remove(&ticket.key);
-        }
-        let target = &self.watched.get(&ticket.key)?.target;
-        let next_at = record.at + target.probe.as_ref()?.interval;
-        let slot = ProbeSlot::FIRST;
-        Some(Checked { server: ticket.key, slot, epoch: target.epoch, record: Arc::new(record), next_at })
+        subscribers.into_iter().map(tell).collect()
     }
 
     fn lookup_ended(&mut self, ended: Result<(Id, Option<Vec<IpAddr>>), JoinError>) {
@@ -296,38 +307,35 @@ impl<N: Net> Rounds<N> {
         if has_failed {
             self.tell_of_failure(&name);
         } else {
-            self.settle_addresses(&name);
+            self.find_addresses(&name);
+            self.named.get(&name).cloned().into_iter().flatten().for_each(|key| self.put(key));
         }
     }
 
-    /// Gives every server of that name its address, and the schedule and the source word of it where it is new.
-    fn settle_addresses(&mut self, name: &str) {
-        for key in self.named.get(name).cloned().unwrap_or_default() {
-            let Some(watched) = self.watched.get_mut(&key) else { continue };
+    /// Gives every server of that name its address, and the source word of it where it is new.
+    fn find_addresses(&mut self, name: &str) {
+        for key in self.named.get(name).into_iter().flatten() {
+            let Some(watched) = self.servers.get_mut(key) else { continue };
             let Some(ip) = self.names.choose(name, watched.addr.map(|addr| addr.ip())) else { continue };
-            let addr = SocketAddr::new(ip, watched.target.address.port);
+            let addr = SocketAddr::new(ip, watched.address.port);
             watched.addr = Some(addr);
             if watched.told != Some(Some(addr)) {
                 watched.told = Some(Some(addr));
-                self.source.resolved(key, watched.target.epoch, Some(addr));
-            }
-            if let Some(wanted) = watched.wanted()
-                && let Some(outdated) = self.schedule.put(wanted, clock::monotonic().duration_since(self.began))
-            {
-                self.cut_short(&outdated);
+                self.source.resolved(*key, watched.epoch, Some(addr));
             }
         }
     }
 
     fn tell_of_failure(&mut self, name: &str) {
         for key in self.named.get(name).into_iter().flatten() {
-            let Some(watched) = self.watched.get_mut(key) else { continue };
+            let Some(watched) = self.servers.get_mut(key) else { continue };
             if watched.told != Some(None) {
                 watched.told = Some(None);
-                self.source.resolved(*key, watched.target.epoch, None);
+                self.source.resolved(*key, watched.epoch, None);
             }
             if let (None, Some(awaited)) = (watched.addr, &mut self.awaited) {
-                awaited.remove(key);
+                let aimed_elsewhere = |slot| watched.aimed().any(|(aimed, _)| aimed == slot);
+                awaited.retain(|whose| whose.server != *key || aimed_elsewhere(whose.slot));
             }
         }
     }
@@ -338,6 +346,30 @@ impl<N: Net> Rounds<N> {
             self.source.first_round_done();
         }
     }
+}
+
+/// Whether a run held its place until its deadline.
+fn run_end(status: CheckStatus) -> RunEnd {
+    match status {
+        CheckStatus::L4Tout | CheckStatus::L6Tout | CheckStatus::L7Tout | CheckStatus::ProcTout => RunEnd::Hung,
+        CheckStatus::Checked
+        | CheckStatus::L4Con
+        | CheckStatus::L4Ok
+        | CheckStatus::L6Ok
+        | CheckStatus::L6Rsp
+        | CheckStatus::L7Ok
+        | CheckStatus::L7Okc
+        | CheckStatus::L7Rsp
+        | CheckStatus::L7Sts
+        | CheckStatus::ProcErr
+        | CheckStatus::ProcOk
+        | CheckStatus::SockErr => RunEnd::Prompt,
+    }
+}
+
+/// When the next check begins, by the wall clock.
+fn next_at(ended: Timestamp, next_due: Option<Duration>, now: Duration) -> Timestamp {
+    ended + next_due.map_or(Duration::ZERO, |due| due.saturating_sub(now))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::super::origins::{self, OK, Script, black_hole, start};
 use super::*;
-use crate::model::{Aim, BodyMatch, Expect, HttpProbe, Negate, ProbeMethod};
-use CheckStatus::{L4Con, L4Ok, L4Tout, L7Ok, L7Rsp, L7Sts, L7Tout, SockErr};
+use crate::model::{Aim, BodyMatch, Expect, HttpProbe, Negate, ProbeMethod, ProxyHeader};
+use CheckStatus::{L4Con, L4Ok, L4Tout, L7Ok, L7Okc, L7Rsp, L7Sts, L7Tout, SockErr};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// What a busy machine may add.
@@ -35,8 +35,12 @@ fn tcp(banner: Option<&str>, negate: Negate) -> ProbeKind {
     ProbeKind::Tcp { banner: banner.map(|text| BodyMatch::Contains(text.into())), negate }
 }
 
+fn origin() -> Host {
+    Host::Name("origin.test".into())
+}
+
 async fn check_at(addr: SocketAddr, kind: ProbeKind) -> CheckRecord {
-    let record = run(addr, "origin.test:8080", &probe(kind)).await;
+    let record = run(&Trust::default(), addr, &origin(), &probe(kind)).await;
     assert!(record.duration < TIMEOUT + SLACK, "{record:?}");
     if matches!(record.status, L4Tout | L7Tout) {
         assert!(record.duration >= TIMEOUT, "{record:?}");
@@ -136,12 +140,110 @@ async fn http_request_is_whole_and_names_its_host() {
     check_at(addr, http()).await;
     let version = env!("CARGO_PKG_VERSION");
     let rest = format!("User-Agent: farmgate/{version}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
-    let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:8080\r\n{rest}");
+    let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:{}\r\n{rest}", addr.port());
     assert_eq!(requests.recv().await.unwrap(), want);
     let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Head, ..HttpProbe::get("/") });
     let aim = Aim { host: Some("shop.example".into()), ..Aim::default() };
-    run(addr, "origin.test:8080", &Probe { aim, ..probe(kind) }).await;
+    run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(kind) }).await;
     assert_eq!(requests.recv().await.unwrap(), format!("HEAD / HTTP/1.1\r\nHost: shop.example\r\n{rest}"));
+}
+
+#[tokio::test]
+async fn http_status_that_means_stopping_passes_on_condition() {
+    let stopping = crate::model::StatusSet::parse("404").unwrap();
+    let expect = Expect { stopping, ..Expect::default() };
+    let kind = ProbeKind::Http(HttpProbe { expect, ..HttpProbe::get("/healthz") });
+    check(Script::Reply("HTTP/1.1 404 Not Found\r\n\r\n"), kind.clone(), L7Okc, Some(404), "Not Found").await;
+    check(Script::Reply("HTTP/1.1 403 Forbidden\r\n\r\n"), kind.clone(), L7Sts, Some(403), "Forbidden").await;
+    check(Script::Reply(OK), kind, L7Ok, Some(200), "OK").await;
+}
+
+#[tokio::test]
+async fn evidence_is_kept_of_every_check() {
+    let record = check(Script::Reply(OK), http(), L7Ok, Some(200), "OK").await;
+    let evidence = record.evidence.unwrap();
+    assert!(evidence.sent.starts_with(b"GET /healthz HTTP/1.1\r\nHost: origin.test:"));
+    assert_eq!(&*evidence.received, OK.as_bytes());
+    let times = [evidence.connect.unwrap(), evidence.first_byte.unwrap(), record.duration];
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!((evidence.tls, evidence.errno, &evidence.tls_alert), (None, None, &None));
+
+    let record = check(Script::EndlessBody, contains("needle"), L7Rsp, Some(200), "xxxx").await;
+    assert_eq!(record.evidence.unwrap().received.len(), crate::model::check::EVIDENCE_BYTES_MAX);
+    let record = check(Script::ResetOnAccept, tcp(Some("220"), Negate::AsWritten), L7Rsp, None, "").await;
+    let evidence = record.evidence.unwrap();
+    assert_eq!((evidence.errno, evidence.first_byte, evidence.received.len()), (Some(104), None, 0));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let evidence = check_at(free, http()).await.evidence.unwrap();
+    assert_eq!((evidence.errno, evidence.connect), (Some(111), None));
+}
+
+#[tokio::test]
+async fn check_comes_from_the_source_and_begins_with_the_header_that_its_aim_names() {
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let addr = origins::serve(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            let peer = stream.peer_addr().unwrap();
+            sender.send((peer, origins::read_request(&mut stream).await)).unwrap();
+        }
+    })
+    .await;
+    let source = Some("127.0.0.77".parse().unwrap());
+    for (header, begins) in [
+        (None, "GET "),
+        (Some(ProxyHeader::V1), "PROXY TCP4 127.0.0.77 127.0.0.1 "),
+        (Some(ProxyHeader::V2), "\r\n\r\n"),
+    ] {
+        let aim = Aim { source, proxy: header, ..Aim::default() };
+        run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(http()) }).await;
+        let (peer, request) = heard.recv().await.unwrap();
+        assert_eq!(Some(peer.ip()), source);
+        assert!(request.starts_with(begins), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn source_that_cannot_be_used_is_sockerr_and_named() {
+    let addr = start(Script::Silent).await;
+    for (source, words) in [
+        ("192.0.2.1", "cannot connect from source 192.0.2.1: Cannot assign requested address"),
+        ("::1", "cannot reach 127.0.0.1 from source ::1: one is IPv4, the other IPv6"),
+    ] {
+        let aim = Aim { source: Some(source.parse().unwrap()), ..Aim::default() };
+        let record = run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(http()) }).await;
+        assert_eq!((record.status, record.content.as_str()), (SockErr, words));
+    }
+}
+
+/// 10,000 checks a round: what one of them holds while it waits is what counts.
+#[test]
+fn future_of_a_check_is_small() {
+    let (trust, host, probe) = (Trust::default(), origin(), probe(http()));
+    let check = run(&trust, "127.0.0.1:1".parse().unwrap(), &host, &probe);
+    assert!(size_of_val(&check) <= 2500, "{} bytes", size_of_val(&check));
+}
+
+#[test]
+fn check_allocates_little() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The origin lives on another thread: allocations are counted by thread.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let origin = std::thread::Builder::new().spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            sender.send(start(Script::Reply(OK)).await).unwrap();
+            tokio::time::sleep(SLACK).await;
+        });
+    });
+    let (addr, trust, host) = (receiver.recv().unwrap(), Trust::default(), self::origin());
+    let probe = probe(http());
+    let check = || runtime.block_on(run(&trust, addr, &host, &probe));
+    assert_eq!(check().status, L7Ok);
+    let counted = allocation_counter::measure(|| assert_eq!(check().status, L7Ok));
+    assert!(counted.count_total <= 25 && counted.bytes_max <= 6 * 1024, "{counted:?}");
+    assert!(counted.bytes_current <= 0, "{counted:?}");
+    origin.unwrap().join().unwrap();
 }
 
 #[tokio::test]

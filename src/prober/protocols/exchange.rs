@@ -98,7 +98,7 @@ fn end_of_match(step: &Step, arrived: &[u8], is_complete: bool) -> Option<usize>
         Step::Send(_) => return Some(0),
     };
     match decide_bytes(wanted, Negate::AsWritten, arrived, is_complete) {
-        Decision::Pass => match wanted {
+        Decision::Conditional | Decision::Pass => match wanted {
             BodyMatch::Contains(text) => end_of_bytes(text.as_bytes(), arrived),
             BodyMatch::Matches(regex) => regex.find(arrived).map(|found| found.end()),
         },

@@ -7,10 +7,11 @@ use tokio::net::TcpStream;
 
 use super::super::check::run;
 use super::super::origins::{Script, black_hole, serve, start};
+use super::super::tls::Trust;
 use super::*;
 use crate::model::expect::BODY_BYTES_LOOKED_AT;
 use crate::model::probe::{CommandProbe, ExchangeProbe, Step};
-use crate::model::{AdminStatus, AgentWeight, BodyMatch, CheckRecord, Encryption, Negate, Probe, Secret};
+use crate::model::{AdminStatus, AgentWeight, BodyMatch, CheckRecord, Encryption, Host, Negate, Probe, Secret};
 use CheckStatus::{Checked, L4Con, L4Tout, L7Ok, L7Rsp, L7Sts, L7Tout};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -53,7 +54,7 @@ async fn play(mut stream: TcpStream, turns: &'static [Turn]) {
 
 async fn check_at(addr: SocketAddr, kind: ProbeKind) -> CheckRecord {
     let probe = Probe { interval: TIMEOUT, timeout: TIMEOUT, ..Probe::new(kind) };
-    let record = run(addr, "server.test", &probe).await;
+    let record = run(&Trust::default(), addr, &Host::Name("server.test".into()), &probe).await;
     assert!(record.duration < TIMEOUT + SLACK, "{record:?}");
     record
 }
@@ -456,7 +457,8 @@ async fn command_output_is_evidence() {
     let args = ["-c".into(), "head -c 2000 /dev/zero | tr '\\0' x".into()].into();
     let kind = ProbeKind::Command(CommandProbe { program: std::path::Path::new("/bin/sh").into(), args });
     let probe = Probe { timeout: Duration::from_secs(10), ..Probe::new(kind) };
-    let record = run("127.0.0.1:1".parse().unwrap(), "server.test", &probe).await;
+    let record =
+        run(&Trust::default(), "127.0.0.1:1".parse().unwrap(), &Host::Name("server.test".into()), &probe).await;
     assert_eq!(record.status, CheckStatus::ProcOk);
     assert_eq!(&*record.evidence.unwrap().received, [b'x'; EVIDENCE_BYTES_MAX]);
 }

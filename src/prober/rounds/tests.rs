@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::super::Target;
 use super::super::origins::{OK, Script, start};
 use super::*;
-use crate::model::{Epoch, FarmId, HttpProbe, Paced, ProbeKind, ProbeSlot, ServerAddr, ServerId};
+use crate::model::{FarmId, HttpProbe, Pace, Paced, ProbeKind, ServerId};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -17,6 +18,9 @@ struct Source {
     resolved: Mutex<Vec<(u64, Option<SocketAddr>)>>,
     is_first_round_done: AtomicBool,
     adopts: AtomicBool,
+    /// What it says of the pace, by the status of the record.
+    pace: Option<fn(&CheckRecord) -> Pace>,
+    next_at: Mutex<Vec<Timestamp>>,
 }
 
 impl CheckSource for Source {
@@ -25,10 +29,13 @@ impl CheckSource for Source {
     }
 
     fn records(&self, checked: Vec<Checked>) -> Vec<Paced> {
-        for Checked { server, record, .. } in checked {
+        let mut paced = Vec::new();
+        for Checked { server, slot, record, next_at, .. } in checked {
             self.records.lock().unwrap().push((server.server.0, CheckRecord::clone(&record), clock::monotonic()));
+            self.next_at.lock().unwrap().push(next_at);
+            paced.extend(self.pace.map(|pace| Paced { server, slot, pace: pace(&record) }));
         }
-        Vec::new()
+        paced
     }
 
     fn resolved(&self, server: ServerKey, _epoch: Epoch, addr: Option<SocketAddr>) {
@@ -121,11 +128,11 @@ where
     C: Fn(SocketAddr) -> CheckRecord + Clone + Send + Sync + 'static,
     L: Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
 {
-    fn check(&self, addr: SocketAddr, _: String, _: Arc<Probe>) -> impl Future<Output = CheckRecord> + Send + 'static {
+    fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static {
         let checks = self.checks.clone();
         async move {
             tokio::task::yield_now().await;
-            checks(addr)
+            checks(aimed.addr)
         }
     }
 
@@ -148,9 +155,14 @@ fn no_names(_: &str) -> Vec<IpAddr> {
 async fn fifty_dripping_servers_do_not_delay_a_healthy_one() {
     let drip = start(Script::Drip(OK, Duration::from_secs(1))).await;
     let healthy = start(Script::Reply(OK)).await;
-    let mut targets: Vec<_> = (1..=50).map(|n| target(n, &drip.to_string(), http_probe(400, 400))).collect();
+    // Each asks for a path of its own: what is asked alike is asked once.
+    let path = |n: u64| Probe {
+        kind: ProbeKind::Http(HttpProbe::get(&format!("/{n}"))),
+        ..Probe::clone(&http_probe(400, 400).unwrap())
+    };
+    let mut targets: Vec<_> = (1..=50).map(|n| target(n, &drip.to_string(), Some(Arc::new(path(n))))).collect();
     targets.push(target(0, &healthy.to_string(), http_probe(200, 200)));
-    let run = Run::of(targets, System, 64);
+    let run = Run::of(targets, System::default(), 64);
     run.until("10 checks of the healthy server", |source| source.checks_of(0) >= 10).await;
     let source = run.end().await;
     let records = source.records.lock().unwrap();
@@ -189,7 +201,7 @@ async fn check_that_panics_is_a_failed_check_and_no_more() {
 async fn target_that_left_gets_no_record_and_a_new_one_is_checked_at_once() {
     let silent = start(Script::Silent).await;
     let healthy = start(Script::Reply(OK)).await;
-    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System, 1);
+    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System::default(), 1);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!run.source.is_first_round_done());
     run.change(vec![target(2, &healthy.to_string(), http_probe(60_000, 60_000))]);
@@ -203,7 +215,7 @@ async fn target_that_left_gets_no_record_and_a_new_one_is_checked_at_once() {
 async fn changed_address_cuts_the_old_check_short() {
     let silent = start(Script::Silent).await;
     let healthy = start(Script::Reply(OK)).await;
-    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System, 1);
+    let run = Run::of(vec![target(1, &silent.to_string(), http_probe(60_000, 60_000))], System::default(), 1);
     tokio::time::sleep(Duration::from_millis(50)).await;
     run.change(vec![target(1, &healthy.to_string(), http_probe(60_000, 60_000))]);
     run.until("a record", |source| source.checks_of(1) == 1).await;
@@ -213,7 +225,7 @@ async fn changed_address_cuts_the_old_check_short() {
 
 #[tokio::test]
 async fn first_round_is_done_when_everybody_has_a_record_or_can_have_none() {
-    let run = Run::of(Vec::new(), System, 1);
+    let run = Run::of(Vec::new(), System::default(), 1);
     run.until("done with nobody", Source::is_first_round_done).await;
     run.end().await;
 
@@ -254,10 +266,61 @@ async fn name_shared_by_servers_is_looked_up_once_and_probed_at_the_probes_port(
 }
 
 #[tokio::test]
+async fn servers_that_share_a_check_are_asked_once_and_all_told() {
+    static CHECKS: AtomicUsize = AtomicUsize::new(0);
+    let checks = |addr| {
+        CHECKS.fetch_add(1, Ordering::Relaxed);
+        passed(addr)
+    };
+    let list: Vec<Target> = (0..5).map(|n| target(n, "127.0.0.1:80", http_probe(60_000, 1000))).collect();
+    let mut other = list[4].clone();
+    other.slot = ProbeSlot::SHADOW;
+    other.probe = http_probe(60_000, 2000);
+    let run = Run::of(list.into_iter().chain([other]).collect(), Scripted { checks, lookups: no_names }, 8);
+    run.until("all told", Source::is_first_round_done).await;
+    let source = run.end().await;
+    assert_eq!(CHECKS.load(Ordering::Relaxed), 2, "one for the five, one for the shadow");
+    let told: Vec<usize> = (0..5).map(|n| source.checks_of(n)).collect();
+    assert_eq!(told, [1, 1, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn failure_is_followed_by_a_check_at_the_fast_interval() {
+    let checks = |addr| CheckRecord { status: CheckStatus::L4Con, ..passed(addr) };
+    let pace = |record: &CheckRecord| if record.status == CheckStatus::L7Ok { Pace::Steady } else { Pace::Changing };
+    let fast =
+        Probe { fast_interval: Some(Duration::from_millis(40)), ..Probe::clone(&http_probe(60_000, 20).unwrap()) };
+    let list = vec![target(1, "127.0.0.1:1", Some(Arc::new(fast)))];
+    let source = Source { targets: Mutex::new(list), pace: Some(pace), ..Source::default() };
+    let run = Run::start(source, Scripted { checks, lookups: no_names }, 8);
+    run.until("five checks", |source| source.checks_of(1) >= 5).await;
+    let source = run.end().await;
+    let records = source.records.lock().unwrap();
+    let next_at = source.next_at.lock().unwrap();
+    for (i, next) in next_at.iter().enumerate().skip(1) {
+        let interval = next.since(records[i].1.at);
+        assert!(interval <= Duration::from_millis(40), "told after {interval:?}");
+    }
+}
+
+#[tokio::test]
+async fn probe_with_an_address_of_its_own_waits_for_no_name() {
+    let checks = |addr: SocketAddr| {
+        assert_eq!(addr.to_string(), "127.0.0.7:80");
+        passed(addr)
+    };
+    let mut probe = Probe::clone(&http_probe(60_000, 1000).unwrap());
+    probe.aim.address = Some("127.0.0.7".parse().unwrap());
+    let run = Run::of(vec![target(1, "nowhere:80", Some(Arc::new(probe)))], Scripted { checks, lookups: no_names }, 8);
+    run.until("done", Source::is_first_round_done).await;
+    assert_eq!(run.end().await.checks_of(1), 1);
+}
+
+#[tokio::test]
 async fn real_resolver_finds_localhost() {
     let healthy = start(Script::Reply(OK)).await;
     let list = vec![target(1, &format!("localhost:{}", healthy.port()), http_probe(60_000, 5000))];
-    let run = Run::of(list, System, 1);
+    let run = Run::of(list, System::default(), 1);
     run.until("checked", |source| source.checks_of(1) == 1).await;
     let source = run.end().await;
     assert_eq!(source.resolved.lock().unwrap().len(), 1);
@@ -265,7 +328,7 @@ async fn real_resolver_finds_localhost() {
 
 #[tokio::test]
 async fn loop_ends_when_the_senders_are_gone() {
-    let run = Run::of(vec![target(1, "127.0.0.1:1", http_probe(10, 10))], System, 1);
+    let run = Run::of(vec![target(1, "127.0.0.1:1", http_probe(10, 10))], System::default(), 1);
     run.until("a record", |source| source.checks_of(1) > 0).await;
     drop(run.changed);
     let before = run.source.records.lock().unwrap().len();

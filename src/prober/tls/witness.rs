@@ -1,0 +1,76 @@
+//! Verifies a server's certificate, or lets any pass, and remembers its digest either way.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use sha2::{Digest, Sha256};
+
+/// Of one handshake.
+#[derive(Debug)]
+pub(super) struct Witness {
+    /// Nothing: any certificate will do, and so will any signature by it.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    schemes: Vec<SignatureScheme>,
+    digest: OnceLock<[u8; 32]>,
+}
+
+impl Witness {
+    pub(super) fn new(authorities: Option<Arc<WebPkiServerVerifier>>, provider: &CryptoProvider) -> Self {
+        let schemes = provider.signature_verification_algorithms.supported_schemes();
+        Self { authorities, schemes, digest: OnceLock::new() }
+    }
+
+    /// Returns the SHA-256 of the certificate that was shown, if one was.
+    pub(super) fn digest(&self) -> Option<[u8; 32]> {
+        self.digest.get().copied()
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.digest.get_or_init(|| Sha256::digest(end_entity).into());
+        match &self.authorities {
+            None => Ok(ServerCertVerified::assertion()),
+            Some(known) => known.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match &self.authorities {
+            None => Ok(HandshakeSignatureValid::assertion()),
+            Some(known) => known.verify_tls12_signature(message, cert, dss),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match &self.authorities {
+            None => Ok(HandshakeSignatureValid::assertion()),
+            Some(known) => known.verify_tls13_signature(message, cert, dss),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
