@@ -72,3 +72,51 @@ impl StoreChecks {
         tracing::warn!(farm = %farm.farm.name, %server, %address, "name of server not resolved");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::farm::ServerLive;
+    use crate::model::{
+        Aim, FarmId, Health, HttpProbe, Name, ProbeKind, Progress, Protocol, Server, ServerAddr, ServerId, Standing,
+    };
+
+    fn targets(farm: &Farm, server: Server) -> Vec<Target> {
+        let standing = Standing::of(Health::Unknown, Progress { have: 0, need: 1 });
+        let (epoch, addr, live) = (Epoch(3), server.address.literal(), ServerLive::new(1));
+        let mut targets = Vec::new();
+        push_targets(farm, &ServerEntry { server: Arc::new(server), epoch, addr, standing, live }, &mut targets);
+        targets
+    }
+
+    fn server() -> Server {
+        let address: ServerAddr = "10.0.0.1:80".parse().unwrap();
+        Server::new(ServerId(1), Name::parse("a").unwrap(), address)
+    }
+
+    #[test]
+    fn server_is_a_target_of_every_probe_and_of_the_shadow() {
+        let probe = |path| Arc::new(Probe::new(ProbeKind::Http(HttpProbe::get(path))));
+        let mut farm = Farm::new(FarmId(1), Name::parse("web").unwrap(), Protocol::Http);
+        farm.probes = [probe("/a"), probe("/b")].into();
+        farm.shadow = Some(probe("/c"));
+        let all = targets(&farm, server());
+        let slots: Vec<ProbeSlot> = all.iter().map(|target| target.slot).collect();
+        assert_eq!(slots, [ProbeSlot(0), ProbeSlot(1), ProbeSlot::SHADOW]);
+        assert!(Arc::ptr_eq(all[1].probe.as_ref().unwrap(), &farm.probes[1]), "no copy where nothing differs");
+        assert_eq!((all[0].epoch, all[0].addr), (Epoch(3), Some("10.0.0.1:80".parse().unwrap())));
+
+        let aim = Aim { port: Some(9000), ..Aim::default() };
+        let aimed = targets(&farm, Server { aim, ..server() });
+        assert!(aimed.iter().all(|target| target.probe.as_ref().unwrap().aim.port == Some(9000)));
+    }
+
+    #[test]
+    fn server_that_is_not_checked_is_still_a_name_to_resolve() {
+        let mut farm = Farm::new(FarmId(1), Name::parse("web").unwrap(), Protocol::Http);
+        let no_probe = |all: &[Target]| all.len() == 1 && all[0].probe.is_none() && all[0].slot == ProbeSlot::FIRST;
+        assert!(no_probe(&targets(&farm, server())));
+        farm.probes = [Arc::new(Probe::new(ProbeKind::Tls))].into();
+        assert!(no_probe(&targets(&farm, Server { probed: false, ..server() })));
+    }
+}
