@@ -13,7 +13,8 @@
 //!   at least [`SERVERS_MIN`] in two farms or more, and more than half of the probed servers of those farms. So it
 //!   begins no later than the rotation would lose more than the share; servers lost a moment before belong to it too.
 //! - While it lasts, servers of its farms that begin to fail with causes of the network belong to it, and farms of which
-//!   the same comes to be true join it. There is one incident at a time.
+//!   the same comes to be true join it; a server that then fails with another cause is let go. There is one incident
+//!   at a time.
 //! - It *ends* when fewer than half of its servers fail (recovered), or at its time (believed): the shortest hold of
 //!   its farms. Servers that fail then count for no other incident before they have passed, so a rotation is never held
 //!   for longer than the hold without a sign of life.
@@ -87,6 +88,8 @@ pub enum IncidentChange {
     Ended(Incident, IncidentPhase),
     /// These farms join it.
     Joined(Incident, BTreeSet<FarmId>),
+    /// This server fails for a reason of its own now: it is held no more.
+    Released(Incident, ServerKey),
 }
 
 /// One check as the detector sees it.
@@ -131,6 +134,9 @@ impl IncidentDetector {
             return if seen.status.verdict() == Verdict::Neutral { None } else { self.passed(seen.server, seen.slot) };
         }
         self.failed(seen, now);
+        if let Some(released) = self.release(seen.server) {
+            return Some(released);
+        }
         let has_lost =
             seen.status == CheckStatus::SockErr || (seen.before != Health::Down && seen.after == Health::Down);
         if has_lost { self.judge(seen.server, watched, id, now) } else { None }
@@ -167,7 +173,8 @@ impl IncidentDetector {
     fn failed(&mut self, seen: Seen, now: Timestamp) {
         let bit = slot_bit(seen.slot);
         let was_in_work = matches!(seen.before, Health::Stopping | Health::Up);
-        let fresh = if was_in_work { Cause::Network } else { Cause::Spent };
+        let is_held = self.holding(seen.server).is_some();
+        let fresh = if was_in_work || is_held { Cause::Network } else { Cause::Spent };
         let failing = self.failing.entry(seen.server).or_insert(Failing { since: now, slots: 0, cause: fresh });
         if failing.slots & bit == 0 && was_in_work {
             failing.since = now;
@@ -183,6 +190,17 @@ impl IncidentDetector {
         {
             incident.servers.insert(seen.server);
         }
+    }
+
+    /// Lets go of a server of the incident whose failures are not of the network any more.
+    fn release(&mut self, server: ServerKey) -> Option<IncidentChange> {
+        let is_its_own = self.failing.get(&server).is_some_and(|failing| failing.cause == Cause::Server);
+        let incident = self.current.as_mut()?;
+        if !is_its_own || !incident.servers.remove(&server) {
+            return None;
+        }
+        let released = IncidentChange::Released(incident.clone(), server);
+        Some(self.end_if_recovered().unwrap_or(released))
     }
 
     fn passed(&mut self, server: ServerKey, slot: ProbeSlot) -> Option<IncidentChange> {
