@@ -274,3 +274,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn incident_of_ten_thousand_servers_is_one_and_holds_them_all() {
+    let mut bench = Bench::new((0..100).map(|n| farm(&format!("f{n}"), 100)).collect());
+    let mut began = 0;
+    for n in 0..100 {
+        for farm in 0..100 {
+            let now = Timestamp(at(0).0 + n * 10_000);
+            let told = bench.lose(farm, n, L4Tout, now);
+            began += usize::from(told.is_some_and(|(what, _)| what == "began"));
+        }
+    }
+    assert_eq!((began, bench.detector.current().map(|incident| incident.servers.len())), (1, Some(10_000)));
+}
