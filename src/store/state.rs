@@ -185,7 +185,7 @@ impl State {
         let server = self.with_overrides(key, declared);
         let row = &self.rows[&key];
         let standing = row.health.as_ref().map_or_else(Standing::unprobed, ServerHealth::standing);
-        ServerEntry { server, epoch: row.epoch, addr: row.addr, standing, live: Arc::clone(&row.live) }
+        ServerEntry::new(server, row.epoch, row.addr, standing, Arc::clone(&row.live))
     }
 
     fn with_overrides(&self, key: ServerKey, declared: &Arc<Server>) -> Arc<Server> {
