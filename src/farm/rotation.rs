@@ -80,7 +80,12 @@ impl Rotation {
         let is_held = eligible.iter().any(|e| servers[e.position as usize].held.is_some());
         let serving = match serving {
             Serving::Backups | Serving::Primaries | Serving::Unproven if is_held => Serving::Held,
-            other => other,
+            Serving::Backups
+            | Serving::FailOpen
+            | Serving::Held
+            | Serving::Nobody
+            | Serving::Primaries
+            | Serving::Unproven => serving,
         };
         Self { version, serving, eligible, unit }
     }
@@ -340,16 +345,18 @@ mod tests {
         let healths = [Health::Down, Health::Off, Health::Stopping, Health::Unknown, Health::Up];
         let role = prop_oneof![Just(Role::Primary), Just(Role::Backup)];
         let odd = (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![Just(0u8), 1..100u8]);
-        (admin, prop::sample::select(healths.to_vec()), 0..4u16, role, odd).prop_map(|(admin, health, weight, role, odd)| {
-            let (is_held_down, is_resolved, is_held, percent) = odd;
-            let mut server = entry(1, admin, health, weight, role);
-            server.standing.held_until = is_held_down.then_some(Timestamp(9));
-            server.addr = server.addr.filter(|_| is_resolved);
-            server.held = is_held.then_some(Health::Up);
-            let warm = Warmup { since: Timestamp(1), until: Timestamp(9), percent };
-            server.standing.warmup = (percent > 0).then_some(warm);
-            server
-        })
+        (admin, prop::sample::select(healths.to_vec()), 0..4u16, role, odd).prop_map(
+            |(admin, health, weight, role, odd)| {
+                let (is_held_down, is_resolved, is_held, percent) = odd;
+                let mut server = entry(1, admin, health, weight, role);
+                server.standing.held_until = is_held_down.then_some(Timestamp(9));
+                server.addr = server.addr.filter(|_| is_resolved);
+                server.held = is_held.then_some(Health::Up);
+                let warm = Warmup { since: Timestamp(1), until: Timestamp(9), percent };
+                server.standing.warmup = (percent > 0).then_some(warm);
+                server
+            },
+        )
     }
 
     proptest! {

@@ -157,6 +157,11 @@ impl ServerHealth {
         Outcome::default()
     }
 
+    /// Takes in that the operator gives the server work again after a drain or maintenance.
+    pub fn returned(&mut self, _farm: &Farm, _now: Timestamp) -> Outcome {
+        Outcome::default()
+    }
+
     /// Ends what is due.
     pub fn tick(&mut self, _farm: &Farm, _now: Timestamp) -> Outcome {
         Outcome::default()

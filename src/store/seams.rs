@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::model::{
     CheckBrief, CheckRecord, Event, FarmId, Field, Frontend, Name, Override, ProbeSlot, SavedHealth, ServerKey,
-    SessionGroup, Timestamp,
+    SessionGroup, Timestamp, TrafficFault,
 };
 
 /// Opens and closes the sockets of frontends; implemented by the proxy.
@@ -91,6 +91,21 @@ impl Sessions for NoSessions {
     fn close(&self, _server: ServerKey) -> u64 {
         0
     }
+}
+
+/// Takes what the data plane finds wrong with servers; implemented by the thread that keeps the Store's time.
+pub trait Faults: Send + Sync {
+    /// Says that so many pieces of work in a row failed on a server, the last one in this manner. Never blocks; may be
+    /// dropped under load, since the next failure says it again.
+    fn failed(&self, server: ServerKey, errors: u32, kind: TrafficFault);
+}
+
+/// The faults of a process in which nobody takes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn failed(&self, _server: ServerKey, _errors: u32, _kind: TrafficFault) {}
 }
 
 /// What is handed to the journal's writer.

@@ -1,0 +1,251 @@
+//! What is observed of servers, by checks and by their traffic → health, events, table.
+//!
+//! A check that changes nothing costs one look-up and a note to the journal.
+
+use std::sync::Arc;
+
+use crate::farm::ServerLive;
+use crate::health::Outcome;
+use crate::metrics::Cell;
+use crate::model::{
+    CheckRecord, CheckStatus, Checked, EventKind, FarmId, Health, IncidentPhase, Leftovers, Pace, Paced, ProbeSlot,
+    Progress, ServerKey, Timestamp, TrafficFault,
+};
+
+use super::Store;
+use super::incident::{Incident, Turn};
+use super::seams::Entry;
+use super::state::{Row, State};
+use super::tell::{Batch, ToldAs};
+
+/// What led to an [`Outcome`].
+pub(super) struct Cause {
+    /// When.
+    pub(super) at: Timestamp,
+    /// The check, if it was one.
+    pub(super) check: Option<(ProbeSlot, Arc<CheckRecord>)>,
+}
+
+impl Cause {
+    pub(super) fn time(at: Timestamp) -> Self {
+        Self { at, check: None }
+    }
+}
+
+impl Store {
+    /// Takes in finished checks: one table for all of them. A check of a server that is gone, began anew or is no longer
+    /// probed is dropped.
+    ///
+    /// Returns how often each is to be checked from now on.
+    pub fn observe(&self, checked: Vec<Checked>) -> Vec<Paced> {
+        let mut state = self.lock();
+        let mut batch = Batch::default();
+        let mut paces = Vec::with_capacity(checked.len());
+        let mut now = Timestamp::default();
+        for checked in checked {
+            let (server, slot, at) = (checked.server, checked.slot, checked.record.at);
+            if let Some(pace) = self.observe_one_of(&mut state, &mut batch, checked) {
+                paces.push(Paced { server, slot, pace });
+                now = now.max(at);
+            }
+        }
+        self.finish(state, batch, now);
+        paces
+    }
+
+    /// Takes in that so many pieces of work in a row failed on a server, the last one in this manner.
+    pub fn traffic_failed(&self, server: ServerKey, errors: u32, kind: TrafficFault, now: Timestamp) {
+        let mut state = self.lock();
+        let may_eject = state.may_eject(server);
+        let Some(row) = state.rows.get_mut(&server) else { return };
+        row.live.traffic.forgive();
+        let Some(health) = row.health.as_mut() else { return };
+        let errors = u16::try_from(errors).unwrap_or(u16::MAX);
+        let outcome = health.traffic_failed(&row.farm, errors, kind, may_eject, now);
+        let mut batch = Batch::default();
+        self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
+        self.finish(state, batch, now);
+    }
+
+    /// Takes in how the work of every server went since the last sample. For every 5 s.
+    pub fn sample_traffic(&self, now: Timestamp) {
+        let mut state = self.lock();
+        let mut batch = Batch::default();
+        let sample = |(server, row): (&ServerKey, &mut Row)| {
+            let health = row.health.as_mut()?;
+            let traffic = &row.live.traffic;
+            let counted = (traffic.good.sum(Cell::value), traffic.bad.sum(Cell::value));
+            let (good, bad) = (counted.0.saturating_sub(row.sampled.0), counted.1.saturating_sub(row.sampled.1));
+            row.sampled = counted;
+            // One sample without any ends what was said of the last one with some.
+            let has_traffic = good + bad > 0;
+            let had_traffic = std::mem::replace(&mut row.had_traffic, has_traffic);
+            (had_traffic || has_traffic).then(|| (*server, health.traffic_sampled(good, bad, now)))
+        };
+        let mut outcomes: Vec<_> = state.rows.iter_mut().filter_map(sample).collect();
+        outcomes.sort_unstable_by_key(|(server, _)| *server);
+        for (server, outcome) in outcomes {
+            self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
+        }
+        self.finish(state, batch, now);
+    }
+
+    /// Counts a check and runs the machine; returns the pace from now on. Nothing, if the server is gone, another
+    /// incarnation or not probed.
+    fn observe_one_of(&self, state: &mut State, batch: &mut Batch, checked: Checked) -> Option<Pace> {
+        let Checked { server, slot, epoch, record, next_at } = checked;
+        let row = state.rows.get_mut(&server).filter(|row| row.epoch == epoch)?;
+        let is_shadow = slot == ProbeSlot::SHADOW;
+        let counts = !is_shadow && row.farm.probe_at(slot).is_some_and(|probe| !probe.kind.is_agent());
+        let health = row.health.as_mut()?;
+        let was = counts.then(|| health.standing().health);
+        let outcome = health.checked(slot, &record, next_at, record.at)?;
+        let pace = health.pace(slot);
+        self.journal.note(Entry::Check { server, brief: record.brief(slot) });
+        if outcome.is_notable {
+            self.journal.note(Entry::Evidence { server, slot, record: Arc::clone(&record) });
+        }
+        if is_shadow {
+            return Some(pace);
+        }
+        count_check(&row.live, &record);
+        if let Some(was) = was {
+            row.live.last_check.store(Some(Arc::clone(&record)));
+            let next_id = state.last_event_id + 1;
+            let turn = state.incidents.checked(server, &row.farm, &record, was, next_id);
+            turn.into_iter().for_each(|turn| turn_incident(state, batch, server.farm, turn));
+        }
+        self.settle(state, batch, server, &outcome, Cause { at: record.at, check: Some((slot, record)) });
+        Some(pace)
+    }
+
+    /// Does what follows from an outcome: events, what is kept, the table, the agenda.
+    pub(super) fn settle(
+        &self,
+        state: &mut State,
+        batch: &mut Batch,
+        server: ServerKey,
+        outcome: &Outcome,
+        cause: Cause,
+    ) {
+        let is_held = state.incidents.held(server).is_some();
+        let incident = state.incidents.current().filter(|_| is_held).map(|incident| incident.id);
+        let Some(row) = state.rows.get_mut(&server) else { return };
+        let mut kinds = Vec::new();
+        if let Some((from, to)) = outcome.transition {
+            (row.since, row.health_since) = (cause.at, cause.at);
+            count_transition(&row.live, to);
+            if to == Health::Down && !is_held && row.farm.on_down == Leftovers::Close {
+                batch.close(server, row, ToldAs::Nothing);
+            }
+            let decided = cause.check.or_else(|| Some((ProbeSlot::FIRST, row.live.last_check.load_full()?)));
+            kinds.extend(decided.map(|(slot, check)| EventKind::Transition {
+                server,
+                farm_name: row.farm.name.clone(),
+                server_name: row.server.name.clone(),
+                from,
+                to,
+                slot,
+                check,
+                chain: row.health.as_ref().map(|health| health.decided_by().to_vec()).unwrap_or_default(),
+                progress: row.health.as_ref().map_or(Progress { have: 0, need: 0 }, |h| h.standing().progress),
+                incident,
+            }));
+        }
+        kinds.extend(outcome.changes.iter().map(|change| EventKind::StandingChanged {
+            server,
+            farm_name: row.farm.name.clone(),
+            server_name: row.server.name.clone(),
+            change: change.clone(),
+        }));
+        if !kinds.is_empty()
+            && let Some(health) = &row.health
+        {
+            let saved = health.saved(server, row.fingerprint, row.health_since);
+            self.journal.note(Entry::Health(Box::new(saved)));
+        }
+        if outcome.is_visible || !kinds.is_empty() {
+            batch.show(server.farm);
+        }
+        state.reschedule(server);
+        for kind in kinds {
+            batch.push(state, kind);
+        }
+    }
+
+    /// Tells a server's health that the operator gives it work again.
+    pub(super) fn give_work_again(&self, state: &mut State, batch: &mut Batch, server: ServerKey, now: Timestamp) {
+        let Some(row) = state.rows.get_mut(&server) else { return };
+        let Some(health) = row.health.as_mut() else { return };
+        let outcome = health.returned(&row.farm, now);
+        self.settle(state, batch, server, &outcome, Cause::time(now));
+    }
+}
+
+impl State {
+    /// Returns whether the server's farm has room for one more that is taken out for what its traffic shows. Nobody is
+    /// while the balancer suspects itself.
+    fn may_eject(&self, server: ServerKey) -> bool {
+        let Some(row) = self.rows.get(&server) else { return false };
+        let Some(rule) = row.farm.observe else { return false };
+        let is_ejected = |key: ServerKey| self.health_of(key).is_some_and(|health| health.standing().ejected.is_some());
+        let others = row.farm.servers.iter().map(|other| ServerKey { server: other.id, ..server });
+        let ejected = others.filter(|key| *key != server && is_ejected(*key)).count();
+        let is_within = (ejected + 1) * 100 <= row.farm.servers.len() * usize::from(rule.share_max);
+        !self.incidents.concerns(server.farm) && (ejected == 0 || is_within)
+    }
+}
+
+/// Does what follows from a change of the incident.
+fn turn_incident(state: &mut State, batch: &mut Batch, farm: FarmId, turn: Turn) {
+    batch.show(farm);
+    match turn {
+        Turn::Joined | Turn::Released => {}
+        Turn::Began => {
+            let Some(incident) = state.incidents.current().cloned() else { return };
+            incident.farms.iter().for_each(|farm| batch.show(*farm));
+            let kind = incident_event(state, &incident, IncidentPhase::Began);
+            batch.push(state, kind);
+        }
+        Turn::Recovered => {
+            if let Some(incident) = state.incidents.end() {
+                end_incident(state, batch, &incident, IncidentPhase::Recovered);
+            }
+        }
+    }
+}
+
+/// Lets go of the servers of an incident that is over: those that are Down leave now.
+pub(super) fn end_incident(state: &mut State, batch: &mut Batch, incident: &Incident, phase: IncidentPhase) {
+    incident.farms.iter().for_each(|farm| batch.show(*farm));
+    for server in incident.held.keys() {
+        let Some(row) = state.rows.get(server) else { continue };
+        if row.standing().health == Health::Down && row.farm.on_down == Leftovers::Close {
+            batch.close(*server, row, ToldAs::Nothing);
+        }
+    }
+    let kind = incident_event(state, incident, phase);
+    batch.push(state, kind);
+}
+
+fn incident_event(state: &State, incident: &Incident, phase: IncidentPhase) -> EventKind {
+    let farms = incident.farms.iter().filter_map(|farm| Some(state.topology.farm(*farm)?.name.clone())).collect();
+    EventKind::Incident { incident: incident.id, phase, farms, servers: incident.servers, until: incident.until }
+}
+
+fn status_position(status: CheckStatus) -> usize {
+    CheckStatus::ALL.iter().position(|s| *s == status).unwrap_or(0)
+}
+
+fn count_check(live: &ServerLive, record: &CheckRecord) {
+    live.checks.by_status[status_position(record.status)].add(1);
+    live.checks.duration.observe(record.duration);
+}
+
+fn count_transition(live: &ServerLive, to: Health) {
+    match to {
+        Health::Up => live.checks.to_up.add(1),
+        Health::Down => live.checks.to_down.add(1),
+        Health::Off | Health::Stopping | Health::Unknown => {}
+    }
+}
