@@ -3,11 +3,21 @@
 
 pub mod expect;
 pub mod explain;
+pub mod incident;
 pub mod machine;
+pub mod replay;
 pub mod schedule;
 pub mod server;
+pub mod suspicion;
+
+mod flap;
+mod outlier;
+mod warmup;
 
 pub use expect::{Decision, Mismatch};
+pub use explain::{Explanation, FarmFacts, ServerFacts, explain, explain_farm, haproxy_state};
+pub use incident::{Incident, IncidentChange, IncidentDetector};
 pub use machine::{Machine, Rule};
+pub use replay::{Replay, Replayed, replay, share_lost};
 pub use schedule::{Schedule, Ticket, Wanted};
 pub use server::{Outcome, ServerHealth};

@@ -1,62 +1,82 @@
-//! A server's state in HAProxy's words, from one function.
+//! Health in words: a server's state as HAProxy says it, from one function, and why a server or a farm is in the state
+//! it is in, as one sentence and a tree.
+//!
+//! Pure: everything that is said is handed in, `now` too. What is said is true of that instant and complete: every
+//! cause that keeps a server out is named. Times of day are UTC.
 
-use crate::model::{AdminStatus, Health, Standing, Weight};
+pub mod advice;
+pub mod words;
 
-/// Returns the state of a server as HAProxy's stats page words it: `UP`, `UP 2/3`, `DOWN`, `DOWN 1/2`, `DRAIN`,
-/// `MAINT`, `MAINT (resolution)` or `no check`.
+mod facts;
+mod farm;
+mod outlook;
+mod server;
+mod tree;
+
+pub use facts::{Carriers, Explanation, FarmFacts, HeldBy, Node, ServerFacts};
+pub use farm::explain_farm;
+pub use server::explain;
+
+use crate::model::{AdminStatus, AgentHealth, AgentWeight, CheckRecord, Health, Standing, Weight};
+
+/// Returns the state of a server as HAProxy's stats page words it: `UP`, `UP 2/3`, `DOWN`, `DOWN 1/2`, `DOWN (agent)`,
+/// `NOLB`, `NOLB 2/3`, `DRAIN`, `DRAIN 2/3`, `DRAIN (agent)`, `MAINT`, `MAINT (resolution)` or `no check`.
 ///
-/// `is_resolved` is false while the server's name has no address. Weight 0 reads as DRAIN, as there.
+/// `is_resolved` is false while the server's name has no address. Weight 0 reads as DRAIN, as there. A server that its
+/// traffic had ejected or that is held for flapping reads as DOWN, as one that `observe` marked down does there.
 #[must_use]
 pub fn haproxy_state(admin: AdminStatus, weight: Weight, standing: &Standing, is_resolved: bool) -> String {
     let Standing { health, progress, .. } = *standing;
-    let under_way = progress.have > 0 && progress.have < progress.need;
-    match (admin, health) {
-        (AdminStatus::Maintenance, _) => "MAINT".to_owned(),
-        (AdminStatus::Active | AdminStatus::Drain, _) if !is_resolved => "MAINT (resolution)".to_owned(),
-        (AdminStatus::Active | AdminStatus::Drain, Health::Down) if under_way => {
-            format!("DOWN {}/{}", progress.have, progress.need)
-        }
-        (AdminStatus::Active | AdminStatus::Drain, Health::Down) => "DOWN".to_owned(),
-        (AdminStatus::Drain, Health::Off | Health::Stopping | Health::Unknown | Health::Up) => "DRAIN".to_owned(),
-        (AdminStatus::Active, Health::Off | Health::Stopping | Health::Unknown | Health::Up) if weight == Weight(0) => {
-            "DRAIN".to_owned()
-        }
-        (AdminStatus::Active, Health::Stopping) if under_way => format!("NOLB {}/{}", progress.have, progress.need),
-        (AdminStatus::Active, Health::Stopping) => "NOLB".to_owned(),
-        (AdminStatus::Active, Health::Off | Health::Unknown) => "no check".to_owned(),
-        (AdminStatus::Active, Health::Up) if under_way => format!("UP {}/{}", progress.have, progress.need),
-        (AdminStatus::Active, Health::Up) => "UP".to_owned(),
+    let with_progress = |word: &str| {
+        let is_under_way = progress.have > 0 && progress.have < progress.need;
+        if is_under_way { format!("{word} {}/{}", progress.have, progress.need) } else { word.to_owned() }
+    };
+    let agent = standing.agent.as_deref();
+    let wanted = standing.admin_with_agent(admin);
+    if wanted == AdminStatus::Maintenance {
+        return "MAINT".to_owned();
+    }
+    if !is_resolved {
+        return "MAINT (resolution)".to_owned();
+    }
+    if agent.is_some_and(|agent| agent.health == Some(AgentHealth::Down)) {
+        return "DOWN (agent)".to_owned();
+    }
+    if health == Health::Down {
+        return with_progress("DOWN");
+    }
+    if standing.ejected.is_some() || standing.held_until.is_some() {
+        return "DOWN".to_owned();
+    }
+    if admin == AdminStatus::Drain || weight == Weight(0) {
+        return with_progress("DRAIN");
+    }
+    let weighs_nothing = agent.and_then(|agent| agent.weight).is_some_and(|weight| match weight {
+        AgentWeight::Percent(percent) => percent == 0,
+        AgentWeight::Weight(weight) => weight == Weight(0),
+    });
+    if wanted == AdminStatus::Drain || weighs_nothing {
+        return "DRAIN (agent)".to_owned();
+    }
+    match health {
+        Health::Down => with_progress("DOWN"),
+        Health::Off | Health::Unknown => "no check".to_owned(),
+        Health::Stopping => with_progress("NOLB"),
+        Health::Up => with_progress("UP"),
+    }
+}
+
+/// Returns the word for how the last check ended, as HAProxy's stats page has it: `HANA` while traffic keeps the server
+/// out, `INI` before the first check, `UNK` where there is none to come.
+#[must_use]
+pub fn check_status_word(standing: &Standing, last: Option<&CheckRecord>) -> &'static str {
+    match (standing.ejected, last, standing.health) {
+        (Some(_), _, _) => "HANA",
+        (None, Some(last), _) => last.status.as_str(),
+        (None, None, Health::Off) => "UNK",
+        (None, None, Health::Down | Health::Stopping | Health::Unknown | Health::Up) => "INI",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Progress;
-
-    #[test]
-    fn state_words_follow_the_truth_table() {
-        let p = |have, need| Progress { have, need };
-        for (admin, weight, health, progress, want) in [
-            (AdminStatus::Active, 1, Health::Up, p(3, 3), "UP"),
-            (AdminStatus::Active, 1, Health::Up, p(1, 3), "UP 1/3"),
-            (AdminStatus::Active, 1, Health::Down, p(0, 2), "DOWN"),
-            (AdminStatus::Active, 1, Health::Down, p(1, 2), "DOWN 1/2"),
-            (AdminStatus::Active, 1, Health::Off, p(0, 0), "no check"),
-            (AdminStatus::Active, 1, Health::Unknown, p(0, 2), "no check"),
-            (AdminStatus::Active, 0, Health::Up, p(3, 3), "DRAIN"),
-            (AdminStatus::Active, 0, Health::Down, p(0, 2), "DOWN"),
-            (AdminStatus::Drain, 1, Health::Up, p(3, 3), "DRAIN"),
-            (AdminStatus::Drain, 1, Health::Down, p(0, 2), "DOWN"),
-            (AdminStatus::Maintenance, 1, Health::Up, p(3, 3), "MAINT"),
-            (AdminStatus::Maintenance, 1, Health::Down, p(0, 2), "MAINT"),
-        ] {
-            let standing = Standing::of(health, progress);
-            assert_eq!(haproxy_state(admin, Weight(weight), &standing, true), want, "{admin:?} {health:?}");
-        }
-        assert_eq!(
-            haproxy_state(AdminStatus::Active, Weight(1), &Standing::of(Health::Down, p(0, 2)), false),
-            "MAINT (resolution)"
-        );
-    }
-}
+mod tests;

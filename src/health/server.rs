@@ -1,28 +1,48 @@
-//! The health of one server: what its probes conclude together, what its agent asks for, and what is remembered.
+//! The health of one server: what its probes conclude together, what its agent asks for, what its traffic shows, and
+//! what is remembered.
 //!
-//! Pure: `now` is handed in, everything that happens to a server's health is one call here and comes back as an
-//! [`Outcome`]. Each probe has a [`Machine`] of its own; the server is as good as its quorum says. The shadow probe has
-//! one too and changes nothing. Traffic, flapping and warm-up join here.
+//! Pure: `now` is handed in, everything that happens to a server is one call here and comes back as an [`Outcome`].
+//! Each probe has a [`Machine`] of its own; the server is as good as its quorum says, unless its agent says down. The
+//! shadow probe has one too and changes nothing. Beside the health, and never changing it, stand the ejection, the flap
+//! guard's hold, the warm-up after a return and the suspicion that probes and traffic disagree.
+//!
+//! What ends by time ends in [`ServerHealth::tick`]; [`ServerHealth::next_due`] says when to call it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::standing::RECENT_CHECKS_MAX;
 use crate::model::{
-    AgentSays, CheckBrief, CheckRecord, Farm, Health, Pace, Probe, ProbeSlot, ProbeStanding, Progress, SavedHealth,
-    Server, ServerKey, Standing, StandingChange, Timestamp, TrafficFault, Verdict,
+    AdminStatus, AgentHealth, AgentSays, CheckBrief, CheckRecord, Farm, Health, Pace, Probe, ProbeSlot, ProbeStanding,
+    Progress, SavedHealth, Server, ServerKey, Standing, StandingChange, Timestamp, TrafficFault, Verdict, Warmup,
 };
 
+use super::flap::Flapping;
 use super::machine::{Machine, Rule};
+use super::outlier::Outlier;
+use super::suspicion::{Sampled, Watch};
+use super::warmup;
+
+/// Checks of a run that leads to a change which are kept as its reason.
+const RUN_MAX: usize = 16;
 
 /// See the module's doc.
 #[derive(Clone, Debug)]
 pub struct ServerHealth {
+    is_probed: bool,
     probes: Vec<ProbeHealth>,
     quorum: Option<u8>,
+    slow_start: Duration,
     agent: Option<Arc<AgentSays>>,
     recent: VecDeque<CheckBrief>,
     decided_by: Vec<CheckBrief>,
+    outlier: Outlier,
+    flapping: Flapping,
+    /// It was seen out, so its next return is one.
+    was_out: bool,
+    warmup: Option<Warmup>,
+    watch: Watch,
 }
 
 #[derive(Clone, Debug)]
@@ -31,13 +51,52 @@ struct ProbeHealth {
     is_agent: bool,
     machine: Machine,
     last: Option<Arc<CheckRecord>>,
+    /// What the last check that counted said.
+    last_counted: Option<Verdict>,
+    /// The checks that speak against what the machine concludes, the oldest first.
+    run: Vec<CheckBrief>,
     next_at: Option<Timestamp>,
 }
 
 impl ProbeHealth {
     fn new(slot: ProbeSlot, probe: &Probe) -> Self {
         let machine = Machine::new(Rule::of(probe), probe.start);
-        Self { slot, is_agent: probe.kind.is_agent(), machine, last: None, next_at: None }
+        let is_agent = probe.kind.is_agent();
+        Self { slot, is_agent, machine, last: None, last_counted: None, run: Vec::new(), next_at: None }
+    }
+
+    fn record(&mut self, record: &Arc<CheckRecord>) {
+        let (verdict, before) = (record.verdict(), self.machine.health());
+        self.last = Some(Arc::clone(record));
+        self.machine.record(verdict);
+        let is_contrary = match (verdict, before) {
+            (Verdict::Neutral, _) => return,
+            (Verdict::Failed, health) => health != Health::Down,
+            (Verdict::Conditional, health) => health != Health::Stopping,
+            (Verdict::Passed, health) => health != Health::Up,
+        };
+        let is_failure = |verdict| verdict == Verdict::Failed;
+        if self.last_counted.map(is_failure) != Some(is_failure(verdict)) || !is_contrary {
+            self.run.clear();
+        }
+        self.last_counted = Some(verdict);
+        if is_contrary {
+            if self.run.len() == RUN_MAX {
+                self.run.remove(0);
+            }
+            self.run.push(record.brief(self.slot));
+        }
+    }
+
+    fn standing(&self) -> ProbeStanding {
+        ProbeStanding {
+            slot: self.slot,
+            health: self.machine.health(),
+            progress: self.machine.progress(),
+            pace: pace(&self.machine),
+            last: self.last.clone(),
+            next_at: self.next_at,
+        }
     }
 }
 
@@ -55,36 +114,64 @@ pub struct Outcome {
 }
 
 impl ServerHealth {
-    /// Returns the health of a server before its first check; none while nothing checks or observes it.
+    /// Returns the health of a server before its first check; none where nothing checks it, observes it or warms it up.
     #[must_use]
     pub fn new(farm: &Farm, server: &Server) -> Option<Self> {
-        if !server.probed || farm.probes.is_empty() {
+        let is_checked = server.probed && farm.probes_with_slots().next().is_some();
+        if !is_checked && farm.observe.is_none() && farm.slow_start.is_zero() {
             return None;
         }
-        Some(Self {
-            probes: farm.probes_with_slots().map(|(slot, probe)| ProbeHealth::new(slot, probe)).collect(),
-            quorum: farm.quorum,
+        let mut health = Self {
+            is_probed: server.probed,
+            probes: Vec::new(),
+            quorum: None,
+            slow_start: Duration::ZERO,
             agent: None,
             recent: VecDeque::new(),
             decided_by: Vec::new(),
-        })
+            outlier: Outlier::default(),
+            flapping: Flapping::new(farm.flap),
+            was_out: false,
+            warmup: None,
+            watch: Watch::default(),
+        };
+        health.retune(farm);
+        Some(health)
     }
 
-    /// Takes over what was saved of an earlier process, if it is of the same address and probes.
-    pub fn restore(&mut self, saved: &SavedHealth, farm: &Farm, _now: Timestamp) {
-        for probe in self.probes.iter_mut().filter(|probe| probe.slot != ProbeSlot::SHADOW) {
+    /// Takes over what was saved of an earlier process; the caller has compared fingerprints.
+    ///
+    /// Progress under way starts again. What ended meanwhile is told by the next tick.
+    pub fn restore(&mut self, saved: &SavedHealth, farm: &Farm, now: Timestamp) {
+        let is_verdict = match saved.health {
+            Health::Off | Health::Unknown => false,
+            Health::Down | Health::Stopping | Health::Up => true,
+        };
+        for probe in self.probes.iter_mut().filter(|probe| is_verdict && probe.slot != ProbeSlot::SHADOW) {
             if let Some(declared) = farm.probe_at(probe.slot) {
                 probe.machine = Machine::known(Rule::of(declared), saved.health);
             }
         }
         self.decided_by.clone_from(&saved.decided_by);
+        self.outlier = Outlier::restored(saved.ejected);
+        self.outlier.retune(farm.observe.as_ref());
+        self.flapping.restore(&saved.changes, saved.held_until);
+        self.was_out = is_verdict && self.is_out();
+        let warm = saved.warm_since.filter(|_| !self.is_out());
+        self.warmup = warm.and_then(|since| warmup::resumed(since, farm.slow_start, now));
     }
 
-    /// Counts by the thresholds of `farm` from now on; what its probes concluded stays. The probes are the same ones.
+    /// Counts by the rules of `farm` from now on; what its probes concluded stays. The probes are the same ones.
     pub fn retune(&mut self, farm: &Farm) {
         self.quorum = farm.quorum;
+        self.slow_start = farm.slow_start;
+        self.outlier.retune(farm.observe.as_ref());
+        self.flapping.retune(farm.flap);
+        if let Some(warmup) = &mut self.warmup {
+            warmup.until = warmup.since + farm.slow_start;
+        }
         let mut before = std::mem::take(&mut self.probes);
-        for (slot, probe) in farm.probes_with_slots() {
+        for (slot, probe) in farm.probes_with_slots().filter(|_| self.is_probed) {
             let kept = before.iter().position(|known| known.slot == slot).map(|at| before.swap_remove(at));
             let mut kept = kept.unwrap_or_else(|| ProbeHealth::new(slot, probe));
             kept.machine.retune(Rule::of(probe));
@@ -98,63 +185,79 @@ impl ServerHealth {
         slot: ProbeSlot,
         record: &Arc<CheckRecord>,
         next_at: Timestamp,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Option<Outcome> {
-        let before = (self.health(), self.progress());
+        let before = self.standing();
         let probe = self.probes.iter_mut().find(|probe| probe.slot == slot)?;
-        let earlier = probe.last.replace(Arc::clone(record)).map(|last| last.verdict());
+        let earlier = probe.last_counted;
         probe.next_at = Some(next_at);
-        probe.machine.record(record.verdict());
-        let mut changes = Vec::new();
-        if let Some(says) = record.agent.clone().filter(|says| self.agent.as_ref() != Some(says)) {
-            changes.push(StandingChange::AgentSaid(Arc::clone(&says)));
-            self.agent = Some(says);
-        }
-        if slot != ProbeSlot::SHADOW {
-            if self.recent.len() == RECENT_CHECKS_MAX {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(record.brief(slot));
-        }
-        let after = (self.health(), self.progress());
-        let transition = (before.0 != after.0).then_some((before.0, after.0));
-        if transition.is_some() {
-            self.decided_by = self.run_that_ended_now(slot);
-        }
-        let is_visible = before != after || !changes.is_empty();
+        probe.record(record);
         let is_notable = match record.verdict() {
             Verdict::Failed => true,
             Verdict::Conditional | Verdict::Passed => earlier != Some(record.verdict()),
             Verdict::Neutral => false,
         };
+        if slot == ProbeSlot::SHADOW {
+            return Some(Outcome { is_notable, ..Outcome::default() });
+        }
+        let brief = record.brief(slot);
+        if self.recent.len() == RECENT_CHECKS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(brief);
+        let mut changes = Vec::new();
+        changes.extend(record.agent.as_deref().and_then(|says| self.listen(says)));
+        let health = self.health();
+        let transition = (before.health != health).then_some((before.health, health));
+        if let Some((from, to)) = transition {
+            self.decided_by = self.run_of(slot).unwrap_or_else(|| vec![brief]);
+            changes.extend(self.flapping.changed(from, to, now));
+            changes.extend(self.watch.health_changed().then_some(StandingChange::SuspicionEnded));
+        }
+        let began = Timestamp(brief.at.0.saturating_sub(u64::try_from(brief.duration.as_micros()).unwrap_or(u64::MAX)));
+        if record.verdict() == Verdict::Passed && health == Health::Up && self.outlier.passed(began, now) {
+            changes.push(StandingChange::EjectionEnded);
+        }
+        changes.extend(self.settle(Some(record.verdict()), now));
+        let is_visible = before != self.standing();
         Some(Outcome { transition, changes, is_visible, is_notable })
-    }
-
-    /// The checks at the end of what is remembered that say the same as the last one.
-    fn run_that_ended_now(&self, slot: ProbeSlot) -> Vec<CheckBrief> {
-        let passed = |brief: &CheckBrief| brief.status.verdict() != Verdict::Failed;
-        let Some(last) = self.recent.back().map(passed) else { return Vec::new() };
-        let of_probe = self.recent.iter().rev().filter(|brief| brief.slot == slot);
-        let mut run: Vec<_> = of_probe.take_while(|brief| passed(brief) == last).copied().collect();
-        run.reverse();
-        run
     }
 
     /// Takes in that work given to the server failed so often in a row. `may_eject`: the farm has room for one more.
     pub fn traffic_failed(
         &mut self,
-        _farm: &Farm,
-        _errors: u16,
-        _kind: TrafficFault,
-        _may_eject: bool,
-        _now: Timestamp,
+        farm: &Farm,
+        errors: u16,
+        kind: TrafficFault,
+        may_eject: bool,
+        now: Timestamp,
     ) -> Outcome {
-        Outcome::default()
+        let Some(observe) = farm.observe.filter(|_| may_eject && self.health() != Health::Down) else {
+            return Outcome::default();
+        };
+        let before = self.standing();
+        let ejected = self.outlier.failed(&observe, errors, kind, now).map(StandingChange::Ejected);
+        self.outcome(&before, ejected.into_iter().collect(), now)
     }
 
-    /// Takes in how much work went well and failed since the last sample.
-    pub fn traffic_sampled(&mut self, _good: u64, _bad: u64, _now: Timestamp) -> Outcome {
-        Outcome::default()
+    /// Takes in how much work went well and failed since the last sample, every
+    /// [`SAMPLE_INTERVAL`](super::suspicion::SAMPLE_INTERVAL).
+    pub fn traffic_sampled(&mut self, good: u64, bad: u64, now: Timestamp) -> Outcome {
+        let before = self.standing();
+        let change = match self.watch.sampled(before.health, good, bad, now) {
+            Sampled::Began(suspicion) => Some(StandingChange::Suspected(suspicion)),
+            Sampled::Ended => Some(StandingChange::SuspicionEnded),
+            Sampled::Same => None,
+        };
+        self.outcome(&before, change.into_iter().collect(), now)
+    }
+
+    /// Takes in that an operator's drain or maintenance is over: a server that may take work warms up.
+    pub fn returned(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
+        self.slow_start = farm.slow_start;
+        let before = self.standing();
+        self.was_out = true;
+        self.outcome(&before, Vec::new(), now)
     }
 
     /// Takes in that the operator gives the server work again after a drain or maintenance.
@@ -163,34 +266,49 @@ impl ServerHealth {
     }
 
     /// Ends what is due.
-    pub fn tick(&mut self, _farm: &Farm, _now: Timestamp) -> Outcome {
-        Outcome::default()
+    pub fn tick(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
+        self.slow_start = farm.slow_start;
+        let before = self.standing();
+        let mut changes = Vec::new();
+        if self.outlier.tick(now) {
+            changes.push(StandingChange::EjectionEnded);
+        }
+        if self.flapping.tick(now) {
+            changes.push(StandingChange::HoldEnded);
+        }
+        if let Some(warm) = self.warmup {
+            self.warmup = warmup::resumed(warm.since, self.slow_start, now);
+            changes.extend(self.warmup.is_none().then_some(StandingChange::WarmupEnded));
+        }
+        self.outcome(&before, changes, now)
     }
 
     /// Returns when [`Self::tick`] next has something to do.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        None
+        let step = self.warmup.map(|warm| warmup::next_step(&warm));
+        [self.outlier.due(), self.flapping.due(), step].into_iter().flatten().min()
     }
 
     /// Returns everything that is concluded.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        Standing { agent: self.agent.clone(), ..Standing::of(self.health(), self.progress()) }
+        Standing {
+            health: self.health(),
+            progress: self.progress(),
+            agent: self.agent.clone(),
+            ejected: self.outlier.ejection(),
+            held_until: self.flapping.held_until(),
+            flap_score: self.flapping.score(),
+            warmup: self.warmup,
+            suspicion: self.watch.suspicion(),
+        }
     }
 
     /// Returns each probe's part, the shadow's last.
     #[must_use]
     pub fn probes(&self) -> Vec<ProbeStanding> {
-        let of = |probe: &ProbeHealth| ProbeStanding {
-            slot: probe.slot,
-            health: probe.machine.health(),
-            progress: probe.machine.progress(),
-            pace: pace(&probe.machine),
-            last: probe.last.clone(),
-            next_at: probe.next_at,
-        };
-        self.probes.iter().map(of).collect()
+        self.probes.iter().map(ProbeHealth::standing).collect()
     }
 
     /// Returns which of a probe's intervals counts now.
@@ -219,12 +337,73 @@ impl ServerHealth {
             fingerprint,
             health: self.health(),
             since,
-            changes: Vec::new(),
-            held_until: None,
-            ejected: None,
-            warm_since: None,
+            changes: self.flapping.changes(),
+            held_until: self.flapping.held_until(),
+            ejected: self.outlier.ejection(),
+            warm_since: self.warmup.map(|warm| warm.since),
             decided_by: self.decided_by.clone(),
         }
+    }
+
+    fn outcome(&mut self, before: &Standing, mut changes: Vec<StandingChange>, now: Timestamp) -> Outcome {
+        changes.extend(self.settle(None, now));
+        let is_visible = *before != self.standing();
+        Outcome { changes, is_visible, ..Outcome::default() }
+    }
+
+    /// Hears what the agent says: what a line leaves out stays as an earlier one said it.
+    fn listen(&mut self, says: &AgentSays) -> Option<StandingChange> {
+        let before = self.agent.as_deref().cloned().unwrap_or_default();
+        let is_reasoned = says.health.is_some() || says.admin.is_some();
+        let heard = AgentSays {
+            weight: says.weight.or(before.weight),
+            maxconn: says.maxconn.or(before.maxconn),
+            admin: says.admin.or(before.admin),
+            health: says.health.or(before.health),
+            reason: if is_reasoned { says.reason.clone() } else { before.reason },
+        };
+        if self.agent.as_deref() == Some(&heard) {
+            return None;
+        }
+        let heard = Arc::new(heard);
+        self.agent = Some(Arc::clone(&heard));
+        Some(StandingChange::AgentSaid(heard))
+    }
+
+    /// Begins a warm-up where a server that was out is usable again, and drops it where a server goes out.
+    fn settle(&mut self, verdict: Option<Verdict>, now: Timestamp) -> Option<StandingChange> {
+        if self.is_out() {
+            self.warmup = None;
+            // A server that starts Down was not seen so until a check says so.
+            let is_seen = match verdict {
+                Some(Verdict::Conditional | Verdict::Failed) => true,
+                Some(Verdict::Neutral | Verdict::Passed) | None => self.is_out_beside_probes(),
+            };
+            self.was_out |= is_seen;
+            return None;
+        }
+        if self.health() == Health::Unknown || !std::mem::take(&mut self.was_out) {
+            return None;
+        }
+        self.warmup = warmup::begun(self.slow_start, now);
+        self.warmup.map(|warm| StandingChange::WarmupBegan { until: warm.until })
+    }
+
+    fn is_out(&self) -> bool {
+        matches!(self.health(), Health::Down | Health::Stopping) || self.is_out_beside_probes()
+    }
+
+    fn is_out_beside_probes(&self) -> bool {
+        let agent_wants_it_out = self.agent.as_ref().is_some_and(|agent| {
+            agent.health == Some(AgentHealth::Down) || agent.admin.is_some_and(|admin| admin != AdminStatus::Active)
+        });
+        agent_wants_it_out || self.outlier.ejection().is_some() || self.flapping.held_until().is_some()
+    }
+
+    /// The run of checks of that probe which changed what it concludes; none if it did not decide.
+    fn run_of(&mut self, slot: ProbeSlot) -> Option<Vec<CheckBrief>> {
+        let probe = self.probes.iter_mut().find(|probe| probe.slot == slot && !probe.is_agent)?;
+        Some(std::mem::take(&mut probe.run)).filter(|run| !run.is_empty())
     }
 
     fn counted(&self) -> impl Iterator<Item = &ProbeHealth> {
@@ -238,6 +417,11 @@ impl ServerHealth {
     }
 
     fn health(&self) -> Health {
+        let says_down = self.agent.as_ref().is_some_and(|agent| agent.health == Some(AgentHealth::Down));
+        if says_down { Health::Down } else { self.probed_health() }
+    }
+
+    fn probed_health(&self) -> Health {
         let of = |wanted| self.counted().filter(|probe| probe.machine.health() == wanted).count();
         let (up, stopping, unknown) = (of(Health::Up), of(Health::Stopping), of(Health::Unknown));
         let needed = self.needed();
@@ -254,19 +438,35 @@ impl ServerHealth {
         }
     }
 
-    /// The progress of the probe that is nearest to changing the server's health.
+    /// The progress of the probe whose change, after those that are nearer to theirs, changes the server's health.
     fn progress(&self) -> Progress {
-        let health = self.health();
-        let same = self.counted().filter(|probe| probe.machine.health() == health);
-        let left = |probe: &&ProbeHealth| match health {
-            Health::Down => probe.machine.progress().need - probe.machine.progress().have,
-            Health::Off | Health::Stopping | Health::Unknown | Health::Up => probe.machine.progress().have,
+        let health = self.probed_health();
+        if health != self.health() {
+            return Progress { have: 0, need: 0 };
+        }
+        let is_same = |probe: &&ProbeHealth| match health {
+            Health::Stopping => matches!(probe.machine.health(), Health::Stopping | Health::Up),
+            Health::Down | Health::Off | Health::Unknown | Health::Up => probe.machine.health() == health,
         };
-        same.min_by_key(left).map_or(Progress { have: 0, need: 0 }, |probe| probe.machine.progress())
+        let mut same: Vec<Progress> = self.counted().filter(is_same).map(|probe| probe.machine.progress()).collect();
+        let spare = match health {
+            Health::Down => {
+                same.sort_by_key(|progress| progress.need.saturating_sub(progress.have));
+                let good = self.counted().count() - same.len();
+                self.needed().saturating_sub(good + 1)
+            }
+            Health::Stopping | Health::Up => {
+                same.sort_by_key(|progress| progress.have);
+                same.len().saturating_sub(self.needed())
+            }
+            Health::Off | Health::Unknown => 0,
+        };
+        same.get(spare).copied().unwrap_or(Progress { have: 0, need: 0 })
     }
 }
 
-fn pace(machine: &Machine) -> Pace {
+/// Which interval counts for a probe whose checks brought its machine there.
+pub(super) fn pace(machine: &Machine) -> Pace {
     let Progress { have, need } = machine.progress();
     match machine.health() {
         Health::Down if have == 0 => Pace::Down,
@@ -287,3 +487,6 @@ pub fn fingerprint(farm: &Farm, server: &Server) -> u64 {
     }
     xxhash_rust::xxh3::xxh3_64(text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,20 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    /// Returns the date in UTC, e.g. `2026-11-21`.
+    #[must_use]
+    pub fn date(self) -> String {
+        let mut text = self.to_string();
+        text.truncate("2026-11-21".len());
+        text
+    }
+
+    /// Returns the time of day in UTC, e.g. `13:34:20`.
+    #[must_use]
+    pub fn time_of_day(self) -> String {
+        self.to_string().chars().skip("2026-11-21T".len()).take("13:34:20".len()).collect()
+    }
+
     /// Returns how long after `earlier` this is; zero if it is not.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -58,5 +72,11 @@ mod tests {
     fn timestamp_prints_rfc3339_utc() {
         assert_eq!(Timestamp(1_672_250_806_123_456).to_string(), "2022-12-28T18:06:46.123Z");
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn timestamp_gives_date_and_time_of_day() {
+        let at = Timestamp(1_672_250_806_123_456);
+        assert_eq!((at.date(), at.time_of_day()), ("2022-12-28".to_owned(), "18:06:46".to_owned()));
     }
 }

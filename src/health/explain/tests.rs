@@ -1,0 +1,730 @@
+//! Tests of the words: every state word, and what is said in each situation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    Act, AgentSays, CheckBrief, CheckStatus, Content, Ejection, FailOpen, Farm, FarmId, FlapGuard, Leftovers, Name,
+    Override, Pace, Probe, ProbeKind, ProbeSlot, ProbeStanding, Progress, Protocol, Role, Server, ServerId, Suspicion,
+    SuspicionKind, Terms, Timestamp, TrafficFault, Warmup, Wish,
+};
+
+use CheckStatus::{L4Con, L4Tout, L7Ok, L7Okc, L7Sts, L7Tout};
+
+/// 2026-11-21 12:07:11 UTC.
+const NOW: Timestamp = Timestamp(1_795_262_831_000_000);
+
+fn ago(seconds: u64) -> Timestamp {
+    Timestamp(NOW.0 - seconds * 1_000_000)
+}
+
+fn soon(seconds: u64) -> Timestamp {
+    NOW + Duration::from_secs(seconds)
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn named(kind: ProbeKind, text: &str) -> Arc<Probe> {
+    Arc::new(Probe { name: name(text), interval: Duration::from_secs(10), ..Probe::new(kind) })
+}
+
+/// A situation, to be changed step by step; a server that is Up in a farm of three equal ones.
+#[derive(Clone)]
+struct Case {
+    farm: Farm,
+    server: Server,
+    standing: Standing,
+    probes: Vec<ProbeStanding>,
+    recent: Vec<CheckBrief>,
+    decided_by: Vec<CheckBrief>,
+    since: Timestamp,
+    effective_weight: u32,
+    rotation_weight: u64,
+    carriers: Carriers,
+    held: Option<HeldBy>,
+    overrides: Vec<Override>,
+    is_resolved: bool,
+    leaving_since: Option<Timestamp>,
+    open: u64,
+}
+
+impl Case {
+    fn up() -> Self {
+        let mut farm = Farm::new(FarmId(1), name("web"), Protocol::Http);
+        farm.probes = Box::new([named(ProbeKind::Tls, "probe")]);
+        let mut server = Server::new(ServerId(1), name("web-1"), "10.0.0.1:80".parse().unwrap());
+        server.weight = Weight(100);
+        let mut case = Self {
+            farm,
+            server,
+            standing: Standing::unprobed(),
+            probes: Vec::new(),
+            recent: Vec::new(),
+            decided_by: Vec::new(),
+            since: ago(240),
+            effective_weight: 10_000,
+            rotation_weight: 30_000,
+            carriers: Carriers::Primaries,
+            held: None,
+            overrides: Vec::new(),
+            is_resolved: true,
+            leaving_since: None,
+            open: 0,
+        };
+        case.set(Health::Up, 3, 3);
+        case.check(&[L7Ok]);
+        case
+    }
+
+    /// What all its probes conclude.
+    fn set(&mut self, health: Health, have: u16, need: u16) {
+        let progress = Progress { have, need };
+        self.standing = Standing { health, progress, ..self.standing.clone() };
+        let standing = |slot: u8| ProbeStanding {
+            slot: ProbeSlot(slot),
+            health,
+            progress,
+            pace: Pace::Steady,
+            last: None,
+            next_at: Some(Timestamp(NOW.0 + 1_800_000)),
+        };
+        self.probes = (0..self.farm.probes.len()).map(|slot| standing(u8::try_from(slot).unwrap())).collect();
+    }
+
+    fn check(&mut self, statuses: &[CheckStatus]) {
+        let code = |status| match status {
+            L7Ok => Some(200),
+            L7Okc => Some(404),
+            L7Sts => Some(503),
+            _ => None,
+        };
+        self.recent = statuses.iter().map(|status| brief(*status, code(*status))).collect();
+    }
+
+    /// Out since its last three checks.
+    fn down() -> Self {
+        let mut case = Self::up();
+        case.set(Health::Down, 0, 2);
+        case.check(&[L7Sts, L7Sts, L7Tout]);
+        case.decided_by.clone_from(&case.recent);
+        case.effective_weight = 0;
+        case
+    }
+
+    fn out(mut self) -> Self {
+        self.effective_weight = 0;
+        self
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn overridden(mut self, wish: Wish, declared: Wish, terms: Terms) -> Self {
+        wish.apply(&mut self.server);
+        let act =
+            Act { actor: "ops".into(), source: "192.0.2.7".into(), reason: Some("new kernel".into()), at: ago(60) };
+        self.overrides.push(Override { wish, declared, terms, act });
+        self
+    }
+
+    fn ordered(self, admin: AdminStatus, terms: Terms) -> Self {
+        self.overridden(Wish::Admin(admin), Wish::Admin(AdminStatus::Active), terms).out()
+    }
+
+    fn agent(mut self, says: AgentSays) -> Self {
+        self.standing.agent = Some(Arc::new(says));
+        self
+    }
+
+    fn state(&self) -> String {
+        haproxy_state(self.server.admin, self.server.weight, &self.standing, self.is_resolved)
+    }
+
+    fn explained(&self) -> Explanation {
+        let state = self.state();
+        explain(&self.facts(&state))
+    }
+
+    fn facts<'a>(&'a self, state: &'a str) -> ServerFacts<'a> {
+        ServerFacts {
+            farm: &self.farm,
+            server: &self.server,
+            state,
+            standing: &self.standing,
+            probes: &self.probes,
+            recent: &self.recent,
+            decided_by: &self.decided_by,
+            since: self.since,
+            now: NOW,
+            effective_weight: self.effective_weight,
+            rotation_weight: self.rotation_weight,
+            carriers: self.carriers,
+            held: self.held,
+            overrides: &self.overrides,
+            is_resolved: self.is_resolved,
+            leaving_since: self.leaving_since,
+            open: self.open,
+        }
+    }
+}
+
+fn brief(status: CheckStatus, code: Option<u16>) -> CheckBrief {
+    CheckBrief { slot: ProbeSlot::FIRST, status, code, at: ago(240), duration: Duration::from_millis(3) }
+}
+
+fn check(case: &Case, want: &str) {
+    assert_eq!(case.explained().sentence, want);
+}
+
+fn terms(until: Option<u64>, deadline: Option<u64>) -> Terms {
+    Terms { until: until.map(soon), deadline: deadline.map(soon), at_deadline: None }
+}
+
+const IN: &str = "in rotation with weight 100, 33 % of the rotation's";
+const PASS: &str = "its checks pass, the last L7OK 200 in 3 ms; next check in 1.8 s";
+const FAILED: &str = "DOWN since 12:03:11 (4 m): 3 of 3 checks failed, L7STS 503 ×2 then L7TOUT";
+const RETURN: &str = "needs 2 passes; next check in 1.8 s; earliest return 12:07:21";
+const NO_NEW: &str = "no new work, what is open and sticky stays";
+const MADE: &str = "by ops from 192.0.2.7, \"new kernel\"";
+
+#[test]
+fn sentence_of_a_server_that_is_up() {
+    check(&Case::up(), &format!("UP since 12:03:11 (4 m): {PASS}; {IN}"));
+    let one_left = |case: &mut Case| {
+        case.set(Health::Up, 1, 3);
+        case.check(&[L7Ok, L7Sts, L7Sts]);
+    };
+    check(
+        &Case::up().with(one_left),
+        &format!(
+            "UP 1/3 since 12:03:11 (4 m): the last 2 checks failed, L7STS 503 ×2; one more failure takes it out; next check in 1.8 s; {IN}"
+        ),
+    );
+    let two_left = |case: &mut Case| {
+        case.set(Health::Up, 2, 3);
+        case.check(&[L4Con]);
+    };
+    check(
+        &Case::up().with(two_left),
+        &format!(
+            "UP 2/3 since 12:03:11 (4 m): the last check failed, L4CON; 2 more failures take it out; next check in 1.8 s; {IN}"
+        ),
+    );
+    check(
+        &Case::up().with(|case| case.since = ago(100_000)),
+        &format!("UP since 2026-11-20 08:20:31 (1 d 3 h): {PASS}; {IN}"),
+    );
+}
+
+#[test]
+fn sentence_of_a_weight_that_is_not_the_files() {
+    let warm = |case: &mut Case| {
+        case.standing.warmup = Some(Warmup { since: ago(35), until: soon(65), percent: 35 });
+        case.effective_weight = 3500;
+        case.rotation_weight = 23_500;
+    };
+    check(
+        &Case::up().with(warm),
+        &format!(
+            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 35 of 100 (warming up: 35 % until 12:08:16 (in 1 m 5 s)), 15 % of the rotation's"
+        ),
+    );
+    let halved = AgentSays { weight: Some(AgentWeight::Percent(50)), ..AgentSays::default() };
+    check(
+        &Case::up().agent(halved).with(|case| case.effective_weight = 5000),
+        &format!(
+            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 50 of 100 (its agent asks for 50 %), 17 % of the rotation's"
+        ),
+    );
+    let set = Case::up().overridden(Wish::Weight(Weight(50)), Wish::Weight(Weight(100)), Terms::default());
+    check(
+        &set.with(|case| case.effective_weight = 5000),
+        &format!(
+            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 50 (set {MADE}; the file says 100), 17 % of the rotation's"
+        ),
+    );
+    check(
+        &Case::up().out().with(|case| case.server.weight = Weight(0)),
+        "DRAIN: its weight in the file is 0: no new work, what is open stays",
+    );
+    check(
+        &Case::up().out().overridden(Wish::Weight(Weight(0)), Wish::Weight(Weight(100)), Terms::default()),
+        &format!("DRAIN since 12:06:11 (1 m): weight 0 {MADE}: no new work, what is open stays"),
+    );
+}
+
+#[test]
+fn sentence_of_a_server_that_is_down() {
+    check(&Case::down(), &format!("{FAILED}; {RETURN}"));
+    let coming = |case: &mut Case| case.set(Health::Down, 1, 2);
+    check(
+        &Case::down().with(coming),
+        "DOWN 1/2 since 12:03:11 (4 m): 3 of 3 checks failed, L7STS 503 ×2 then L7TOUT; 1 of 2 passes so far, needs 1 more pass; next check in 1.8 s; earliest return 12:07:12",
+    );
+    let of_late = |case: &mut Case| case.recent.push(brief(L4Con, None));
+    check(&Case::down().with(of_late), &format!("{FAILED}; of late L4CON; {RETURN}"));
+    let at_once = |case: &mut Case| {
+        case.check(&[L4Tout]);
+        case.decided_by.clone_from(&case.recent);
+    };
+    check(&Case::down().with(at_once), &format!("DOWN since 12:03:11 (4 m): 1 check failed, L4TOUT; {RETURN}"));
+    let forgotten = |case: &mut Case| {
+        case.decided_by.clear();
+        case.recent.clear();
+    };
+    check(
+        &Case::down().with(forgotten),
+        &format!("DOWN since 12:03:11 (4 m): none of the checks that decided is remembered; {RETURN}"),
+    );
+    let due = |case: &mut Case| case.probes[0].next_at = Some(ago(1));
+    check(&Case::down().with(due), &format!("{FAILED}; needs 2 passes; next check now; earliest return 12:07:20"));
+    let fast = |case: &mut Case| {
+        let fast_interval = Some(Duration::from_secs(1));
+        case.farm.probes = Box::new([Arc::new(Probe { fast_interval, ..Probe::clone(&case.farm.probes[0]) })]);
+    };
+    check(
+        &Case::down().with(fast),
+        &format!("{FAILED}; needs 2 passes; next check in 1.8 s; earliest return 12:07:13"),
+    );
+}
+
+#[test]
+fn sentence_of_a_down_server_with_more_to_it() {
+    let held = |case: &mut Case| {
+        case.held = Some(HeldBy { incident: 17, until: soon(20) });
+        case.effective_weight = 10_000;
+    };
+    check(
+        &Case::down().with(held),
+        &format!(
+            "{FAILED}; {RETURN}; still in rotation with weight 100, 33 % of the rotation's: incident 17 suspects the balancer itself and holds the last good rotation until 12:07:31 (in 20 s)"
+        ),
+    );
+    let open = |case: &mut Case| (case.carriers, case.effective_weight) = (Carriers::FailOpen, 10_000);
+    check(
+        &Case::down().with(open),
+        &format!(
+            "{FAILED}; {RETURN}; in rotation all the same with weight 100, 33 % of the rotation's: the farm fails open"
+        ),
+    );
+    check(
+        &Case::down().ordered(AdminStatus::Drain, Terms::default()),
+        &format!("{FAILED}; needs 2 passes; next check in 1.8 s; also drained {MADE}; {NO_NEW}"),
+    );
+    let flapping = |case: &mut Case| {
+        case.farm.flap =
+            Some(FlapGuard { transitions: 4, within: Duration::from_secs(300), hold: Duration::from_secs(60) });
+        (case.standing.flap_score, case.standing.held_until) = (5, Some(soon(50)));
+    };
+    check(
+        &Case::down().with(flapping),
+        &format!(
+            "{FAILED}; needs 2 passes; next check in 1.8 s; also held down for flapping: 5 changes of health within 5 m; until 12:08:01 (in 50 s), later if it changes again; its checks fail; earliest return 12:08:01"
+        ),
+    );
+    check(
+        &Case::up().out().with(flapping),
+        "DOWN since 12:07:01 (10 s): held down for flapping: 5 changes of health within 5 m; until 12:08:01 (in 50 s), later if it changes again; its checks pass",
+    );
+    let suspect = |kind| {
+        move |case: &mut Case| {
+            case.standing.suspicion = Some(Suspicion { kind, since: ago(5), good: 58, bad: 2 });
+        }
+    };
+    check(
+        &Case::down().with(suspect(SuspicionKind::ProbesFail)),
+        &format!(
+            "{FAILED}; {RETURN}; suspect: its checks fail, yet only 2 of 60 pieces of work failed in the last 30 s"
+        ),
+    );
+    check(
+        &Case::up().with(suspect(SuspicionKind::TrafficFails)),
+        &format!(
+            "UP since 12:03:11 (4 m): {PASS}; {IN}; suspect: its checks pass, yet 2 of 60 pieces of work failed in the last 30 s"
+        ),
+    );
+}
+
+#[test]
+fn sentence_of_a_server_with_several_probes() {
+    let two = |case: &mut Case| {
+        case.farm.probes = Box::new([named(ProbeKind::Tls, "port"), named(ProbeKind::Oco, "login")]);
+        case.set(Health::Up, 3, 3);
+        case.set(Health::Down, 0, 2);
+        case.probes[0].health = Health::Up;
+        for brief in &mut case.decided_by {
+            brief.slot = ProbeSlot(1);
+        }
+    };
+    check(
+        &Case::down().with(two),
+        &format!(
+            "DOWN since 12:03:11 (4 m): 3 of 3 checks of probe \"login\" failed, L7STS 503 ×2 then L7TOUT; 1 of 2 probes pass, 2 must; {RETURN}"
+        ),
+    );
+    let neither = |case: &mut Case| {
+        two(case);
+        case.probes[0].health = Health::Down;
+        case.probes[0].next_at = Some(soon(30));
+        case.farm.quorum = Some(1);
+    };
+    check(
+        &Case::down().with(neither),
+        &format!(
+            "DOWN since 12:03:11 (4 m): 3 of 3 checks of probe \"login\" failed, L7STS 503 ×2 then L7TOUT; 0 of 2 probes pass, 1 must; {RETURN}"
+        ),
+    );
+    let both = |case: &mut Case| {
+        neither(case);
+        case.farm.quorum = None;
+    };
+    check(
+        &Case::down().with(both),
+        "DOWN since 12:03:11 (4 m): 3 of 3 checks of probe \"login\" failed, L7STS 503 ×2 then L7TOUT; 0 of 2 probes pass, 2 must; needs 2 passes; next check in 1.8 s; earliest return 12:07:50",
+    );
+}
+
+#[test]
+fn sentence_of_a_server_that_an_operator_took_out() {
+    let order = |admin, terms| Case::up().ordered(admin, terms);
+    check(
+        &order(AdminStatus::Maintenance, Terms::default()),
+        &format!("MAINT since 12:06:11 (1 m): maintenance {MADE}; until somebody says ready; its checks pass"),
+    );
+    let slow = |case: &mut Case| case.farm.slow_start = Duration::from_secs(30);
+    check(
+        &order(AdminStatus::Maintenance, terms(Some(300), None)).with(slow),
+        &format!(
+            "MAINT since 12:06:11 (1 m): maintenance {MADE}; until 12:12:11 (in 5 m), then back by itself through a slow start of 30 s, if its checks pass; its checks pass"
+        ),
+    );
+    check(
+        &Case::down().ordered(AdminStatus::Maintenance, terms(Some(300), None)),
+        &format!(
+            "MAINT since 12:06:11 (1 m): maintenance {MADE}; until 12:12:11 (in 5 m), then back by itself, if its checks pass; also 3 of 3 checks failed, L7STS 503 ×2 then L7TOUT; needs 2 passes; next check in 1.8 s"
+        ),
+    );
+    check(
+        &Case::up().out().with(|case| case.server.admin = AdminStatus::Maintenance),
+        "MAINT: the file says maintenance; until the file or somebody says otherwise; its checks pass",
+    );
+    check(
+        &order(AdminStatus::Drain, terms(None, Some(90))).with(|case| case.open = 3),
+        &format!(
+            "DRAIN since 12:06:11 (1 m): drained {MADE}; {NO_NEW}; at 12:08:41 (in 1 m 30 s) what is left is closed; 3 open on it"
+        ),
+    );
+    let kept = Terms { at_deadline: Some(Leftovers::Keep), deadline: Some(ago(9)), until: Some(soon(60)) };
+    check(
+        &order(AdminStatus::Drain, kept),
+        &format!(
+            "DRAIN since 12:06:11 (1 m): drained {MADE}; {NO_NEW}; at the deadline, 12:07:02, what was left was kept; back by itself at 12:08:11 (in 1 m)"
+        ),
+    );
+    let here = |case: &mut Case| {
+        case.overrides[0].act.source = "local".into();
+        case.overrides[0].act.reason = None;
+    };
+    check(
+        &order(AdminStatus::Drain, Terms::default()).with(here),
+        &format!("DRAIN since 12:06:11 (1 m): drained by ops; {NO_NEW}"),
+    );
+    check(
+        &Case::up().out().with(|case| (case.leaving_since, case.open) = (Some(ago(10)), 2)),
+        "UP since 12:07:01 (10 s): a reload removed it: no new work; 2 still open on it",
+    );
+}
+
+#[test]
+fn sentence_of_a_server_that_its_agent_took_out() {
+    let says =
+        |admin, health, weight| AgentSays { admin, health, weight, maxconn: None, reason: Some("disk full".into()) };
+    let down = Case::up().out().with(|case| case.standing.health = Health::Down);
+    check(
+        &down.agent(says(None, Some(AgentHealth::Down), None)),
+        "DOWN (agent) since 12:03:11 (4 m): its agent says down (\"disk full\"), whatever the probes say; until it says up; its checks pass",
+    );
+    check(
+        &Case::down().agent(says(None, Some(AgentHealth::Down), None)),
+        "DOWN (agent) since 12:03:11 (4 m): its agent says down (\"disk full\"), whatever the probes say; until it says up; its checks do not pass either",
+    );
+    check(
+        &Case::up().out().agent(says(Some(AdminStatus::Drain), None, None)),
+        "DRAIN (agent): its agent asks for drain (\"disk full\"); until it says ready",
+    );
+    check(
+        &Case::up().out().agent(says(Some(AdminStatus::Maintenance), None, None)),
+        "MAINT: its agent asks for maintenance (\"disk full\"); until it says ready",
+    );
+    check(
+        &Case::up().out().agent(says(None, None, Some(AgentWeight::Percent(0)))),
+        "DRAIN (agent): its agent asks for 0 % of its weight: no new work",
+    );
+}
+
+#[test]
+fn sentence_of_a_server_that_its_traffic_took_out() {
+    let kind = TrafficFault::Connect;
+    let ejected = |times| {
+        move |case: &mut Case| {
+            let ejection = Ejection { since: ago(10), until: soon(20), errors: 5, kind, times };
+            case.standing.ejected = Some(ejection);
+        }
+    };
+    check(
+        &Case::up().out().with(ejected(1)),
+        "DOWN since 12:07:01 (10 s): ejected: 5 failures of its traffic in a row, the last a connection that was not made; until 12:07:31 (in 20 s) or a check that passes; its checks pass; next check in 1.8 s",
+    );
+    let unprobed = |case: &mut Case| {
+        case.farm.probes = Box::default();
+        case.set(Health::Off, 0, 0);
+    };
+    check(
+        &Case::up().out().with(unprobed).with(ejected(2)),
+        "DOWN since 12:07:01 (10 s): ejected (2 times in a row): 5 failures of its traffic in a row, the last a connection that was not made; until 12:07:31 (in 20 s)",
+    );
+    let both = Case::down().with(ejected(1)).explained().sentence;
+    assert!(both.starts_with(FAILED) && both.contains("; also ejected: 5 failures"), "{both}");
+}
+
+#[test]
+fn sentence_of_a_server_without_a_verdict_or_a_primary_before_it() {
+    let unknown = |case: &mut Case| {
+        case.set(Health::Unknown, 0, 2);
+        case.recent.clear();
+    };
+    check(
+        &Case::up().out().with(unknown),
+        "no check: probed and without a verdict yet; next check in 1.8 s; takes work only while nobody of the farm is Up",
+    );
+    check(
+        &Case::up().with(unknown).with(|case| case.carriers = Carriers::Unproven),
+        "no check: probed and without a verdict yet; next check in 1.8 s; in rotation with weight 100, 33 % of the rotation's: nobody of the farm is Up",
+    );
+    let unprobed = |case: &mut Case| {
+        case.farm.probes = Box::default();
+        case.set(Health::Off, 0, 0);
+    };
+    check(&Case::up().with(unprobed), &format!("no check: the farm has no probe; {IN}"));
+    let opted_out = |case: &mut Case| {
+        case.set(Health::Off, 0, 0);
+        case.server.probed = false;
+        case.probes.clear();
+    };
+    check(&Case::up().with(opted_out), &format!("no check: its probes are switched off (`probe: false`); {IN}"));
+    let backup = |case: &mut Case| case.server.role = Role::Backup;
+    check(
+        &Case::up().out().with(backup),
+        &format!("UP since 12:03:11 (4 m): {PASS}; waits as a backup: primaries serve"),
+    );
+    check(
+        &Case::up().with(backup).with(|case| case.carriers = Carriers::Backups),
+        &format!(
+            "UP since 12:03:11 (4 m): {PASS}; in rotation as a backup with weight 100, 33 % of the rotation's: no primary may serve"
+        ),
+    );
+    let stopping = |case: &mut Case| {
+        case.set(Health::Stopping, 3, 3);
+        case.check(&[L7Okc]);
+        case.decided_by.clone_from(&case.recent);
+    };
+    check(
+        &Case::up().out().with(stopping),
+        &format!(
+            "NOLB since 12:03:11 (4 m): its checks pass on condition, L7OKC 404: {NO_NEW}; back with the next check that passes whole; next check in 1.8 s"
+        ),
+    );
+    let nameless = |case: &mut Case| {
+        case.server.address = "app.example:80".parse().unwrap();
+        case.is_resolved = false;
+        case.set(Health::Unknown, 0, 2);
+    };
+    check(
+        &Case::up().out().with(nameless),
+        "MAINT (resolution): the name of \"app.example:80\" has no address, so there is nowhere to send work or checks; back when the name is found",
+    );
+}
+
+#[test]
+fn tree_holds_everything_that_is_known() {
+    let case = Case::down()
+        .overridden(Wish::Weight(Weight(50)), Wish::Weight(Weight(100)), terms(Some(300), Some(30)))
+        .agent(AgentSays {
+            weight: Some(AgentWeight::Percent(75)),
+            maxconn: Some(30),
+            admin: Some(AdminStatus::Active),
+            health: Some(AgentHealth::Up),
+            reason: Some("warm".into()),
+        })
+        .with(|case| {
+            let last =
+                CheckRecord::new(L7Sts, Some(503), Content::from_text("sorry"), ago(1), Duration::from_millis(7));
+            case.probes[0].last = Some(Arc::new(last));
+            case.farm.shadow = Some(named(ProbeKind::Ping, "shadow"));
+            case.probes.push(ProbeStanding { slot: ProbeSlot::SHADOW, ..case.probes[0].clone() });
+            case.farm.flap =
+                Some(FlapGuard { transitions: 4, within: Duration::from_secs(300), hold: Duration::from_secs(60) });
+            (case.standing.flap_score, case.standing.held_until) = (5, Some(soon(50)));
+            let kind = TrafficFault::Status;
+            case.standing.ejected = Some(Ejection { since: ago(10), until: soon(20), errors: 5, kind, times: 1 });
+            let kind = SuspicionKind::ProbesFail;
+            case.standing.suspicion = Some(Suspicion { kind, since: ago(5), good: 58, bad: 2 });
+            case.held = Some(HeldBy { incident: 17, until: soon(20) });
+            case.effective_weight = 3750;
+        });
+    insta::assert_snapshot!(drawn(&case.explained().tree, 0));
+}
+
+fn drawn(nodes: &[Node], depth: usize) -> String {
+    let line = |node: &Node| {
+        format!("{}{}: {}\n{}", "  ".repeat(depth), node.label, node.text, drawn(&node.children, depth + 1))
+    };
+    nodes.iter().map(line).collect()
+}
+
+/// The sentence of a farm of these servers, named web-1 and on.
+fn farm_sentence(carriers: Carriers, fail_open: FailOpen, mut cases: Vec<Case>) -> String {
+    for (n, case) in (1..).zip(&mut cases) {
+        case.server.name = name(&format!("web-{n}"));
+        case.carriers = carriers;
+    }
+    let states: Vec<String> = cases.iter().map(Case::state).collect();
+    let servers: Vec<_> = cases.iter().zip(&states).map(|(case, state)| case.facts(state)).collect();
+    let farm = Farm { fail_open, ..Case::up().farm };
+    let explained = explain_farm(&FarmFacts { farm: &farm, carriers, servers: &servers, now: NOW });
+    assert_eq!(explained.tree.len(), cases.len());
+    explained.sentence
+}
+
+#[test]
+fn sentence_of_a_farm() {
+    let (never, primaries) = (FailOpen::Never, Carriers::Primaries);
+    let backup = || Case::up().with(|case| case.server.role = Role::Backup);
+    let maintained = || Case::up().out().with(|case| case.server.admin = AdminStatus::Maintenance);
+    let check = |carriers, fail_open, cases, want: &str| {
+        assert_eq!(farm_sentence(carriers, fail_open, cases), want);
+    };
+    check(primaries, never, vec![Case::up(), Case::up()], "served by all its 2 servers");
+    check(
+        primaries,
+        never,
+        vec![Case::up(), Case::down(), backup().out()],
+        "served by 1 of 3 servers; not in rotation: web-2 DOWN (L7STS 503 ×2 then L7TOUT), web-3 UP (backup)",
+    );
+    check(
+        Carriers::Backups,
+        never,
+        vec![Case::down(), maintained(), backup()],
+        "served by 1 backup because none of its 2 primary servers may take work: web-1 DOWN (L7STS 503 ×2 then L7TOUT), web-2 MAINT",
+    );
+    let open = || Case::down().with(|case| case.effective_weight = 10_000);
+    check(
+        Carriers::FailOpen,
+        FailOpen::WhenAllDown,
+        vec![open(), open()],
+        "fails open because none of its servers is good: 2 of 2 take work, these of them not good: web-1 DOWN (L7STS 503 ×2 then L7TOUT), web-2 DOWN (L7STS 503 ×2 then L7TOUT)",
+    );
+    check(
+        Carriers::FailOpen,
+        FailOpen::Below(2),
+        vec![Case::up(), open()],
+        "fails open because fewer than 2 servers may take work: 2 of 2 take work, these of them not good: web-2 DOWN (L7STS 503 ×2 then L7TOUT)",
+    );
+    check(
+        Carriers::FailOpen,
+        FailOpen::BelowShare(60),
+        vec![Case::up(), open()],
+        "fails open because less than 60 % of its servers may take work: 2 of 2 take work, these of them not good: web-2 DOWN (L7STS 503 ×2 then L7TOUT)",
+    );
+    check(
+        Carriers::Nobody,
+        never,
+        (0..7).map(|_| maintained()).collect(),
+        "served by nobody because none of its 7 servers may take work: web-1 MAINT, web-2 MAINT, web-3 MAINT, web-4 MAINT, web-5 MAINT and 2 more",
+    );
+    check(Carriers::Nobody, never, vec![], "served by nobody because it has no server");
+    let unknown = || Case::up().with(|case| case.set(Health::Unknown, 0, 2));
+    check(
+        Carriers::Unproven,
+        never,
+        vec![unknown(), Case::down()],
+        "served by 1 server without a verdict yet, because nobody is Up",
+    );
+    let held = open().with(|case| case.held = Some(HeldBy { incident: 17, until: soon(20) }));
+    check(
+        primaries,
+        never,
+        vec![Case::up(), held],
+        "served by all its 2 servers; incident 17 suspects the balancer itself and holds the last good rotation until 12:07:31 (in 20 s)",
+    );
+}
+
+#[test]
+fn state_words_of_every_combination() {
+    use std::collections::BTreeMap;
+    let p = |have, need| Progress { have, need };
+    let healths = [
+        (Health::Off, vec![p(0, 0)]),
+        (Health::Unknown, vec![p(0, 2)]),
+        (Health::Up, vec![p(3, 3), p(1, 3)]),
+        (Health::Stopping, vec![p(3, 3), p(2, 3)]),
+        (Health::Down, vec![p(0, 2), p(1, 2)]),
+    ];
+    let agents = [
+        ("silent", AgentSays::default()),
+        ("agent down", AgentSays { health: Some(AgentHealth::Down), ..AgentSays::default() }),
+        ("agent drain", AgentSays { admin: Some(AdminStatus::Drain), ..AgentSays::default() }),
+        ("agent maint", AgentSays { admin: Some(AdminStatus::Maintenance), ..AgentSays::default() }),
+        ("agent 0%", AgentSays { weight: Some(AgentWeight::Percent(0)), ..AgentSays::default() }),
+        ("agent 50%", AgentSays { weight: Some(AgentWeight::Percent(50)), ..AgentSays::default() }),
+    ];
+    let besides = ["", "ejected", "held", "warming up", "unresolved", "weight 0"];
+    let admins = [AdminStatus::Active, AdminStatus::Drain, AdminStatus::Maintenance];
+    let mut words: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (health, progresses) in healths {
+        for (progress, (agent, says), beside) in progresses
+            .iter()
+            .flat_map(|progress| agents.iter().map(move |agent| (progress, agent)))
+            .flat_map(|(progress, agent)| besides.iter().map(move |beside| (progress, agent, beside)))
+        {
+            let mut standing = Standing::of(health, *progress);
+            standing.agent = Some(Arc::new(says.clone()));
+            match *beside {
+                "ejected" => {
+                    let kind = TrafficFault::Status;
+                    standing.ejected = Some(Ejection { since: NOW, until: NOW, errors: 5, kind, times: 1 });
+                }
+                "held" => standing.held_until = Some(NOW),
+                "warming up" => standing.warmup = Some(Warmup { since: NOW, until: NOW, percent: 1 }),
+                _ => {}
+            }
+            let weight = if *beside == "weight 0" { Weight(0) } else { Weight(1) };
+            let of = |admin| haproxy_state(admin, weight, &standing, *beside != "unresolved");
+            let row = format!("{} | {} | {}", of(admins[0]), of(admins[1]), of(admins[2]));
+            let case = format!("{} {}/{} {agent} {beside}", health.as_str(), progress.have, progress.need);
+            words.entry(row).or_default().push(case.trim_end().to_owned());
+        }
+    }
+    let table: Vec<String> = words.iter().map(|(row, cases)| format!("{row}\n    {}", cases.join("\n    "))).collect();
+    insta::assert_snapshot!(format!("active | drain | maintenance\n\n{}", table.join("\n")));
+}
+
+#[test]
+fn check_word_is_that_of_traffic_the_last_check_or_none() {
+    let of = |health, ejected: bool, last: Option<CheckStatus>| {
+        let mut standing = Standing::of(health, Progress { have: 0, need: 0 });
+        let kind = TrafficFault::Status;
+        standing.ejected = ejected.then_some(Ejection { since: NOW, until: NOW, errors: 5, kind, times: 1 });
+        let record = |status| CheckRecord::new(status, None, Content::from_text(""), NOW, Duration::ZERO);
+        check_status_word(&standing, last.map(record).as_ref())
+    };
+    assert_eq!(of(Health::Up, true, Some(L7Ok)), "HANA");
+    assert_eq!(of(Health::Up, false, Some(L7Ok)), "L7OK");
+    assert_eq!(of(Health::Unknown, false, None), "INI");
+    assert_eq!(of(Health::Off, false, None), "UNK");
+}

@@ -1,0 +1,166 @@
+//! Everything that a server's sentence rests on, as a tree.
+
+use crate::model::{AgentHealth, AgentWeight, CheckBrief, Health, ProbeSlot, ProbeStanding};
+
+use super::facts::{Carriers, Node, ServerFacts};
+use super::server::{fault_in_words, suspicion_in_words, weight_reasons, who};
+use super::words::{self, count, hundredths, span};
+use super::{advice, outlook};
+
+pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Node> {
+    let mut nodes = vec![Node::leaf("state", facts.state)];
+    nodes.extend(facts.leaving_since.map(|since| Node::leaf("leaving", words::since(since, facts.now))));
+    nodes.push(admin(facts));
+    if !facts.is_resolved {
+        nodes.push(Node::leaf("address", format!("\"{}\" has no address", facts.server.address)));
+    }
+    nodes.push(health(facts));
+    nodes.extend(agent(facts));
+    nodes.extend(traffic(facts));
+    nodes.extend(flapping(facts));
+    nodes.extend(facts.held.map(|held| {
+        let until = words::until(held.until, facts.now);
+        Node::leaf("incident", format!("{} holds the last good rotation until {until}", held.incident))
+    }));
+    nodes.push(rotation(facts));
+    nodes.extend(shadow(facts));
+    nodes
+}
+
+fn admin(facts: &ServerFacts<'_>) -> Node {
+    let of = |made: &crate::model::Override| {
+        let mut text = format!(
+            "{}: {} instead of the file's {}, by {}, since {}",
+            made.wish.field().as_str(),
+            made.wish,
+            made.declared,
+            who(made),
+            words::since(made.act.at, facts.now)
+        );
+        for (word, at) in [("until", made.terms.until), ("deadline", made.terms.deadline)] {
+            if let Some(at) = at {
+                text.push_str(&format!(", {word} {}", words::until(at, facts.now)));
+            }
+        }
+        Node::leaf("override", text)
+    };
+    let children = facts.overrides.iter().map(of).collect();
+    Node { label: "admin", text: facts.server.admin.as_str().to_owned(), children }
+}
+
+fn health(facts: &ServerFacts<'_>) -> Node {
+    let standing = facts.standing;
+    let mut text = format!("{} since {}", standing.health.as_str(), words::since(facts.since, facts.now));
+    let all = outlook::counted(facts).count();
+    if all > 1 {
+        text.push_str(&format!(", {} of {all} probes must pass", outlook::needed(facts)));
+    }
+    let mut children: Vec<Node> =
+        outlook::counted(facts).map(|(standing, _)| probe(facts, "probe", standing)).collect();
+    if !facts.decided_by.is_empty() {
+        let checks = facts.decided_by.iter().map(|brief| check(facts, brief)).collect();
+        children.push(Node { label: "decided_by", text: words::checks(facts.decided_by), children: checks });
+    }
+    if standing.health == Health::Down {
+        let earliest = outlook::earliest_return(facts);
+        children.extend(earliest.map(|at| Node::leaf("earliest_pass", words::until(at, facts.now))));
+    }
+    Node { label: "health", text, children }
+}
+
+fn probe(facts: &ServerFacts<'_>, label: &'static str, standing: &ProbeStanding) -> Node {
+    let declared = facts.farm.probe_at(standing.slot);
+    let name = declared.map_or_else(String::new, |probe| format!("\"{}\" ({}) ", probe.name, probe.kind.as_str()));
+    let progress = standing.progress;
+    let text = format!("{name}{} {}/{}", standing.health.as_str(), progress.have, progress.need);
+    let mut children = Vec::new();
+    if let Some(last) = &standing.last {
+        let brief = last.brief(standing.slot);
+        let mut node = check(facts, &brief);
+        if !last.content.as_str().is_empty() {
+            node.text.push_str(&format!(": \"{}\"", last.content.as_str()));
+        }
+        children.push(Node { label: "last_check", ..node });
+    }
+    children.extend(standing.next_at.map(|at| Node::leaf("next_check", words::when(at, facts.now))));
+    let durations = facts.recent.iter().filter(|brief| brief.slot == standing.slot).map(|brief| brief.duration);
+    let advised = declared.and_then(|probe| advice::advice(&advice::Durations::of(durations), probe.timeout));
+    children.extend(advised.map(|text| Node::leaf("advice", text)));
+    Node { label, text, children }
+}
+
+fn check(facts: &ServerFacts<'_>, brief: &CheckBrief) -> Node {
+    let at = words::clock(brief.at, facts.now);
+    Node::leaf("check", format!("{} at {at} in {}", words::check(brief), span(brief.duration)))
+}
+
+fn agent(facts: &ServerFacts<'_>) -> Option<Node> {
+    let says = facts.standing.agent.as_deref()?;
+    let mut words = Vec::new();
+    words.extend(says.health.map(|health| match health {
+        AgentHealth::Down => "down".to_owned(),
+        AgentHealth::Up => "up".to_owned(),
+    }));
+    words.extend(says.admin.map(|admin| admin.as_str().to_owned()));
+    words.extend(says.weight.map(|weight| match weight {
+        AgentWeight::Percent(percent) => format!("{percent} % of its weight"),
+        AgentWeight::Weight(weight) => format!("weight {weight}"),
+    }));
+    words.extend(says.maxconn.map(|most| format!("at most {}", count(u64::from(most), "connection"))));
+    words.extend(says.reason.as_ref().map(|reason| format!("\"{reason}\"")));
+    Some(Node::leaf("agent", words.join(", ")))
+}
+
+fn traffic(facts: &ServerFacts<'_>) -> Vec<Node> {
+    let ejected = facts.standing.ejected.map(|ejection| {
+        let text = format!(
+            "ejected since {} until {}: {} in a row, {}",
+            words::since(ejection.since, facts.now),
+            words::until(ejection.until, facts.now),
+            count(u64::from(ejection.errors), "failure"),
+            fault_in_words(ejection.kind)
+        );
+        Node::leaf("traffic", text)
+    });
+    let suspicion = suspicion_in_words(facts).map(|text| Node::leaf("suspicion", text));
+    ejected.into_iter().chain(suspicion).collect()
+}
+
+fn flapping(facts: &ServerFacts<'_>) -> Option<Node> {
+    let standing = facts.standing;
+    if standing.flap_score == 0 && standing.held_until.is_none() {
+        return None;
+    }
+    let mut text = format!("{} of health", count(u64::from(standing.flap_score), "change"));
+    if let Some(guard) = facts.farm.flap {
+        text.push_str(&format!(" within {}; {} hold it down", span(guard.within), guard.transitions));
+    }
+    if let Some(until) = standing.held_until {
+        text.push_str(&format!("; held down until {}", words::until(until, facts.now)));
+    }
+    Some(Node::leaf("flapping", text))
+}
+
+fn rotation(facts: &ServerFacts<'_>) -> Node {
+    let effective = u64::from(facts.effective_weight);
+    let text = match effective {
+        0 => "takes no new work".to_owned(),
+        weight => format!("takes new work with weight {}", hundredths(weight)),
+    };
+    let carriers = match facts.carriers {
+        Carriers::Backups => "backups carry the farm",
+        Carriers::FailOpen => "the farm fails open",
+        Carriers::Nobody => "nobody carries the farm",
+        Carriers::Primaries => "primaries carry the farm",
+        Carriers::Unproven => "servers without a verdict carry the farm",
+    };
+    let mut children = vec![Node::leaf("carriers", carriers)];
+    children.push(Node::leaf("weight", format!("{} declared or set", facts.server.weight)));
+    children.extend(weight_reasons(facts).into_iter().map(|reason| Node::leaf("weight", reason)));
+    Node { label: "rotation", text, children }
+}
+
+fn shadow(facts: &ServerFacts<'_>) -> Option<Node> {
+    let standing = facts.probes.iter().find(|standing| standing.slot == ProbeSlot::SHADOW)?;
+    Some(probe(facts, "shadow", standing))
+}

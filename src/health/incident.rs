@@ -1,0 +1,305 @@
+//! The guard against correlated failures: when most of what is observed fails at once, the balancer suspects itself.
+//!
+//! Pure; one detector for a process. It is told every check that counts and every failure of our own sockets.
+//!
+//! - A server *fails* from a check that failed or could not be made, while the server was Up or Stopping, until a check
+//!   of every probe that failed has passed. A server that was Down or without a verdict before does not count: nothing
+//!   is lost by it.
+//! - Failures are *together* when they began within one probe window: the farm's longest interval plus timeout, at
+//!   least a second; over several farms, each within its own.
+//! - An incident *begins* at the first loss (a server goes Down, or a check fails on our own socket) at which the
+//!   servers that fail together with the lost one are at least [`SERVERS_MIN`] and more than the guard's share of the
+//!   farm's probed servers, all with causes of the network and none with another; or, over the guarded farms concerned,
+//!   at least [`SERVERS_MIN`] in two farms or more, and more than half of the probed servers of those farms. So it
+//!   begins no later than the rotation would lose more than the share; servers lost a moment before belong to it too.
+//! - While it lasts, servers of its farms that begin to fail with causes of the network belong to it, and farms of which
+//!   the same comes to be true join it. There is one incident at a time.
+//! - It *ends* when fewer than half of its servers fail (recovered), or at its time (believed): the shortest hold of
+//!   its farms. Servers that fail then count for no other incident before they have passed, so a rotation is never held
+//!   for longer than the hold without a sign of life.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{
+    CheckStatus, Farm, FarmId, Health, IncidentGuard, IncidentPhase, ProbeSlot, ServerKey, Timestamp, Verdict,
+};
+
+/// Fewer servers than this make no incident.
+pub const SERVERS_MIN: usize = 3;
+/// The shortest probe window.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+
+/// See the module's doc.
+#[derive(Clone, Debug, Default)]
+pub struct IncidentDetector {
+    farms: BTreeMap<FarmId, Watched>,
+    failing: BTreeMap<ServerKey, Failing>,
+    current: Option<Incident>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    guard: IncidentGuard,
+    window: Duration,
+    probed: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    since: Timestamp,
+    /// A bit for each probe that fails.
+    slots: u32,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Every failing check was of the network.
+    Network,
+    /// One was not.
+    Server,
+    /// It counts for no incident: it was lost already, or an incident with it is over.
+    Spent,
+}
+
+/// Most of what is observed fails at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Its number.
+    pub id: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when the rotation is held at the latest.
+    pub until: Timestamp,
+    /// The servers that failed.
+    pub servers: BTreeSet<ServerKey>,
+    /// Their farms.
+    pub farms: BTreeSet<FarmId>,
+}
+
+/// What changed of the incident: the rotations of its farms are to be made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IncidentChange {
+    /// It begins.
+    Began(Incident),
+    /// It is over; never with the phase that it begins.
+    Ended(Incident, IncidentPhase),
+    /// These farms join it.
+    Joined(Incident, BTreeSet<FarmId>),
+}
+
+/// One check as the detector sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whose.
+    pub server: ServerKey,
+    /// Which probe's; neither the shadow's nor an agent's.
+    pub slot: ProbeSlot,
+    /// How it ended.
+    pub status: CheckStatus,
+    /// The server's health before it.
+    pub before: Health,
+    /// And after it.
+    pub after: Health,
+}
+
+impl IncidentDetector {
+    /// Watches these farms from now on, as they are declared; what was learnt of servers that are gone is forgotten.
+    /// Returns the end of an incident that none of its servers is left of.
+    pub fn watch<'a>(&mut self, farms: impl IntoIterator<Item = &'a Farm>) -> Option<IncidentChange> {
+        let mut servers = BTreeSet::new();
+        self.farms.clear();
+        for farm in farms {
+            let Some(watched) = watched(farm) else { continue };
+            self.farms.insert(farm.id, watched);
+            let probed = farm.servers.iter().filter(|server| server.probed);
+            servers.extend(probed.map(|server| ServerKey { farm: farm.id, server: server.id }));
+        }
+        self.failing.retain(|server, _| servers.contains(server));
+        let incident = self.current.as_mut()?;
+        incident.servers.retain(|server| servers.contains(server));
+        incident.farms = incident.servers.iter().map(|server| server.farm).collect();
+        self.end_if_recovered()
+    }
+
+    /// Takes in a check. `id`: the number that an incident which begins now has.
+    pub fn checked(&mut self, seen: Seen, id: u64, now: Timestamp) -> Option<IncidentChange> {
+        let watched = *self.farms.get(&seen.server.farm)?;
+        let has_failed = seen.status == CheckStatus::SockErr || seen.status.verdict() == Verdict::Failed;
+        if !has_failed {
+            return if seen.status.verdict() == Verdict::Neutral { None } else { self.passed(seen.server, seen.slot) };
+        }
+        self.failed(seen, now);
+        let has_lost =
+            seen.status == CheckStatus::SockErr || (seen.before != Health::Down && seen.after == Health::Down);
+        if has_lost { self.judge(seen.server, watched, id, now) } else { None }
+    }
+
+    /// Ends an incident whose time has come.
+    pub fn tick(&mut self, now: Timestamp) -> Option<IncidentChange> {
+        let incident = self.current.as_mut()?;
+        if incident.since > now {
+            let length = incident.until.since(incident.since);
+            (incident.since, incident.until) = (now, now + length);
+        }
+        if incident.until > now { None } else { self.end(IncidentPhase::Believed) }
+    }
+
+    /// Returns when [`Self::tick`] next has something to do.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.current.as_ref().map(|incident| incident.until)
+    }
+
+    /// Returns the incident under way.
+    #[must_use]
+    pub fn current(&self) -> Option<&Incident> {
+        self.current.as_ref()
+    }
+
+    /// Returns the incident that holds this server in rotation though it is Down.
+    #[must_use]
+    pub fn holding(&self, server: ServerKey) -> Option<&Incident> {
+        self.current.as_ref().filter(|incident| incident.servers.contains(&server))
+    }
+
+    fn failed(&mut self, seen: Seen, now: Timestamp) {
+        let bit = slot_bit(seen.slot);
+        let was_in_work = matches!(seen.before, Health::Stopping | Health::Up);
+        let fresh = if was_in_work { Cause::Network } else { Cause::Spent };
+        let failing = self.failing.entry(seen.server).or_insert(Failing { since: now, slots: 0, cause: fresh });
+        if failing.slots & bit == 0 && was_in_work {
+            failing.since = now;
+        }
+        failing.since = failing.since.min(now);
+        failing.slots |= bit;
+        if failing.cause == Cause::Network && !seen.status.is_of_the_network() {
+            failing.cause = Cause::Server;
+        }
+        if let Some(incident) = &mut self.current
+            && failing.cause == Cause::Network
+            && incident.farms.contains(&seen.server.farm)
+        {
+            incident.servers.insert(seen.server);
+        }
+    }
+
+    fn passed(&mut self, server: ServerKey, slot: ProbeSlot) -> Option<IncidentChange> {
+        let failing = self.failing.get_mut(&server)?;
+        failing.slots &= !slot_bit(slot);
+        if failing.slots != 0 {
+            return None;
+        }
+        self.failing.remove(&server);
+        self.end_if_recovered()
+    }
+
+    fn judge(&mut self, lost: ServerKey, watched: Watched, id: u64, now: Timestamp) -> Option<IncidentChange> {
+        if self.failing.get(&lost)?.cause != Cause::Network || self.holding(lost).is_some() {
+            return None;
+        }
+        let together = self.together_in_farm(lost, watched).or_else(|| self.together_over_farms(lost))?;
+        let farms: BTreeSet<FarmId> = together.iter().map(|server| server.farm).collect();
+        let hold = farms.iter().filter_map(|farm| self.farms.get(farm)).map(|farm| farm.guard.hold).min()?;
+        let Some(incident) = &mut self.current else {
+            let began = Incident { id, since: now, until: now + hold, servers: together, farms };
+            self.current = Some(began.clone());
+            return Some(IncidentChange::Began(began));
+        };
+        incident.until = incident.until.min(now + hold);
+        incident.servers.extend(together);
+        incident.farms.extend(&farms);
+        Some(IncidentChange::Joined(incident.clone(), farms))
+    }
+
+    /// The servers of the farm that fail together with that one, if they are enough.
+    fn together_in_farm(&self, lost: ServerKey, watched: Watched) -> Option<BTreeSet<ServerKey>> {
+        let farm = self.failing.range(all_of(lost.farm)).map(|(server, failing)| (*server, *failing));
+        let found = together(farm, lost, |_| watched.window)?;
+        let is_enough = found.len() * 100 > usize::from(watched.guard.share) * watched.probed;
+        Some(found).filter(|found| found.len() >= SERVERS_MIN && is_enough)
+    }
+
+    /// The servers of all guarded farms that fail together with that one, if they are enough.
+    fn together_over_farms(&self, lost: ServerKey) -> Option<BTreeSet<ServerKey>> {
+        let all = self.failing.iter().map(|(server, failing)| (*server, *failing));
+        let window = |farm: FarmId| self.farms.get(&farm).map_or(WINDOW_MIN, |farm| farm.window);
+        let found = together(all, lost, window)?;
+        let farms: BTreeSet<FarmId> = found.iter().map(|server| server.farm).collect();
+        let probed: usize = farms.iter().filter_map(|farm| self.farms.get(farm)).map(|farm| farm.probed).sum();
+        let is_enough = found.len() >= SERVERS_MIN && farms.len() >= 2 && found.len() * 2 > probed;
+        Some(found).filter(|_| is_enough)
+    }
+
+    fn end_if_recovered(&mut self) -> Option<IncidentChange> {
+        let incident = self.current.as_ref()?;
+        let still = incident.servers.iter().filter(|server| self.failing.contains_key(server)).count();
+        let is_over = still * 2 < incident.servers.len() || incident.servers.is_empty();
+        if is_over { self.end(IncidentPhase::Recovered) } else { None }
+    }
+
+    fn end(&mut self, phase: IncidentPhase) -> Option<IncidentChange> {
+        let incident = self.current.take()?;
+        for server in &incident.servers {
+            if let Some(failing) = self.failing.get_mut(server) {
+                failing.cause = Cause::Spent;
+            }
+        }
+        Some(IncidentChange::Ended(incident, phase))
+    }
+}
+
+fn watched(farm: &Farm) -> Option<Watched> {
+    let guard = farm.incident?;
+    let counted = farm.probes.iter().filter(|probe| !probe.kind.is_agent());
+    let window = counted.map(|probe| probe.interval + probe.timeout).max()?;
+    let probed = farm.servers.iter().filter(|server| server.probed).count();
+    Some(Watched { guard, window: window.max(WINDOW_MIN), probed })
+}
+
+/// The servers that began to fail within one window together with `lost`, which is one of them: of all such windows the
+/// one that holds most. None if a server failed within it for a reason of its own.
+///
+/// The window of a pair is the longer of their farms'.
+fn together(
+    failing: impl Iterator<Item = (ServerKey, Failing)>,
+    lost: ServerKey,
+    window: impl Fn(FarmId) -> Duration,
+) -> Option<BTreeSet<ServerKey>> {
+    let own = window(lost.farm);
+    let mut all: Vec<_> = failing.filter(|(_, failing)| failing.cause != Cause::Spent).collect();
+    let at = all.iter().find(|(server, _)| *server == lost)?.1.since;
+    all.retain(|(server, failing)| {
+        let apart = failing.since.since(at).max(at.since(failing.since));
+        apart <= own.max(window(server.farm))
+    });
+    all.sort_by_key(|(_, failing)| failing.since);
+    let longest = all.iter().map(|(server, _)| window(server.farm)).max()?;
+    let (mut best, mut first) = (0..0, 0);
+    for last in 0..all.len() {
+        while all[last].1.since.since(all[first].1.since) > longest {
+            first += 1;
+        }
+        let holds_lost = (all[first].1.since..=all[last].1.since).contains(&at);
+        if holds_lost && last + 1 - first > best.len() {
+            best = first..last + 1;
+        }
+    }
+    let found = &all[best];
+    let is_of_the_network = found.iter().all(|(_, failing)| failing.cause == Cause::Network);
+    is_of_the_network.then(|| found.iter().map(|(server, _)| *server).collect())
+}
+
+fn all_of(farm: FarmId) -> std::ops::RangeInclusive<ServerKey> {
+    let key = |id| ServerKey { farm, server: crate::model::ServerId(id) };
+    key(0)..=key(u64::MAX)
+}
+
+/// A farm has at most 16 probes; the bit beyond stands for whatever else is handed in.
+fn slot_bit(slot: ProbeSlot) -> u32 {
+    1 << slot.0.min(31)
+}
+
+#[cfg(test)]
+mod tests;
