@@ -16,8 +16,9 @@ mod warmup;
 
 pub use expect::{Decision, Mismatch};
 pub use explain::{Explanation, FarmFacts, ServerFacts, explain, explain_farm, haproxy_state};
-pub use incident::{Incident, IncidentChange, IncidentDetector};
+pub use incident::{Incident, IncidentChange, IncidentDetector, Seen};
 pub use machine::{Machine, Rule};
-pub use replay::{Replay, Replayed, replay, share_lost};
+pub use outlier::may_eject;
+pub use replay::{Replay, Replayed, ShareLost, replay, share_lost};
 pub use schedule::{Schedule, Ticket, Wanted};
 pub use server::{Outcome, ServerHealth};

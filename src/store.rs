@@ -135,6 +135,10 @@ impl Store {
         for server in adopted.returned {
             self.give_work_again(&mut state, &mut batch, server, now);
         }
+        let farms = state.topology.farms.clone();
+        if let Some(change) = state.incidents.watch(farms.iter().map(|farm| &**farm)) {
+            state.turn(&mut batch, change);
+        }
         let before = self.load();
         let table = state.build_table(&before);
         let served = state::changes_of_serving(&before, &table);

@@ -15,14 +15,15 @@ use anyhow::anyhow;
 
 use crate::alarm::Alarm;
 use crate::clock;
+use crate::health::suspicion::SAMPLE_INTERVAL;
 use crate::model::{ServerKey, Timestamp, TrafficFault};
 use crate::report::report;
 use crate::store::{Faults, Store};
 
 /// Pokes that wait for the thread.
 const POKES_MAX: usize = 1024;
-/// From one sample of the traffic to the next.
-const SAMPLE: Duration = Duration::from_secs(5);
+/// From one sample of the traffic to the next, and so the longest sleep.
+const SAMPLE: Duration = SAMPLE_INTERVAL;
 
 /// Why the thread is to look up.
 #[derive(Clone, Copy, Debug)]

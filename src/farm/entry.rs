@@ -57,17 +57,14 @@ impl ServerEntry {
         self.admin() == AdminStatus::Active && self.weight_hundredths() > 0 && self.addr.is_some()
     }
 
-    /// Returns the health by which it is used: the held one during an incident; Down also for what traffic, flapping or
-    /// its agent say against it.
+    /// Returns the health by which it is used: Down for what traffic, flapping or its agent say against it, else the
+    /// held one during an incident.
     #[must_use]
     pub fn used_as(&self) -> Health {
         let Standing { health, ejected, held_until, agent, .. } = &self.standing;
         let is_agent_against = agent.as_ref().is_some_and(|agent| agent.health == Some(AgentHealth::Down));
-        match self.held {
-            Some(held) => held,
-            None if ejected.is_some() || held_until.is_some() || is_agent_against => Health::Down,
-            None => *health,
-        }
+        let is_out = ejected.is_some() || held_until.is_some() || is_agent_against;
+        if is_out { Health::Down } else { self.held.unwrap_or(*health) }
     }
 
     /// Returns whether a client that is bound to this server is still sent there: not to one that is Down, in
@@ -145,6 +142,9 @@ mod tests {
         assert_eq!(with(&|s| s.agent = says(Some(AdminStatus::Drain), None)), (true, Health::Up));
         let held = ServerEntry { held: Some(Health::Up), ..entry(AdminStatus::Active, Health::Down, 1) };
         assert!(held.takes_sticky());
+        let mut flapping = held;
+        flapping.standing.held_until = Some(Timestamp(9));
+        assert!(!flapping.takes_sticky(), "an incident brings nobody back who was out before");
         let unresolved = ServerEntry { addr: None, ..up };
         assert!(!unresolved.takes_sticky() && !unresolved.is_willing());
     }

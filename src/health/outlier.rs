@@ -9,6 +9,12 @@ use std::time::Duration;
 
 use crate::model::{Ejection, Observe, Timestamp, TrafficFault};
 
+/// Returns whether one more of a farm's servers may be ejected while so many are: one always may.
+#[must_use]
+pub fn may_eject(observe: &Observe, servers: usize, ejected: usize) -> bool {
+    ejected == 0 || (ejected + 1) * 100 <= servers * usize::from(observe.share_max)
+}
+
 /// See the module's doc.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outlier {
@@ -122,6 +128,15 @@ mod tests {
         assert_eq!(outlier.failed(&OBSERVE, 9, TrafficFault::Response, at(0)), None, "not observed");
         assert_eq!(eject(&mut outlier, at(0)), Some(10));
         assert_eq!(eject(&mut outlier, at(1)), None, "it is out already");
+    }
+
+    #[test]
+    fn outlier_share_of_a_farm_is_bounded_and_one_may_always_go() {
+        let room = |servers, share_max| {
+            let observe = Observe { share_max, ..OBSERVE };
+            (0..servers).take_while(|ejected| may_eject(&observe, servers, *ejected)).count()
+        };
+        assert_eq!([room(1, 10), room(10, 0), room(10, 50), room(9, 50), room(10, 100)], [1, 1, 5, 4, 10]);
     }
 
     #[test]

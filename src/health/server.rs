@@ -260,11 +260,6 @@ impl ServerHealth {
         self.outcome(&before, Vec::new(), now)
     }
 
-    /// Takes in that the operator gives the server work again after a drain or maintenance.
-    pub fn returned(&mut self, _farm: &Farm, _now: Timestamp) -> Outcome {
-        Outcome::default()
-    }
-
     /// Ends what is due.
     pub fn tick(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
         self.slow_start = farm.slow_start;

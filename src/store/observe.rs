@@ -5,15 +5,14 @@
 use std::sync::Arc;
 
 use crate::farm::ServerLive;
-use crate::health::Outcome;
+use crate::health::{Outcome, Seen, may_eject};
 use crate::metrics::Cell;
 use crate::model::{
-    CheckRecord, CheckStatus, Checked, EventKind, FarmId, Health, IncidentPhase, Leftovers, Pace, Paced, ProbeSlot,
-    Progress, ServerKey, Timestamp, TrafficFault,
+    CheckRecord, CheckStatus, Checked, EventKind, Health, Leftovers, Pace, Paced, ProbeSlot, Progress, ServerKey,
+    Timestamp, TrafficFault,
 };
 
 use super::Store;
-use super::incident::{Incident, Turn};
 use super::seams::Entry;
 use super::state::{Row, State};
 use super::tell::{Batch, ToldAs};
@@ -98,8 +97,9 @@ impl Store {
         let is_shadow = slot == ProbeSlot::SHADOW;
         let counts = !is_shadow && row.farm.probe_at(slot).is_some_and(|probe| !probe.kind.is_agent());
         let health = row.health.as_mut()?;
-        let was = counts.then(|| health.standing().health);
+        let was = health.standing();
         let outcome = health.checked(slot, &record, next_at, record.at)?;
+        let is = health.standing();
         let pace = health.pace(slot);
         self.journal.note(Entry::Check { server, brief: record.brief(slot) });
         if outcome.is_notable {
@@ -109,11 +109,17 @@ impl Store {
             return Some(pace);
         }
         count_check(&row.live, &record);
-        if let Some(was) = was {
+        if counts {
+            row.is_held_over &= is.progress.have > 0;
+            if let Some((from @ (Health::Stopping | Health::Up), Health::Down)) = outcome.transition {
+                row.worked_as = Some(from);
+            }
             row.live.last_check.store(Some(Arc::clone(&record)));
-            let next_id = state.last_event_id + 1;
-            let turn = state.incidents.checked(server, &row.farm, &record, was, next_id);
-            turn.into_iter().for_each(|turn| turn_incident(state, batch, server.farm, turn));
+            let seen = Seen { server, slot, status: record.status, before: was.health, after: is.health };
+            // An incident is called by the event that begins it, which is the next one.
+            if let Some(change) = state.incidents.checked(seen, state.last_event_id + 1, record.at) {
+                state.turn(batch, change);
+            }
         }
         self.settle(state, batch, server, &outcome, Cause { at: record.at, check: Some((slot, record)) });
         Some(pace)
@@ -128,14 +134,13 @@ impl Store {
         outcome: &Outcome,
         cause: Cause,
     ) {
-        let is_held = state.incidents.held(server).is_some();
-        let incident = state.incidents.current().filter(|_| is_held).map(|incident| incident.id);
+        let incident = state.incidents.holding(server).map(|incident| incident.id);
         let Some(row) = state.rows.get_mut(&server) else { return };
         let mut kinds = Vec::new();
         if let Some((from, to)) = outcome.transition {
             (row.since, row.health_since) = (cause.at, cause.at);
             count_transition(&row.live, to);
-            if to == Health::Down && !is_held && row.farm.on_down == Leftovers::Close {
+            if to == Health::Down && incident.is_none() && row.farm.on_down == Leftovers::Close {
                 batch.close(server, row, ToldAs::Nothing);
             }
             let decided = cause.check.or_else(|| Some((ProbeSlot::FIRST, row.live.last_check.load_full()?)));
@@ -191,46 +196,9 @@ impl State {
         let is_ejected = |key: ServerKey| self.health_of(key).is_some_and(|health| health.standing().ejected.is_some());
         let others = row.farm.servers.iter().map(|other| ServerKey { server: other.id, ..server });
         let ejected = others.filter(|key| *key != server && is_ejected(*key)).count();
-        let is_within = (ejected + 1) * 100 <= row.farm.servers.len() * usize::from(rule.share_max);
-        !self.incidents.concerns(server.farm) && (ejected == 0 || is_within)
+        let is_suspect = self.incidents.current().is_some_and(|incident| incident.farms.contains(&server.farm));
+        !is_suspect && may_eject(&rule, row.farm.servers.len(), ejected)
     }
-}
-
-/// Does what follows from a change of the incident.
-fn turn_incident(state: &mut State, batch: &mut Batch, farm: FarmId, turn: Turn) {
-    batch.show(farm);
-    match turn {
-        Turn::Joined | Turn::Released => {}
-        Turn::Began => {
-            let Some(incident) = state.incidents.current().cloned() else { return };
-            incident.farms.iter().for_each(|farm| batch.show(*farm));
-            let kind = incident_event(state, &incident, IncidentPhase::Began);
-            batch.push(state, kind);
-        }
-        Turn::Recovered => {
-            if let Some(incident) = state.incidents.end() {
-                end_incident(state, batch, &incident, IncidentPhase::Recovered);
-            }
-        }
-    }
-}
-
-/// Lets go of the servers of an incident that is over: those that are Down leave now.
-pub(super) fn end_incident(state: &mut State, batch: &mut Batch, incident: &Incident, phase: IncidentPhase) {
-    incident.farms.iter().for_each(|farm| batch.show(*farm));
-    for server in incident.held.keys() {
-        let Some(row) = state.rows.get(server) else { continue };
-        if row.standing().health == Health::Down && row.farm.on_down == Leftovers::Close {
-            batch.close(*server, row, ToldAs::Nothing);
-        }
-    }
-    let kind = incident_event(state, incident, phase);
-    batch.push(state, kind);
-}
-
-fn incident_event(state: &State, incident: &Incident, phase: IncidentPhase) -> EventKind {
-    let farms = incident.farms.iter().filter_map(|farm| Some(state.topology.farm(*farm)?.name.clone())).collect();
-    EventKind::Incident { incident: incident.id, phase, farms, servers: incident.servers, until: incident.until }
 }
 
 fn status_position(status: CheckStatus) -> usize {

@@ -84,17 +84,15 @@ impl State {
         }
         // What was saved of servers that the first topology does not name says nothing any more.
         adopted.forgotten.extend(std::mem::take(&mut self.saved).into_keys());
-        adopted.forgotten.sort_unstable();
-        self.drop_what_is_gone(&adopted.forgotten);
+        self.drop_what_is_gone();
         adopted
     }
 
-    fn drop_what_is_gone(&mut self, began_anew: &[ServerKey]) {
+    fn drop_what_is_gone(&mut self) {
         let frontends: HashSet<_> = self.topology.frontends.iter().map(|f| f.id).collect();
         self.frontend_cells.retain(|id, _| frontends.contains(id));
         let rows = &self.rows;
         self.edge_cells.retain(|(frontend, key), _| frontends.contains(frontend) && rows.contains_key(key));
-        self.incidents.retain(|key| rows.contains_key(&key) && began_anew.binary_search(&key).is_err());
     }
 
     /// Takes a server that left, and is declared again, out of those that leave.
@@ -137,6 +135,8 @@ impl State {
             since,
             order: None,
             due: None,
+            worked_as: None,
+            is_held_over: false,
             sampled,
             had_traffic: false,
             farm,

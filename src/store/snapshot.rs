@@ -181,7 +181,7 @@ pub struct IncidentRow {
     pub until: Timestamp,
     /// The farms concerned, in the order of their ids.
     pub farms: Vec<Name>,
-    /// The servers that are held.
+    /// The servers that failed; those that are Down are held.
     pub servers: Vec<ServerKey>,
 }
 

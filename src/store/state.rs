@@ -5,15 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
-use crate::health::ServerHealth;
+use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, FrontendId, Generation, Override, SavedHealth, Server,
-    ServerKey, Service, Standing, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, SavedHealth,
+    Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
 
 use super::agenda::Agenda;
-use super::incident::Incidents;
 use super::leaving::Leaving;
 use super::orders::Order;
 use super::seams::SavedOverride;
@@ -29,7 +28,7 @@ pub(super) struct State {
     /// What an earlier process concluded; taken by the servers of the first topology.
     pub(super) saved: HashMap<ServerKey, SavedHealth>,
     pub(super) agenda: Agenda,
-    pub(super) incidents: Incidents,
+    pub(super) incidents: IncidentDetector,
     /// Events that the sinks have not taken yet, the oldest first.
     pub(super) outbox: VecDeque<Arc<Event>>,
     pub(super) frontend_cells: HashMap<FrontendId, Arc<PerWorker<FrontendCells>>>,
@@ -60,6 +59,10 @@ pub(super) struct Row {
     pub(super) order: Option<Order>,
     /// Its time on the agenda.
     pub(super) due: Option<Timestamp>,
+    /// Its health before it last went Down, if it was one that takes work.
+    pub(super) worked_as: Option<Health>,
+    /// An incident is over that held it, and its checks have not made it Up yet.
+    pub(super) is_held_over: bool,
     /// Work that went well and failed, as of the last sample.
     pub(super) sampled: (u64, u64),
     /// Whether the last sample had any.
@@ -97,7 +100,7 @@ impl State {
             overrides,
             saved: healths.into_iter().map(|saved| (saved.server, saved)).collect(),
             agenda: Agenda::default(),
-            incidents: Incidents::default(),
+            incidents: IncidentDetector::default(),
             outbox: VecDeque::new(),
             frontend_cells: HashMap::new(),
             edge_cells: HashMap::new(),
@@ -172,8 +175,7 @@ impl State {
 
     /// Returns when there is something to do by the clock.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let incident = self.incidents.current().map(|incident| incident.until);
-        [self.agenda.next(), incident].into_iter().flatten().min()
+        [self.agenda.next(), self.incidents.next_due()].into_iter().flatten().min()
     }
 
     pub(super) fn next_event_id(&mut self) -> u64 {
@@ -248,10 +250,11 @@ impl State {
         let key = ServerKey { farm, server: declared.id };
         let server = self.with_overrides(key, declared);
         let row = &self.rows[&key];
+        let standing = row.standing();
         ServerEntry {
-            held: self.incidents.held(key),
+            held: self.held(key, row, standing.health),
             is_past_deadline: row.order.as_ref().is_some_and(|order| order.is_past_deadline),
-            ..ServerEntry::new(server, row.epoch, row.addr, row.standing(), Arc::clone(&row.live))
+            ..ServerEntry::new(server, row.epoch, row.addr, standing, Arc::clone(&row.live))
         }
     }
 

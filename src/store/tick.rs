@@ -5,11 +5,11 @@
 //! Only servers whose time has come are looked at, and those that are being drained, every 250 ms.
 
 use crate::health::ServerHealth;
-use crate::model::{AdminStatus, EventKind, Field, IncidentPhase, Leftovers, OrderEnding, ServerKey, Timestamp};
+use crate::model::{AdminStatus, EventKind, Field, Leftovers, OrderEnding, ServerKey, Timestamp};
 
 use super::Store;
 use super::agenda::Agenda;
-use super::observe::{Cause, end_incident};
+use super::observe::Cause;
 use super::orders::Order;
 use super::seams::{Entry, JournalError};
 use super::state::{Row, State};
@@ -38,8 +38,8 @@ impl Store {
             state.reschedule_after(server, now);
         }
         self.look_at_the_watched(&mut state, &mut batch, now);
-        if let Some(incident) = state.incidents.believe(now) {
-            end_incident(&mut state, &mut batch, &incident, IncidentPhase::Believed);
+        if let Some(change) = state.incidents.tick(now) {
+            state.turn(&mut batch, change);
         }
         let kept = if ended.is_empty() { Ok(()) } else { self.journal.drop_overrides(&ended) };
         self.finish(state, batch, now);

@@ -144,6 +144,6 @@ fn incident_row(state: &State) -> Option<IncidentRow> {
         since: incident.since,
         until: incident.until,
         farms: names.collect(),
-        servers: incident.held.keys().copied().collect(),
+        servers: incident.servers.iter().copied().collect(),
     })
 }
