@@ -124,6 +124,10 @@ fn keep(store: &Store, pokes: &Pokes) {
             if dropped > 0 {
                 tracing::warn!(dropped, "faults of traffic dropped: too many at once");
             }
+            let untold = store.take_untold();
+            if untold > 0 {
+                tracing::warn!(untold, "events not logged: the log was blocked for too long; the timeline has them");
+            }
         }
         let next = store.next_due().map_or(sample_at, |due| due.min(sample_at));
         match pokes.waiting.recv_timeout(next.since(clock::wall()).min(SAMPLE)) {

@@ -17,6 +17,10 @@ use super::seams::Entry;
 use super::state::{Row, State};
 use super::tell::{Batch, ToldAs};
 
+/// Samples without traffic that are looked at after one with some, so that what was said of it ends: no fewer than are
+/// looked at together.
+const QUIET_SAMPLES_MAX: u8 = 12;
+
 /// What led to an [`Outcome`].
 pub(super) struct Cause {
     /// When.
@@ -76,10 +80,8 @@ impl Store {
             let counted = (traffic.good.sum(Cell::value), traffic.bad.sum(Cell::value));
             let (good, bad) = (counted.0.saturating_sub(row.sampled.0), counted.1.saturating_sub(row.sampled.1));
             row.sampled = counted;
-            // One sample without any ends what was said of the last one with some.
-            let has_traffic = good + bad > 0;
-            let had_traffic = std::mem::replace(&mut row.had_traffic, has_traffic);
-            (had_traffic || has_traffic).then(|| (*server, health.traffic_sampled(good, bad, now)))
+            row.quiet_samples = if good + bad > 0 { 0 } else { row.quiet_samples.saturating_add(1) };
+            (row.quiet_samples <= QUIET_SAMPLES_MAX).then(|| (*server, health.traffic_sampled(good, bad, now)))
         };
         let mut outcomes: Vec<_> = state.rows.iter_mut().filter_map(sample).collect();
         outcomes.sort_unstable_by_key(|(server, _)| *server);
@@ -97,9 +99,7 @@ impl Store {
         let is_shadow = slot == ProbeSlot::SHADOW;
         let counts = !is_shadow && row.farm.probe_at(slot).is_some_and(|probe| !probe.kind.is_agent());
         let health = row.health.as_mut()?;
-        let was = health.standing();
         let outcome = health.checked(slot, &record, next_at, record.at)?;
-        let is = health.standing();
         let pace = health.pace(slot);
         self.journal.note(Entry::Check { server, brief: record.brief(slot) });
         if outcome.is_notable {
@@ -109,13 +109,15 @@ impl Store {
             return Some(pace);
         }
         count_check(&row.live, &record);
+        let (before, after) = outcome.transition.unwrap_or((row.is, row.is));
+        row.is = after;
         if counts {
-            row.is_held_over &= is.progress.have > 0;
+            row.is_held_over = row.is_held_over && row.standing().progress.have > 0;
             if let Some((from @ (Health::Stopping | Health::Up), Health::Down)) = outcome.transition {
                 row.worked_as = Some(from);
             }
             row.live.last_check.store(Some(Arc::clone(&record)));
-            let seen = Seen { server, slot, status: record.status, before: was.health, after: is.health };
+            let seen = Seen { server, slot, status: record.status, before, after };
             // An incident is called by the event that begins it, which is the next one.
             if let Some(change) = state.incidents.checked(seen, state.last_event_id + 1, record.at) {
                 state.turn(batch, change);

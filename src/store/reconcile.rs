@@ -11,7 +11,7 @@ use crate::farm::ServerLive;
 use crate::health::{ServerHealth, server::fingerprint};
 use crate::metrics::Cell;
 use crate::model::{
-    AdminStatus, Epoch, EventKind, Farm, Field, SavedHealth, Server, ServerKey, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, EventKind, Farm, Field, Health, SavedHealth, Server, ServerKey, Timestamp, Topology, Wish,
 };
 
 use super::leaving::{Leaving, take_beyond_bound};
@@ -127,6 +127,7 @@ impl State {
         let sampled = (live.traffic.good.sum(Cell::value), live.traffic.bad.sum(Cell::value));
         let mut row = Row {
             fingerprint,
+            is: health.as_ref().map_or(Health::Off, |health| health.standing().health),
             health,
             health_since: since,
             epoch: Epoch(self.last_epoch.0),
@@ -138,7 +139,7 @@ impl State {
             worked_as: None,
             is_held_over: false,
             sampled,
-            had_traffic: false,
+            quiet_samples: u8::MAX,
             farm,
             server,
         };
@@ -176,7 +177,7 @@ impl State {
                 }
                 (_, observed) => observed,
             };
-            return Row { farm, server, ..row };
+            return Row { farm, server, is: row.standing().health, ..row };
         }
         let key = ServerKey { farm: farm.id, server: server.id };
         forgotten.push(key);

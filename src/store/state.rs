@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) incidents: IncidentDetector,
     /// Events that the sinks have not taken yet, the oldest first.
     pub(super) outbox: VecDeque<Arc<Event>>,
+    /// Events that were dropped from there.
+    pub(super) untold: u64,
     pub(super) frontend_cells: HashMap<FrontendId, Arc<PerWorker<FrontendCells>>>,
     pub(super) edge_cells: HashMap<(FrontendId, ServerKey), Arc<PerWorker<EdgeCells>>>,
     pub(super) workers: usize,
@@ -48,6 +50,8 @@ pub(super) struct Row {
     pub(super) fingerprint: u64,
     /// What is concluded of it; none while nothing observes it.
     pub(super) health: Option<ServerHealth>,
+    /// What its probes conclude together, as of the last outcome.
+    pub(super) is: Health,
     /// Since when its health is what it is.
     pub(super) health_since: Timestamp,
     pub(super) epoch: Epoch,
@@ -65,8 +69,8 @@ pub(super) struct Row {
     pub(super) is_held_over: bool,
     /// Work that went well and failed, as of the last sample.
     pub(super) sampled: (u64, u64),
-    /// Whether the last sample had any.
-    pub(super) had_traffic: bool,
+    /// How many samples in a row had none.
+    pub(super) quiet_samples: u8,
 }
 
 impl Row {
@@ -102,6 +106,7 @@ impl State {
             agenda: Agenda::default(),
             incidents: IncidentDetector::default(),
             outbox: VecDeque::new(),
+            untold: 0,
             frontend_cells: HashMap::new(),
             edge_cells: HashMap::new(),
             workers,

@@ -14,6 +14,9 @@ use super::Store;
 use super::seams::Entry;
 use super::state::{Row, State};
 
+/// Events that wait for the sinks. Beyond it the oldest are not told, and counted; the journal has them.
+const OUTBOX_EVENTS_MAX: usize = 16_384;
+
 /// What one write gathers under the lock.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -121,9 +124,20 @@ impl Store {
     fn emit(&self, state: &mut State, id: u64, at: Timestamp, kind: EventKind) {
         let event = Arc::new(Event { id, at, generation: state.generation, kind });
         self.journal.note(Entry::Event(Arc::clone(&event)));
-        if !self.sinks.is_empty() {
-            state.outbox.push_back(event);
+        if self.sinks.is_empty() {
+            return;
         }
+        if state.outbox.len() == OUTBOX_EVENTS_MAX {
+            state.outbox.pop_front();
+            state.untold += 1;
+        }
+        state.outbox.push_back(event);
+    }
+
+    /// Returns how many events were not told since the last call, because a sink blocked for too long. The journal has
+    /// them.
+    pub fn take_untold(&self) -> u64 {
+        std::mem::take(&mut self.lock().untold)
     }
 
     /// Hands queued events to the sinks until there are none, unless another thread does so already. That one looks

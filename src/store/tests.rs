@@ -4,6 +4,8 @@ mod entries;
 mod incidents;
 mod leaving;
 mod orders;
+mod passive;
+mod random;
 mod restart;
 mod telling;
 

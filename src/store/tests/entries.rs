@@ -119,10 +119,32 @@ fn sample_of_traffic_takes_what_came_since_the_last() {
     let sampled = |n: u16| {
         let state = store.lock();
         let row = &state.rows[&key(n)];
-        (row.sampled, row.had_traffic)
+        (row.sampled, row.quiet_samples)
     };
     store.sample_traffic(second(5));
-    assert_eq!((sampled(1), sampled(2)), (((5, 1), true), ((0, 0), false)));
+    assert_eq!((sampled(1), sampled(2)), (((5, 1), 0), ((0, 0), u8::MAX)));
     store.sample_traffic(second(10));
-    assert_eq!(sampled(1), ((5, 1), false));
+    assert_eq!(sampled(1), ((5, 1), 1));
+}
+
+/// 10,000 servers are 2,000 checks a second, all of which take the Store's lock.
+#[test]
+fn check_that_changes_nothing_costs_no_allocation_and_no_table() {
+    let servers: Vec<u16> = (1..=100).collect();
+    let store = store(topology(servers.iter().map(|n| server("web", *n, 1)).collect(), Some(probe())));
+    let epochs: Vec<_> = servers.iter().map(|n| epoch_of(&store, key(*n))).collect();
+    let round = |at: u64| -> Vec<Checked> {
+        let all = servers.iter().zip(&epochs);
+        all.map(|(n, epoch)| checked(key(*n), *epoch, record(CheckStatus::L7Ok, at))).collect()
+    };
+    (1..=20).for_each(|at| drop(store.observe(round(at))));
+    let (before, checks) = (store.load().generation, round(30));
+    let one = checks[0].clone();
+    let mut alone = store.lock().rows[&one.server].health.clone().unwrap();
+    alone.checked(one.slot, &one.record, one.next_at, one.record.at).unwrap();
+    let of_health =
+        allocation_counter::measure(|| drop(alone.checked(one.slot, &one.record, one.next_at, one.record.at)));
+    let seen = allocation_counter::measure(|| drop(store.observe(checks)));
+    assert_eq!(seen.count_total, 1 + 100 * of_health.count_total, "the paces that are returned, and what health takes");
+    assert_eq!(store.load().generation, before);
 }

@@ -85,3 +85,33 @@ fn many_threads_tell_every_event_once_and_in_order() {
     assert!(told.len() > 100 && told.windows(2).all(|two| two[0] + 1 == two[1]), "{told:?}");
     assert_eq!(told.last().copied(), Some(store.snapshot(Timestamp(u64::MAX / 2)).last_event));
 }
+
+#[test]
+fn events_beyond_the_outbox_are_counted_and_the_latest_are_told() {
+    let (entered, has_entered) = channel();
+    let (let_go, may_go) = sync_channel::<()>(0);
+    let (entered, may_go) = (Mutex::new(entered), Mutex::new(may_go));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let told = Arc::clone(&told);
+        move |event: &Arc<Event>| {
+            if matches!(event.kind, EventKind::Transition { to: Health::Down, .. }) && told.lock().unwrap().len() < 4 {
+                entered.lock().unwrap().send(()).unwrap();
+                may_go.lock().unwrap().recv().unwrap();
+            }
+            told.lock().unwrap().push(event.id);
+        }
+    };
+    let store = with_sink(sink);
+    std::thread::scope(|threads| {
+        threads.spawn(|| store.observe_one(key(1), record(CheckStatus::L4Con, 5)));
+        has_entered.recv().unwrap();
+        let weights = (0..20_000u32).map(|n| Weight(u16::from(n.is_multiple_of(2)) + 1));
+        weights.for_each(|weight| set(&store, 2, Wish::Weight(weight)));
+        let_go.send(()).unwrap();
+    });
+    let last = store.snapshot(Timestamp(u64::MAX / 2)).last_event;
+    let told = told.lock().unwrap();
+    assert_eq!(told.last().copied(), Some(last));
+    assert_eq!((store.take_untold(), store.take_untold()), (last - told.len() as u64, 0));
+}
