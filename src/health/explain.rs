@@ -13,7 +13,7 @@ mod outlook;
 mod server;
 mod tree;
 
-pub use facts::{Carriers, Explanation, FarmFacts, HeldBy, Node, ServerFacts};
+pub use facts::{Carriers, Explanation, Fact, FarmFacts, HeldBy, ServerFacts};
 pub use farm::explain_farm;
 pub use server::explain;
 

@@ -9,11 +9,12 @@
 //!   least a second; over several farms, each within its own.
 //! - An incident *begins* at the first loss (a server goes Down, or a check fails on our own socket) at which the
 //!   servers that fail together with the lost one are at least [`SERVERS_MIN`] and more than the guard's share of the
-//!   farm's probed servers, all with causes of the network and none with another; or, over the guarded farms concerned,
+//!   farm's probed servers, all with causes of the network and none, a window before or after, with another; or, over the guarded farms concerned,
 //!   at least [`SERVERS_MIN`] in two farms or more, and more than half of the probed servers of those farms. So it
 //!   begins no later than the rotation would lose more than the share; servers lost a moment before belong to it too.
 //! - While it lasts, servers of its farms that begin to fail with causes of the network belong to it, and farms of which
-//!   the same comes to be true join it. There is one incident at a time.
+//!   the same comes to be true join it; a server that then fails with another cause is let go. There is one incident
+//!   at a time.
 //! - It *ends* when fewer than half of its servers fail (recovered), or at its time (believed): the shortest hold of
 //!   its farms. Servers that fail then count for no other incident before they have passed, so a rotation is never held
 //!   for longer than the hold without a sign of life.
@@ -27,6 +28,9 @@ use crate::model::{
 
 /// Fewer servers than this make no incident.
 pub const SERVERS_MIN: usize = 3;
+/// How long a look over all farms stands for the next ones, while hardly more servers fail (a 64th): looking at
+/// thousands once for each of thousands that are lost together would take too long.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The shortest probe window.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,8 @@ pub struct IncidentDetector {
     farms: BTreeMap<FarmId, Watched>,
     failing: BTreeMap<ServerKey, Failing>,
     current: Option<Incident>,
+    /// When all farms were looked over in vain, and how many servers failed then.
+    looked: Option<(Timestamp, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +93,8 @@ pub enum IncidentChange {
     Ended(Incident, IncidentPhase),
     /// These farms join it.
     Joined(Incident, BTreeSet<FarmId>),
+    /// This server fails for a reason of its own now: it is held no more.
+    Released(Incident, ServerKey),
 }
 
 /// One check as the detector sees it.
@@ -131,6 +139,9 @@ impl IncidentDetector {
             return if seen.status.verdict() == Verdict::Neutral { None } else { self.passed(seen.server, seen.slot) };
         }
         self.failed(seen, now);
+        if let Some(released) = self.release(seen.server) {
+            return Some(released);
+        }
         let has_lost =
             seen.status == CheckStatus::SockErr || (seen.before != Health::Down && seen.after == Health::Down);
         if has_lost { self.judge(seen.server, watched, id, now) } else { None }
@@ -167,7 +178,8 @@ impl IncidentDetector {
     fn failed(&mut self, seen: Seen, now: Timestamp) {
         let bit = slot_bit(seen.slot);
         let was_in_work = matches!(seen.before, Health::Stopping | Health::Up);
-        let fresh = if was_in_work { Cause::Network } else { Cause::Spent };
+        let is_held = self.holding(seen.server).is_some();
+        let fresh = if was_in_work || is_held { Cause::Network } else { Cause::Spent };
         let failing = self.failing.entry(seen.server).or_insert(Failing { since: now, slots: 0, cause: fresh });
         if failing.slots & bit == 0 && was_in_work {
             failing.since = now;
@@ -185,6 +197,17 @@ impl IncidentDetector {
         }
     }
 
+    /// Lets go of a server of the incident whose failures are not of the network any more.
+    fn release(&mut self, server: ServerKey) -> Option<IncidentChange> {
+        let is_its_own = self.failing.get(&server).is_some_and(|failing| failing.cause == Cause::Server);
+        let incident = self.current.as_mut()?;
+        if !is_its_own || !incident.servers.remove(&server) {
+            return None;
+        }
+        let released = IncidentChange::Released(incident.clone(), server);
+        Some(self.end_if_recovered().unwrap_or(released))
+    }
+
     fn passed(&mut self, server: ServerKey, slot: ProbeSlot) -> Option<IncidentChange> {
         let failing = self.failing.get_mut(&server)?;
         failing.slots &= !slot_bit(slot);
@@ -199,7 +222,7 @@ impl IncidentDetector {
         if self.failing.get(&lost)?.cause != Cause::Network || self.holding(lost).is_some() {
             return None;
         }
-        let together = self.together_in_farm(lost, watched).or_else(|| self.together_over_farms(lost))?;
+        let together = self.together_in_farm(lost, watched).or_else(|| self.together_over_farms(lost, now))?;
         let farms: BTreeSet<FarmId> = together.iter().map(|server| server.farm).collect();
         let hold = farms.iter().filter_map(|farm| self.farms.get(farm)).map(|farm| farm.guard.hold).min()?;
         let Some(incident) = &mut self.current else {
@@ -216,13 +239,23 @@ impl IncidentDetector {
     /// The servers of the farm that fail together with that one, if they are enough.
     fn together_in_farm(&self, lost: ServerKey, watched: Watched) -> Option<BTreeSet<ServerKey>> {
         let farm = self.failing.range(all_of(lost.farm)).map(|(server, failing)| (*server, *failing));
-        let found = together(farm, lost, |_| watched.window)?;
-        let is_enough = found.len() * 100 > usize::from(watched.guard.share) * watched.probed;
-        Some(found).filter(|found| found.len() >= SERVERS_MIN && is_enough)
+        let is_enough = |n| n >= SERVERS_MIN && n * 100 > usize::from(watched.guard.share) * watched.probed;
+        if !is_enough(farm.clone().count()) {
+            return None;
+        }
+        together(farm, lost, |_| watched.window).filter(|found| is_enough(found.len()))
     }
 
     /// The servers of all guarded farms that fail together with that one, if they are enough.
-    fn together_over_farms(&self, lost: ServerKey) -> Option<BTreeSet<ServerKey>> {
+    fn together_over_farms(&mut self, lost: ServerKey, now: Timestamp) -> Option<BTreeSet<ServerKey>> {
+        let n = self.failing.len();
+        let stands = |(at, before): (Timestamp, usize)| {
+            n < before + before / 64 && now.since(at).max(at.since(now)) < LOOK_INTERVAL
+        };
+        if self.looked.is_some_and(stands) {
+            return None;
+        }
+        self.looked = Some((now, n));
         let all = self.failing.iter().map(|(server, failing)| (*server, *failing));
         let window = |farm: FarmId| self.farms.get(&farm).map_or(WINDOW_MIN, |farm| farm.window);
         let found = together(all, lost, window)?;
@@ -259,36 +292,37 @@ fn watched(farm: &Farm) -> Option<Watched> {
 }
 
 /// The servers that began to fail within one window together with `lost`, which is one of them: of all such windows the
-/// one that holds most. None if a server failed within it for a reason of its own.
+/// one that holds most. None if a server failed no more than a window before or after it for a reason of its own.
 ///
-/// The window of a pair is the longer of their farms'.
+/// The window of a pair is the longer of their farms'. Cost: O(n log n) of those that fail.
 fn together(
-    failing: impl Iterator<Item = (ServerKey, Failing)>,
+    failing: impl Iterator<Item = (ServerKey, Failing)> + Clone,
     lost: ServerKey,
     window: impl Fn(FarmId) -> Duration,
 ) -> Option<BTreeSet<ServerKey>> {
     let own = window(lost.farm);
-    let mut all: Vec<_> = failing.filter(|(_, failing)| failing.cause != Cause::Spent).collect();
-    let at = all.iter().find(|(server, _)| *server == lost)?.1.since;
-    all.retain(|(server, failing)| {
+    let at = failing.clone().find(|(server, _)| *server == lost)?.1.since;
+    let is_near = |(server, failing): &(ServerKey, Failing)| {
         let apart = failing.since.since(at).max(at.since(failing.since));
-        apart <= own.max(window(server.farm))
-    });
-    all.sort_by_key(|(_, failing)| failing.since);
-    let longest = all.iter().map(|(server, _)| window(server.farm)).max()?;
+        failing.cause != Cause::Spent && apart <= own.max(window(server.farm))
+    };
+    let near = failing.filter(is_near);
+    if near.clone().any(|(_, failing)| failing.cause == Cause::Server) {
+        return None;
+    }
+    let mut all: Vec<(Timestamp, ServerKey)> = near.map(|(server, failing)| (failing.since, server)).collect();
+    all.sort();
+    let longest = all.iter().map(|(_, server)| window(server.farm)).max()?;
     let (mut best, mut first) = (0..0, 0);
     for last in 0..all.len() {
-        while all[last].1.since.since(all[first].1.since) > longest {
+        while all[last].0.since(all[first].0) > longest {
             first += 1;
         }
-        let holds_lost = (all[first].1.since..=all[last].1.since).contains(&at);
-        if holds_lost && last + 1 - first > best.len() {
+        if (all[first].0..=all[last].0).contains(&at) && last + 1 - first > best.len() {
             best = first..last + 1;
         }
     }
-    let found = &all[best];
-    let is_of_the_network = found.iter().all(|(_, failing)| failing.cause == Cause::Network);
-    is_of_the_network.then(|| found.iter().map(|(server, _)| *server).collect())
+    Some(all[best].iter().map(|(_, server)| *server).collect())
 }
 
 fn all_of(farm: FarmId) -> std::ops::RangeInclusive<ServerKey> {

@@ -33,11 +33,11 @@ pub(super) fn next_step(warmup: &Warmup) -> Timestamp {
 }
 
 /// Whole steps after that time, fewer than [`STEPS`]; none when the ramp is over.
-fn steps_done(elapsed: Duration, length: Duration) -> Option<u64> {
-    if elapsed >= length {
+fn steps_done(gone_by: Duration, length: Duration) -> Option<u64> {
+    if gone_by >= length {
         return None;
     }
-    let done = elapsed.as_micros() * u128::from(STEPS) / length.as_micros().max(1);
+    let done = gone_by.as_micros() * u128::from(STEPS) / length.as_micros().max(1);
     u64::try_from(done).ok()
 }
 

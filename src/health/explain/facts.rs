@@ -1,6 +1,8 @@
 //! What an explanation is made of, and what it is.
 
-use crate::model::{CheckBrief, Farm, Override, ProbeStanding, Server, Standing, Timestamp};
+use crate::model::{CheckBrief, Farm, Override, ProbeSlot, ProbeStanding, Server, Standing, Timestamp};
+
+use super::advice::Durations;
 
 /// Everything that is known of a server at one instant.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub struct ServerFacts<'a> {
     pub recent: &'a [CheckBrief],
     /// The checks that made its health what it is, the oldest first.
     pub decided_by: &'a [CheckBrief],
+    /// How long the checks of each probe took, as far as they are on record.
+    pub durations: &'a [(ProbeSlot, Durations)],
     /// Since when its health is what it is.
     pub since: Timestamp,
     /// The instant.
@@ -99,12 +103,12 @@ pub struct Explanation {
     /// In one sentence, without a full stop.
     pub sentence: String,
     /// In full.
-    pub tree: Vec<Node>,
+    pub tree: Vec<Fact>,
 }
 
 /// One fact and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct Fact {
     /// What it is about, in one word.
     pub label: &'static str,
     /// The fact.
@@ -113,8 +117,8 @@ pub struct Node {
     pub children: Vec<Self>,
 }
 
-impl Node {
-    pub(super) fn leaf(label: &'static str, text: impl Into<String>) -> Self {
+impl Fact {
+    pub(super) fn plain(label: &'static str, text: impl Into<String>) -> Self {
         Self { label, text: text.into(), children: Vec::new() }
     }
 }

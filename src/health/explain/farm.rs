@@ -2,7 +2,7 @@
 
 use crate::model::{FailOpen, Health, Role};
 
-use super::facts::{Carriers, Explanation, FarmFacts, HeldBy, Node, ServerFacts};
+use super::facts::{Carriers, Explanation, Fact, FarmFacts, HeldBy, ServerFacts};
 use super::server::{explain, has_failed};
 use super::words::{self, count};
 
@@ -12,11 +12,11 @@ const NAMED_MAX: usize = 5;
 /// Returns why a farm is served as it is.
 #[must_use]
 pub fn explain_farm(facts: &FarmFacts<'_>) -> Explanation {
-    let node = |server: &ServerFacts<'_>| {
+    let fact = |server: &ServerFacts<'_>| {
         let text = format!("{}: {}", server.server.name, explain(server).sentence);
-        Node::leaf("server", text)
+        Fact::plain("server", text)
     };
-    Explanation { sentence: sentence(facts), tree: facts.servers.iter().map(node).collect() }
+    Explanation { sentence: sentence(facts), tree: facts.servers.iter().map(fact).collect() }
 }
 
 fn sentence(facts: &FarmFacts<'_>) -> String {

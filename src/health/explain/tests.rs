@@ -40,6 +40,7 @@ struct Case {
     probes: Vec<ProbeStanding>,
     recent: Vec<CheckBrief>,
     decided_by: Vec<CheckBrief>,
+    durations: Vec<(ProbeSlot, advice::Durations)>,
     since: Timestamp,
     effective_weight: u32,
     rotation_weight: u64,
@@ -64,6 +65,7 @@ impl Case {
             probes: Vec::new(),
             recent: Vec::new(),
             decided_by: Vec::new(),
+            durations: Vec::new(),
             since: ago(240),
             effective_weight: 10_000,
             rotation_weight: 30_000,
@@ -95,12 +97,8 @@ impl Case {
     }
 
     fn check(&mut self, statuses: &[CheckStatus]) {
-        let code = |status| match status {
-            L7Ok => Some(200),
-            L7Okc => Some(404),
-            L7Sts => Some(503),
-            _ => None,
-        };
+        let codes = [(L7Ok, 200), (L7Okc, 404), (L7Sts, 503)];
+        let code = |status| codes.iter().find(|(known, _)| *known == status).map(|(_, code)| *code);
         self.recent = statuses.iter().map(|status| brief(*status, code(*status))).collect();
     }
 
@@ -159,6 +157,7 @@ impl Case {
             probes: &self.probes,
             recent: &self.recent,
             decided_by: &self.decided_by,
+            durations: &self.durations,
             since: self.since,
             now: NOW,
             effective_weight: self.effective_weight,
@@ -565,6 +564,8 @@ fn tree_holds_everything_that_is_known() {
             let last =
                 CheckRecord::new(L7Sts, Some(503), Content::from_text("sorry"), ago(1), Duration::from_millis(7));
             case.probes[0].last = Some(Arc::new(last));
+            let slow = std::iter::repeat_n(Duration::from_millis(950), 200);
+            case.durations.push((ProbeSlot::FIRST, advice::Durations::of(slow)));
             case.farm.shadow = Some(named(ProbeKind::Ping, "shadow"));
             case.probes.push(ProbeStanding { slot: ProbeSlot::SHADOW, ..case.probes[0].clone() });
             case.farm.flap =
@@ -580,11 +581,11 @@ fn tree_holds_everything_that_is_known() {
     insta::assert_snapshot!(drawn(&case.explained().tree, 0));
 }
 
-fn drawn(nodes: &[Node], depth: usize) -> String {
-    let line = |node: &Node| {
-        format!("{}{}: {}\n{}", "  ".repeat(depth), node.label, node.text, drawn(&node.children, depth + 1))
+fn drawn(found: &[Fact], depth: usize) -> String {
+    let line = |fact: &Fact| {
+        format!("{}{}: {}\n{}", "  ".repeat(depth), fact.label, fact.text, drawn(&fact.children, depth + 1))
     };
-    nodes.iter().map(line).collect()
+    found.iter().map(line).collect()
 }
 
 /// The sentence of a farm of these servers, named web-1 and on.
@@ -662,6 +663,33 @@ fn sentence_of_a_farm() {
         vec![Case::up(), held],
         "served by all its 2 servers; incident 17 suspects the balancer itself and holds the last good rotation until 12:07:31 (in 20 s)",
     );
+}
+
+#[test]
+fn state_words_follow_the_truth_table() {
+    use AdminStatus::{Active, Drain, Maintenance};
+    let p = |have, need| Progress { have, need };
+    for (admin, weight, health, progress, want) in [
+        (Active, 1, Health::Up, p(3, 3), "UP"),
+        (Active, 1, Health::Up, p(1, 3), "UP 1/3"),
+        (Active, 1, Health::Down, p(0, 2), "DOWN"),
+        (Active, 1, Health::Down, p(1, 2), "DOWN 1/2"),
+        (Active, 1, Health::Stopping, p(2, 3), "NOLB 2/3"),
+        (Active, 1, Health::Off, p(0, 0), "no check"),
+        (Active, 1, Health::Unknown, p(0, 2), "no check"),
+        (Active, 0, Health::Up, p(3, 3), "DRAIN"),
+        (Active, 0, Health::Down, p(0, 2), "DOWN"),
+        (Drain, 1, Health::Up, p(3, 3), "DRAIN"),
+        (Drain, 1, Health::Up, p(1, 3), "DRAIN 1/3"),
+        (Drain, 1, Health::Down, p(0, 2), "DOWN"),
+        (Maintenance, 1, Health::Up, p(3, 3), "MAINT"),
+        (Maintenance, 1, Health::Down, p(0, 2), "MAINT"),
+    ] {
+        let standing = Standing::of(health, progress);
+        assert_eq!(haproxy_state(admin, Weight(weight), &standing, true), want, "{admin:?} {health:?}");
+    }
+    let down = Standing::of(Health::Down, p(0, 2));
+    assert_eq!(haproxy_state(Active, Weight(1), &down, false), "MAINT (resolution)");
 }
 
 #[test]

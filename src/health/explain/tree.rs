@@ -2,32 +2,32 @@
 
 use crate::model::{AgentHealth, AgentWeight, CheckBrief, Health, ProbeSlot, ProbeStanding};
 
-use super::facts::{Carriers, Node, ServerFacts};
+use super::facts::{Carriers, Fact, ServerFacts};
 use super::server::{fault_in_words, suspicion_in_words, weight_reasons, who};
 use super::words::{self, count, hundredths, span};
 use super::{advice, outlook};
 
-pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Node> {
-    let mut nodes = vec![Node::leaf("state", facts.state)];
-    nodes.extend(facts.leaving_since.map(|since| Node::leaf("leaving", words::since(since, facts.now))));
-    nodes.push(admin(facts));
+pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Fact> {
+    let mut found = vec![Fact::plain("state", facts.state)];
+    found.extend(facts.leaving_since.map(|since| Fact::plain("leaving", words::since(since, facts.now))));
+    found.push(admin(facts));
     if !facts.is_resolved {
-        nodes.push(Node::leaf("address", format!("\"{}\" has no address", facts.server.address)));
+        found.push(Fact::plain("address", format!("\"{}\" has no address", facts.server.address)));
     }
-    nodes.push(health(facts));
-    nodes.extend(agent(facts));
-    nodes.extend(traffic(facts));
-    nodes.extend(flapping(facts));
-    nodes.extend(facts.held.map(|held| {
+    found.push(health(facts));
+    found.extend(agent(facts));
+    found.extend(traffic(facts));
+    found.extend(flapping(facts));
+    found.extend(facts.held.map(|held| {
         let until = words::until(held.until, facts.now);
-        Node::leaf("incident", format!("{} holds the last good rotation until {until}", held.incident))
+        Fact::plain("incident", format!("{} holds the last good rotation until {until}", held.incident))
     }));
-    nodes.push(rotation(facts));
-    nodes.extend(shadow(facts));
-    nodes
+    found.push(rotation(facts));
+    found.extend(shadow(facts));
+    found
 }
 
-fn admin(facts: &ServerFacts<'_>) -> Node {
+fn admin(facts: &ServerFacts<'_>) -> Fact {
     let of = |made: &crate::model::Override| {
         let mut text = format!(
             "{}: {} instead of the file's {}, by {}, since {}",
@@ -42,33 +42,33 @@ fn admin(facts: &ServerFacts<'_>) -> Node {
                 text.push_str(&format!(", {word} {}", words::until(at, facts.now)));
             }
         }
-        Node::leaf("override", text)
+        Fact::plain("override", text)
     };
     let children = facts.overrides.iter().map(of).collect();
-    Node { label: "admin", text: facts.server.admin.as_str().to_owned(), children }
+    Fact { label: "admin", text: facts.server.admin.as_str().to_owned(), children }
 }
 
-fn health(facts: &ServerFacts<'_>) -> Node {
+fn health(facts: &ServerFacts<'_>) -> Fact {
     let standing = facts.standing;
     let mut text = format!("{} since {}", standing.health.as_str(), words::since(facts.since, facts.now));
     let all = outlook::counted(facts).count();
     if all > 1 {
         text.push_str(&format!(", {} of {all} probes must pass", outlook::needed(facts)));
     }
-    let mut children: Vec<Node> =
+    let mut children: Vec<Fact> =
         outlook::counted(facts).map(|(standing, _)| probe(facts, "probe", standing)).collect();
     if !facts.decided_by.is_empty() {
         let checks = facts.decided_by.iter().map(|brief| check(facts, brief)).collect();
-        children.push(Node { label: "decided_by", text: words::checks(facts.decided_by), children: checks });
+        children.push(Fact { label: "decided_by", text: words::checks(facts.decided_by), children: checks });
     }
     if standing.health == Health::Down {
         let earliest = outlook::earliest_return(facts);
-        children.extend(earliest.map(|at| Node::leaf("earliest_pass", words::until(at, facts.now))));
+        children.extend(earliest.map(|at| Fact::plain("earliest_pass", words::until(at, facts.now))));
     }
-    Node { label: "health", text, children }
+    Fact { label: "health", text, children }
 }
 
-fn probe(facts: &ServerFacts<'_>, label: &'static str, standing: &ProbeStanding) -> Node {
+fn probe(facts: &ServerFacts<'_>, label: &'static str, standing: &ProbeStanding) -> Fact {
     let declared = facts.farm.probe_at(standing.slot);
     let name = declared.map_or_else(String::new, |probe| format!("\"{}\" ({}) ", probe.name, probe.kind.as_str()));
     let progress = standing.progress;
@@ -76,25 +76,25 @@ fn probe(facts: &ServerFacts<'_>, label: &'static str, standing: &ProbeStanding)
     let mut children = Vec::new();
     if let Some(last) = &standing.last {
         let brief = last.brief(standing.slot);
-        let mut node = check(facts, &brief);
+        let mut fact = check(facts, &brief);
         if !last.content.as_str().is_empty() {
-            node.text.push_str(&format!(": \"{}\"", last.content.as_str()));
+            fact.text.push_str(&format!(": \"{}\"", last.content.as_str()));
         }
-        children.push(Node { label: "last_check", ..node });
+        children.push(Fact { label: "last_check", ..fact });
     }
-    children.extend(standing.next_at.map(|at| Node::leaf("next_check", words::when(at, facts.now))));
-    let durations = facts.recent.iter().filter(|brief| brief.slot == standing.slot).map(|brief| brief.duration);
-    let advised = declared.and_then(|probe| advice::advice(&advice::Durations::of(durations), probe.timeout));
-    children.extend(advised.map(|text| Node::leaf("advice", text)));
-    Node { label, text, children }
+    children.extend(standing.next_at.map(|at| Fact::plain("next_check", words::when(at, facts.now))));
+    let durations = facts.durations.iter().find(|(slot, _)| *slot == standing.slot).map(|(_, durations)| durations);
+    let advised = durations.zip(declared).and_then(|(durations, probe)| advice::advice(durations, probe.timeout));
+    children.extend(advised.map(|text| Fact::plain("advice", text)));
+    Fact { label, text, children }
 }
 
-fn check(facts: &ServerFacts<'_>, brief: &CheckBrief) -> Node {
+fn check(facts: &ServerFacts<'_>, brief: &CheckBrief) -> Fact {
     let at = words::clock(brief.at, facts.now);
-    Node::leaf("check", format!("{} at {at} in {}", words::check(brief), span(brief.duration)))
+    Fact::plain("check", format!("{} at {at} in {}", words::check(brief), span(brief.duration)))
 }
 
-fn agent(facts: &ServerFacts<'_>) -> Option<Node> {
+fn agent(facts: &ServerFacts<'_>) -> Option<Fact> {
     let says = facts.standing.agent.as_deref()?;
     let mut words = Vec::new();
     words.extend(says.health.map(|health| match health {
@@ -108,10 +108,10 @@ fn agent(facts: &ServerFacts<'_>) -> Option<Node> {
     }));
     words.extend(says.maxconn.map(|most| format!("at most {}", count(u64::from(most), "connection"))));
     words.extend(says.reason.as_ref().map(|reason| format!("\"{reason}\"")));
-    Some(Node::leaf("agent", words.join(", ")))
+    Some(Fact::plain("agent", words.join(", ")))
 }
 
-fn traffic(facts: &ServerFacts<'_>) -> Vec<Node> {
+fn traffic(facts: &ServerFacts<'_>) -> Vec<Fact> {
     let ejected = facts.standing.ejected.map(|ejection| {
         let text = format!(
             "ejected since {} until {}: {} in a row, {}",
@@ -120,13 +120,13 @@ fn traffic(facts: &ServerFacts<'_>) -> Vec<Node> {
             count(u64::from(ejection.errors), "failure"),
             fault_in_words(ejection.kind)
         );
-        Node::leaf("traffic", text)
+        Fact::plain("traffic", text)
     });
-    let suspicion = suspicion_in_words(facts).map(|text| Node::leaf("suspicion", text));
+    let suspicion = suspicion_in_words(facts).map(|text| Fact::plain("suspicion", text));
     ejected.into_iter().chain(suspicion).collect()
 }
 
-fn flapping(facts: &ServerFacts<'_>) -> Option<Node> {
+fn flapping(facts: &ServerFacts<'_>) -> Option<Fact> {
     let standing = facts.standing;
     if standing.flap_score == 0 && standing.held_until.is_none() {
         return None;
@@ -138,10 +138,10 @@ fn flapping(facts: &ServerFacts<'_>) -> Option<Node> {
     if let Some(until) = standing.held_until {
         text.push_str(&format!("; held down until {}", words::until(until, facts.now)));
     }
-    Some(Node::leaf("flapping", text))
+    Some(Fact::plain("flapping", text))
 }
 
-fn rotation(facts: &ServerFacts<'_>) -> Node {
+fn rotation(facts: &ServerFacts<'_>) -> Fact {
     let effective = u64::from(facts.effective_weight);
     let text = match effective {
         0 => "takes no new work".to_owned(),
@@ -154,13 +154,13 @@ fn rotation(facts: &ServerFacts<'_>) -> Node {
         Carriers::Primaries => "primaries carry the farm",
         Carriers::Unproven => "servers without a verdict carry the farm",
     };
-    let mut children = vec![Node::leaf("carriers", carriers)];
-    children.push(Node::leaf("weight", format!("{} declared or set", facts.server.weight)));
-    children.extend(weight_reasons(facts).into_iter().map(|reason| Node::leaf("weight", reason)));
-    Node { label: "rotation", text, children }
+    let mut children = vec![Fact::plain("carriers", carriers)];
+    children.push(Fact::plain("weight", format!("{} declared or set", facts.server.weight)));
+    children.extend(weight_reasons(facts).into_iter().map(|reason| Fact::plain("weight", reason)));
+    Fact { label: "rotation", text, children }
 }
 
-fn shadow(facts: &ServerFacts<'_>) -> Option<Node> {
+fn shadow(facts: &ServerFacts<'_>) -> Option<Fact> {
     let standing = facts.probes.iter().find(|standing| standing.slot == ProbeSlot::SHADOW)?;
     Some(probe(facts, "shadow", standing))
 }

@@ -65,6 +65,7 @@ fn told(change: Option<IncidentChange>) -> Told {
         IncidentChange::Began(incident) => ("began", incident.servers.len()),
         IncidentChange::Ended(incident, phase) => (phase.as_str(), incident.servers.len()),
         IncidentChange::Joined(incident, _) => ("joined", incident.servers.len()),
+        IncidentChange::Released(incident, _) => ("released", incident.servers.len()),
     })
 }
 
@@ -184,6 +185,33 @@ fn incident_waits_for_every_probe_of_a_server_to_pass() {
 }
 
 #[test]
+fn incident_lets_go_of_a_server_that_answers_and_fails() {
+    let mut bench = Bench::new(vec![farm("web", 4)]);
+    for n in 0..4 {
+        bench.lose(0, n, L4Tout, at(0));
+    }
+    let down = (Health::Down, Health::Down);
+    assert_eq!(bench.check(0, 0, L7Sts, down, at(1)), Some(("released", 3)));
+    assert_eq!(bench.check(0, 0, L7Sts, down, at(2)), None);
+    assert_eq!(bench.check(0, 0, L4Tout, down, at(3)), None, "it does not come back without a pass");
+    let server = ServerKey { farm: bench.farms[0].id, server: ServerId(0) };
+    assert_eq!(bench.detector.holding(server), None);
+}
+
+#[test]
+fn incident_keeps_a_server_that_passes_once_and_fails_again() {
+    let mut bench = Bench::new(vec![farm("web", 4)]);
+    for n in 0..4 {
+        bench.lose(0, n, L4Tout, at(0));
+    }
+    let down = (Health::Down, Health::Down);
+    assert_eq!(bench.check(0, 0, CheckStatus::L4Ok, down, at(1)), None);
+    assert_eq!(bench.check(0, 0, L4Tout, down, at(2)), None);
+    let server = ServerKey { farm: bench.farms[0].id, server: ServerId(0) };
+    assert!(bench.detector.holding(server).is_some());
+}
+
+#[test]
 fn incident_ends_when_its_farm_is_gone() {
     let mut bench = Bench::new(vec![farm("web", 3)]);
     for n in 0..3 {
@@ -225,8 +253,8 @@ proptest! {
             };
             let Some(incident) = bench.detector.current() else { continue };
             prop_assert!(incident.until > at(now) && incident.until <= incident.since + HOLD);
-            prop_assert!(incident.servers.len() >= SERVERS_MIN);
             if before.is_none() {
+                prop_assert!(incident.servers.len() >= SERVERS_MIN);
                 prop_assert!(incident.since == at(now) && status.is_of_the_network());
                 let starts = || incident.servers.iter().map(|server| bench.detector.failing[server].since);
                 let (first, last) = (starts().min().unwrap(), starts().max().unwrap());
@@ -245,4 +273,18 @@ proptest! {
             prop_assert_eq!(bench.lose(0, 0, status, at(now)), None);
         }
     }
+}
+
+#[test]
+fn incident_of_ten_thousand_servers_is_one_and_holds_them_all() {
+    let mut bench = Bench::new((0..100).map(|n| farm(&format!("f{n}"), 100)).collect());
+    let mut began = 0;
+    for n in 0..100 {
+        for farm in 0..100 {
+            let now = Timestamp(at(0).0 + n * 10_000);
+            let told = bench.lose(farm, n, L4Tout, now);
+            began += usize::from(told.is_some_and(|(what, _)| what == "began"));
+        }
+    }
+    assert_eq!((began, bench.detector.current().map(|incident| incident.servers.len())), (1, Some(10_000)));
 }
