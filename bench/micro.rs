@@ -49,7 +49,7 @@ fn entries(weights: &[u16]) -> Box<[ServerEntry]> {
         let server = Server::new(ServerId::derive(&farm, &name), name, address);
         let server = Arc::new(Server { weight: Weight(*weight), ..server });
         let standing = Standing::of(Health::Up, Progress { have: 3, need: 3 });
-        ServerEntry { server, epoch: Epoch(1), addr, standing, live: ServerLive::new(2) }
+        ServerEntry::new(server, Epoch(1), addr, standing, ServerLive::new(2))
     };
     weights.iter().enumerate().map(entry).collect()
 }
@@ -141,21 +141,21 @@ fn work_least_conn(bencher: Bencher<'_, '_>, count: usize) {
 /// What does a change of rotation cost each worker: are the turns of 1,000 servers made in less than 100 µs?
 #[divan::bench(args = SIZES)]
 fn build_turns(bencher: Bencher<'_, '_>, count: usize) {
-    let weights = different(count);
+    let weights: Vec<u32> = different(count).into_iter().map(u32::from).collect();
     bencher.bench_local(|| Turns::new(black_box(&weights), SEED));
 }
 
 /// And the ranking by least work?
 #[divan::bench(args = SIZES)]
 fn build_least_conn(bencher: Bencher<'_, '_>, count: usize) {
-    let weights = different(count);
+    let weights: Vec<u32> = different(count).into_iter().map(u32::from).collect();
     bencher.bench_local(|| LeastConn::new(black_box(&weights), SEED));
 }
 
 /// And the competition for keys: are 1,000 servers far below 20 ms?
 #[divan::bench(args = SIZES)]
 fn build_rendezvous(bencher: Bencher<'_, '_>, count: usize) {
-    let servers: Vec<_> = (1..).map(ServerId).zip(different(count)).collect();
+    let servers: Vec<_> = (1..).map(ServerId).zip(different(count).into_iter().map(u32::from)).collect();
     bencher.bench_local(|| Rendezvous::new(black_box(&servers).iter().copied()));
 }
 

@@ -1,10 +1,12 @@
 //! The composition root: builds store, journal, prober, data plane and admin side, wires them, carries out commands.
 //!
-//! Threads: the workers; `prober` and `admin`, a runtime each; the caller's thread waits for commands. Stopping goes
-//! outside in: the data plane finishes, then the prober stops, then the admin side, which answers to the last.
+//! Threads: the workers; `prober` and `admin`, a runtime each; `keeper`, which keeps the Store's time; the caller's
+//! thread waits for commands. Stopping goes outside in: the data plane finishes, then the prober and the keeper stop,
+//! then the admin side, which answers to the last.
 
 mod checks;
 mod events;
+mod keeper;
 mod limits;
 
 use std::future::Future;
@@ -38,6 +40,7 @@ use crate::store::{EventSink, Journal, NoFaults, NoJournal, Store};
 use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
+use keeper::Keeper;
 
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
@@ -54,6 +57,7 @@ pub struct App {
     admin_addr: Option<SocketAddr>,
     fingerprint: Option<String>,
     prober: Edge,
+    keeper: Keeper,
     runtime: Runtime,
     signals: Signals,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -115,8 +119,13 @@ impl App {
         let (access, access_writer) = access.unzip();
 
         let (changed, changes) = watch::channel(0);
-        let sinks: Vec<EventSink> =
-            vec![Box::new(|event| events::log(event)), Box::new(move |event| on_change(&changed, event))];
+        let (keeping, pokes) = keeper::channel();
+        let sinks: Vec<EventSink> = vec![
+            Box::new(|event| events::log(event)),
+            Box::new(move |event| on_change(&changed, event)),
+            // Whatever brings something to come by the clock is an event as well.
+            Box::new(move |_| keeping.due()),
+        ];
         let journal = open_journal(&settings)?;
         let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
@@ -132,6 +141,7 @@ impl App {
         let core =
             Arc::new(Core { store, listeners, source, settings, credentials, reloads, one_at_a_time, is_stopping });
 
+        let keeper = Keeper::start(&core.store, pokes, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
@@ -145,6 +155,7 @@ impl App {
             admin_addr,
             fingerprint,
             prober,
+            keeper,
             runtime,
             signals,
             commands,
@@ -183,7 +194,9 @@ impl App {
     /// # Errors
     /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, access_writer, admin, prober, runtime, mut signals, mut commands, lost, .. } = self;
+        let Self {
+            core, plane, access_writer, admin, prober, keeper, runtime, mut signals, mut commands, lost, ..
+        } = self;
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
             let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
@@ -211,6 +224,7 @@ impl App {
             return lost;
         }
         prober.stop();
+        keeper.stop();
         if let Some(admin) = admin {
             admin.stop();
         }
@@ -354,14 +368,14 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     })
 }
 
-fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {
-    let Some(dir) = &settings.state_dir else { return Ok(Box::new(NoJournal)) };
+fn open_journal(settings: &Settings) -> anyhow::Result<Arc<dyn Journal>> {
+    let Some(dir) = &settings.state_dir else { return Ok(Arc::new(NoJournal)) };
     let (journal, aside) = SqliteJournal::open(dir)?;
     if let Some(aside) = aside {
         let aside = aside.display();
         tracing::error!(%aside, "journal was damaged: set aside, starting without its overrides");
     }
-    Ok(Box::new(journal))
+    Ok(Arc::new(journal))
 }
 
 fn start_prober(

@@ -14,4 +14,4 @@ mod tournament;
 
 pub use hash::Rendezvous;
 pub use least_conn::LeastConn;
-pub use round_robin::Turns;
+pub use round_robin::{Turns, greatest_common_divisor};

@@ -2,29 +2,36 @@
 //! immutable [`Table`] whenever one of them changes.
 //!
 //! The data plane loads the Table once per request; everybody outside reads one [`Snapshot`]. The Store knows no
-//! socket, file or clock: listeners and the journal are behind the traits of [`seams`], `now` is handed in. Writers
-//! serialise on one lock, readers never take it (a Snapshot does, once per 50 ms at most).
+//! socket, file or clock: listeners, sessions and the journal are behind the traits of [`seams`], `now` is handed in.
+//! Writers serialise on one lock, readers never take it (a Snapshot does, once per 50 ms at most). Whatever may block,
+//! closing connections and telling events, is done after the lock is given back; entries are handed to the journal
+//! under it, so that they are in order.
 
+pub mod change;
 pub mod seams;
 pub mod snapshot;
 pub mod table;
 
+mod agenda;
+mod incident;
+mod leaving;
+mod observe;
+mod orders;
 mod reconcile;
 mod state;
+mod tell;
+mod tick;
 mod view;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::model::{
-    Act, Change, CheckRecord, CheckStatus, Checked, Epoch, Event, EventKind, FarmId, Health, Name, Override, Pace,
-    Paced, Progress, ServerKey, Timestamp, Topology, Wish,
-};
+use crate::model::{Epoch, Event, EventKind, ServerKey, Service, Timestamp, Topology};
 
+pub use change::ChangeError;
 pub use seams::{
     Chronicle, Entry, EventQuery, Faults, Journal, JournalError, ListenError, ListenerHost, NoFaults, NoJournal,
     NoRequests, NoSessions, Order, PreparedListeners, RecordedEvent, Requests, SavedOverride, Sessions,
@@ -33,11 +40,13 @@ pub use snapshot::Snapshot;
 pub use table::{FrontendTable, Table};
 
 use state::State;
+use tell::Batch;
 
 /// How long a Snapshot may be shared.
 pub const SNAPSHOT_AGE_US_MAX: u64 = 50_000;
 
-/// Called with each event, after the table that shows it is live, while the Store is locked: quick work only.
+/// Called with each event, one after the other in the order of their ids, after the table that shows it is live and
+/// without the Store's lock, on whichever thread caused this or another event.
 pub type EventSink = Box<dyn Fn(&Arc<Event>) + Send + Sync>;
 
 /// See the module's doc.
@@ -46,19 +55,11 @@ pub struct Store {
     state: Mutex<State>,
     snapshot: Mutex<Option<Arc<Snapshot>>>,
     is_first_round_done: AtomicBool,
-    journal: Box<dyn Journal>,
+    journal: Arc<dyn Journal>,
+    sessions: OnceLock<Arc<dyn Sessions>>,
     sinks: Vec<EventSink>,
-}
-
-/// Why a [`Change`] was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The journal could not keep it, so it was not made.
-    #[error("cannot keep the change: {0}; nothing was changed")]
-    Journal(#[source] JournalError),
-    /// There is no such server.
-    #[error("no server {} in farm {}", .0.server, .0.farm)]
-    UnknownServer(ServerKey),
+    /// Held by whoever hands events to the sinks.
+    telling: Mutex<()>,
 }
 
 /// Why a new topology was refused; the old one stays.
@@ -73,26 +74,35 @@ pub enum ReloadError {
 }
 
 impl Store {
-    /// Returns a store that serves nothing yet: its table has neither frontends nor farms until [`Self::reload`].
+    /// Returns a store that serves nothing yet: its table has neither frontends nor farms until [`Self::reload`]. What
+    /// the journal kept of overrides and health counts from the first topology on.
     ///
     /// # Errors
-    /// [`JournalError`] if the saved overrides cannot be read.
+    /// [`JournalError`] if what was kept cannot be read.
     pub fn new(
-        service: Arc<crate::model::Service>,
+        service: Arc<Service>,
         workers: usize,
-        journal: Box<dyn Journal>,
+        journal: Arc<dyn Journal>,
         sinks: Vec<EventSink>,
     ) -> Result<Self, JournalError> {
-        let saved = journal.overrides()?;
-        let state = State::new(Arc::clone(&service), workers, saved);
+        let (overrides, healths, last_event_id) = (journal.overrides()?, journal.healths()?, journal.last_event_id()?);
+        let state = State::new(Arc::clone(&service), workers, overrides, healths, last_event_id);
         Ok(Self {
             table: ArcSwap::from_pointee(Table::empty(service)),
             state: Mutex::new(state),
             snapshot: Mutex::new(None),
             is_first_round_done: AtomicBool::new(false),
             journal,
+            sessions: OnceLock::new(),
             sinks,
+            telling: Mutex::new(()),
         })
+    }
+
+    /// Says who knows what is open on servers; once, when the data plane has started. Before, nothing is.
+    pub fn set_sessions(&self, sessions: Arc<dyn Sessions>) {
+        let is_first = self.sessions.set(sessions).is_ok();
+        debug_assert!(is_first, "a process has one data plane");
     }
 
     /// Returns the live table. Once per request; hold it for that request only.
@@ -102,7 +112,8 @@ impl Store {
 
     /// Replaces the declared topology, whole or not at all: prepare listeners, keep what outlives the process, publish
     /// the table, then accept on what is new and stop accepting on what is gone. Health, counters, addresses and
-    /// overrides of everything unchanged stay.
+    /// overrides of everything unchanged stay; what is open on a removed server goes on, and the server stays visible
+    /// until that has ended.
     ///
     /// # Errors
     /// [`ReloadError`]; the old topology stays live.
@@ -111,91 +122,34 @@ impl Store {
         let prepared = host.prepare(&topology.frontends).map_err(ReloadError::Listen)?;
         let stale = state.stale_overrides(&topology);
         self.journal.drop_overrides(&stale).map_err(ReloadError::Journal)?;
-        let (added, removed) = state.adopt(topology, &stale, now);
+        let adopted = state.adopt(topology, &stale, now);
+        if !adopted.forgotten.is_empty() {
+            self.journal.note(Entry::Forgotten(adopted.forgotten));
+        }
+        let mut batch = Batch::default();
+        let (added, removed, overrides_dropped) = (adopted.added, adopted.removed, stale.len());
+        batch.push(&mut state, EventKind::Reloaded { added, removed, overrides_dropped });
+        for kind in adopted.left {
+            batch.push(&mut state, kind);
+        }
+        for server in adopted.returned {
+            self.give_work_again(&mut state, &mut batch, server, now);
+        }
+        let farms = state.topology.farms.clone();
+        if let Some(change) = state.incidents.watch(farms.iter().map(|farm| &**farm)) {
+            state.turn(&mut batch, change);
+        }
         let before = self.load();
         let table = state.build_table(&before);
         let served = state::changes_of_serving(&before, &table);
         drop(before);
         self.publish(table);
         prepared.commit();
-        let overrides_dropped = stale.len();
-        for kind in std::iter::once(EventKind::Reloaded { added, removed, overrides_dropped }).chain(served) {
-            self.emit(&mut state, now, kind);
+        for kind in served {
+            batch.push(&mut state, kind);
         }
+        self.tell(state, batch, now);
         Ok(())
-    }
-
-    /// Makes one change; it is kept before it is live. Setting a field to the value that it has changes nothing.
-    ///
-    /// # Errors
-    /// [`ChangeError`]; nothing was changed.
-    pub fn change(&self, change: &Change, act: Act) -> Result<(), ChangeError> {
-        let mut state = self.lock();
-        let unknown = || ChangeError::UnknownServer(change.target);
-        let field = change.wish.field();
-        let declared = Wish::current(field, state.declared_server(change.target).ok_or_else(unknown)?);
-        let before = state.live_value(change.target, field).ok_or_else(unknown)?;
-        if before == change.wish {
-            return Ok(());
-        }
-        let now = act.at;
-        if declared == change.wish {
-            self.journal.drop_overrides(&[(change.target, field)]).map_err(ChangeError::Journal)?;
-            state.drop_override(change.target, field);
-        } else {
-            let made = Override { wish: change.wish, declared, terms: change.terms, act: act.clone() };
-            let saved = SavedOverride { server: change.target, made };
-            self.journal.put_override(&saved).map_err(ChangeError::Journal)?;
-            state.put_override(saved);
-        }
-        state.touch(change.target, now);
-        let (farm_name, server_name) = state.names(change.target).ok_or_else(unknown)?;
-        let (server, from, to, terms) = (change.target, before, change.wish, change.terms);
-        let kind = EventKind::Changed { server, farm_name, server_name, from, to, terms, act };
-        self.republish(&mut state, &BTreeSet::from([change.target.farm]), now, vec![kind]);
-        Ok(())
-    }
-
-    /// Takes in finished checks: one table for all of them. A check of a server that is gone, began anew or is no longer
-    /// probed is dropped.
-    ///
-    /// Returns how often each is to be checked from now on.
-    pub fn observe(&self, checked: Vec<Checked>) -> Vec<Paced> {
-        let mut state = self.lock();
-        let mut farms = BTreeSet::new();
-        let mut causes = Vec::new();
-        let mut paces = Vec::new();
-        let mut now = Timestamp::default();
-        for checked in checked {
-            let Some(outcome) = state.observe(&checked) else { continue };
-            let pace = state.health_of(checked.server).map_or(Pace::Steady, |health| health.pace(checked.slot));
-            paces.push(Paced { server: checked.server, slot: checked.slot, pace });
-            if !outcome.is_visible {
-                continue;
-            }
-            let Checked { server, slot, record, .. } = checked;
-            now = now.max(record.at);
-            farms.insert(server.farm);
-            if let Some(((from, to), (farm_name, server_name))) = outcome.transition.zip(state.names(server)) {
-                state.touch(server, record.at);
-                let health = state.health_of(server);
-                let progress = health.map(|health| health.standing().progress);
-                causes.push(EventKind::Transition {
-                    server,
-                    farm_name,
-                    server_name,
-                    from,
-                    to,
-                    slot,
-                    check: record,
-                    chain: health.map(|health| health.decided_by().to_vec()).unwrap_or_default(),
-                    progress: progress.unwrap_or(Progress { have: 0, need: 0 }),
-                    incident: None,
-                });
-            }
-        }
-        self.republish(&mut state, &farms, now, causes);
-        paces
     }
 
     /// Takes in what a server's name resolved to. `None` keeps the last good address; an answer for an earlier
@@ -204,7 +158,9 @@ impl Store {
         let mut state = self.lock();
         if addr.is_some() && state.set_addr(server, epoch, addr) {
             state.touch(server, now);
-            self.republish(&mut state, &BTreeSet::from([server.farm]), now, Vec::new());
+            let mut batch = Batch::default();
+            batch.show(server.farm);
+            self.finish(state, batch, now);
         }
     }
 
@@ -230,7 +186,10 @@ impl Store {
             return Arc::clone(snapshot);
         }
         let state = self.lock();
-        let snapshot = Arc::new(view::snapshot(&state, &self.load(), self.is_ready(), now));
+        let mut snapshot = view::snapshot(&state, &self.load(), self.is_ready(), now);
+        drop(state);
+        view::add_sessions(&mut snapshot, self.sessions());
+        let snapshot = Arc::new(snapshot);
         *cached = Some(Arc::clone(&snapshot));
         snapshot
     }
@@ -249,49 +208,14 @@ impl Store {
         self.table.store(Arc::new(table));
     }
 
-    /// Publishes the table with these farms rebuilt, then tells `causes` and, where it follows, how the farms serve now.
-    fn republish(&self, state: &mut State, farms: &BTreeSet<FarmId>, now: Timestamp, causes: Vec<EventKind>) {
-        if farms.is_empty() {
-            return;
-        }
-        let (table, served) = state.with_farms_rebuilt(&self.load(), farms);
-        self.publish(table);
-        for kind in causes.into_iter().chain(served) {
-            self.emit(state, now, kind);
-        }
-    }
-
-    fn emit(&self, state: &mut State, at: Timestamp, kind: EventKind) {
-        let event = Arc::new(Event { id: state.next_event_id(), at, generation: state.generation, kind });
-        for sink in &self.sinks {
-            sink(&event);
-        }
+    fn sessions(&self) -> &dyn Sessions {
+        self.sessions.get().map_or(&NoSessions, |sessions| &**sessions)
     }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("generation", &self.load().generation).finish_non_exhaustive()
-    }
-}
-
-fn status_position(status: CheckStatus) -> usize {
-    CheckStatus::ALL.iter().position(|s| *s == status).unwrap_or(0)
-}
-
-/// The names of a server, for events.
-type Names = (Name, Name);
-
-fn count_check(live: &crate::farm::ServerLive, record: &CheckRecord) {
-    live.checks.by_status[status_position(record.status)].add(1);
-    live.checks.duration.observe(record.duration);
-}
-
-fn count_transition(live: &crate::farm::ServerLive, to: Health) {
-    match to {
-        Health::Up => live.checks.to_up.add(1),
-        Health::Down => live.checks.to_down.add(1),
-        Health::Off | Health::Stopping | Health::Unknown => {}
     }
 }
 

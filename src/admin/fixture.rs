@@ -124,7 +124,7 @@ pub(crate) fn topology() -> Topology {
 }
 
 /// Returns a store in the state that [`topology`] tells; everything happened in 1970.
-pub(crate) fn store_with(journal: Box<dyn Journal>) -> Arc<Store> {
+pub(crate) fn store_with(journal: Arc<dyn Journal>) -> Arc<Store> {
     let store = Store::new(service(), 2, journal, Vec::new()).unwrap();
     store.reload(topology(), &AnyHost, Timestamp(1_000_000)).unwrap();
     let seen = |server: &str, status, code, content: &str, second: u64| {
@@ -174,10 +174,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        Self::start_with(&settings(), None, Box::new(NoJournal))
+        Self::start_with(&settings(), None, Arc::new(NoJournal))
     }
 
-    pub(crate) fn start_with(settings: &AdminSettings, wait: Option<Duration>, journal: Box<dyn Journal>) -> Self {
+    pub(crate) fn start_with(settings: &AdminSettings, wait: Option<Duration>, journal: Arc<dyn Journal>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut server = AdminServer::bind(settings, Arc::<ReloadCells>::default()).unwrap();
         if let Some(wait) = wait {

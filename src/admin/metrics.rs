@@ -149,11 +149,9 @@ fn check_cells(families: &mut Families, table: &FarmTable) {
 
 fn server_states(families: &mut Families, snapshot: &Snapshot) {
     const STATUSES: [AdminStatus; 3] = [AdminStatus::Active, AdminStatus::Drain, AdminStatus::Maintenance];
-    const WAYS: [Serving; 5] =
-        [Serving::Backups, Serving::FailOpen, Serving::Nobody, Serving::Primaries, Serving::Unproven];
     for row in &snapshot.farms {
         let farm = row.farm.name.as_str();
-        for way in WAYS {
+        for way in Serving::ALL {
             families.value(names::FARM_SERVING, &[farm, way.as_str()], u64::from(row.serving == way));
         }
         for row in &row.servers {

@@ -124,6 +124,7 @@ fn change(
     match state.store.change(&Change::plain(target, wish), caller.act(call, reason)) {
         Ok(()) => {}
         Err(ChangeError::UnknownServer(_)) => return Err(gone().into()),
+        Err(error @ ChangeError::Reserve { .. }) => return Err(AdminError::Conflict(error.to_string()).into()),
         Err(error @ ChangeError::Journal(_)) => {
             tracing::error!(request_id = call.request_id, error = %report(&error), "admin change not kept");
             return Err(AdminError::NotKept.into());

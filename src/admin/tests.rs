@@ -19,11 +19,11 @@ const SERVER: &str = "/api/v1/farms/web/servers/s1";
 const SOON: Duration = Duration::from_millis(300);
 
 fn impatient() -> Running {
-    Running::start_with(&settings(), Some(SOON), Box::new(NoJournal))
+    Running::start_with(&settings(), Some(SOON), Arc::new(NoJournal))
 }
 
 fn encrypted() -> Running {
-    Running::start_with(&AdminSettings { tls: AdminTls::Auto, ..settings() }, None, Box::new(NoJournal))
+    Running::start_with(&AdminSettings { tls: AdminTls::Auto, ..settings() }, None, Arc::new(NoJournal))
 }
 
 #[test]
@@ -228,14 +228,14 @@ fn metrics_are_for_a_token_unless_open() {
     let reply = closed.call("GET", "/metrics", VIEWER, "");
     assert_eq!((reply.status, reply.field("content-type")), (200, Some("text/plain; version=0.0.4")));
     let open = AdminSettings { metrics: MetricsAccess::Open, ..settings() };
-    let open = Running::start_with(&open, None, Box::new(NoJournal));
+    let open = Running::start_with(&open, None, Arc::new(NoJournal));
     assert_eq!(open.send("GET", "/metrics", &[], b"").status, 200);
     assert_eq!(open.send("GET", SERVER, &[], b"").status, 401);
 }
 
 #[test]
 fn metrics_tell_cells_of_all_workers_and_the_states_of_servers() {
-    let store = store_with(Box::new(NoJournal));
+    let store = store_with(Arc::new(NoJournal));
     let table = store.load();
     let (front, web) = (&table.frontends[0], &table.farms[0]);
     for worker in [WorkerIx(0), WorkerIx(1)] {
@@ -263,7 +263,7 @@ fn metrics_tell_cells_of_all_workers_and_the_states_of_servers() {
 
 #[test]
 fn metrics_of_a_process_without_traffic_are_whole() {
-    let empty = crate::store::Store::new(super::fixture::service(), 1, Box::new(NoJournal), Vec::new()).unwrap();
+    let empty = crate::store::Store::new(super::fixture::service(), 1, Arc::new(NoJournal), Vec::new()).unwrap();
     let text = Collector::new(Arc::new(empty), Arc::default()).render().unwrap();
     assert!(text.contains("farmgate_ready 0\n"), "{text}");
     assert!(!text.contains("farmgate_server_up"), "{text}");
@@ -354,7 +354,7 @@ fn tls_auto_serves_under_the_certificate_whose_fingerprint_is_told() {
 #[test]
 fn tls_listener_answers_nothing_in_the_clear_and_waits_for_nobody() {
     let running =
-        Running::start_with(&AdminSettings { tls: AdminTls::Auto, ..settings() }, Some(SOON), Box::new(NoJournal));
+        Running::start_with(&AdminSettings { tls: AdminTls::Auto, ..settings() }, Some(SOON), Arc::new(NoJournal));
     assert_eq!(running.send("GET", "/healthz", &[], b"").status, 0);
     let mut silent = running.connect();
     let mut all = Vec::new();

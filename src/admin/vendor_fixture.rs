@@ -130,7 +130,7 @@ pub(super) fn state() -> AdminState {
         instance_id: InstanceId(7),
         zone: name("local"),
     });
-    let store = Store::new(Arc::clone(&service), 1, Box::new(NoJournal), Vec::new()).unwrap();
+    let store = Store::new(Arc::clone(&service), 1, Arc::new(NoJournal), Vec::new()).unwrap();
     store.reload(topology(service), &Sockets, Timestamp(1)).unwrap();
     for server in ["up", "drain", "maint", "backup", "zero"] {
         store.observe_one(key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));

@@ -85,7 +85,7 @@ mod tests {
         let standing = Standing::of(Health::Unknown, Progress { have: 0, need: 1 });
         let (epoch, addr, live) = (Epoch(3), server.address.literal(), ServerLive::new(1));
         let mut targets = Vec::new();
-        push_targets(farm, &ServerEntry { server: Arc::new(server), epoch, addr, standing, live }, &mut targets);
+        push_targets(farm, &ServerEntry::new(Arc::new(server), epoch, addr, standing, live), &mut targets);
         targets
     }
 

@@ -45,7 +45,7 @@ pub struct Rendezvous(Box<[Rival]>);
 impl Rendezvous {
     /// Returns the competition of these servers. O(n).
     #[must_use]
-    pub fn new(servers: impl IntoIterator<Item = (ServerId, u16)>) -> Self {
+    pub fn new(servers: impl IntoIterator<Item = (ServerId, u32)>) -> Self {
         Self(servers.into_iter().map(|(id, weight)| Rival::new(id, weight)).collect())
     }
 
@@ -84,7 +84,7 @@ struct Rival {
 }
 
 impl Rival {
-    fn new(id: ServerId, weight: u16) -> Self {
+    fn new(id: ServerId, weight: u32) -> Self {
         let salt = mix(id.0.wrapping_add(1));
         Self { salt, factor: mix(salt) | 1, pace: 1.0 / f64::from(weight) }
     }
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    fn servers(weights: &[u16]) -> Vec<(ServerId, u16)> {
+    fn servers(weights: &[u32]) -> Vec<(ServerId, u32)> {
         (1..).map(ServerId).zip(weights.iter().copied()).collect()
     }
 
@@ -114,7 +114,7 @@ mod tests {
     }
 
     /// Keys of 100,000 that each server gets.
-    fn shares(servers: &[(ServerId, u16)]) -> Vec<u32> {
+    fn shares(servers: &[(ServerId, u32)]) -> Vec<u32> {
         let rivals = Rendezvous::new(servers.iter().copied());
         let mut shares = vec![0; servers.len()];
         (0..100_000).for_each(|n| shares[rivals.pick(key(n)).unwrap()] += 1);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn keys_are_shared_by_weight_within_four_percent() {
-        for weights in [&[1u16, 1, 1][..], &[5, 3, 2], &[65_535, 32_767], &[100; 10], &[1, 2, 3, 4]] {
+        for weights in [&[1u32, 1, 1][..], &[5, 3, 2], &[65_535, 32_767], &[100; 10], &[1, 2, 3, 4]] {
             let sum: f64 = weights.iter().map(|w| f64::from(*w)).sum();
             for (share, weight) in shares(&servers(weights)).into_iter().zip(weights) {
                 let want = 100_000.0 * f64::from(*weight) / sum;
@@ -195,7 +195,7 @@ mod tests {
         #[test]
         fn losing_a_server_moves_its_keys_only(
             ids in prop::collection::btree_set(any::<u64>(), 2..12),
-            weight in 1..100u16,
+            weight in 1..100u32,
             lost in any::<prop::sample::Index>(),
         ) {
             let before: Vec<_> = ids.iter().map(|id| (ServerId(*id), weight)).collect();
@@ -214,7 +214,7 @@ mod tests {
         }
 
         #[test]
-        fn server_of_more_weight_loses_no_key(weights in prop::collection::vec(0..50u16, 1..8), more in 1..50u16) {
+        fn server_of_more_weight_loses_no_key(weights in prop::collection::vec(0..50u32, 1..8), more in 1..50u32) {
             let old = Rendezvous::new(servers(&weights));
             let mut heavier = weights;
             heavier[0] += more;

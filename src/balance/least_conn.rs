@@ -5,17 +5,23 @@
 //! often enough. Equal loads take turns: the one picked longest ago wins, and at the start the seed decides, so
 //! neither one worker's idle servers nor those of many workers send everything to the first in the list.
 //!
-//! The load is kept as a whole number, ⌊(in flight + 1) · 2^32 / weight⌋: two loads that differ do so by at least
-//! 1 / 65535², which is above 2^-32, so their numbers differ as well and compare alike. A pick is O(log n) and
-//! allocates nothing. Up to 2^24 servers.
+//! The load is kept as a whole number, ⌊(in flight + 1) · 2^46 / weight⌋: weights go up to 6,553,500 (65,535 in
+//! hundredths), so two loads that differ do so by at least 1 / 6,553,500², which is above 2^-46, and their numbers
+//! differ as well and compare alike. A pick is O(log n) and allocates nothing. Up to 2^16 servers.
 
 use super::seed::Seeds;
 use super::tournament::Tournament;
 
-/// Work in flight on one server beyond this counts as this.
-const IN_FLIGHT_MAX: u64 = (1 << 24) - 2;
+/// Work in flight on one server beyond this counts as this: one more, and its load would need more than 64 bits.
+const IN_FLIGHT_MAX: u64 = (1 << 18) - 2;
+/// Bits of a load that tell the closest ratios apart.
+const FRACTION_BITS: u32 = 46;
 /// The load of a server of weight 0; above every other.
-const LOAD_WITHOUT_END: u64 = (1 << 56) - 1;
+const LOAD_WITHOUT_END: u64 = u64::MAX;
+/// Bits of a [`Rank`] that hold the position.
+const POSITION_BITS: u32 = 16;
+/// Bits of a [`Rank`] that count picks.
+const PICK_BITS: u32 = 48;
 
 /// The work in flight of servers, by position in the list of weights.
 #[derive(Clone, Debug)]
@@ -29,7 +35,7 @@ pub struct LeastConn {
 impl LeastConn {
     /// Returns servers of these weights that carry nothing yet. O(n).
     #[must_use]
-    pub fn new(weights: &[u16], seed: u64) -> Self {
+    pub fn new(weights: &[u32], seed: u64) -> Self {
         let mut stamps: Box<[u64]> = (0..weights.len() as u64).collect();
         Seeds::new(seed).shuffle(&mut stamps);
         let servers: Box<[Carried]> = weights.iter().map(|w| Carried { weight: *w, own: 0, others: 0 }).collect();
@@ -82,39 +88,40 @@ impl LeastConn {
 /// What one server carries.
 #[derive(Clone, Copy, Debug)]
 struct Carried {
-    weight: u16,
+    weight: u32,
     own: u64,
     others: u64,
 }
 
 impl Carried {
-    /// Returns the load as a whole number of 56 bits; weight 0 carries without end.
+    /// Returns the load as a whole number; weight 0 carries without end.
     fn load(&self) -> u64 {
         let in_flight = self.own.saturating_add(self.others).min(IN_FLIGHT_MAX);
-        ((in_flight + 1) << 32).checked_div(u64::from(self.weight)).unwrap_or(LOAD_WITHOUT_END)
+        ((in_flight + 1) << FRACTION_BITS).checked_div(u64::from(self.weight)).unwrap_or(LOAD_WITHOUT_END)
     }
 }
 
-/// The lowest takes the work: 56 bits of load, 48 that count the picks at its last one (89 years at 100,000 a second),
-/// 24 of position. One number, compared without a branch.
+/// The lowest takes the work: 64 bits of load, 48 that count the picks at its last one (89 years at 100,000 a second),
+/// 16 of position. One number, compared without a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(u128);
 
 impl Rank {
     fn new(load: u64, picked: u64, position: usize) -> Self {
-        Self(u128::from(load) << 72 | u128::from(picked & ((1 << 48) - 1)) << 24 | position as u128)
+        let picked = picked & ((1 << PICK_BITS) - 1);
+        Self(u128::from(load) << 64 | u128::from(picked << POSITION_BITS) | position as u128)
     }
 
     fn load(self) -> u64 {
-        (self.0 >> 72) as u64
+        (self.0 >> 64) as u64
     }
 
     fn position(self) -> usize {
-        (self.0 & ((1 << 24) - 1)) as usize
+        (self.0 & ((1 << POSITION_BITS) - 1)) as usize
     }
 
     fn with_load(self, load: u64) -> Self {
-        Self(u128::from(load) << 72 | self.0 & ((1 << 72) - 1))
+        Self(u128::from(load) << 64 | self.0 & u128::from(u64::MAX))
     }
 }
 
@@ -180,6 +187,10 @@ mod tests {
         // (n + 1) / w: 65533/65534 is below 65534/65535 by 1 / (65534 · 65535).
         assert!(load(65_534, 65_532) < load(65_535, 65_533));
         assert_eq!(load(2, 3), load(4, 7));
+        // The same in hundredths: 6553498/6553499 and 6553499/6553500 are further apart than 2^-46.
+        assert!(load(6_553_499, 131) > load(6_553_500, 131));
+        assert!(load(6_553_500, IN_FLIGHT_MAX) > load(6_553_500, IN_FLIGHT_MAX - 1));
+        assert!(load(1, IN_FLIGHT_MAX) < LOAD_WITHOUT_END);
         assert!(load(1, u64::MAX) < load(0, 0));
     }
 
@@ -187,7 +198,7 @@ mod tests {
         /// Against plain fractions: whoever is picked, nobody allowed carries less per weight.
         #[test]
         fn picked_server_carries_the_least_per_weight(
-            weights in prop::collection::vec(0..9u16, 1..20),
+            weights in prop::collection::vec(prop_oneof![0..9u32, 6_553_400..=6_553_500u32], 1..20),
             steps in prop::collection::vec((any::<prop::sample::Index>(), 0..6u64, 0..5u8), 0..80),
             seed in any::<u64>(),
         ) {

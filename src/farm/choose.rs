@@ -255,7 +255,7 @@ impl Spread {
     }
 }
 
-fn weights(eligible: &[Eligible]) -> Vec<u16> {
+fn weights(eligible: &[Eligible]) -> Vec<u32> {
     eligible.iter().map(|server| server.weight).collect()
 }
 

@@ -9,7 +9,7 @@ use ::http::HeaderMap;
 
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
-use crate::farm::sticky::{Seals, Sources, StickyKey, takes_sticky};
+use crate::farm::sticky::{Seals, Sources, StickyKey};
 use crate::model::{ChosenBy, Farm, FarmId, ServerId, Stickiness};
 
 /// What the workers of a process share.
@@ -86,7 +86,7 @@ impl Sticking {
         };
         let is_there = |at: &usize| farm.servers.get(*at).is_some_and(|entry| entry.server.id == server);
         let position = sticking.positions.get(&server).copied().filter(is_there).or_else(|| farm.position(server))?;
-        let may_go = !tried.contains(position) && takes_sticky(&farm.servers[position]);
+        let may_go = !tried.contains(position) && farm.servers[position].takes_sticky();
         may_go.then_some((position, by))
     }
 

@@ -1,16 +1,37 @@
-//! Old topology → new topology: what stays, what starts afresh, which overrides end.
+//! Old topology → new topology: what stays, what starts afresh, what leaves, which overrides end.
 //!
 //! Identity is the id. A new weight, order, algorithm or threshold keeps a server's health and counters; a new address,
-//! port or probe type starts its health afresh.
+//! port or probe type starts its health afresh. What an earlier process concluded of a server holds for the same
+//! address and probes only: the file's own change always wins, field by field.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::farm::ServerLive;
 use crate::health::{ServerHealth, server::fingerprint};
-use crate::model::{Epoch, Farm, Field, Server, ServerKey, Timestamp, Topology, Wish};
+use crate::metrics::Cell;
+use crate::model::{
+    AdminStatus, Epoch, EventKind, Farm, Field, Health, SavedHealth, Server, ServerKey, Timestamp, Topology, Wish,
+};
 
+use super::leaving::{Leaving, take_beyond_bound};
+use super::orders::Order;
 use super::state::{Row, State};
+
+/// What a new topology changed.
+#[derive(Debug, Default)]
+pub(super) struct Adopted {
+    /// Servers that are new.
+    pub(super) added: usize,
+    /// Servers that are gone.
+    pub(super) removed: usize,
+    /// Servers of which nothing saved counts any longer.
+    pub(super) forgotten: Vec<ServerKey>,
+    /// Servers that the file gives work again.
+    pub(super) returned: Vec<ServerKey>,
+    /// Removed servers that had to be forgotten with what was open on them.
+    pub(super) left: Vec<EventKind>,
+}
 
 impl State {
     /// Returns the overrides that `topology` ends: its server is declared no more, or the file's own value of that
@@ -24,37 +45,147 @@ impl State {
         stale.map(|(field, _)| *field).collect()
     }
 
-    /// Makes `topology` the declared one; returns how many servers are new and how many are gone.
-    pub(super) fn adopt(&mut self, topology: Topology, stale: &[(ServerKey, Field)], now: Timestamp) -> (usize, usize) {
+    /// Makes `topology` the declared one.
+    pub(super) fn adopt(&mut self, topology: Topology, stale: &[(ServerKey, Field)], now: Timestamp) -> Adopted {
+        let admins: HashMap<_, _> = self.rows.keys().filter_map(|key| Some((*key, self.admin(*key)?))).collect();
         for field in stale {
             self.overrides.remove(field);
         }
-        let old = std::mem::replace(&mut self.topology, topology);
-        let before: HashMap<ServerKey, (&Arc<Farm>, &Arc<Server>)> =
-            servers_of(&old).map(|(key, farm, server)| (key, (farm, server))).collect();
-        let mut rows = std::mem::take(&mut self.rows);
-        let mut added = 0;
-        let mut last_epoch = self.last_epoch;
-        for (key, farm, server) in servers_of(&self.topology) {
-            let kept = rows.remove(&key).zip(before.get(&key));
-            let row = match kept {
-                Some((row, (old_farm, old_server))) => {
-                    carried_over(row, (old_farm, old_server), (farm, server), &mut last_epoch, now)
-                }
-                None => {
-                    added += 1;
-                    fresh(farm, server, ServerLive::new(self.workers), &mut last_epoch, now)
-                }
+        self.topology = topology;
+        let mut adopted = Adopted::default();
+        let mut before = std::mem::take(&mut self.rows);
+        let servers: Vec<_> =
+            servers_of(&self.topology).map(|(key, f, s)| (key, Arc::clone(f), Arc::clone(s))).collect();
+        for (key, farm, server) in servers {
+            let known = before.remove(&key);
+            adopted.added += usize::from(known.is_none());
+            let known = known.or_else(|| self.come_back(key, now));
+            let row = match known {
+                Some(row) => self.carried_over(row, farm, server, &mut adopted.forgotten, now),
+                None => self.fresh(farm, server, ServerLive::new(self.workers), &mut adopted.forgotten, now),
             };
             self.rows.insert(key, row);
+            self.renew_order(key, now);
+            let was_out = admins.get(&key).is_some_and(|was| *was != AdminStatus::Active);
+            if was_out && self.admin(key) == Some(AdminStatus::Active) {
+                adopted.returned.push(key);
+            }
         }
-        self.last_epoch = last_epoch;
-        let removed = rows.len();
+        adopted.removed = before.len();
+        for (key, row) in before.into_iter().collect::<BTreeMap<_, _>>() {
+            self.agenda.put(key, row.due, None);
+            self.agenda.watch(key, true, now);
+            self.leaving.insert(key, Leaving::of(Row { due: None, order: None, ..row }, now));
+        }
+        for (key, leaving) in take_beyond_bound(&mut self.leaving) {
+            self.agenda.watch(key, false, now);
+            adopted.left.push(leaving.left(key, 0));
+            adopted.forgotten.push(key);
+        }
+        // What was saved of servers that the first topology does not name says nothing any more.
+        adopted.forgotten.extend(std::mem::take(&mut self.saved).into_keys());
+        self.drop_what_is_gone();
+        adopted
+    }
+
+    fn drop_what_is_gone(&mut self) {
         let frontends: HashSet<_> = self.topology.frontends.iter().map(|f| f.id).collect();
         self.frontend_cells.retain(|id, _| frontends.contains(id));
         let rows = &self.rows;
         self.edge_cells.retain(|(frontend, key), _| frontends.contains(frontend) && rows.contains_key(key));
-        (added, removed)
+    }
+
+    /// Takes a server that left, and is declared again, out of those that leave.
+    fn come_back(&mut self, key: ServerKey, now: Timestamp) -> Option<Row> {
+        let leaving = self.leaving.remove(&key)?;
+        self.agenda.watch(key, false, now);
+        Some(leaving.row)
+    }
+
+    fn fresh(
+        &mut self,
+        farm: Arc<Farm>,
+        server: Arc<Server>,
+        live: Arc<ServerLive>,
+        forgotten: &mut Vec<ServerKey>,
+        now: Timestamp,
+    ) -> Row {
+        let key = ServerKey { farm: farm.id, server: server.id };
+        let mut health = ServerHealth::new(&farm, &server);
+        let fingerprint = fingerprint(&farm, &server);
+        let is_of_an_earlier_process = self.generation.0 == 0;
+        let saved = self.saved.remove(&key);
+        if saved.as_ref().is_some_and(|saved| saved.fingerprint != fingerprint || health.is_none()) {
+            forgotten.push(key);
+        }
+        let saved: Option<SavedHealth> = saved.filter(|saved| saved.fingerprint == fingerprint);
+        let since = saved.as_ref().map_or(now, |saved| saved.since.min(now));
+        if let Some((health, saved)) = health.as_mut().zip(saved) {
+            health.restore(&saved, &farm, now);
+        }
+        self.last_epoch.0 += 1;
+        let sampled = (live.traffic.good.sum(Cell::value), live.traffic.bad.sum(Cell::value));
+        let mut row = Row {
+            fingerprint,
+            is: health.as_ref().map_or(Health::Off, |health| health.standing().health),
+            health,
+            health_since: since,
+            epoch: Epoch(self.last_epoch.0),
+            addr: server.address.literal(),
+            live,
+            since,
+            order: None,
+            due: None,
+            worked_as: None,
+            is_held_over: false,
+            sampled,
+            quiet_samples: u8::MAX,
+            farm,
+            server,
+        };
+        if is_of_an_earlier_process {
+            row.order = self.order_of_an_earlier_process(key, &row, now);
+        }
+        row
+    }
+
+    fn order_of_an_earlier_process(&self, key: ServerKey, row: &Row, now: Timestamp) -> Option<Order> {
+        let made = self.overrides.get(&(key, Field::Admin));
+        let admin = match made.map(|made| made.wish) {
+            Some(Wish::Admin(admin)) => admin,
+            Some(Wish::Weight(_)) | None => row.server.admin,
+        };
+        let order = Order::of(row.server.admin, made, admin, row.farm.drain, now);
+        order.map(|order| order.of_an_earlier_process(now))
+    }
+
+    /// Takes what is known of a server over to its new definition.
+    fn carried_over(
+        &mut self,
+        mut row: Row,
+        farm: Arc<Farm>,
+        server: Arc<Server>,
+        forgotten: &mut Vec<ServerKey>,
+        now: Timestamp,
+    ) -> Row {
+        if row.fingerprint == fingerprint(&farm, &server) {
+            let observed = ServerHealth::new(&farm, &server);
+            row.health = match (row.health, observed) {
+                (Some(mut health), Some(_)) => {
+                    health.retune(&farm);
+                    Some(health)
+                }
+                (_, observed) => observed,
+            };
+            return Row { farm, server, is: row.standing().health, ..row };
+        }
+        let key = ServerKey { farm: farm.id, server: server.id };
+        forgotten.push(key);
+        row.live.last_check.store(None);
+        self.agenda.put(key, row.due, None);
+        let known = if row.server.address == server.address { row.addr } else { None };
+        let fresh = self.fresh(farm, server, row.live, forgotten, now);
+        Row { addr: known.or(fresh.addr), order: row.order, ..fresh }
     }
 }
 
@@ -64,30 +195,4 @@ fn servers_of(topology: &Topology) -> impl Iterator<Item = (ServerKey, &Arc<Farm
         farm.servers.iter().map(move |server| (ServerKey { farm: farm.id, server: server.id }, farm, server))
     };
     topology.farms.iter().flat_map(of_farm)
-}
-
-fn fresh(farm: &Farm, server: &Server, live: Arc<ServerLive>, last_epoch: &mut Epoch, now: Timestamp) -> Row {
-    let health = ServerHealth::new(farm, server);
-    last_epoch.0 += 1;
-    Row { health, epoch: *last_epoch, addr: server.address.literal(), live, since: now }
-}
-
-fn carried_over(
-    mut row: Row,
-    old: (&Farm, &Server),
-    new: (&Farm, &Server),
-    last_epoch: &mut Epoch,
-    now: Timestamp,
-) -> Row {
-    let is_same_place = old.1.address == new.1.address;
-    if fingerprint(old.0, old.1) != fingerprint(new.0, new.1) {
-        row.live.last_check.store(None);
-        let known = if is_same_place { row.addr } else { None };
-        let fresh = fresh(new.0, new.1, row.live, last_epoch, now);
-        return Row { addr: known.or(fresh.addr), ..fresh };
-    }
-    if let Some(health) = &mut row.health {
-        health.retune(new.0);
-    }
-    row
 }

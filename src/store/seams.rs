@@ -93,13 +93,14 @@ impl Sessions for NoSessions {
     }
 }
 
-/// Is told of servers whose traffic fails, from the threads that serve it: quick work only.
+/// Takes what the data plane finds wrong with servers; implemented by the thread that keeps the Store's time.
 pub trait Faults: Send + Sync {
-    /// Takes in that so many pieces of work in a row failed at a server; `kind` is what the last one was.
+    /// Says that so many pieces of work in a row failed on a server, the last one in this manner. Never blocks; may be
+    /// dropped under load, since the next failure says it again.
     fn failed(&self, server: ServerKey, errors: u32, kind: TrafficFault);
 }
 
-/// Whoever is told of failing traffic where nobody wants to know.
+/// The faults of a process in which nobody takes them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoFaults;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::farm::Serving;
 use crate::model::{
-    CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Override, ProbeStanding, Server, ServerId, Service,
-    Standing, Timestamp,
+    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Leftovers, Name, Override,
+    ProbeStanding, Server, ServerId, ServerKey, Service, SessionGroup, Standing, Timestamp,
 };
 
 /// Everything at one instant.
@@ -27,6 +27,12 @@ pub struct Snapshot {
     pub frontends: Vec<FrontendRow>,
     /// Farms, in the order written.
     pub farms: Vec<FarmRow>,
+    /// Servers that left with their farm and on which something is open.
+    pub leaving: Vec<LeavingRow>,
+    /// What makes the balancer suspect itself, if anything.
+    pub incident: Option<IncidentRow>,
+    /// The id of the last event; 0 if there was none.
+    pub last_event: u64,
 }
 
 /// A frontend at one instant.
@@ -49,6 +55,8 @@ pub struct FarmRow {
     pub serving: Serving,
     /// Its servers, in the order written.
     pub servers: Vec<ServerRow>,
+    /// Servers that are declared no more and on which something is open, by id.
+    pub leaving: Vec<LeavingRow>,
 }
 
 /// A server at one instant.
@@ -68,16 +76,113 @@ pub struct ServerRow {
     pub recent: Vec<CheckBrief>,
     /// The checks that made its health what it is, the oldest first.
     pub decided_by: Vec<CheckBrief>,
-    /// The weight at which it takes new work now; 0 while it takes none.
+    /// The weight at which it takes new work now, rounded up; 0 while it takes none.
     pub effective_weight: u16,
+    /// The same in hundredths.
+    pub effective_hundredths: u32,
     /// Requests or connections under way.
     pub in_flight: u64,
     /// The last check, if there was one.
     pub last_check: Option<Arc<CheckRecord>>,
     /// When health, admin status or weight last changed.
     pub since: Timestamp,
+    /// When its health became what it is.
+    pub health_since: Timestamp,
+    /// The drain or maintenance that it is under.
+    pub order: Option<OrderRow>,
+    /// Why it is wanted to take no new work, all reasons; empty where it is wanted to.
+    pub causes: Vec<AdminCause>,
+    /// Whether an incident keeps it in rotation although its checks fail, or would.
+    pub is_held_by_incident: bool,
     /// Fields whose live value is not the file's.
     pub overrides: Vec<Override>,
+}
+
+/// Why a server is wanted to take no new work: drain, maintenance, weight 0 or no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AdminCause {
+    /// Its agent asks for it.
+    Agent,
+    /// The file says so.
+    File,
+    /// An operator said so at run time.
+    Override,
+    /// Its name has no address.
+    Unresolved,
+}
+
+impl AdminCause {
+    /// Returns the word of the native API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::File => "file",
+            Self::Override => "override",
+            Self::Unresolved => "unresolved",
+        }
+    }
+}
+
+/// A drain or maintenance at one instant.
+#[derive(Clone, Debug)]
+pub struct OrderRow {
+    /// Drain or maintenance.
+    pub admin: AdminStatus,
+    /// Who ordered it; nobody where the file declares it.
+    pub act: Option<Act>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// When what is open counts as left over.
+    pub deadline: Option<Timestamp>,
+    /// Whether that time has come.
+    pub is_past_deadline: bool,
+    /// What happens then.
+    pub at_deadline: Leftovers,
+    /// How much was open when it began.
+    pub began_with: u64,
+    /// What is open now, by kind.
+    pub sessions: Vec<SessionGroup>,
+}
+
+/// A server that is declared no more and on which something is open, at one instant.
+#[derive(Clone, Debug)]
+pub struct LeavingRow {
+    /// Which it was.
+    pub key: ServerKey,
+    /// Its farm's name.
+    pub farm_name: Name,
+    /// The definition that it had.
+    pub server: Arc<Server>,
+    /// Where its connections go.
+    pub addr: Option<SocketAddr>,
+    /// When it left.
+    pub since: Timestamp,
+    /// When what is open counts as left over.
+    pub deadline: Option<Timestamp>,
+    /// What happens then.
+    pub at_deadline: Leftovers,
+    /// Requests or connections under way.
+    pub in_flight: u64,
+    /// What is open, by kind.
+    pub sessions: Vec<SessionGroup>,
+}
+
+/// What makes the balancer suspect itself, at one instant.
+#[derive(Clone, Debug)]
+pub struct IncidentRow {
+    /// Its number.
+    pub id: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when the rotation is held at the latest.
+    pub until: Timestamp,
+    /// The farms concerned, in the order of their ids.
+    pub farms: Vec<Name>,
+    /// The servers that failed; those that are Down are held.
+    pub servers: Vec<ServerKey>,
 }
 
 impl Snapshot {

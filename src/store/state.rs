@@ -1,68 +1,136 @@
 //! What the Store keeps under its lock: the declared topology, one row per server, overrides, counters by identity.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
-use crate::health::{Outcome, ServerHealth};
+use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    Checked, Epoch, EventKind, Farm, FarmId, Field, FrontendId, Generation, Override, Server, ServerKey, Service,
-    Standing, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, SavedHealth,
+    Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
 
+use super::agenda::Agenda;
+use super::leaving::Leaving;
+use super::orders::Order;
 use super::seams::SavedOverride;
 use super::table::{FrontendTable, Table};
-use super::{Names, count_check, count_transition};
 
 /// See the module's doc.
 pub(super) struct State {
     pub(super) topology: Topology,
     pub(super) generation: Generation,
     pub(super) rows: HashMap<ServerKey, Row>,
+    pub(super) leaving: BTreeMap<ServerKey, Leaving>,
     pub(super) overrides: BTreeMap<(ServerKey, Field), Override>,
+    /// What an earlier process concluded; taken by the servers of the first topology.
+    pub(super) saved: HashMap<ServerKey, SavedHealth>,
+    pub(super) agenda: Agenda,
+    pub(super) incidents: IncidentDetector,
+    /// Events that the sinks have not taken yet, the oldest first.
+    pub(super) outbox: VecDeque<Arc<Event>>,
+    /// Events that were dropped from there.
+    pub(super) untold: u64,
     pub(super) frontend_cells: HashMap<FrontendId, Arc<PerWorker<FrontendCells>>>,
     pub(super) edge_cells: HashMap<(FrontendId, ServerKey), Arc<PerWorker<EdgeCells>>>,
     pub(super) workers: usize,
     pub(super) last_epoch: Epoch,
-    last_event_id: u64,
+    pub(super) last_event_id: u64,
 }
 
-/// What is known of one server beyond its definition.
+/// What is known of one server beside overrides.
 pub(super) struct Row {
-    /// What is concluded of it; none while it is not probed.
+    /// Its farm, as declared.
+    pub(super) farm: Arc<Farm>,
+    /// It, as declared.
+    pub(super) server: Arc<Server>,
+    /// Tells its address and probes from others.
+    pub(super) fingerprint: u64,
+    /// What is concluded of it; none while nothing observes it.
     pub(super) health: Option<ServerHealth>,
+    /// What its probes conclude together, as of the last outcome.
+    pub(super) is: Health,
+    /// Since when its health is what it is.
+    pub(super) health_since: Timestamp,
     pub(super) epoch: Epoch,
     pub(super) addr: Option<SocketAddr>,
     pub(super) live: Arc<ServerLive>,
+    /// When health, admin status or weight last changed.
     pub(super) since: Timestamp,
+    /// The drain or maintenance that it is under.
+    pub(super) order: Option<Order>,
+    /// Its time on the agenda.
+    pub(super) due: Option<Timestamp>,
+    /// Its health before it last went Down, if it was one that takes work.
+    pub(super) worked_as: Option<Health>,
+    /// An incident is over that held it, and its checks have not made it Up yet.
+    pub(super) is_held_over: bool,
+    /// Work that went well and failed, as of the last sample.
+    pub(super) sampled: (u64, u64),
+    /// How many samples in a row had none.
+    pub(super) quiet_samples: u8,
+}
+
+impl Row {
+    /// Returns what is concluded of it.
+    pub(super) fn standing(&self) -> Standing {
+        self.health.as_ref().map_or_else(Standing::unprobed, ServerHealth::standing)
+    }
+
+    /// Returns when something comes to it by the clock.
+    fn next_due(&self) -> Option<Timestamp> {
+        let of_health = self.health.as_ref().and_then(ServerHealth::next_due);
+        let of_order = self.order.as_ref().and_then(Order::due);
+        [of_health, of_order].into_iter().flatten().min()
+    }
 }
 
 impl State {
-    pub(super) fn new(service: Arc<Service>, workers: usize, saved: Vec<SavedOverride>) -> Self {
-        let overrides = saved.into_iter().map(|s| ((s.server, s.made.wish.field()), s.made)).collect();
+    pub(super) fn new(
+        service: Arc<Service>,
+        workers: usize,
+        overrides: Vec<SavedOverride>,
+        healths: Vec<SavedHealth>,
+        last_event_id: u64,
+    ) -> Self {
+        let overrides = overrides.into_iter().map(|s| ((s.server, s.made.wish.field()), s.made)).collect();
         Self {
             topology: Topology { service, frontends: Vec::new(), farms: Vec::new() },
             generation: Generation(0),
             rows: HashMap::new(),
+            leaving: BTreeMap::new(),
             overrides,
+            saved: healths.into_iter().map(|saved| (saved.server, saved)).collect(),
+            agenda: Agenda::default(),
+            incidents: IncidentDetector::default(),
+            outbox: VecDeque::new(),
+            untold: 0,
             frontend_cells: HashMap::new(),
             edge_cells: HashMap::new(),
             workers,
             last_epoch: Epoch(0),
-            last_event_id: 0,
+            last_event_id,
         }
     }
 
     pub(super) fn declared_server(&self, key: ServerKey) -> Option<&Arc<Server>> {
-        self.topology.farm(key.farm)?.servers.iter().find(|s| s.id == key.server)
+        self.rows.get(&key).map(|row| &row.server)
     }
 
     /// Returns the value that a field has now: the override's, else the file's.
     pub(super) fn live_value(&self, key: ServerKey, field: Field) -> Option<Wish> {
         let declared = Wish::current(field, self.declared_server(key)?);
         Some(self.overrides.get(&(key, field)).map_or(declared, |o| o.wish))
+    }
+
+    /// Returns the admin status that the operator wants: the override's, else the file's.
+    pub(super) fn admin(&self, key: ServerKey) -> Option<AdminStatus> {
+        match self.live_value(key, Field::Admin)? {
+            Wish::Admin(status) => Some(status),
+            Wish::Weight(_) => None,
+        }
     }
 
     pub(super) fn put_override(&mut self, saved: SavedOverride) {
@@ -75,15 +143,6 @@ impl State {
 
     pub(super) fn overrides_of(&self, key: ServerKey) -> Vec<Override> {
         Field::ALL.iter().filter_map(|field| self.overrides.get(&(key, *field)).cloned()).collect()
-    }
-
-    pub(super) fn names(&self, key: ServerKey) -> Option<Names> {
-        let farm = self.topology.farm(key.farm)?;
-        Some((farm.name.clone(), self.declared_server(key)?.name.clone()))
-    }
-
-    pub(super) fn since(&self, key: ServerKey) -> Timestamp {
-        self.rows.get(&key).map_or_else(Timestamp::default, |row| row.since)
     }
 
     pub(super) fn touch(&mut self, key: ServerKey, now: Timestamp) {
@@ -99,22 +158,34 @@ impl State {
         is_new
     }
 
+    /// Works out anew the order that a server is under; what came of it stays where it is the same order.
+    pub(super) fn renew_order(&mut self, key: ServerKey, now: Timestamp) {
+        let Some(admin) = self.admin(key) else { return };
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        let made = self.overrides.get(&(key, Field::Admin));
+        let order = Order::of(row.server.admin, made, admin, row.farm.drain, now);
+        let began_with = row.live.in_flight_total();
+        let order = order.map(|order| Order { began_with, ..order }.continued(row.order.as_ref()));
+        self.agenda.watch(key, order.as_ref().is_some_and(|order| !order.is_idle), now);
+        row.order = order;
+        self.reschedule(key);
+    }
+
+    /// Puts a server on the agenda for what comes next.
+    pub(super) fn reschedule(&mut self, key: ServerKey) {
+        if let Some(row) = self.rows.get_mut(&key) {
+            row.due = self.agenda.put(key, row.due, row.next_due());
+        }
+    }
+
+    /// Returns when there is something to do by the clock.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        [self.agenda.next(), self.incidents.next_due()].into_iter().flatten().min()
+    }
+
     pub(super) fn next_event_id(&mut self) -> u64 {
         self.last_event_id += 1;
         self.last_event_id
-    }
-
-    /// Counts a check and runs the machine. Nothing, if the server is gone, another incarnation or not probed.
-    pub(super) fn observe(&mut self, checked: &Checked) -> Option<Outcome> {
-        let row = self.rows.get_mut(&checked.server).filter(|row| row.epoch == checked.epoch)?;
-        let health = row.health.as_mut()?;
-        let outcome = health.checked(checked.slot, &checked.record, checked.next_at, checked.record.at)?;
-        count_check(&row.live, &checked.record);
-        row.live.last_check.store(Some(Arc::clone(&checked.record)));
-        if let Some((_, to)) = outcome.transition {
-            count_transition(&row.live, to);
-        }
-        Some(outcome)
     }
 
     pub(super) fn health_of(&self, key: ServerKey) -> Option<&ServerHealth> {
@@ -184,8 +255,12 @@ impl State {
         let key = ServerKey { farm, server: declared.id };
         let server = self.with_overrides(key, declared);
         let row = &self.rows[&key];
-        let standing = row.health.as_ref().map_or_else(Standing::unprobed, ServerHealth::standing);
-        ServerEntry { server, epoch: row.epoch, addr: row.addr, standing, live: Arc::clone(&row.live) }
+        let standing = row.standing();
+        ServerEntry {
+            held: self.held(key, row, standing.health),
+            is_past_deadline: row.order.as_ref().is_some_and(|order| order.is_past_deadline),
+            ..ServerEntry::new(server, row.epoch, row.addr, standing, Arc::clone(&row.live))
+        }
     }
 
     fn with_overrides(&self, key: ServerKey, declared: &Arc<Server>) -> Arc<Server> {

@@ -1,13 +1,25 @@
 //! The Store as a whole: declared, observed and wanted → table and snapshot.
 
+mod entries;
+mod incidents;
+mod leaving;
+mod orders;
+mod passive;
+mod random;
+mod restart;
+mod telling;
+
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
 use crate::farm::Serving;
+use crate::metrics::WorkerIx;
 use crate::model::{
-    AdminStatus, Balance, Content, Farm, FarmId, Frontend, FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits,
-    Probe, ProbeKind, ProbeSlot, Protocol, SavedHealth, Server, ServerId, Service, Weight,
+    Act, AdminStatus, Balance, Change, CheckRecord, CheckStatus, Checked, Content, Farm, FarmId, Field, Frontend,
+    FrontendId, FrontendTimeouts, Health, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, ProbeSlot, Protocol,
+    SavedHealth, Server, ServerId, Service, SessionGroup, SessionKind, Weight, Wish,
 };
 
 struct AnyHost;
@@ -37,23 +49,40 @@ impl ListenerHost for NoHost {
     }
 }
 
-/// A journal that can be made to fail.
+/// A journal in memory, which can be made to fail; a second store on it is a second process.
 #[derive(Default)]
 struct Ledger {
     kept: Mutex<Vec<SavedOverride>>,
+    healths: Mutex<BTreeMap<ServerKey, SavedHealth>>,
+    events: Mutex<Vec<Arc<Event>>>,
+    others: Mutex<Vec<Entry>>,
     is_broken: bool,
 }
 
-impl Journal for Arc<Ledger> {
+impl Ledger {
+    /// Takes out the events told since the last time.
+    fn take_events(&self) -> Vec<EventKind> {
+        std::mem::take(&mut *self.events.lock().unwrap()).iter().map(|event| event.kind.clone()).collect()
+    }
+}
+
+impl Journal for Ledger {
     fn healths(&self) -> Result<Vec<SavedHealth>, JournalError> {
-        Ok(Vec::new())
+        Ok(self.healths.lock().unwrap().values().cloned().collect())
     }
 
     fn last_event_id(&self) -> Result<u64, JournalError> {
-        Ok(0)
+        Ok(self.events.lock().unwrap().last().map_or(0, |event| event.id))
     }
 
-    fn note(&self, _entry: Entry) {}
+    fn note(&self, entry: Entry) {
+        match entry {
+            Entry::Event(event) => self.events.lock().unwrap().push(event),
+            Entry::Forgotten(servers) => self.healths.lock().unwrap().retain(|key, _| !servers.contains(key)),
+            Entry::Health(saved) => drop(self.healths.lock().unwrap().insert(saved.server, *saved)),
+            Entry::Check { .. } | Entry::Evidence { .. } => self.others.lock().unwrap().push(entry),
+        }
+    }
 
     fn overrides(&self) -> Result<Vec<SavedOverride>, JournalError> {
         Ok(self.kept.lock().unwrap().clone())
@@ -69,9 +98,35 @@ impl Journal for Arc<Ledger> {
         Ok(())
     }
 
-    fn drop_overrides(&self, fields: &[(ServerKey, crate::model::Field)]) -> Result<(), JournalError> {
+    fn drop_overrides(&self, fields: &[(ServerKey, Field)]) -> Result<(), JournalError> {
         self.kept.lock().unwrap().retain(|k| !fields.contains(&(k.server, k.made.wish.field())));
         Ok(())
+    }
+}
+
+/// What is open on servers, as the data plane would say.
+#[derive(Default)]
+struct Open {
+    counts: Mutex<BTreeMap<ServerKey, u64>>,
+    closed: Mutex<Vec<ServerKey>>,
+}
+
+impl Open {
+    fn set(&self, server: ServerKey, count: u64) {
+        self.counts.lock().unwrap().insert(server, count);
+    }
+}
+
+impl Sessions for Open {
+    fn of(&self, server: ServerKey) -> Vec<SessionGroup> {
+        let count = self.counts.lock().unwrap().get(&server).copied().unwrap_or(0);
+        let group = SessionGroup { kind: SessionKind::Request, count, oldest: Duration::from_secs(1) };
+        Some(group).filter(|_| count > 0).into_iter().collect()
+    }
+
+    fn close(&self, server: ServerKey) -> u64 {
+        self.closed.lock().unwrap().push(server);
+        self.counts.lock().unwrap().remove(&server).unwrap_or(0)
     }
 }
 
@@ -121,7 +176,7 @@ fn topology(servers: Vec<Server>, probe: Option<Probe>) -> Topology {
 }
 
 fn store_with(topology: Topology, ledger: &Arc<Ledger>) -> Store {
-    let store = Store::new(service(), 2, Box::new(Arc::clone(ledger)), Vec::new()).unwrap();
+    let store = Store::new(service(), 2, Arc::clone(ledger) as Arc<dyn Journal>, Vec::new()).unwrap();
     store.reload(topology, &AnyHost, Timestamp(1)).unwrap();
     store
 }
@@ -171,6 +226,23 @@ fn states(store: &Store) -> Vec<String> {
     store.snapshot(Timestamp(u64::MAX / 2)).farms[0].servers.iter().map(|s| s.state.clone()).collect()
 }
 
+fn count_in_flight(store: &Store, n: u16, count: u64) {
+    let table = store.load();
+    let farm = table.farm(key(n).farm).unwrap();
+    farm.servers[farm.position(key(n).server).unwrap()].live.in_flight.of(WorkerIx(0)).add(count);
+}
+
+/// A topology whose one farm is changed so.
+fn with_farm(topology: &Topology, change: impl FnOnce(&mut Farm)) -> Topology {
+    let mut farm = Farm::clone(&topology.farms[0]);
+    change(&mut farm);
+    Topology { farms: vec![Arc::new(farm)], ..topology.clone() }
+}
+
+fn second(n: u64) -> Timestamp {
+    Timestamp(n * 1_000_000)
+}
+
 fn set(store: &Store, n: u16, wish: Wish) {
     store.change(&Change::plain(key(n), wish), act()).unwrap();
 }
@@ -193,7 +265,7 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         let seen = Arc::clone(&seen);
         move |event: &Arc<Event>| seen.lock().unwrap().push(Event::clone(event))
     };
-    let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
+    let store = Store::new(service(), 1, Arc::new(NoJournal), vec![Box::new(sink)]).unwrap();
     store.reload(topology(vec![server("web", 1, 1)], Some(probe())), &AnyHost, Timestamp(1)).unwrap();
     for at in 2..4 {
         store.observe_one(key(1), record(CheckStatus::L7Ok, at));
@@ -432,7 +504,7 @@ fn store_reload_that_changes_how_a_farm_serves_tells_so() {
         let seen = Arc::clone(&seen);
         move |event: &Arc<Event>| seen.lock().unwrap().push(event.kind.clone())
     };
-    let store = Store::new(service(), 1, Box::new(NoJournal), vec![Box::new(sink)]).unwrap();
+    let store = Store::new(service(), 1, Arc::new(NoJournal), vec![Box::new(sink)]).unwrap();
     store.reload(topology(vec![server("web", 1, 1)], None), &AnyHost, Timestamp(1)).unwrap();
     let drained = Server { admin: AdminStatus::Drain, ..server("web", 1, 1) };
     store.reload(topology(vec![drained], None), &AnyHost, Timestamp(2)).unwrap();

@@ -162,7 +162,7 @@ impl Journal for Broken {
 
 #[test]
 fn change_that_cannot_be_kept_is_refused_without_the_inside() {
-    let running = Running::start_with(&settings(), None, Box::new(Broken));
+    let running = Running::start_with(&settings(), None, std::sync::Arc::new(Broken));
     let reply = running.call("POST", &format!("{S1}/drain"), OPS, "");
     assert_eq!((reply.status, reply.body.contains("secret")), (503, false));
     assert_eq!(reply.json()["error"]["code"], "not_kept");

@@ -242,7 +242,7 @@ mod tests {
         let name = Name::fixed("web");
         let mut farm = Farm::new(FarmId::derive(&name), name, Protocol::Http);
         change(&mut farm);
-        FarmRow { farm: farm.into(), serving: Serving::Primaries, servers: Vec::new() }
+        FarmRow { farm: farm.into(), serving: Serving::Primaries, servers: Vec::new(), leaving: Vec::new() }
     }
 
     #[test]

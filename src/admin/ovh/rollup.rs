@@ -63,7 +63,7 @@ impl Light {
     fn of_farm(row: &FarmRow) -> Self {
         match row.serving {
             Serving::Nobody | Serving::FailOpen => Self::Error,
-            Serving::Backups => Self::Warn,
+            Serving::Backups | Serving::Held => Self::Warn,
             Serving::Primaries | Serving::Unproven => {
                 let servers: Vec<Self> = row.servers.iter().map(Self::of_server).collect();
                 Self::of_parts(&servers)

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser;
 
@@ -145,7 +146,7 @@ fn answer_of_something_else_is_not_taken_for_ours() {
 
 #[test]
 fn tls_is_trusted_by_fingerprint_or_file_and_by_nothing_else() {
-    let running = Running::start_with(&AdminSettings { tls: AdminTls::Auto, ..settings() }, None, Box::new(NoJournal));
+    let running = Running::start_with(&AdminSettings { tls: AdminTls::Auto, ..settings() }, None, Arc::new(NoJournal));
     let with = |fingerprint: Option<&str>, ca: Option<PathBuf>| {
         let fingerprint = fingerprint.map(str::to_owned);
         drained(AdminArgs { fingerprint, ca, ..admin(&running, OPS) }, "web/s1")

@@ -24,7 +24,7 @@ fn table(balance: Balance, weights: &[u16], lives: &[Arc<ServerLive>], down: &[u
         let server = Arc::new(Server { weight: Weight(*weight), ..Server::new(id, name, address) });
         let health = if down.contains(&i) { Health::Down } else { Health::Up };
         let standing = Standing::of(health, Progress { have: 0, need: 1 });
-        ServerEntry { server, epoch: Epoch(1), addr, standing, live: Arc::clone(live) }
+        ServerEntry::new(server, Epoch(1), addr, standing, Arc::clone(live))
     };
     let servers: Box<[ServerEntry]> = weights.iter().zip(lives).enumerate().map(entry).collect();
     let farm = Farm {
