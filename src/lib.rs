@@ -16,6 +16,7 @@ pub mod health;
 
 pub mod config;
 pub mod farm;
+pub mod feed;
 pub mod metrics;
 
 pub mod store;
