@@ -33,7 +33,7 @@ use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Listeners, Plane};
 use crate::report::report;
-use crate::store::{EventSink, Journal, NoJournal, Store};
+use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
@@ -47,6 +47,7 @@ pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sy
 /// A running process.
 pub struct App {
     core: Arc<Core>,
+    journal: SqliteJournal,
     plane: Plane,
     access_writer: Option<AccessWriter>,
     admin: Option<Edge>,
@@ -116,8 +117,9 @@ impl App {
         let (changed, changes) = watch::channel(0);
         let sinks: Vec<EventSink> =
             vec![Box::new(|event| events::log(event)), Box::new(move |event| on_change(&changed, event))];
-        let journal = open_journal(&settings)?;
-        let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
+        let journal = open_journal(&settings, &alarm)?;
+        let kept = Box::new(journal.clone());
+        let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, kept, sinks)?);
         let plane = Plane::start(&store, workers, access.as_ref(), rand::random(), &alarm)?;
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
@@ -137,6 +139,7 @@ impl App {
         let (sender, commands) = mpsc::unbounded_channel();
         Ok(Self {
             core,
+            journal,
             plane,
             access_writer,
             admin,
@@ -181,7 +184,9 @@ impl App {
     /// # Errors
     /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, plane, access_writer, admin, prober, runtime, mut signals, mut commands, lost, .. } = self;
+        let Self {
+            core, journal, plane, access_writer, admin, prober, runtime, mut signals, mut commands, lost, ..
+        } = self;
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
             let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
@@ -205,6 +210,7 @@ impl App {
         });
         runtime.shutdown_background();
         if ended == Ended::Cut {
+            journal.close();
             tracing::warn!("stopped at once: open connections cut");
             return lost;
         }
@@ -212,6 +218,7 @@ impl App {
         if let Some(admin) = admin {
             admin.stop();
         }
+        journal.close();
         tracing::info!("stopped");
         lost
     }
@@ -352,14 +359,17 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     })
 }
 
-fn open_journal(settings: &Settings) -> anyhow::Result<Box<dyn Journal>> {
-    let Some(dir) = &settings.state_dir else { return Ok(Box::new(NoJournal)) };
-    let (journal, aside) = SqliteJournal::open(dir)?;
+fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {
+    let (journal, aside) = match &settings.state_dir {
+        Some(dir) => SqliteJournal::open(dir, settings.journal)?,
+        None => (SqliteJournal::in_memory()?, None),
+    };
+    journal.ring(alarm.clone());
     if let Some(aside) = aside {
         let aside = aside.display();
         tracing::error!(%aside, "journal was damaged: set aside, starting without its overrides");
     }
-    Ok(Box::new(journal))
+    Ok(journal)
 }
 
 fn start_prober(
