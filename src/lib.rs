@@ -25,6 +25,7 @@ pub mod journal;
 pub mod prober;
 pub mod proxy;
 pub mod telemetry;
+pub mod webhook;
 
 pub mod admin;
 pub mod lifecycle;
