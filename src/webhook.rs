@@ -25,9 +25,10 @@ use tokio::sync::watch;
 use crate::model::settings::Webhook;
 use crate::store::Chronicle;
 
+use delivery::Client;
 use receiver::Task;
 
-pub use delivery::{Client, ReceiverError};
+pub use delivery::ReceiverError;
 
 /// What is counted of one receiver; read at any time.
 #[derive(Debug, Default)]
@@ -116,8 +117,9 @@ pub async fn run(
         });
     }
     while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            std::panic::resume_unwind(error.into_panic());
+        // A task ends by itself only through a bug: whoever guards this thread is to know.
+        if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
+            std::panic::resume_unwind(panic);
         }
     }
 }

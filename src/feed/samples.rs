@@ -33,7 +33,7 @@ pub(crate) fn transition(id: u64, n: u64, at: Timestamp, to: Health, incident: O
             let passed = |at| brief(CheckStatus::L7Ok, Some(200), at);
             (Health::Down, vec![passed(seconds(2)), passed(at)], "OK")
         }
-        _ => {
+        Health::Down | Health::Off | Health::Stopping | Health::Unknown => {
             let failed = |at| brief(CheckStatus::L7Sts, Some(503), at);
             let last = brief(CheckStatus::L7Tout, None, at);
             (Health::Up, vec![failed(seconds(4)), failed(seconds(2)), last], "")

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Act, AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, Ejection, Event, EventKind, Name, ProbeSlot,
-    Progress, ServerKey, StandingChange, Suspicion, Timestamp,
+    Progress, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
 };
 
 /// An event.
@@ -290,17 +290,8 @@ impl EventWire {
 fn type_and_details(kind: &EventKind) -> (EventType, Details) {
     match kind {
         EventKind::Changed { server, farm_name, server_name, from, to, terms, act } => {
-            let details = Details {
-                field: Some(from.field().as_str().to_owned()),
-                from: Some(from.to_string()),
-                to: Some(to.to_string()),
-                act: Some(act_wire(act)),
-                until: terms.until.map(time),
-                deadline: terms.deadline.map(time),
-                at_deadline: terms.at_deadline.map(|leftovers| leftovers.as_str().to_owned()),
-                ..of_server(*server, farm_name, server_name)
-            };
-            (EventType::Changed, details)
+            let server = of_server(*server, farm_name, server_name);
+            (EventType::Changed, changed_details(*from, *to, terms, act, server))
         }
         EventKind::FarmServing { farm, farm_name, serving } => {
             let (farm, farm_id) = (Some(farm_name.to_string()), Some(farm.0));
@@ -362,6 +353,19 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             };
             (EventType::Transition, details)
         }
+    }
+}
+
+fn changed_details(from: Wish, to: Wish, terms: &Terms, act: &Act, server: Details) -> Details {
+    Details {
+        field: Some(from.field().as_str().to_owned()),
+        from: Some(from.to_string()),
+        to: Some(to.to_string()),
+        act: Some(act_wire(act)),
+        until: terms.until.map(time),
+        deadline: terms.deadline.map(time),
+        at_deadline: terms.at_deadline.map(|leftovers| leftovers.as_str().to_owned()),
+        ..server
     }
 }
 

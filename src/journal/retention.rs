@@ -3,7 +3,7 @@
 //! By age: history, then evidence and events. By size, once the file is larger than it may be: history first, since it
 //! is the largest and the least missed, then evidence, then events. The newest event stays, so that ids go on growing.
 //! Rows are in the order in which they came; what a clock that stood in the future made stays until the size or its
-//! time takes it.
+//! time takes it, and what a clock that jumps ahead makes old goes.
 
 use std::time::Duration;
 

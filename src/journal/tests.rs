@@ -389,3 +389,32 @@ fn thread_lost_to_a_bug_rings_and_nobody_waits_for_it() {
     assert_eq!(rung.recv_timeout(PATIENCE).unwrap(), "journal");
     journal.flush(PATIENCE);
 }
+
+#[test]
+fn full_disk_loses_no_event_and_no_health_and_what_waits_is_written_once_there_is_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let pages_max = |pages: u64| {
+        let connection = lock(&journal.0.shared.batches);
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+    };
+    note(&journal, transition(1, 1, NOON, Health::Down, None));
+    assert_eq!(ids(&journal, &EVERYTHING), [1]);
+    pages_max(1);
+    for id in 2..=900 {
+        note(&journal, transition(id, 1, NOON, Health::Down, None));
+        journal.note(Entry::Check { server: server(1).0, brief: brief(CheckStatus::L7Ok, None, seconds(id)) });
+    }
+    journal.flush(Duration::from_millis(300));
+    let counters = journal.counters();
+    assert!(counters.failures > 0 && counters.events_written < 900, "{counters:?}");
+    note(&journal, transition(901, 1, NOON, Health::Up, None));
+    // What must be on disk has a connection of its own, and finds room or says so.
+    journal.put_override(&drain(1)).unwrap();
+    pages_max(1_000_000);
+    journal.flush(PATIENCE);
+    assert_eq!(ids(&journal, &EVERYTHING), (1..=901).collect::<Vec<_>>());
+    let counters = journal.counters();
+    assert_eq!((counters.events_lost, counters.checks_dropped, counters.backlog), (0, 0, 0));
+    assert_eq!(journal.history(server(1).0, ProbeSlot::FIRST, NOON, seconds(999)).unwrap().len(), 899);
+}

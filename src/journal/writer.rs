@@ -168,6 +168,7 @@ impl Writer {
                 }
                 Err(error) => {
                     self.tell(&error);
+                    self.make_room();
                     let is_closing = self.shared.queue.rest(rest);
                     rest = (rest * 2).min(REST_MAX);
                     last_attempts += u32::from(is_closing);
@@ -231,6 +232,16 @@ impl Writer {
         add(&cells.events_lost, events as u64);
         add(&cells.evidence_dropped, evidence as u64);
         tracing::error!(events, evidence, "journal could not be written before the end: lost");
+    }
+
+    /// Lets go what may go: it may be what the disk, or the memory, lacks.
+    fn make_room(&mut self) {
+        for _ in 0..TURNS_PER_STEP {
+            self.look_after_the_old();
+            if !self.is_behind {
+                return;
+            }
+        }
     }
 
     fn look_after_the_old(&mut self) {

@@ -82,7 +82,7 @@ pub(super) enum Verdict {
 }
 
 /// Sends to one receiver.
-pub struct Client {
+pub(super) struct Client {
     target: Target,
     secret: Secret,
     timeout: Duration,

@@ -7,7 +7,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const SERVERS: u64 = 50;
 const SERVERS_PROMISED: u64 = 1000;
 /// Checks handed in before the writer is waited for, well below what may wait.
-const CHECKS_AT_ONCE: usize = 40_000;
+const CHECKS_AT_ONCE: u64 = 40_000;
 
 /// A small, fixed source of chance.
 struct Chance(u64);
@@ -109,8 +109,28 @@ fn journal_that_is_too_large_loses_history_first_and_shrinks() {
     assert_eq!((rows(&journal, "block"), journal.last_event_id().unwrap()), (0, 9000));
 }
 
+#[test]
+fn journal_in_memory_that_is_full_makes_room_and_takes_every_event() {
+    let journal = SqliteJournal::in_memory().unwrap();
+    let most = 8000;
+    for id in 1..=most {
+        let mut event = every_kind().swap_remove(0);
+        if let crate::model::EventKind::Changed { act, .. } = &mut event.kind {
+            act.reason = Some("why".repeat(500).into());
+        }
+        note(&journal, Event { id, at: seconds(id), ..event });
+    }
+    journal.flush(PATIENCE);
+    let counters = journal.counters();
+    assert_eq!((counters.events_written, counters.events_lost), (most, 0), "{counters:?}");
+    assert_eq!(journal.last_event_id().unwrap(), most);
+    assert!(pragma(&journal, "page_count") * pragma(&journal, "page_size") <= MEMORY_BYTES_MAX);
+    assert!(rows(&journal, "event") < most);
+}
+
 /// The promise: 1,000 servers take less than 200 MB with the defaults, checked every 2 s, with an outage each a day.
 #[test]
+#[expect(clippy::print_stdout, reason = "the arithmetic is to be read")]
 fn thousand_servers_with_the_defaults_take_less_than_200_megabytes() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
@@ -166,7 +186,7 @@ fn thousand_servers_with_the_defaults_take_less_than_200_megabytes() {
 
 /// Checks every 2 s less jitter for a day, an outage each; returns how many.
 fn day_of_checks(journal: &SqliteJournal, chance: &mut Chance) -> u64 {
-    let mut checks = 0;
+    let mut checks: u64 = 0;
     let begin = seconds(30 * DAY.as_secs());
     for n in 0..SERVERS {
         let (mut at, server) = (begin, server(n).0);
@@ -178,7 +198,7 @@ fn day_of_checks(journal: &SqliteJournal, chance: &mut Chance) -> u64 {
             journal.note(Entry::Check { server, brief });
             checks += 1;
             at = at + Duration::from_millis(2000 - chance.below(100));
-            if (checks as usize).is_multiple_of(CHECKS_AT_ONCE) {
+            if checks.is_multiple_of(CHECKS_AT_ONCE) {
                 journal.flush(PATIENCE);
             }
         }
