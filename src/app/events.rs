@@ -3,10 +3,8 @@
 //! A message is constant for each kind of event, its facts are fields, among them `event`: the id under which timeline,
 //! stream and webhooks have the same.
 
-use crate::feed;
-use crate::model::{
-    AdminStatus, Event, EventKind, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange,
-};
+use crate::feed::wire::{AgentWire, change_word};
+use crate::model::{AgentSays, Event, EventKind, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange};
 
 /// Logs an event.
 pub(super) fn log(event: &Event) {
@@ -90,40 +88,28 @@ fn log_end_of_order(event: &Event) {
 
 fn log_standing(event: &Event) {
     let EventKind::StandingChanged { farm_name, server_name, change, .. } = &event.kind else { return };
-    let (id, generation, word) = (event.id, event.generation.0, feed::wire::change_word(change));
+    let (id, generation, word) = (event.id, event.generation.0, change_word(change));
     let (farm, server) = (farm_name.as_str(), server_name.as_str());
     match change {
-        StandingChange::AgentSaid(says) => tracing::info!(
-            event = id,
-            farm,
-            server,
-            change = word,
-            weight = says.weight.map(tracing::field::debug),
-            maxconn = says.maxconn,
-            admin = says.admin.map(AdminStatus::as_str),
-            health = says.health.map(tracing::field::debug),
-            reason = says.reason.as_deref().unwrap_or(""),
-            generation,
-            "agent of server asks for something else"
-        ),
+        StandingChange::AgentSaid(says) => log_agent(event, says),
         StandingChange::Ejected(ejection) => tracing::warn!(
-            event = id, farm, server, change = word, errors = ejection.errors, kind = ejection.kind.as_str(),
+            event = id, %farm, %server, change = word, errors = ejection.errors, kind = ejection.kind.as_str(),
             times = ejection.times, until = %ejection.until, generation, "server ejected for what its traffic showed"
         ),
         StandingChange::EjectionEnded => {
-            tracing::info!(event = id, farm, server, change = word, generation, "ejection of server is over");
+            tracing::info!(event = id, %farm, %server, change = word, generation, "ejection of server is over");
         }
         StandingChange::HeldDown { until, score } => tracing::warn!(
-            event = id, farm, server, change = word, score, %until, generation,
+            event = id, %farm, %server, change = word, score, %until, generation,
             "server held down for changing too often"
         ),
         StandingChange::HoldEnded => {
-            tracing::info!(event = id, farm, server, change = word, generation, "server is held down no more");
+            tracing::info!(event = id, %farm, %server, change = word, generation, "server is held down no more");
         }
         StandingChange::Suspected(suspicion) => tracing::warn!(
             event = id,
-            farm,
-            server,
+            %farm,
+            %server,
             change = word,
             kind = suspicion.kind.as_str(),
             good = suspicion.good,
@@ -132,15 +118,25 @@ fn log_standing(event: &Event) {
             "probes and traffic of server disagree"
         ),
         StandingChange::SuspicionEnded => {
-            tracing::info!(event = id, farm, server, change = word, generation, "probes and traffic of server agree");
+            tracing::info!(event = id, %farm, %server, change = word, generation, "probes and traffic of server agree");
         }
         StandingChange::WarmupBegan { until } => tracing::info!(
-            event = id, farm, server, change = word, %until, generation, "server begins to warm up"
+            event = id, %farm, %server, change = word, %until, generation, "server begins to warm up"
         ),
         StandingChange::WarmupEnded => {
-            tracing::info!(event = id, farm, server, change = word, generation, "server has its whole weight");
+            tracing::info!(event = id, %farm, %server, change = word, generation, "server has its whole weight");
         }
     }
+}
+
+fn log_agent(event: &Event, says: &AgentSays) {
+    let EventKind::StandingChanged { farm_name: farm, server_name: server, .. } = &event.kind else { return };
+    let AgentWire { weight, maxconn, admin, health, reason } = AgentWire::of(says);
+    let (id, generation) = (event.id, event.generation.0);
+    tracing::info!(
+        event = id, %farm, %server, change = "agent_said", weight, maxconn, admin, health, reason, generation,
+        "agent of server asks for something else"
+    );
 }
 
 fn log_transition(event: &Event) {
@@ -154,8 +150,8 @@ fn log_transition(event: &Event) {
     match to {
         Health::Down => tracing::warn!(
             event = id,
-            farm,
-            server,
+            %farm,
+            %server,
             from,
             to = "down",
             check = check_status,
@@ -169,8 +165,8 @@ fn log_transition(event: &Event) {
         ),
         Health::Stopping => tracing::info!(
             event = id,
-            farm,
-            server,
+            %farm,
+            %server,
             from,
             to = "stopping",
             check = check_status,
@@ -182,10 +178,14 @@ fn log_transition(event: &Event) {
             generation,
             "server asks for no new work"
         ),
-        Health::Off | Health::Unknown | Health::Up => tracing::info!(
+        Health::Off | Health::Unknown => tracing::info!(
+            event = id, %farm, %server, from, to = to.as_str(), check = check_status, code, content, duration_ms,
+            progress, incident, generation, "server has no verdict any more"
+        ),
+        Health::Up => tracing::info!(
             event = id,
-            farm,
-            server,
+            %farm,
+            %server,
             from,
             to = to.as_str(),
             check = check_status,
@@ -197,5 +197,48 @@ fn log_transition(event: &Event) {
             generation,
             "server joined rotation"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::feed::samples::every_kind;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines, word for word: what an operator greps for.
+    #[test]
+    fn every_kind_of_event_is_one_line_with_its_id() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .without_time()
+            .with_ansi(false)
+            .with_target(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let events = every_kind();
+        tracing::subscriber::with_default(subscriber, || events.iter().for_each(log));
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), events.len());
+        for (line, event) in text.lines().zip(&events) {
+            assert!(line.contains(&format!(" event={} ", event.id)), "{line}");
+        }
+        insta::assert_snapshot!(text);
     }
 }

@@ -234,6 +234,28 @@ pub struct AgentWire {
     pub reason: Option<String>,
 }
 
+impl AgentWire {
+    /// Returns what an agent said, in the schema.
+    #[must_use]
+    pub fn of(says: &AgentSays) -> Self {
+        let AgentSays { weight, maxconn, admin, health, reason } = says;
+        let health_word = |health: AgentHealth| match health {
+            AgentHealth::Down => "down".to_owned(),
+            AgentHealth::Up => "up".to_owned(),
+        };
+        Self {
+            weight: weight.map(|weight| match weight {
+                AgentWeight::Percent(percent) => format!("{percent}%"),
+                AgentWeight::Weight(weight) => weight.to_string(),
+            }),
+            maxconn: *maxconn,
+            admin: admin.map(|admin| admin.as_str().to_owned()),
+            health: health.map(health_word),
+            reason: reason.as_deref().map(str::to_owned),
+        }
+    }
+}
+
 /// Why traffic had a server taken out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EjectionWire {
@@ -372,7 +394,7 @@ fn changed_details(from: Wish, to: Wish, terms: &Terms, act: &Act, server: Detai
 fn standing_details(change: &StandingChange, server: Details) -> Details {
     let details = Details { change: Some(change_word(change).to_owned()), ..server };
     match change {
-        StandingChange::AgentSaid(says) => Details { agent: Some(agent_wire(says)), ..details },
+        StandingChange::AgentSaid(says) => Details { agent: Some(AgentWire::of(says)), ..details },
         StandingChange::Ejected(Ejection { until, errors, kind, times, .. }) => {
             let ejection = EjectionWire { errors: *errors, kind: kind.as_str().to_owned(), times: *times };
             Details { ejection: Some(ejection), until: Some(time(*until)), ..details }
@@ -442,24 +464,6 @@ fn brief_wire(brief: &CheckBrief) -> BriefWire {
 fn act_wire(act: &Act) -> ActWire {
     let reason = act.reason.as_deref().map(str::to_owned);
     ActWire { actor: act.actor.to_string(), source: act.source.to_string(), reason }
-}
-
-fn agent_wire(says: &AgentSays) -> AgentWire {
-    let AgentSays { weight, maxconn, admin, health, reason } = says;
-    let health_word = |health: AgentHealth| match health {
-        AgentHealth::Down => "down".to_owned(),
-        AgentHealth::Up => "up".to_owned(),
-    };
-    AgentWire {
-        weight: weight.map(|weight| match weight {
-            AgentWeight::Percent(percent) => format!("{percent}%"),
-            AgentWeight::Weight(weight) => weight.to_string(),
-        }),
-        maxconn: *maxconn,
-        admin: admin.map(|admin| admin.as_str().to_owned()),
-        health: health.map(health_word),
-        reason: reason.as_deref().map(str::to_owned),
-    }
 }
 
 fn time(at: Timestamp) -> String {

@@ -1,6 +1,7 @@
 //! The blocks of the history that are not on disk yet: the open one of each probe, and those sealed and waiting.
 //!
 //! Shared by the writer, which adds and seals, and by readers, which copy; nobody waits for the disk under its lock.
+//! A probe's open block takes 96 bytes of table and at most 256 of runs.
 //! A block is forgotten here only after the disk has it, so a reader that copies here first and reads the disk second
 //! misses none and tells doubles by their beginning.
 
@@ -82,5 +83,51 @@ impl Blocks {
     pub(super) fn of(&self, series: Series) -> Vec<Block> {
         let sealed = self.sealed.iter().filter(|(whose, _)| *whose == series).map(|(_, block)| block.clone());
         sealed.chain(self.open.get(&series).map(OpenBlock::sealed)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::feed::samples::{NOON, brief, server};
+    use crate::model::CheckStatus;
+
+    fn check(seconds: u64) -> CheckBrief {
+        brief(CheckStatus::L7Ok, Some(200), NOON + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn open_block_is_as_small_as_is_said() {
+        assert!(size_of::<(Series, OpenBlock)>() <= 96, "{}", size_of::<(Series, OpenBlock)>());
+    }
+
+    #[test]
+    fn blocks_that_span_their_time_are_sealed_though_nobody_checks_any_more() {
+        let mut blocks = Blocks::default();
+        blocks.add(server(1).0, &check(0));
+        blocks.add(server(2).0, &check(300));
+        blocks.seal_due(NOON + Duration::from_secs(599));
+        assert_eq!(blocks.waiting(9).len(), 0);
+        blocks.seal_due(NOON + Duration::from_secs(600));
+        let waiting = blocks.waiting(9);
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting[0].0, (server(1).0, ProbeSlot::FIRST));
+        assert_eq!(blocks.of(waiting[0].0), [waiting[0].1.clone()]);
+        blocks.written(1);
+        assert_eq!((blocks.waiting(9).len(), blocks.of(waiting[0].0).len()), (0, 0));
+        blocks.seal_all();
+        assert_eq!(blocks.waiting(9).len(), 1);
+    }
+
+    #[test]
+    fn blocks_that_no_disk_takes_are_lost_beyond_the_bound_and_counted() {
+        let mut blocks = Blocks::default();
+        for n in 0..=SEALED_BLOCKS_MAX as u64 + 2 {
+            blocks.add(server(1).0, &check(n * 600));
+        }
+        assert_eq!(blocks.waiting(usize::MAX).len(), SEALED_BLOCKS_MAX);
+        assert_eq!((blocks.take_lost(), blocks.take_lost()), (2, 0));
     }
 }
