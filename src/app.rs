@@ -1,6 +1,6 @@
 //! The composition root: builds store, journal, prober, data plane and admin side, wires them, carries out commands.
 //!
-//! Threads: the workers; `prober` and `admin`, a runtime each; `keeper`, which keeps the Store's time; the caller's
+//! Threads: the workers; `prober`, `admin` and `webhook`, a runtime each; `keeper` and `journal`; `keeper`, which keeps the Store's time; the caller's
 //! thread waits for commands. Stopping goes outside in: the data plane finishes, then the prober and the keeper stop,
 //! then the admin side, which answers to the last.
 
@@ -8,6 +8,7 @@ mod checks;
 mod events;
 mod keeper;
 mod limits;
+mod webhooks;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -36,11 +37,12 @@ use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Chance, Listeners, Plane};
 use crate::report::report;
-use crate::store::{EventSink, Journal, NoFaults, NoJournal, Store};
+use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
 use keeper::Keeper;
+use webhooks::Webhooks;
 
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
@@ -51,6 +53,7 @@ pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sy
 /// A running process.
 pub struct App {
     core: Arc<Core>,
+    journal: SqliteJournal,
     plane: Plane,
     access_writer: Option<AccessWriter>,
     admin: Option<Edge>,
@@ -58,6 +61,7 @@ pub struct App {
     fingerprint: Option<String>,
     prober: Edge,
     keeper: Keeper,
+    webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -119,17 +123,24 @@ impl App {
         let (access, access_writer) = access.unzip();
 
         let (changed, changes) = watch::channel(0);
+        let journal = open_journal(&settings, &alarm)?;
         let (keeping, pokes) = keeper::channel();
+        let faults = Arc::new(keeping.clone());
+        let (latest, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
         let sinks: Vec<EventSink> = vec![
             Box::new(|event| events::log(event)),
             Box::new(move |event| on_change(&changed, event)),
             // Whatever brings something to come by the clock is an event as well.
             Box::new(move |_| keeping.due()),
+            Box::new(move |event| {
+                latest.send_replace(event.id);
+            }),
         ];
-        let journal = open_journal(&settings)?;
-        let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, journal, sinks)?);
+        let kept = Arc::new(journal.clone());
+        let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, kept, sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
-        let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(NoFaults), &alarm)?;
+        let plane = Plane::start(&store, workers, access.as_ref(), chance, faults, &alarm)?;
+        store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
         store.reload(topology, &listeners, clock::wall())?;
@@ -143,12 +154,14 @@ impl App {
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
+        let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
         let admin = admin.map(|server| start_admin(&core, server, &alarm)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         Ok(Self {
             core,
+            journal,
             plane,
             access_writer,
             admin,
@@ -156,6 +169,7 @@ impl App {
             fingerprint,
             prober,
             keeper,
+            webhooks,
             runtime,
             signals,
             commands,
@@ -195,7 +209,19 @@ impl App {
     /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
         let Self {
-            core, plane, access_writer, admin, prober, keeper, runtime, mut signals, mut commands, lost, ..
+            core,
+            journal,
+            plane,
+            access_writer,
+            admin,
+            prober,
+            keeper,
+            webhooks,
+            runtime,
+            mut signals,
+            mut commands,
+            lost,
+            ..
         } = self;
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
@@ -220,6 +246,7 @@ impl App {
         });
         runtime.shutdown_background();
         if ended == Ended::Cut {
+            journal.close();
             tracing::warn!("stopped at once: open connections cut");
             return lost;
         }
@@ -228,6 +255,10 @@ impl App {
         if let Some(admin) = admin {
             admin.stop();
         }
+        if let Some(webhooks) = webhooks {
+            webhooks.stop();
+        }
+        journal.close();
         tracing::info!("stopped");
         lost
     }
@@ -368,14 +399,17 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     })
 }
 
-fn open_journal(settings: &Settings) -> anyhow::Result<Arc<dyn Journal>> {
-    let Some(dir) = &settings.state_dir else { return Ok(Arc::new(NoJournal)) };
-    let (journal, aside) = SqliteJournal::open(dir)?;
+fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {
+    let (journal, aside) = match &settings.state_dir {
+        Some(dir) => SqliteJournal::open(dir, settings.journal)?,
+        None => (SqliteJournal::in_memory()?, None),
+    };
+    journal.ring(alarm.clone());
     if let Some(aside) = aside {
         let aside = aside.display();
         tracing::error!(%aside, "journal was damaged: set aside, starting without its overrides");
     }
-    Ok(Arc::new(journal))
+    Ok(journal)
 }
 
 fn start_prober(

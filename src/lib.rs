@@ -16,6 +16,7 @@ pub mod health;
 
 pub mod config;
 pub mod farm;
+pub mod feed;
 pub mod metrics;
 
 pub mod store;
@@ -24,6 +25,7 @@ pub mod journal;
 pub mod prober;
 pub mod proxy;
 pub mod telemetry;
+pub mod webhook;
 
 pub mod admin;
 pub mod lifecycle;

@@ -189,13 +189,18 @@ pub trait Journal: Send + Sync {
 
 /// The journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("journal: {what}: {cause}; check the space and the permissions of state_dir")]
+#[error("journal: {what}: {cause}{}", remedy_of_journal(&cause.to_string()))]
 pub struct JournalError {
     /// What was tried.
     pub what: &'static str,
     /// Why it failed.
     #[source]
     pub cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A cause that names its own remedy, behind a semicolon, needs no other.
+fn remedy_of_journal(cause: &str) -> &'static str {
+    if cause.contains("; ") { "" } else { "; check the space and the permissions of state_dir" }
 }
 
 /// The journal of a process without `state_dir`: keeps nothing, so nothing outlives the process.

@@ -61,6 +61,7 @@ pub(crate) fn blotted(text: &str) -> String {
             (r"127\.0\.0\.1:\d+", "ADDRESS"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
             (r"(generation[ =])\d+", "${1}N"),
+            (r"( event=)\d+", "${1}N"),
             (r"(duration_ms=)\d+", "${1}N"),
             (r"\b\d+ (ms|s)\b", "N $1"),
             (r"\x1b\[[0-9;]*m", ""),

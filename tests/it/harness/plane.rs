@@ -79,7 +79,7 @@ impl InProcess {
             zone: name("local"),
         };
         let told = Arc::new(Told::default());
-        let store = Arc::new(Store::new(Arc::new(service), WORKERS, Box::new(NoJournal), Vec::new()).unwrap());
+        let store = Arc::new(Store::new(Arc::new(service), WORKERS, Arc::new(NoJournal), Vec::new()).unwrap());
         let chance = Chance { entropy: 7, sticky_key: StickyKey::new([7; 32]) };
         let alarm = Alarm::new(|thread| panic!("{thread} is lost"));
         let faults = Arc::clone(&told) as Arc<dyn Faults>;

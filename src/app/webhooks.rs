@@ -1,0 +1,44 @@
+//! Delivery of events to receivers: made ready before anything happens, so that a receiver that cannot be is an error of
+//! the start, and none of the first events is missed.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::alarm::Alarm;
+use crate::journal::SqliteJournal;
+use crate::model::settings::Webhook;
+use crate::store::Journal;
+use crate::webhook::{self, Receiver};
+
+use super::{Edge, on_own_thread};
+
+/// Receivers that are told from the start on.
+pub(super) struct Webhooks {
+    receivers: Vec<Receiver>,
+    journal: SqliteJournal,
+    latest: watch::Receiver<u64>,
+    begin_after: u64,
+}
+
+impl Webhooks {
+    /// Returns the receivers of the config, and where the id of the latest event is to be put.
+    pub(super) fn prepare(webhooks: &[Webhook], journal: &SqliteJournal) -> anyhow::Result<(watch::Sender<u64>, Self)> {
+        let begin_after = journal.last_event_id()?;
+        let (sender, latest) = watch::channel(begin_after);
+        let receivers = webhooks.iter().map(Receiver::new).collect::<Result<_, _>>()?;
+        Ok((sender, Self { receivers, journal: journal.clone(), latest, begin_after }))
+    }
+
+    /// Starts their thread; none without receivers.
+    pub(super) fn start(self, alarm: &Alarm) -> anyhow::Result<Option<Edge>> {
+        let Self { receivers, journal, latest, begin_after } = self;
+        if receivers.is_empty() {
+            return Ok(None);
+        }
+        let edge = on_own_thread("webhook", alarm, move |stopped| async move {
+            webhook::run(receivers, Arc::new(journal), latest, begin_after, rand::random(), stopped).await;
+        });
+        edge.map(Some)
+    }
+}
