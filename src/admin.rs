@@ -5,12 +5,14 @@
 //! its clients never see another shape's words. Runs on its own runtime; never on a data-plane thread.
 //!
 //! The way of a call: [`server`] accepts, `receive` reads it and applies the guards that hold for every shape,
-//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`) or a shape.
+//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `page` (what people see) or a shape. What
+//! stays open, a wait or a stream, is held by `long`.
 
 pub mod call;
 pub mod error;
 pub mod metrics;
 pub mod native;
+pub mod outlets;
 pub mod ovh;
 pub mod server;
 pub mod tls;
@@ -19,6 +21,8 @@ pub mod zenlayer;
 mod aside;
 mod dispatch;
 mod guard;
+mod long;
+mod page;
 mod pages;
 mod receive;
 mod secret;
@@ -28,6 +32,7 @@ mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials};
 pub use error::AdminError;
+pub use long::LongCalls;
 pub use metrics::Collector;
 pub use server::{AdminServer, BindError};
 pub use tls::TlsError;

@@ -8,6 +8,7 @@ mod checks;
 mod events;
 mod keeper;
 mod limits;
+mod outlets;
 mod webhooks;
 
 use std::future::Future;
@@ -29,6 +30,7 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::{ConfigErrors, Loaded};
 use crate::farm::sticky::StickyKey;
+use crate::feed::Ring;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
@@ -37,11 +39,12 @@ use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Chance, Listeners, Plane};
 use crate::report::report;
-use crate::store::{EventSink, Store};
+use crate::store::{Chronicle, EventSink, Journal as _, Store};
 use crate::telemetry::access::{AccessLog, AccessWriter};
 
 use checks::StoreChecks;
 use keeper::Keeper;
+use outlets::Counted;
 use webhooks::Webhooks;
 
 /// How long runtimes of the edges may take to end.
@@ -127,11 +130,14 @@ impl App {
         let (keeping, pokes) = keeper::channel();
         let faults = Arc::new(keeping.clone());
         let (latest, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
+        let feed = Arc::new(Ring::new(journal.last_event_id()?));
+        let told = Arc::clone(&feed);
         let sinks: Vec<EventSink> = vec![
             Box::new(|event| events::log(event)),
             Box::new(move |event| on_change(&changed, event)),
             // Whatever brings something to come by the clock is an event as well.
             Box::new(move |_| keeping.due()),
+            Box::new(move |event| told.push(event)),
             Box::new(move |event| {
                 latest.send_replace(event.id);
             }),
@@ -146,6 +152,8 @@ impl App {
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
+        let outlets = Arc::new(Counted::new(&settings, &journal, &webhooks));
+        let has_history = settings.state_dir.is_some() && !settings.journal.history.is_zero();
         let settings = Mutex::new(settings);
         let one_at_a_time = Mutex::new(());
         let is_stopping = AtomicBool::new(false);
@@ -157,7 +165,12 @@ impl App {
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
-        let admin = admin.map(|server| start_admin(&core, server, &alarm)).transpose()?;
+        let chronicle: Option<Arc<dyn Chronicle>> = Some(Arc::new(journal.clone()));
+        let reloader = Arc::new(Reloader(Arc::clone(&core)));
+        let (store, credentials, requests) = (Arc::clone(&core.store), Arc::clone(&core.credentials), plane.requests());
+        let state = AdminState::new(store, credentials, reloader);
+        let state = AdminState { feed, chronicle, has_history, requests, outlets, ..state };
+        let admin = admin.map(|server| start_admin(server, state, &alarm)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         Ok(Self {
             core,
@@ -424,12 +437,7 @@ fn start_prober(
     })
 }
 
-fn start_admin(core: &Arc<Core>, server: AdminServer, alarm: &Alarm) -> anyhow::Result<Edge> {
-    let state = AdminState {
-        store: Arc::clone(&core.store),
-        credentials: Arc::clone(&core.credentials),
-        control: Arc::new(Reloader(Arc::clone(core))),
-    };
+fn start_admin(server: AdminServer, state: AdminState, alarm: &Alarm) -> anyhow::Result<Edge> {
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");
     on_own_thread("admin", alarm, move |stopped| async move {
         if let Err(error) = server.serve(state, stopped).await {

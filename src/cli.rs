@@ -3,20 +3,27 @@
 //! 0 done, 1 failure, 64 usage, 78 config. The commands that speak to a running process are clients of the native API
 //! and know nothing else of it.
 
+pub mod act;
 pub mod check;
 pub mod client;
 pub mod demo;
 pub mod drain;
+pub mod events;
+pub mod explain;
 pub mod maintain;
 pub mod ready;
 pub mod reload;
+pub mod replay;
 pub mod run;
 pub mod schema;
+pub mod scope;
+pub mod shadow;
 pub mod status;
+pub mod timeline;
 pub mod weight;
 
-mod act;
 mod pinned;
+mod text;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -56,18 +63,28 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Give a server no new work; what is open stays
     Drain(drain::Args),
+    /// Show what happened last, or what happens from now on
+    Events(events::Args),
+    /// Say why a server, a farm or a request is as it is
+    Explain(explain::Args),
     /// Take a server out; it is still checked
     Maintain(maintain::Args),
     /// Let a server take work again, as its health allows
     Ready(ready::Args),
     /// Make the running process read its config file again
     Reload(reload::Args),
+    /// Say what another probe would have made of the recorded checks
+    Replay(replay::Args),
     /// Serve what a config file declares
     Run(run::RunArgs),
     /// Print the JSON Schema of the config file
     Schema,
+    /// Show what a farm's shadow probe says beside its own
+    Shadow(shadow::Args),
     /// Show every farm and server of the running process
     Status(status::Args),
+    /// Show what happened to everything, a farm or a server
+    Timeline(timeline::Args),
     /// Set a server's share of the work
     Weight(weight::Args),
 }
@@ -83,11 +100,16 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Command::Demo(args) => return demo::run(&args, out, err),
         Command::Run(args) => return run::run(&args, err),
         Command::Drain(args) => drain::run(&args, out),
+        Command::Events(args) => events::run(&args, out),
+        Command::Explain(args) => explain::run(&args, out),
         Command::Maintain(args) => maintain::run(&args, out),
         Command::Ready(args) => ready::run(&args, out),
         Command::Reload(args) => reload::run(&args, out),
+        Command::Replay(args) => replay::run(&args, out),
         Command::Schema => schema::run(out),
+        Command::Shadow(args) => shadow::run(&args, out),
         Command::Status(args) => status::run(&args, out),
+        Command::Timeline(args) => timeline::run(&args, out),
         Command::Weight(args) => weight::run(&args, out),
     };
     asked.map_or_else(|error| explain(&error, err), |()| 0)

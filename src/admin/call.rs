@@ -9,9 +9,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
+use crate::feed::Ring;
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
 use crate::model::{Access, Act, AdminSettings, Timestamp};
-use crate::store::Store;
+use crate::store::{Chronicle, NoRequests, Requests, Store};
+
+use super::long::LongCalls;
+use super::outlets::{NoOutlets, Outlets};
 
 /// One call, its body read whole.
 #[derive(Debug)]
@@ -91,6 +95,36 @@ pub struct AdminState {
     pub credentials: Arc<ArcSwap<Credentials>>,
     /// The process.
     pub control: Arc<dyn Control>,
+    /// The last events, in memory.
+    pub feed: Arc<Ring>,
+    /// What the journal keeps, if there is one.
+    pub chronicle: Option<Arc<dyn Chronicle>>,
+    /// Whether the journal keeps the history of checks.
+    pub has_history: bool,
+    /// What became of recent requests.
+    pub requests: Arc<dyn Requests>,
+    /// What is counted where events go.
+    pub outlets: Arc<dyn Outlets>,
+    /// Waits and streams.
+    pub long_calls: LongCalls,
+}
+
+impl AdminState {
+    /// Returns the state of a process that keeps nothing on disk; what else there is may be put in its place.
+    #[must_use]
+    pub fn new(store: Arc<Store>, credentials: Arc<ArcSwap<Credentials>>, control: Arc<dyn Control>) -> Self {
+        let feed = Arc::new(Ring::new(0));
+        let (requests, outlets, long_calls) = (Arc::new(NoRequests), Arc::new(NoOutlets), LongCalls::default());
+        Self { store, credentials, control, feed, chronicle: None, has_history: false, requests, outlets, long_calls }
+    }
+}
+
+impl AdminState {
+    /// Returns the journal, if it keeps the history of checks.
+    #[must_use]
+    pub fn history(&self) -> Option<&dyn Chronicle> {
+        self.chronicle.as_deref().filter(|_| self.has_history)
+    }
 }
 
 impl std::fmt::Debug for AdminState {

@@ -1,6 +1,8 @@
 //! For tests of the admin side and of the CLI: a Store with two farms in known states, an admin server on a free port
 //! of this machine, and a client that sends exactly what it is told.
 
+pub(crate) mod kept;
+
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,14 +16,15 @@ use tokio::sync::watch;
 
 use crate::admin::server::Deadlines;
 use crate::admin::{AdminServer, AdminState, Control, Credentials};
+use crate::feed::Ring;
 use crate::metrics::ReloadCells;
 use crate::model::settings::{AdminTls, BearerToken, MetricsAccess, Secret};
 use crate::model::{
     Access, Act, AdminSettings, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
-    ServerId, ServerKey, Service, Timestamp, Topology, Weight,
+    ServerId, ServerKey, Service, SessionGroup, SessionKind, Timestamp, Topology, Weight,
 };
-use crate::store::{Journal, ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
+use crate::store::{Journal, ListenError, ListenerHost, NoJournal, PreparedListeners, Sessions, Store};
 
 pub(crate) const OPS: &str = "token-of-ops";
 pub(crate) const VIEWER: &str = "token-of-viewer";
@@ -125,7 +128,14 @@ pub(crate) fn topology() -> Topology {
 
 /// Returns a store in the state that [`topology`] tells; everything happened in 1970.
 pub(crate) fn store_with(journal: Arc<dyn Journal>) -> Arc<Store> {
-    let store = Store::new(service(), 2, journal, Vec::new()).unwrap();
+    store_and_feed(journal).0
+}
+
+/// The same, and the events of it.
+pub(crate) fn store_and_feed(journal: Arc<dyn Journal>) -> (Arc<Store>, Arc<Ring>) {
+    let feed = Arc::new(Ring::new(0));
+    let told = Arc::clone(&feed);
+    let store = Store::new(service(), 2, journal, vec![Box::new(move |event| told.push(event))]).unwrap();
     store.reload(topology(), &AnyHost, Timestamp(1_000_000)).unwrap();
     let seen = |server: &str, status, code, content: &str, second: u64| {
         let content = Content::from_text(content);
@@ -139,7 +149,7 @@ pub(crate) fn store_with(journal: Arc<dyn Journal>) -> Arc<Store> {
     seen("s2", CheckStatus::L7Ok, Some(200), "OK", 2);
     seen("s2", CheckStatus::L7Tout, None, "no whole reply within 1s", 4);
     seen("s3", CheckStatus::L7Sts, Some(503), "Service Unavailable", 3);
-    Arc::new(store)
+    (Arc::new(store), feed)
 }
 
 pub(crate) fn credentials() -> Credentials {
@@ -157,6 +167,31 @@ pub(crate) fn settings() -> AdminSettings {
         ovh: Vec::new(),
         zenlayer: Vec::new(),
         allow_commands: false,
+    }
+}
+
+/// What is said to be open on every server.
+#[derive(Default)]
+pub(crate) struct Open(pub(crate) Mutex<Vec<SessionGroup>>);
+
+impl Open {
+    pub(crate) fn set(&self, groups: &[(SessionKind, u64)]) {
+        let of = |(kind, count): &(SessionKind, u64)| SessionGroup {
+            kind: *kind,
+            count: *count,
+            oldest: Duration::from_millis(1500),
+        };
+        *self.0.lock().unwrap() = groups.iter().map(of).collect();
+    }
+}
+
+impl Sessions for Open {
+    fn of(&self, _server: ServerKey) -> Vec<SessionGroup> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn close(&self, _server: ServerKey) -> u64 {
+        self.0.lock().unwrap().drain(..).map(|group| group.count).sum()
     }
 }
 
@@ -178,6 +213,16 @@ impl Running {
     }
 
     pub(crate) fn start_with(settings: &AdminSettings, wait: Option<Duration>, journal: Arc<dyn Journal>) -> Self {
+        Self::start_as(settings, wait, journal, |_| {})
+    }
+
+    /// Starts one that answers from what `alter` made of its state.
+    pub(crate) fn start_as(
+        settings: &AdminSettings,
+        wait: Option<Duration>,
+        journal: Arc<dyn Journal>,
+        alter: impl FnOnce(&mut AdminState),
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut server = AdminServer::bind(settings, Arc::<ReloadCells>::default()).unwrap();
         if let Some(wait) = wait {
@@ -185,13 +230,11 @@ impl Running {
         }
         let (addr, fingerprint) = (server.local_addr(), server.fingerprint().map(str::to_owned));
         let certificate = server.certificate().map(<[u8]>::to_vec);
-        let (store, reloader) = (store_with(journal), Arc::new(Reloader::default()));
+        let ((store, feed), reloader) = (store_and_feed(journal), Arc::new(Reloader::default()));
         let control: Arc<dyn Control> = Arc::<Reloader>::clone(&reloader);
-        let state = AdminState {
-            store: Arc::clone(&store),
-            credentials: Arc::new(ArcSwap::from_pointee(credentials())),
-            control,
-        };
+        let mut state = AdminState::new(Arc::clone(&store), Arc::new(ArcSwap::from_pointee(credentials())), control);
+        state.feed = feed;
+        alter(&mut state);
         let (stop, stopped) = watch::channel(false);
         let served = Some(runtime.spawn(server.serve(state, stopped)));
         Self { addr, store, reloader, fingerprint, certificate, runtime, stop, served }
@@ -229,6 +272,45 @@ impl Running {
         let stream = TcpStream::connect(self.addr).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
+    }
+}
+
+/// The lines of an answer that does not end.
+pub(crate) struct Lines(std::io::BufReader<TcpStream>);
+
+impl Lines {
+    /// Asks as `ops` in HTTP/1.0, so that there are no chunks, and reads past the head, which must be a 200.
+    pub(crate) fn of(running: &Running, path: &str, fields: &str) -> Self {
+        let (stream, reply) = Self::ask(running, path, fields);
+        assert!(reply.starts_with("HTTP/1.0 200"), "{reply}");
+        stream
+    }
+
+    /// The same, whatever the answer; its first line.
+    pub(crate) fn ask(running: &Running, path: &str, fields: &str) -> (Self, String) {
+        let mut stream = running.connect();
+        let head = format!("GET {path} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {OPS}\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut lines = Self(std::io::BufReader::new(stream));
+        let first = lines.next().unwrap();
+        while lines.next().is_some_and(|line| !line.is_empty()) {}
+        (lines, first)
+    }
+
+    /// Returns the values of the next `n` lines of that field.
+    pub(crate) fn values(&mut self, field: &str, n: usize) -> Vec<String> {
+        let of = |line: String| line.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+        self.by_ref().filter_map(of).take(n).collect()
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = std::io::BufRead::read_line(&mut self.0, &mut line).unwrap();
+        (read > 0).then(|| line.trim_end().to_owned())
     }
 }
 

@@ -18,11 +18,14 @@ use crate::metrics::{Cell, EdgeCells, Histogram, PerWorker, Refusal, ReloadCells
 use crate::model::{AdminStatus, CheckStatus, Health};
 use crate::store::{FrontendTable, Snapshot, Store, Table};
 
+use super::outlets::{JOURNAL_KINDS, NoOutlets, Outlets};
+
 /// Collects every metric of [`names`].
 #[derive(Clone)]
 pub struct Collector {
     store: Arc<Store>,
     reloads: Arc<ReloadCells>,
+    outlets: Arc<dyn Outlets>,
     descs: Vec<Desc>,
 }
 
@@ -34,7 +37,14 @@ impl Collector {
             let labels = metric.labels.iter().map(|l| (*l).to_owned()).collect();
             Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new()).ok()
         };
-        Self { store, reloads, descs: names::ALL.iter().filter_map(desc).collect() }
+        let outlets = Arc::new(NoOutlets);
+        Self { store, reloads, outlets, descs: names::ALL.iter().filter_map(desc).collect() }
+    }
+
+    /// Returns a collector that tells of these outlets too.
+    #[must_use]
+    pub fn with(self, outlets: Arc<dyn Outlets>) -> Self {
+        Self { outlets, ..self }
     }
 
     /// Returns everything in Prometheus' text format, families and series sorted.
@@ -66,6 +76,8 @@ impl prometheus::core::Collector for Collector {
             check_cells(&mut families, farm);
         }
         server_states(&mut families, &snapshot);
+        standings(&mut families, &snapshot);
+        outlets(&mut families, &*self.outlets);
         families.finish()
     }
 }
@@ -169,6 +181,50 @@ fn server_states(families: &mut Families, snapshot: &Snapshot) {
     }
 }
 
+/// What is made of servers beside their probes' verdict, where the config lets it be anything.
+fn standings(families: &mut Families, snapshot: &Snapshot) {
+    families.value(names::INCIDENT, &[], u64::from(snapshot.incident.is_some()));
+    for row in &snapshot.farms {
+        let farm = &row.farm;
+        for row in &row.servers {
+            let labels = [farm.name.as_str(), row.server.name.as_str()];
+            let standing = &row.standing;
+            if farm.observe.is_some() {
+                families.value(names::EJECTED, &labels, u64::from(standing.ejected.is_some()));
+            }
+            if farm.flap.is_some() {
+                families.value(names::FLAP_SCORE, &labels, standing.flap_score.into());
+                families.value(names::HELD_DOWN, &labels, u64::from(standing.held_until.is_some()));
+            }
+            if standing.health != Health::Off {
+                families.value(names::SUSPECT, &labels, u64::from(standing.suspicion.is_some()));
+            }
+            if !farm.slow_start.is_zero() {
+                families.percent(names::WARMUP, &labels, standing.warmup.map_or(100, |warmup| warmup.percent));
+            }
+            for group in row.order.iter().flat_map(|order| &order.sessions) {
+                families.value(names::DRAIN_SESSIONS, &[labels[0], labels[1], group.kind.as_str()], group.count);
+            }
+        }
+    }
+}
+
+fn outlets(families: &mut Families, outlets: &dyn Outlets) {
+    let journal = outlets.journal();
+    for ((kind, written), dropped) in JOURNAL_KINDS.iter().zip(journal.written).zip(journal.dropped) {
+        families.value(names::JOURNAL_WRITTEN, &[kind], written);
+        families.value(names::JOURNAL_DROPPED, &[kind], dropped);
+    }
+    families.value(names::JOURNAL_FAILURES, &[], journal.failures);
+    families.value(names::JOURNAL_BACKLOG, &[], journal.backlog);
+    families.value(names::JOURNAL_BYTES, &[], journal.bytes);
+    for receiver in outlets.receivers() {
+        families.value(names::WEBHOOK_DELIVERED, &[&receiver.name], receiver.delivered);
+        families.value(names::WEBHOOK_FAILED, &[&receiver.name], receiver.failed);
+        families.value(names::WEBHOOK_LAG, &[&receiver.name], receiver.lag);
+    }
+}
+
 /// Several histograms of the same bounds, summed.
 #[derive(Default)]
 struct Observations {
@@ -202,6 +258,15 @@ impl Families {
             gauge.set_value(value as f64);
             row.set_gauge(gauge);
         }
+        self.push(metric, row);
+    }
+
+    /// A share of 100, told as one of 1.
+    fn percent(&mut self, metric: Metric, labels: &[&str], percent: u8) {
+        let mut row = proto::Metric::from_label(pairs(metric, labels));
+        let mut gauge = proto::Gauge::default();
+        gauge.set_value(f64::from(percent) / 100.0);
+        row.set_gauge(gauge);
         self.push(metric, row);
     }
 

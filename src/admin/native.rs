@@ -1,15 +1,24 @@
 //! The native shape: `/api/v1`, and every path that no other shape claims.
 //!
-//! Reads are answered from one Snapshot; a write becomes one `Change`, and its answer is the server as it is then.
-//! Errors are `{"error": {code, message, request_id, details}}`. Authentication comes before everything: who has no
-//! token cannot learn which paths or servers exist.
+//! Reads are answered from one Snapshot and the journal; a write becomes one `Change`, and its answer is the server as it
+//! is then. Errors are `{"error": {code, message, request_id, details}}`. Authentication comes before everything: who has
+//! no token cannot learn which paths or servers exist. What stays open (`?wait=`, streams) waits on the admin runtime and
+//! holds one of few places.
 
+pub mod when;
 pub mod wire;
 
 mod auth;
 mod error;
+mod events;
+mod explain;
 mod from_wire;
+mod orders;
+mod query;
+mod replay;
 mod route;
+mod shadow;
+mod timeline;
 mod to_wire;
 
 use std::sync::Arc;
@@ -17,13 +26,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
-use crate::model::{Access, Change, ServerKey, Wish};
-use crate::report::report;
+use crate::model::{Access, ServerKey};
+use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
-use crate::store::{ChangeError, Snapshot};
 
 use super::aside;
 use super::call::{AdminState, Call, Caller};
@@ -31,7 +39,9 @@ use super::error::AdminError;
 use super::guard::quoted;
 
 use error::Failure;
-use route::{Read, Route, Write};
+use query::Query;
+use route::{Explained, Read, Route, Write};
+use timeline::About;
 
 pub(super) use auth::caller;
 
@@ -44,7 +54,7 @@ pub fn claims(_path: &str) -> bool {
 /// Answers a whole call.
 pub async fn answer(state: &AdminState, call: &Call) -> Response {
     match respond(state, call).await {
-        Ok(body) => json(StatusCode::OK, body),
+        Ok(response) => response,
         Err(failure) => failure.response(call),
     }
 }
@@ -65,7 +75,13 @@ pub(super) fn bug(call: &Call) -> Response {
     Failure::bug().response(call)
 }
 
-async fn respond(state: &AdminState, call: &Call) -> Result<Bytes, Failure> {
+/// What a read is made of: bytes and what they are.
+struct Made {
+    content_type: &'static str,
+    body: Bytes,
+}
+
+async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
     let caller = caller(&state.credentials.load(), call)?;
     let path = call.uri.path();
     let unknown = || AdminError::NotFound { kind: "path", id: quoted(path) };
@@ -73,81 +89,97 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Bytes, Failure> {
     if !route.allows(&call.method) {
         return Err(Failure::method(&call.method, route.allow()));
     }
+    let query = match route.query_keys() {
+        Some(keys) => Query::parse(call.uri.query(), keys)?,
+        None => Query::default(),
+    };
     match route {
-        Route::Read(_) => {
-            let (store, uri, now) = (Arc::clone(&state.store), call.uri.clone(), call.now);
-            let body = aside::made(move || match Route::of(uri.path()) {
-                Some(Route::Read(read)) => read_from(&store.snapshot(now), read),
-                Some(Route::Write(_)) | None => Err(Failure::bug()),
-            });
-            body.await.unwrap_or_else(|| Err(Failure::bug()))
+        Route::Drain { farm, server } if call.method == Method::POST => {
+            operate(&caller)?;
+            orders::drain(state, call, &caller, (farm, server), query.wait()?).await
         }
-        Route::Write(_) if caller.access != Access::Operate => Err(AdminError::Forbidden(caller.name).into()),
-        Route::Write(Write::Act { farm, server, act }) => {
-            let order = from_wire::order(&call.body)?;
-            change(state, call, &caller, (farm, server), Wish::Admin(act.wanted()), order.reason.as_deref())
-        }
-        Route::Write(Write::Reload) => reload(state, call, &caller).await,
-        Route::Write(Write::Weight { farm, server }) => {
-            let (weight, reason) = from_wire::weight(&call.body)?;
-            change(state, call, &caller, (farm, server), Wish::Weight(weight), reason.as_deref())
+        Route::Drain { farm, server } if streams(call) => orders::stream(state, call, (farm, server)),
+        Route::Drain { farm, server } => orders::read(state, call, (farm, server), query.wait()?).await,
+        Route::Read(Read::Events) if streams(call) => events::stream(state, call, &query),
+        Route::Read(_) | Route::Replay { .. } => read(state, call, query).await,
+        Route::Write(write) => {
+            operate(&caller)?;
+            match write {
+                Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
+                Write::Reload => reload(state, call, &caller).await,
+                Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)),
+            }
         }
     }
 }
 
-fn read_from(snapshot: &Snapshot, read: Read<'_>) -> Result<Bytes, Failure> {
+/// Whoever only reads changes nothing.
+fn operate(caller: &Caller) -> Result<(), AdminError> {
+    if caller.access == Access::Operate { Ok(()) } else { Err(AdminError::Forbidden(caller.name.clone())) }
+}
+
+/// Whether the caller asks for a stream.
+fn streams(call: &Call) -> bool {
+    let accepts = call.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = accepts.flat_map(|value| value.split(','));
+    call.method == Method::GET
+        && kinds.any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+}
+
+/// Makes the answer of a read on a thread of its own.
+async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response, Failure> {
+    let (state, uri, body, now) = (state.clone(), call.uri.clone(), call.body.clone(), call.now);
+    let made = aside::made(move || {
+        let snapshot = state.store.snapshot(now);
+        match Route::of(uri.path()) {
+            Some(Route::Read(read)) => read_from(&state, &snapshot, read, &query),
+            Some(Route::Replay { farm, server }) => replay::answer(&state, &snapshot, (farm, server), &body, now),
+            Some(Route::Drain { .. } | Route::Write(_)) | None => Err(Failure::bug()),
+        }
+    });
+    let Made { content_type, body } = made.await.unwrap_or_else(|| Err(Failure::bug()))?;
+    let mut response = json(StatusCode::OK, body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response)
+}
+
+fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Query) -> Result<Made, Failure> {
+    let now = snapshot.at;
     match read {
-        Read::Farm { farm } => encode(&to_wire::farm(farm_of(snapshot, farm)?)),
+        Read::Events => text(timeline::list(state, about_named(snapshot, query)?, query)?),
+        Read::Evidence { farm, server } => {
+            let rows = rows_of(snapshot, (farm, server))?;
+            encode(&timeline::evidence(state, rows, timeline::evidence_limit(query)?)?)
+        }
+        Read::Explain(Explained::Farm { farm }) => encode(&explain::farm(snapshot, farm_of(snapshot, farm)?)),
+        Read::Explain(Explained::Request { id }) => encode(&explain::request(state, snapshot, id)?),
+        Read::Explain(Explained::Server { farm, server }) => {
+            encode(&explain::server(state, snapshot, rows_of(snapshot, (farm, server))?)?)
+        }
+        Read::Farm { farm } => encode(&to_wire::farm(farm_of(snapshot, farm)?, now)),
         Read::Farms => encode(&to_wire::farms(snapshot)),
         Read::Frontend { frontend } => encode(&to_wire::frontend(snapshot, frontend_of(snapshot, frontend)?)),
         Read::Frontends => encode(&to_wire::frontends(snapshot)),
-        Read::Server { farm, server } => encode(&to_wire::server(server_of(farm_of(snapshot, farm)?, server)?)),
+        Read::History { farm, server } => {
+            encode(&timeline::history(state, rows_of(snapshot, (farm, server))?, query, now)?)
+        }
+        Read::Promote { farm } => shadow::promote(farm_of(snapshot, farm)?),
+        Read::Server { farm, server } => {
+            let (farm, server) = rows_of(snapshot, (farm, server))?;
+            encode(&to_wire::server(farm, server, now))
+        }
         Read::Servers { farm } => encode(&to_wire::servers(snapshot, farm_of(snapshot, farm)?)),
+        Read::Shadow { farm } => encode(&shadow::answer(state, farm_of(snapshot, farm)?, now)?),
         Read::Status => encode(&to_wire::status(snapshot)),
-    }
-}
-
-/// Makes a change and returns the server as it is after it.
-fn change(
-    state: &AdminState,
-    call: &Call,
-    caller: &Caller,
-    (farm, server): (&str, &str),
-    wish: Wish,
-    reason: Option<&str>,
-) -> Result<Bytes, Failure> {
-    let snapshot = state.store.snapshot(call.now);
-    let farm_row = farm_of(&snapshot, farm)?;
-    let server_row = server_of(farm_row, server)?;
-    let target = ServerKey { farm: farm_row.farm.id, server: server_row.server.id };
-    let gone = || AdminError::NotFound { kind: "server", id: quoted(server) };
-    match state.store.change(&Change::plain(target, wish), caller.act(call, reason)) {
-        Ok(()) => {}
-        Err(ChangeError::UnknownServer(_)) => return Err(gone().into()),
-        Err(error @ ChangeError::Reserve { .. }) => return Err(AdminError::Conflict(error.to_string()).into()),
-        Err(error @ ChangeError::Journal(_)) => {
-            tracing::error!(request_id = call.request_id, error = %report(&error), "admin change not kept");
-            return Err(AdminError::NotKept.into());
+        Read::Timeline { farm, server } => {
+            let about = about(snapshot, farm, server)?;
+            text(timeline::timeline(state, about, query, now)?)
         }
     }
-    tracing::info!(
-        request_id = call.request_id,
-        actor = %caller.name,
-        source = %call.peer,
-        farm = %farm_row.farm.name,
-        server = %server_row.server.name,
-        field = wish.field().as_str(),
-        value = %wish,
-        "admin change"
-    );
-    let after = state.store.snapshot(call.now);
-    let row = after.farms.iter().find(|f| f.farm.id == target.farm).map(|f| &f.servers);
-    let row = row.and_then(|servers| servers.iter().find(|s| s.server.id == target.server));
-    encode(&to_wire::server(row.ok_or_else(gone)?))
 }
 
 /// Reloads, to its end even if the client leaves meanwhile.
-async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Bytes, Failure> {
+async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Response, Failure> {
     let order = from_wire::order(&call.body)?;
     let act = caller.act(call, order.reason.as_deref());
     tracing::info!(
@@ -160,13 +192,39 @@ async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Byte
     let control = Arc::clone(&state.control);
     let done = tokio::spawn(async move { control.reload(act).await }).await;
     match done {
-        Ok(Ok(())) => encode(&wire::Reloaded { generation: state.store.load().generation.0 }),
+        Ok(Ok(())) => answered(&wire::Reloaded { generation: state.store.load().generation.0 }),
         Ok(Err(reasons)) => Err(Failure::reload(&reasons)),
         Err(error) => {
             tracing::error!(request_id = call.request_id, %error, "admin reload broke off");
             Err(Failure::bug())
         }
     }
+}
+
+/// Returns whose events a path asks for.
+fn about(snapshot: &Snapshot, farm: Option<&str>, server: Option<&str>) -> Result<About, Failure> {
+    let Some(farm) = farm else { return Ok(About::default()) };
+    let row = farm_of(snapshot, farm)?;
+    let id = row.farm.id;
+    let Some(server) = server else { return Ok(About { farm: Some(id), server: None }) };
+    let server = server_of(row, server)?.server.id;
+    Ok(About { farm: None, server: Some(ServerKey { farm: id, server }) })
+}
+
+/// Returns whose events a query asks for.
+fn about_named(snapshot: &Snapshot, query: &Query) -> Result<About, Failure> {
+    match (query.get("farm"), query.get("server")) {
+        (None, Some(_)) => Err(AdminError::Missing("farm").into()),
+        (farm, server) => about(snapshot, farm, server),
+    }
+}
+
+fn rows_of<'a>(
+    snapshot: &'a Snapshot,
+    (farm, server): (&str, &str),
+) -> Result<(&'a FarmRow, &'a ServerRow), AdminError> {
+    let farm = farm_of(snapshot, farm)?;
+    Ok((farm, server_of(farm, server)?))
 }
 
 fn farm_of<'a>(snapshot: &'a Snapshot, farm: &str) -> Result<&'a FarmRow, AdminError> {
@@ -182,11 +240,21 @@ fn frontend_of<'a>(snapshot: &'a Snapshot, frontend: &str) -> Result<&'a Fronten
     snapshot.frontends.iter().find(is_it).ok_or_else(|| AdminError::NotFound { kind: "frontend", id: quoted(frontend) })
 }
 
-fn encode<T: Serialize>(body: &T) -> Result<Bytes, Failure> {
+fn encode<T: Serialize>(body: &T) -> Result<Made, Failure> {
     // Numbers, texts and maps with text keys cannot fail to be written.
     let mut bytes = serde_json::to_vec(body).map_err(|_| Failure::bug())?;
     bytes.push(b'\n');
-    Ok(bytes.into())
+    Ok(Made { content_type: "application/json", body: bytes.into() })
+}
+
+/// JSON that was written before.
+#[expect(clippy::unnecessary_wraps, reason = "one of several ways to make an answer")]
+fn text(body: String) -> Result<Made, Failure> {
+    Ok(Made { content_type: "application/json", body: body.into() })
+}
+
+fn answered<T: Serialize>(body: &T) -> Result<Response, Failure> {
+    Ok(json(StatusCode::OK, encode(body)?.body))
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {

@@ -1,4 +1,5 @@
-//! What machines ask of the process itself: `/healthz` and `/readyz`, open to all, and `/metrics`.
+//! What is asked of the process itself: by machines `/healthz` and `/readyz`, open to all, and `/metrics`; by people the
+//! page.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -9,13 +10,13 @@ use crate::report::report;
 
 use super::call::Call;
 use super::server::Site;
-use super::{aside, native};
+use super::{aside, native, page};
 
 /// Answers a call of one of the process's own pages; none if the path is another's.
 pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
     let path = call.uri.path();
     if !matches!(path, "/healthz" | "/metrics" | "/readyz") {
-        return None;
+        return page::answer(call);
     }
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return Some(native::method_not_allowed(call, "GET, HEAD"));

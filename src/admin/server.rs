@@ -30,6 +30,7 @@ use crate::model::settings::MetricsAccess;
 use crate::store::seams::{reason, remedy};
 
 use super::call::{AdminState, Call};
+use super::long::StillOpen;
 use super::metrics::Collector;
 use super::receive::{Bodies, Peer, receive};
 use super::tls::{Tls, TlsError};
@@ -141,7 +142,8 @@ impl AdminServer {
     pub async fn serve(self, state: AdminState, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
         let deadlines = self.deadlines;
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let collector = Collector::new(Arc::clone(&state.store), self.reloads);
+        let collector = Collector::new(Arc::clone(&state.store), self.reloads).with(Arc::clone(&state.outlets));
+        let long_calls = state.long_calls.clone();
         let site = Site { state, metrics: self.metrics, collector, bodies: Bodies::new(deadlines.body) };
         let router = Router::new().fallback(answer).with_state(Arc::new(site));
         let tls = self.tls.map(|tls| tls.acceptor);
@@ -173,6 +175,7 @@ impl AdminServer {
             });
         }
         drop(listener);
+        long_calls.close();
         let all_closed = async { while open.join_next().await.is_some() {} };
         if timeout(deadlines.close, all_closed).await.is_err() {
             tracing::warn!(connections = open.len(), "admin calls cut off");
@@ -220,8 +223,16 @@ where
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
-            let response = router.oneshot(request).await;
-            activity.ended.fetch_add(1, Relaxed);
+            let mut response = router.oneshot(request).await;
+            let Ok(Some(open)) = response.as_mut().map(|made| made.extensions_mut().remove::<StillOpen>()) else {
+                activity.ended.fetch_add(1, Relaxed);
+                return response;
+            };
+            // A stream is under way until it was told to its end; what a reader leaves untaken then, it loses.
+            tokio::spawn(async move {
+                open.ended().await;
+                activity.ended.fetch_add(1, Relaxed);
+            });
             response
         }
     });
@@ -284,7 +295,7 @@ async fn answer(State(site): State<Arc<Site>>, mut request: Request) -> Response
 /// Stamps what every answer carries, whatever its shape, and logs the call.
 fn finish(call: &Call, mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(&call.request_id) {
         headers.insert("x-request-id", id);

@@ -367,7 +367,8 @@ fn reads_change_nothing() {
     let running = Running::start();
     let state = |running: &Running| stable(&running.call("GET", "/api/v1/status", VIEWER, "").body);
     let before = (running.store.load().generation, state(&running));
-    for act in ["drain", "maintenance", "ready", "weight"] {
+    assert_eq!(running.call("GET", &format!("{SERVER}/drain"), OPS, "").json()["error"]["code"], "no_order");
+    for act in ["maintenance", "ready", "weight"] {
         let reply = running.call("GET", &format!("{SERVER}/{act}"), OPS, "");
         assert_eq!(reply.status, 405, "{act}");
         assert_eq!(reply.field("allow"), Some(if act == "weight" { "put" } else { "post" }));

@@ -140,7 +140,7 @@ pub(super) fn state() -> AdminState {
     store.observe_one(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
     store.first_round_done();
     let credentials = Arc::new(ArcSwap::from_pointee(credentials()));
-    AdminState { store: Arc::new(store), credentials, control: Arc::new(Process) }
+    AdminState::new(Arc::new(store), credentials, Arc::new(Process))
 }
 
 fn credentials() -> Credentials {

@@ -9,7 +9,7 @@ use crate::alarm::Alarm;
 use crate::journal::SqliteJournal;
 use crate::model::settings::Webhook;
 use crate::store::Journal;
-use crate::webhook::{self, Receiver};
+use crate::webhook::{self, Receiver, ReceiverCells};
 
 use super::{Edge, on_own_thread};
 
@@ -28,6 +28,11 @@ impl Webhooks {
         let (sender, latest) = watch::channel(begin_after);
         let receivers = webhooks.iter().map(Receiver::new).collect::<Result<_, _>>()?;
         Ok((sender, Self { receivers, journal: journal.clone(), latest, begin_after }))
+    }
+
+    /// Returns the receivers' names and what is counted of them.
+    pub(super) fn cells(&self) -> Vec<(Box<str>, Arc<ReceiverCells>)> {
+        self.receivers.iter().map(|receiver| (receiver.name().into(), receiver.cells())).collect()
     }
 
     /// Starts their thread; none without receivers.

@@ -4,7 +4,7 @@
 //! what to do about it. Texts of the other side are printed without control characters.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,6 +25,8 @@ use super::pinned::{Fingerprint, PinnedConnector};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a whole call may take; a reload opens listeners meanwhile.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
+/// How long one stream is read before it is opened anew.
+const STREAM_DEADLINE: Duration = Duration::from_secs(600);
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -71,6 +73,8 @@ pub enum CliError {
     /// The process refused.
     #[error("refused: {message}{}", lines(details))]
     Refused {
+        /// Its word for programs.
+        code: String,
         /// Its sentence.
         message: String,
         /// Every single reason, where there are several.
@@ -93,6 +97,9 @@ pub enum CliError {
         /// Why.
         cause: String,
     },
+    /// What was waited for did not come.
+    #[error("{0}")]
+    Unfinished(String),
     /// The certificate is not one to trust.
     #[error(
         "the certificate of {url} is not trusted: {cause}; give --ca FILE, or --fingerprint as printed at its start"
@@ -115,6 +122,7 @@ impl CliError {
             | Self::Output(_)
             | Self::Refused { .. }
             | Self::Unauthorized { .. }
+            | Self::Unfinished(_)
             | Self::Unreachable { .. }
             | Self::Untrusted { .. } => 1,
         }
@@ -208,6 +216,20 @@ impl Client {
         self.take(path, self.signed(request).call())
     }
 
+    /// Opens the stream of server-sent events at `path`. A connection that died without a word is given up in time.
+    pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, CliError> {
+        let request = self.agent.get(self.url(path)).header("Accept", "text/event-stream");
+        let request = self.signed(request).config().timeout_global(None);
+        let request =
+            request.timeout_recv_response(Some(CALL_DEADLINE)).timeout_recv_body(Some(STREAM_DEADLINE)).build();
+        let response = request.call().map_err(|error| told(&self.base, &error))?;
+        if response.status().is_success() {
+            return Ok(response.into_body().into_reader());
+        }
+        let error = self.take(path, Ok(response)).err();
+        Err(error.unwrap_or_else(|| CliError::NotFarmgate { url: self.url(path), status: 200 }))
+    }
+
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         let request = self.agent.post(self.url(path));
         self.parse(path, &self.take(path, self.signed(request).send_json(body))?)
@@ -249,8 +271,24 @@ impl Client {
         if status == StatusCode::UNAUTHORIZED {
             return Err(CliError::Unauthorized { message });
         }
-        Err(CliError::Refused { message, details: error.details.iter().map(|line| plain(line)).collect() })
+        let details = error.details.iter().map(|line| plain(line)).collect();
+        Err(CliError::Refused { code: error.code, message, details })
     }
+}
+
+/// Returns `path` with those of the pairs that have a value as its query.
+pub(super) fn with_query(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let given = pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}", encoded((*value)?))));
+    let query: Vec<_> = given.collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
+/// Returns `text` percent-encoded, so that it stays within its part of a URL.
+pub(super) fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':');
+    text.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// Returns `text` with every control character replaced, so that it cannot steer a terminal.

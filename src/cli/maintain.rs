@@ -2,21 +2,18 @@
 
 use std::io::Write;
 
-use super::act;
-use super::client::{AdminArgs, CliError, Target};
+use super::act::{self, On, TermsArgs};
+use super::client::{CliError, Client};
 
 /// Arguments of `maintain`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The server, as FARM/SERVER, each by name or id
-    #[arg(value_name = "FARM/SERVER")]
-    pub target: Target,
-    /// Why; kept and shown with the change
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Where the process is.
+    /// The server.
     #[command(flatten)]
-    pub admin: AdminArgs,
+    pub on: On,
+    /// The terms.
+    #[command(flatten)]
+    pub terms: TermsArgs,
 }
 
 /// Puts a server into maintenance and prints how it is then.
@@ -24,5 +21,5 @@ pub struct Args {
 /// # Errors
 /// [`CliError`] in plain words; nothing was changed unless the answer was lost.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    act::order(&args.admin, &args.target, "maintenance", args.reason.as_deref(), out)
+    act::order(&Client::new(&args.on.admin)?, &args.on, "maintenance", &args.terms, out)
 }

@@ -2,21 +2,15 @@
 
 use std::io::Write;
 
-use super::act;
-use super::client::{AdminArgs, CliError, Target};
+use super::act::{self, On, TermsArgs};
+use super::client::{CliError, Client};
 
 /// Arguments of `ready`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The server, as FARM/SERVER, each by name or id
-    #[arg(value_name = "FARM/SERVER")]
-    pub target: Target,
-    /// Why; kept and shown with the change
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Where the process is.
+    /// The server.
     #[command(flatten)]
-    pub admin: AdminArgs,
+    pub on: On,
 }
 
 /// Undoes drain and maintenance and prints how the server is then.
@@ -24,5 +18,6 @@ pub struct Args {
 /// # Errors
 /// [`CliError`] in plain words; nothing was changed unless the answer was lost.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    act::order(&args.admin, &args.target, "ready", args.reason.as_deref(), out)
+    // Without terms the body is a reason or nothing.
+    act::order(&Client::new(&args.on.admin)?, &args.on, "ready", &TermsArgs::default(), out)
 }

@@ -4,24 +4,21 @@ use std::io::Write;
 
 use crate::admin::native::wire::{ServerWire, WeightOrder};
 
-use super::act;
-use super::client::{AdminArgs, CliError, Client, Target};
+use super::act::{self, On};
+use super::client::{CliError, Client};
 
 /// Arguments of `weight`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The server, as FARM/SERVER, each by name or id
-    #[arg(value_name = "FARM/SERVER")]
-    pub target: Target,
+    /// The server.
+    #[command(flatten)]
+    pub on: On,
     /// 0..=65535; only ratios within the farm matter, 0 takes no new work
     #[arg(value_name = "WEIGHT", value_parser = parse)]
     pub weight: u16,
-    /// Why; kept and shown with the change
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Where the process is.
-    #[command(flatten)]
-    pub admin: AdminArgs,
+    /// Do it although less than the farm's reserve is left
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Sets a weight and prints how the server is then.
@@ -29,9 +26,11 @@ pub struct Args {
 /// # Errors
 /// [`CliError`] in plain words; nothing was changed unless the answer was lost.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let body = WeightOrder { weight: Some(args.weight.into()), reason: args.reason.clone() };
-    let server: ServerWire = Client::new(&args.admin)?.put(&args.target.path("weight"), &body)?;
-    act::tell(&args.target, &server, out)
+    let On { target, reason, admin } = &args.on;
+    let force = args.force.then_some(true.into());
+    let body = WeightOrder { weight: Some(args.weight.into()), reason: reason.clone(), force };
+    let server: ServerWire = Client::new(admin)?.put(&target.path("weight"), &body).map_err(act::with_force)?;
+    act::tell(target, &server, out)
 }
 
 fn parse(text: &str) -> Result<u16, &'static str> {

@@ -5,7 +5,9 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::admin::call::Call;
 use crate::admin::error::AdminError;
+use crate::admin::long::LONG_CALLS_MAX;
 
+use super::query::QueryError;
 use super::wire::{ErrorBody, ErrorWire};
 
 /// A failed call, ready to be answered.
@@ -43,6 +45,64 @@ impl Failure {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "reload_refused", message, details, allow: None }
     }
 
+    /// So many waits and streams are open that another would keep others out.
+    pub(super) fn too_many_open() -> Self {
+        let message = format!("{LONG_CALLS_MAX} waits and streams are open; close one, or ask again later");
+        Self::told(StatusCode::SERVICE_UNAVAILABLE, "too_many_open", message)
+    }
+
+    /// The journal could not be read; the log has why.
+    pub(super) fn unreadable() -> Self {
+        let message = "the journal cannot be read; see the log for this request id".to_owned();
+        Self::told(StatusCode::SERVICE_UNAVAILABLE, "journal_unreadable", message)
+    }
+
+    /// Checks are remembered on disk only.
+    pub(super) fn no_history() -> Self {
+        let message = "no history of checks is kept; set state_dir in the config and start again".to_owned();
+        Self::told(StatusCode::CONFLICT, "no_history", message)
+    }
+
+    /// Nothing checks the servers of this farm.
+    pub(super) fn no_probe(farm: &str) -> Self {
+        Self::told(StatusCode::CONFLICT, "no_probe", format!("farm \"{farm}\" has no probe; declare one in the config"))
+    }
+
+    /// The farm has no shadow probe.
+    pub(super) fn no_shadow(farm: &str) -> Self {
+        let message = format!("farm \"{farm}\" has no shadow probe; declare one as farms.{farm}.shadow in the config");
+        Self::told(StatusCode::CONFLICT, "no_shadow", message)
+    }
+
+    /// The farm has probes, not this one.
+    pub(super) fn unknown_probe(wanted: &str, names: &str) -> Self {
+        let message = format!("probe \"{}\" does not exist; this farm has {names}", super::quoted(wanted));
+        Self::told(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// The server is neither in drain nor in maintenance.
+    pub(super) fn no_order(farm: &str, server: &str) -> Self {
+        let message =
+            format!("server \"{farm}/{server}\" is neither in drain nor in maintenance; nothing is waited for");
+        Self::told(StatusCode::NOT_FOUND, "no_order", message)
+    }
+
+    /// Taking the server out would leave too little of its farm.
+    pub(super) fn reserve(why: &str) -> Self {
+        Self::told(StatusCode::CONFLICT, "reserve", format!("{why}; send force: true to do it all the same"))
+    }
+
+    /// The request is not among those that are remembered.
+    pub(super) fn forgotten() -> Self {
+        let message = "no request of that id among the last ones; ids are in X-Request-Id, in the access log and on error \
+                       pages, and a request is known once it has ended";
+        Self::told(StatusCode::NOT_FOUND, "not_found", message.to_owned())
+    }
+
+    fn told(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self { status, code, message, details: Vec::new(), allow: None }
+    }
+
     /// Returns the answer.
     pub(super) fn response(self, call: &Call) -> Response {
         let error = ErrorWire {
@@ -63,6 +123,18 @@ impl Failure {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"farmgate\""));
         }
         response
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Bad(error) => error.into(),
+            QueryError::Escape { .. } | QueryError::Twice(_) => {
+                Self::told(StatusCode::BAD_REQUEST, "bad_value", error.to_string())
+            }
+            QueryError::Unknown { .. } => Self::told(StatusCode::BAD_REQUEST, "unknown_parameter", error.to_string()),
+        }
     }
 }
 

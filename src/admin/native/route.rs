@@ -7,13 +7,29 @@ use crate::model::AdminStatus;
 /// What a path of `/api/v1` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
+    /// `…/servers/{server}/drain`: read it or order it.
+    Drain {
+        farm: &'a str,
+        server: &'a str,
+    },
     Read(Read<'a>),
+    /// `POST /farms/{farm}[/servers/{server}]/probe/replay`: asks only, with a body.
+    Replay {
+        farm: &'a str,
+        server: Option<&'a str>,
+    },
     Write(Write<'a>),
 }
 
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read<'a> {
+    /// `GET /events`
+    Events,
+    /// `GET …/servers/{server}/evidence`
+    Evidence { farm: &'a str, server: &'a str },
+    /// `GET …/explain` of what.
+    Explain(Explained<'a>),
     /// `GET /farms/{farm}`
     Farm { farm: &'a str },
     /// `GET /farms`
@@ -22,12 +38,31 @@ pub(super) enum Read<'a> {
     Frontend { frontend: &'a str },
     /// `GET /frontends`
     Frontends,
+    /// `GET …/servers/{server}/history`
+    History { farm: &'a str, server: &'a str },
+    /// `GET /farms/{farm}/shadow/promote`
+    Promote { farm: &'a str },
     /// `GET …/servers/{server}`
     Server { farm: &'a str, server: &'a str },
     /// `GET /farms/{farm}/servers`
     Servers { farm: &'a str },
+    /// `GET /farms/{farm}/shadow`
+    Shadow { farm: &'a str },
     /// `GET /status`
     Status,
+    /// `GET …/timeline` of everything, a farm or a server.
+    Timeline { farm: Option<&'a str>, server: Option<&'a str> },
+}
+
+/// What can be explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Explained<'a> {
+    /// `GET /farms/{farm}/explain`
+    Farm { farm: &'a str },
+    /// `GET /requests/{id}/explain`
+    Request { id: &'a str },
+    /// `GET …/servers/{server}/explain`
+    Server { farm: &'a str, server: &'a str },
 }
 
 /// What can be changed.
@@ -64,20 +99,47 @@ impl<'a> Route<'a> {
     /// Returns what a path is; none if nothing.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let segments: Vec<_> = path.strip_prefix("/api/v1/")?.split('/').collect();
-        let act = |farm, server, act| Self::Write(Write::Act { farm, server, act });
         Some(match segments[..] {
+            ["events"] => Self::Read(Read::Events),
             ["farms"] => Self::Read(Read::Farms),
-            ["farms", farm] => Self::Read(Read::Farm { farm }),
-            ["farms", farm, "servers"] => Self::Read(Read::Servers { farm }),
-            ["farms", farm, "servers", server] => Self::Read(Read::Server { farm, server }),
-            ["farms", farm, "servers", server, "drain"] => act(farm, server, ServerAct::Drain),
-            ["farms", farm, "servers", server, "maintenance"] => act(farm, server, ServerAct::Maintenance),
-            ["farms", farm, "servers", server, "ready"] => act(farm, server, ServerAct::Ready),
-            ["farms", farm, "servers", server, "weight"] => Self::Write(Write::Weight { farm, server }),
+            ["farms", farm, ref rest @ ..] => Self::of_farm(farm, rest)?,
             ["frontends"] => Self::Read(Read::Frontends),
             ["frontends", frontend] => Self::Read(Read::Frontend { frontend }),
             ["reload"] => Self::Write(Write::Reload),
+            ["requests", id, "explain"] => Self::Read(Read::Explain(Explained::Request { id })),
             ["status"] => Self::Read(Read::Status),
+            ["timeline"] => Self::Read(Read::Timeline { farm: None, server: None }),
+            _ => return None,
+        })
+    }
+
+    fn of_farm(farm: &'a str, rest: &[&'a str]) -> Option<Self> {
+        Some(match *rest {
+            [] => Self::Read(Read::Farm { farm }),
+            ["explain"] => Self::Read(Read::Explain(Explained::Farm { farm })),
+            ["probe", "replay"] => Self::Replay { farm, server: None },
+            ["servers"] => Self::Read(Read::Servers { farm }),
+            ["servers", server, ref rest @ ..] => Self::of_server(farm, server, rest)?,
+            ["shadow"] => Self::Read(Read::Shadow { farm }),
+            ["shadow", "promote"] => Self::Read(Read::Promote { farm }),
+            ["timeline"] => Self::Read(Read::Timeline { farm: Some(farm), server: None }),
+            _ => return None,
+        })
+    }
+
+    fn of_server(farm: &'a str, server: &'a str, rest: &[&'a str]) -> Option<Self> {
+        let act = |act| Self::Write(Write::Act { farm, server, act });
+        Some(match *rest {
+            [] => Self::Read(Read::Server { farm, server }),
+            ["drain"] => Self::Drain { farm, server },
+            ["evidence"] => Self::Read(Read::Evidence { farm, server }),
+            ["explain"] => Self::Read(Read::Explain(Explained::Server { farm, server })),
+            ["history"] => Self::Read(Read::History { farm, server }),
+            ["maintenance"] => act(ServerAct::Maintenance),
+            ["probe", "replay"] => Self::Replay { farm, server: Some(server) },
+            ["ready"] => act(ServerAct::Ready),
+            ["timeline"] => Self::Read(Read::Timeline { farm: Some(farm), server: Some(server) }),
+            ["weight"] => Self::Write(Write::Weight { farm, server }),
             _ => return None,
         })
     }
@@ -85,18 +147,40 @@ impl<'a> Route<'a> {
     /// Returns the methods that it takes, as `Allow` lists them.
     pub(super) fn allow(&self) -> &'static str {
         match self {
+            Self::Drain { .. } => "GET, HEAD, POST",
             Self::Read(_) => "GET, HEAD",
-            Self::Write(Write::Act { .. } | Write::Reload) => "POST",
+            Self::Replay { .. } | Self::Write(Write::Act { .. } | Write::Reload) => "POST",
             Self::Write(Write::Weight { .. }) => "PUT",
         }
     }
 
     /// Returns whether it takes that method.
     pub(super) fn allows(&self, method: &Method) -> bool {
-        match self {
-            Self::Read(_) => matches!(*method, Method::GET | Method::HEAD),
-            Self::Write(_) => method.as_str() == self.allow(),
-        }
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    /// Returns the keys that its query may have; `None`: it is not looked at.
+    pub(super) fn query_keys(&self) -> Option<&'static [&'static str]> {
+        const TIMELINE: &[&str] = &["limit", "order", "since", "until"];
+        Some(match self {
+            Self::Drain { .. } => &["wait"],
+            Self::Read(read) => match read {
+                Read::Events => &["after", "farm", "limit", "server"],
+                Read::Evidence { .. } => &["limit"],
+                Read::Explain(_) | Read::Promote { .. } | Read::Shadow { .. } => &[],
+                Read::History { .. } => &["probe", "since", "until"],
+                Read::Timeline { .. } => TIMELINE,
+                Read::Farm { .. }
+                | Read::Farms
+                | Read::Frontend { .. }
+                | Read::Frontends
+                | Read::Server { .. }
+                | Read::Servers { .. }
+                | Read::Status => return None,
+            },
+            Self::Replay { .. } => &[],
+            Self::Write(_) => return None,
+        })
     }
 }
 
@@ -113,10 +197,44 @@ mod tests {
             Route::of("/api/v1/farms/web/servers/s1/ready"),
             Some(Route::Write(Write::Act { farm, server, act }))
         );
-        for path in ["/", "/api/v1", "/api/v1/", "/api/v1/farms/", "/api/v2/farms", "/api/v1/farms/web/servers/s1/x/y"]
-        {
+        for path in [
+            "/",
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/farms/",
+            "/api/v2/farms",
+            "/api/v1/farms/web/servers/s1/x/y",
+            "/api/v1/farms/web/probe",
+            "/api/v1/farms/web/servers/s1/explain/x",
+            "/api/v1/requests/7",
+            "/api/v1/timeline/x",
+        ] {
             let route = Route::of(path);
             assert!(matches!(route, None | Some(Route::Read(Read::Farm { farm: "" }))), "{path}: {route:?}");
+        }
+    }
+
+    #[test]
+    fn route_knows_what_tells_why() {
+        let (farm, server) = ("web", "s1");
+        let both = |read| Some(Route::Read(read));
+        for (path, want) in [
+            ("events", both(Read::Events)),
+            ("timeline", both(Read::Timeline { farm: None, server: None })),
+            ("requests/x-1/explain", both(Read::Explain(Explained::Request { id: "x-1" }))),
+            ("farms/web/explain", both(Read::Explain(Explained::Farm { farm }))),
+            ("farms/web/timeline", both(Read::Timeline { farm: Some(farm), server: None })),
+            ("farms/web/shadow", both(Read::Shadow { farm })),
+            ("farms/web/shadow/promote", both(Read::Promote { farm })),
+            ("farms/web/probe/replay", Some(Route::Replay { farm, server: None })),
+            ("farms/web/servers/s1/explain", both(Read::Explain(Explained::Server { farm, server }))),
+            ("farms/web/servers/s1/timeline", both(Read::Timeline { farm: Some(farm), server: Some(server) })),
+            ("farms/web/servers/s1/evidence", both(Read::Evidence { farm, server })),
+            ("farms/web/servers/s1/history", both(Read::History { farm, server })),
+            ("farms/web/servers/s1/drain", Some(Route::Drain { farm, server })),
+            ("farms/web/servers/s1/probe/replay", Some(Route::Replay { farm, server: Some(server) })),
+        ] {
+            assert_eq!(Route::of(&format!("/api/v1/{path}")), want, "{path}");
         }
     }
 
@@ -126,5 +244,7 @@ mod tests {
         assert!(reload.allows(&Method::POST) && !reload.allows(&Method::GET) && !reload.allows(&Method::PUT));
         let farms = Route::of("/api/v1/farms").unwrap();
         assert!(farms.allows(&Method::HEAD) && !farms.allows(&Method::POST) && !farms.allows(&Method::DELETE));
+        let drain = Route::of("/api/v1/farms/web/servers/s1/drain").unwrap();
+        assert!(drain.allows(&Method::GET) && drain.allows(&Method::POST) && !drain.allows(&Method::PUT));
     }
 }

@@ -48,7 +48,7 @@ fn unknown_things_are_named_in_the_error() {
     let FarmId(db) = key("db", "d1").farm;
     let mut table = String::new();
     for path in [
-        "/",
+        "/nothing",
         "/api/v1/nothing",
         "/api/v1/farms/",
         "/api/v1/farms/wob",
@@ -168,3 +168,6 @@ fn change_that_cannot_be_kept_is_refused_without_the_inside() {
     assert_eq!(reply.json()["error"]["code"], "not_kept");
     assert_eq!(admin_of(&running, "s1"), AdminStatus::Active);
 }
+
+mod orders;
+mod why;

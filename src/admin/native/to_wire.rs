@@ -1,5 +1,10 @@
 //! Snapshot → bodies of the native shape. Pure.
 
+pub(super) mod order;
+pub(super) mod request;
+pub(super) mod standing;
+pub(super) mod why;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,13 +12,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::to_yaml::{aim_view, farm_view, probe_view};
-use crate::model::{AdminStatus, CheckRecord, Health, Override, Probe, Role, Verdict, Wish};
+use crate::model::{AdminStatus, CheckRecord, Health, Override, Probe, Role, Timestamp, Verdict, Wish};
 use crate::store::Snapshot;
-use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
+use crate::store::snapshot::{FarmRow, FrontendRow, IncidentRow, ServerRow};
 
 use super::wire::{
-    CheckWire, CountsWire, FarmList, FarmWire, FrontendList, FrontendWire, LimitsWire, OverrideWire, ProgressWire,
-    ServerList, ServerWire, ServiceWire, StatusWire,
+    CheckWire, CountsWire, FarmList, FarmWire, FrontendList, FrontendWire, IncidentWire, LimitsWire, OverrideWire,
+    ProgressWire, ServerList, ServerWire, ServiceWire, StatusWire,
 };
 
 /// Returns everything.
@@ -31,7 +36,20 @@ pub(super) fn status(snapshot: &Snapshot) -> StatusWire {
         ready: snapshot.is_ready,
         at: snapshot.at.to_string(),
         frontends: snapshot.frontends.iter().map(|row| frontend(snapshot, row)).collect(),
-        farms: snapshot.farms.iter().map(farm).collect(),
+        farms: snapshot.farms.iter().map(|row| farm(row, snapshot.at)).collect(),
+        incident: snapshot.incident.as_ref().map(incident),
+        last_event: snapshot.last_event,
+        leaving: snapshot.leaving.iter().map(order::leaving).collect(),
+    }
+}
+
+fn incident(row: &IncidentRow) -> IncidentWire {
+    IncidentWire {
+        id: row.id,
+        since: row.since.to_string(),
+        until: row.until.to_string(),
+        farms: row.farms.iter().map(ToString::to_string).collect(),
+        servers: row.servers.len(),
     }
 }
 
@@ -40,7 +58,7 @@ pub(super) fn farms(snapshot: &Snapshot) -> FarmList {
     FarmList {
         generation: snapshot.generation.0,
         at: snapshot.at.to_string(),
-        farms: snapshot.farms.iter().map(farm).collect(),
+        farms: snapshot.farms.iter().map(|row| farm(row, snapshot.at)).collect(),
     }
 }
 
@@ -49,7 +67,7 @@ pub(super) fn servers(snapshot: &Snapshot, row: &FarmRow) -> ServerList {
     ServerList {
         generation: snapshot.generation.0,
         at: snapshot.at.to_string(),
-        servers: row.servers.iter().map(server).collect(),
+        servers: row.servers.iter().map(|one| server(row, one, snapshot.at)).collect(),
     }
 }
 
@@ -90,7 +108,7 @@ pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
 }
 
 /// Returns one farm and its servers.
-pub(super) fn farm(row: &FarmRow) -> FarmWire {
+pub(super) fn farm(row: &FarmRow, now: Timestamp) -> FarmWire {
     let (farm, timeouts) = (&row.farm, row.farm.timeouts);
     let written = farm_view(farm);
     FarmWire {
@@ -115,12 +133,13 @@ pub(super) fn farm(row: &FarmRow) -> FarmWire {
         fail_open: word(&written.fail_open),
         serving: row.serving.as_str().to_owned(),
         counts: counts(&row.servers),
-        servers: row.servers.iter().map(server).collect(),
+        servers: row.servers.iter().map(|one| server(row, one, now)).collect(),
+        leaving: row.leaving.iter().map(order::leaving).collect(),
     }
 }
 
-/// Returns one server.
-pub(super) fn server(row: &ServerRow) -> ServerWire {
+/// Returns one server of a farm.
+pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerWire {
     let server = &row.server;
     ServerWire {
         id: server.id.0,
@@ -141,6 +160,12 @@ pub(super) fn server(row: &ServerRow) -> ServerWire {
         since: row.since.to_string(),
         overrides: row.overrides.iter().map(override_of).collect(),
         last_check: row.last_check.as_deref().map(check),
+        order: row.order.as_ref().map(|made| order::order(made, now)),
+        standing: standing::standing(&row.standing),
+        probes: standing::probes(&farm.farm, row).collect(),
+        shadow: standing::shadow(&farm.farm, row),
+        held_by_incident: row.is_held_by_incident,
+        causes: row.causes.iter().map(|cause| cause.as_str().to_owned()).collect(),
     }
 }
 
@@ -167,7 +192,7 @@ fn counts(servers: &[ServerRow]) -> CountsWire {
     counts
 }
 
-fn override_of(made: &Override) -> OverrideWire {
+pub(super) fn override_of(made: &Override) -> OverrideWire {
     OverrideWire {
         field: made.wish.field().as_str().to_owned(),
         value: value_of(made.wish),
@@ -187,7 +212,7 @@ fn value_of(wish: Wish) -> Value {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a check's microseconds are far below 2^53")]
-fn check(record: &CheckRecord) -> CheckWire {
+pub(super) fn check(record: &CheckRecord) -> CheckWire {
     CheckWire {
         status: record.status.as_str().to_owned(),
         code: record.code,
@@ -208,7 +233,7 @@ fn named(probe: &Probe) -> Value {
 }
 
 /// What the config file writes is texts, numbers, lists and mappings of texts: JSON has them all.
-fn json(written: &impl Serialize) -> Value {
+pub(super) fn json(written: &impl Serialize) -> Value {
     serde_json::to_value(written).unwrap_or_default()
 }
 
@@ -257,7 +282,7 @@ mod tests {
             farm.probes = [agent, redis, ready].map(Into::into).into();
             (farm.quorum, farm.shadow) = (Some(1), Some(probe("shadow", grpc).into()));
         });
-        let wire = serde_json::to_value(farm(&row)).unwrap();
+        let wire = serde_json::to_value(farm(&row, Timestamp(0))).unwrap();
         let names: Vec<_> = (0..3).map(|i| (&wire["probes"][i]["name"], &wire["probes"][i]["type"])).collect();
         let want = [("agent", "agent"), ("cache", "redis"), ("ready", "http")].map(|(n, t)| (n.into(), t.into()));
         assert_eq!(names, want.each_ref().map(|(n, t): &(Value, Value)| (n, t)));
@@ -275,7 +300,7 @@ mod tests {
             (FailOpen::Below(2), "below 2"),
             (FailOpen::BelowShare(50), "below 50%"),
         ] {
-            assert_eq!(farm(&row(|farm| farm.fail_open = fail_open)).fail_open, want);
+            assert_eq!(farm(&row(|farm| farm.fail_open = fail_open), Timestamp(0)).fail_open, want);
         }
     }
 

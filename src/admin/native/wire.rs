@@ -3,12 +3,31 @@
 //! Durations are texts with a unit ("2s", "500ms"), times RFC 3339 in UTC with milliseconds. What is asked for is
 //! refused with unknown fields; what is answered may grow fields.
 
+mod events;
+mod explain;
+mod order;
+mod replay;
+mod shadow;
+mod standing;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The body of `drain`, `maintenance`, `ready` and `reload`; all of it optional.
+pub use events::{EventLine, EventList};
+pub use explain::{
+    AttemptWire, BranchWire, BriefWire, EvidenceList, EvidenceWire, FarmExplainWire, HistoryWire, RequestExplainWire,
+    ServerExplainWire,
+};
+pub use order::{LeavingWire, OrderWire, SessionsWire, TermsOrder};
+pub use replay::{
+    CourseWire, FarmReplayWire, NamedReplayWire, ReplayOrder, ServerReplayWire, TotalWire, TransitionWire, WindowWire,
+};
+pub use shadow::{AgreementWire, SaysWire, ShadowWire, ShadowedWire};
+pub use standing::{AgentWire, EjectedWire, ProbeStandingWire, StandingWire, SuspicionWire, WarmupWire};
+
+/// The body of `ready` and `reload`; all of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
@@ -27,6 +46,9 @@ pub struct WeightOrder {
     /// The operator's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether it is made although the farm's reserve would be broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<Value>,
 }
 
 /// The body of every error.
@@ -106,6 +128,30 @@ pub struct StatusWire {
     pub frontends: Vec<FrontendWire>,
     /// In the order written.
     pub farms: Vec<FarmWire>,
+    /// So much fails at once that Farmgate suspects itself; null: nothing of the kind.
+    #[serde(default)]
+    pub incident: Option<IncidentWire>,
+    /// The id of the last event; 0 before the first.
+    #[serde(default)]
+    pub last_event: u64,
+    /// Servers that a reload removed together with their farm and that have something open still.
+    #[serde(default)]
+    pub leaving: Vec<LeavingWire>,
+}
+
+/// So much fails at once that Farmgate suspects itself, and holds the last good rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct IncidentWire {
+    /// The id of the event that began it.
+    pub id: u64,
+    /// Since when.
+    pub since: String,
+    /// Until when the rotation is held at the latest.
+    pub until: String,
+    /// The farms concerned.
+    pub farms: Vec<String>,
+    /// How many servers failed.
+    pub servers: usize,
 }
 
 /// The service.
@@ -215,6 +261,9 @@ pub struct FarmWire {
     pub counts: CountsWire,
     /// In the order written.
     pub servers: Vec<ServerWire>,
+    /// Servers that a reload removed and that have something open still.
+    #[serde(default)]
+    pub leaving: Vec<LeavingWire>,
 }
 
 /// How many servers of a farm are what: by rotation, by health, by admin status.
@@ -286,6 +335,24 @@ pub struct ServerWire {
     pub overrides: Vec<OverrideWire>,
     /// The last check; null before the first.
     pub last_check: Option<CheckWire>,
+    /// Its drain or maintenance, if it is in one.
+    #[serde(default)]
+    pub order: Option<OrderWire>,
+    /// What is made of it beside its probes' verdict.
+    #[serde(default)]
+    pub standing: StandingWire,
+    /// Each probe's part in its health.
+    #[serde(default)]
+    pub probes: Vec<ProbeStandingWire>,
+    /// The shadow probe's, which counts for nothing.
+    #[serde(default)]
+    pub shadow: Option<ProbeStandingWire>,
+    /// Whether it is in rotation only because an incident holds what was good before.
+    #[serde(default)]
+    pub held_by_incident: bool,
+    /// Who wants it to take no new work: `agent`, `file`, `override`, and `unresolved` while its name has no address.
+    #[serde(default)]
+    pub causes: Vec<String>,
 }
 
 /// `have` of `need`; see the model's Progress.

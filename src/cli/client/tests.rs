@@ -9,6 +9,7 @@ use clap::Parser;
 use super::{AdminArgs, CliError, Target};
 use crate::admin::fixture::{OPS, Running, VIEWER, settings, stable};
 use crate::admin::native::wire::StatusWire;
+use crate::cli::act::{On, TermsArgs};
 use crate::cli::{drain, maintain, ready, reload, status, weight};
 use crate::model::AdminSettings;
 use crate::model::settings::AdminTls;
@@ -32,8 +33,13 @@ fn said(run: impl FnOnce(&mut Vec<u8>) -> Result<(), CliError>) -> String {
     }
 }
 
+fn on(what: &str, reason: Option<&str>, admin: AdminArgs) -> On {
+    On { target: target(what), reason: reason.map(str::to_owned), admin }
+}
+
 fn drained(admin: AdminArgs, what: &str) -> String {
-    let args = drain::Args { target: target(what), reason: Some("disk swap".to_owned()), admin };
+    let on = on(what, Some("disk swap"), admin);
+    let args = drain::Args { on, terms: TermsArgs::default(), wait: None };
     said(|out| drain::run(&args, out))
 }
 
@@ -48,11 +54,11 @@ fn commands_change_a_server_and_say_how_it_is() {
     let running = Running::start();
     let admin = || admin(&running, OPS);
     assert_eq!(drained(admin(), "web/s1"), "web/s1: DRAIN, weight 5, effective 0, 0 in flight\n");
-    let args = maintain::Args { target: target("web/s1"), reason: None, admin: admin() };
+    let args = maintain::Args { on: on("web/s1", None, admin()), terms: TermsArgs::default() };
     assert_eq!(said(|out| maintain::run(&args, out)), "web/s1: MAINT, weight 5, effective 0, 0 in flight\n");
-    let args = ready::Args { target: target("web/s1"), reason: None, admin: admin() };
+    let args = ready::Args { on: on("web/s1", None, admin()) };
     assert_eq!(said(|out| ready::run(&args, out)), "web/s1: UP, weight 5, effective 5, 0 in flight\n");
-    let args = weight::Args { target: target("web/s1"), weight: 9, reason: None, admin: admin() };
+    let args = weight::Args { on: on("web/s1", None, admin()), weight: 9, force: false };
     assert_eq!(said(|out| weight::run(&args, out)), "web/s1: UP, weight 9, effective 9, 0 in flight\n");
 }
 
@@ -197,6 +203,11 @@ fn target_is_two_names() {
     let error = Line::try_parse_from(["drain", "web"]).err().unwrap().to_string();
     assert!(error.contains("is not FARM/SERVER; write names or ids"), "{error}");
     let line = Line::try_parse_from(["drain", "web/s1", "--token", "t", "--admin", "https://[::1]:1"]).unwrap();
-    assert_eq!((line.drain.admin.admin.as_str(), line.drain.admin.token.as_deref()), ("https://[::1]:1", Some("t")));
+    assert_eq!(
+        (line.drain.on.admin.admin.as_str(), line.drain.on.admin.token.as_deref()),
+        ("https://[::1]:1", Some("t"))
+    );
     assert!(!format!("{:?}", line.drain).contains("\"t\""), "a token is never printed");
 }
+
+mod why;

@@ -1,0 +1,207 @@
+//! Drain, maintenance, ready and weight: what is ordered of one server, and how a drain goes on.
+//!
+//! A wait looks at the snapshot now and then and holds nothing but the names. Runs on the admin runtime.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use tokio::time::timeout;
+
+use crate::clock;
+use crate::model::{Change, Reserve, ServerKey, Terms, Wish};
+use crate::report::report;
+use crate::store::ChangeError;
+
+use crate::admin::aside;
+use crate::admin::call::{AdminState, Call, Caller};
+use crate::admin::error::AdminError;
+use crate::admin::guard::quoted;
+use crate::admin::long::{LongCall, Over, Stream, event};
+
+use super::error::Failure;
+use super::from_wire::{self, Asked};
+use super::route::ServerAct;
+use super::wire::OrderWire;
+use super::{answered, rows_of, to_wire};
+
+/// How often a wait looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a stream tells how a drain stands.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Orders a drain; with `wait`, answers once nothing is open any more or the time is over.
+pub(super) async fn drain(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    names: (&str, &str),
+    wait: Option<Duration>,
+) -> Result<Response, Failure> {
+    let asked = from_wire::terms(&call.body, call.now)?;
+    // Before anything is changed: who may not wait is told so at once.
+    let long = wait.map(|_| state.long_calls.begin().ok_or_else(Failure::too_many_open)).transpose()?;
+    change(state, call, caller, names, wished(ServerAct::Drain, asked))?;
+    if let Some((wait, long)) = wait.zip(long) {
+        until_idle(state, names, wait, &long).await?;
+    }
+    server(state, names)
+}
+
+/// Orders maintenance or gives a server work again.
+pub(super) fn act(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    names: (&str, &str),
+    act: ServerAct,
+) -> Result<Response, Failure> {
+    let asked = match act {
+        ServerAct::Drain | ServerAct::Maintenance => from_wire::terms(&call.body, call.now)?,
+        ServerAct::Ready => {
+            let reason = from_wire::order(&call.body)?.reason;
+            Asked { what: Terms::default(), reason, reserve: Reserve::Ignored }
+        }
+    };
+    change(state, call, caller, names, wished(act, asked))?;
+    server(state, names)
+}
+
+/// Sets a weight.
+pub(super) fn weight(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    names: (&str, &str),
+) -> Result<Response, Failure> {
+    let Asked { what, reason, reserve } = from_wire::weight(&call.body)?;
+    change(state, call, caller, names, Asked { what: (Wish::Weight(what), Terms::default()), reason, reserve })?;
+    server(state, names)
+}
+
+/// Tells how an order stands; with `wait`, once nothing is open any more or the time is over.
+pub(super) async fn read(
+    state: &AdminState,
+    call: &Call,
+    names: (&str, &str),
+    wait: Option<Duration>,
+) -> Result<Response, Failure> {
+    let mut order = look(state, names).await?.ok_or_else(|| Failure::no_order(names.0, names.1))?;
+    if let Some(wait) = wait {
+        let long = state.long_calls.begin().ok_or_else(Failure::too_many_open)?;
+        until_idle(state, names, wait, &long).await?;
+        order = look(state, names).await?.unwrap_or(order);
+    }
+    tracing::trace!(request_id = call.request_id, left = order.left, "drain asked about");
+    answered(&order)
+}
+
+/// Opens a stream that tells each second how an order stands, until nothing is open any more or it is over.
+pub(super) fn stream(state: &AdminState, call: &Call, names: (&str, &str)) -> Result<Response, Failure> {
+    let snapshot = state.store.snapshot(call.now);
+    if rows_of(&snapshot, names)?.1.order.is_none() {
+        return Err(Failure::no_order(names.0, names.1));
+    }
+    let long = state.long_calls.begin().ok_or_else(Failure::too_many_open)?;
+    let (response, stream) = Stream::open(long);
+    let (state, farm, server) = (state.clone(), names.0.to_owned(), names.1.to_owned());
+    tokio::spawn(async move {
+        // Over: nobody listens any more, or nothing is left to tell.
+        let _ = tell(&state, (&farm, &server), stream).await;
+    });
+    Ok(response)
+}
+
+async fn tell(state: &AdminState, names: (&str, &str), mut stream: Stream) -> Result<(), Over> {
+    loop {
+        let Ok(Some(order)) = look(state, names).await else {
+            stream.end(": the order is over\n\n");
+            return Ok(());
+        };
+        // Numbers and texts cannot fail to be written.
+        let json = serde_json::to_string(&order).unwrap_or_default();
+        stream.send(event(None, "drain", &json)).await?;
+        if order.left == 0 {
+            return Ok(());
+        }
+        tokio::select! {
+            goes_on = stream.call.rest(TELL_EVERY) => if !goes_on { return Ok(()) },
+            () = stream.is_left() => return Ok(()),
+        }
+    }
+}
+
+/// Waits until nothing is open on the server, its order is over, the time is up or the admin side stops.
+async fn until_idle(state: &AdminState, names: (&str, &str), wait: Duration, long: &LongCall) -> Result<(), Failure> {
+    let idle = async {
+        while look(state, names).await?.is_some_and(|order| order.left > 0) && long.rest(LOOK_EVERY).await {}
+        Ok(())
+    };
+    // The time being up is no failure: the answer says what is left.
+    timeout(wait, idle).await.unwrap_or(Ok(()))
+}
+
+/// Returns how a server's order stands, if it is under one.
+async fn look(state: &AdminState, names: (&str, &str)) -> Result<Option<OrderWire>, Failure> {
+    let (store, farm, server) = (state.store.clone(), names.0.to_owned(), names.1.to_owned());
+    let seen = aside::made(move || {
+        let snapshot = store.snapshot(clock::wall());
+        let (_, row) = rows_of(&snapshot, (&farm, &server))?;
+        Ok::<_, AdminError>(row.order.as_ref().map(|order| to_wire::order::order(order, snapshot.at)))
+    });
+    Ok(seen.await.unwrap_or_else(|| Ok(None))?)
+}
+
+fn wished(act: ServerAct, asked: Asked<Terms>) -> Asked<(Wish, Terms)> {
+    let Asked { what, reason, reserve } = asked;
+    Asked { what: (Wish::Admin(act.wanted()), what), reason, reserve }
+}
+
+/// Makes a change.
+fn change(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    (farm, server): (&str, &str),
+    asked: Asked<(Wish, Terms)>,
+) -> Result<(), Failure> {
+    let Asked { what: (wish, terms), reason, reserve } = asked;
+    let snapshot = state.store.snapshot(call.now);
+    let (farm_row, server_row) = rows_of(&snapshot, (farm, server))?;
+    let target = ServerKey { farm: farm_row.farm.id, server: server_row.server.id };
+    let change = Change { target, wish, terms, reserve };
+    match state.store.change(&change, caller.act(call, reason.as_deref())) {
+        Ok(()) => {}
+        Err(ChangeError::UnknownServer(_)) => {
+            return Err(AdminError::NotFound { kind: "server", id: quoted(server) }.into());
+        }
+        Err(ChangeError::Reserve { left, of, share, reserve }) => {
+            return Err(Failure::reserve(&format!(
+                "this would leave {left} of {of} servers, {share} % of the weight, and farm \"{}\" keeps {reserve} % in \
+                 reserve",
+                farm_row.farm.name
+            )));
+        }
+        Err(error @ ChangeError::Journal(_)) => {
+            tracing::error!(request_id = call.request_id, error = %report(&error), "admin change not kept");
+            return Err(AdminError::NotKept.into());
+        }
+    }
+    tracing::info!(
+        request_id = call.request_id,
+        actor = %caller.name,
+        source = %call.peer,
+        farm = %farm_row.farm.name,
+        server = %server_row.server.name,
+        field = wish.field().as_str(),
+        value = %wish,
+        "admin change"
+    );
+    Ok(())
+}
+
+/// Answers with the server as it is now.
+fn server(state: &AdminState, names: (&str, &str)) -> Result<Response, Failure> {
+    let snapshot = state.store.snapshot(clock::wall());
+    let (farm, server) = rows_of(&snapshot, names)?;
+    answered(&to_wire::server(farm, server, snapshot.at))
+}
