@@ -33,3 +33,4 @@ mod sessions;
 mod shares;
 mod sticky;
 mod tcp;
+mod why;
