@@ -5,7 +5,8 @@ It knows nothing of Farmgate. It ends when its standard input does, so it never 
 
     origin.py NAME PORT SERVICE_MS PAGE
 
-Paths: /healthz at once; /wait/MS after so long; /drip/MS a body in pieces over so long; everything else after SERVICE_MS.
+Paths: /healthz at once; /wait/MS after so long; /drip/MS a body in pieces over so long; /echo with an Upgrade sends back
+whatever comes; everything else after SERVICE_MS.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ class Connection(asyncio.Protocol):
         self.state = state
         self.held = b""
         self.is_busy = False
+        self.is_echoing = False
         self.transport = None
 
     def connection_made(self, transport):
@@ -60,6 +62,9 @@ class Connection(asyncio.Protocol):
             self.state.ended()
 
     def data_received(self, data):
+        if self.is_echoing:
+            self.transport.write(data)
+            return
         self.held += data
         self.serve_next()
 
@@ -91,7 +96,11 @@ class Connection(asyncio.Protocol):
         self.state.began()
         later = asyncio.get_running_loop().call_later
         _, kind, *number = path.split("/")
-        if kind == "drip":
+        if kind == "echo":
+            self.is_echoing = True
+            head = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Origin: {self.state.name}\r\n\r\n"
+            self.transport.write(head.encode())
+        elif kind == "drip":
             self.send_head(DRIP_PIECES * len(self.state.body))
             self.drip(DRIP_PIECES, float(number[0]) / 1000 / DRIP_PIECES)
         elif kind == "wait":

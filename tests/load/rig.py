@@ -132,9 +132,18 @@ class Farmgate:
         self.admin_port = free_port()
         self.process = None
         self.write_config(config)
-        with open(self.log_path, "wb") as log:
-            argv = [program, "run", "-c", str(self.config_path)]
+        self.start()
+
+    def start(self):
+        """Starts it, on the same config, ports and state; its log goes on."""
+        with open(self.log_path, "ab") as log:
+            argv = [self.program, "run", "-c", str(self.config_path)]
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self):
+        """Ends it as a crash would."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
 
     @property
     def url(self):

@@ -34,10 +34,19 @@ class Client:
 
     def outcome(self):
         """`200` for a whole answer with that status; `closed`, `reset` if nothing came; `broken` if a part did."""
+        return self.answer()[0]
+
+    def origin(self):
+        """Who answers, as its head says, which has come."""
+        head = self.held.partition(b"\r\n\r\n")[0].decode("latin-1")
+        return next((line.partition(":")[2].strip() for line in head.split("\r\n") if line.lower().startswith("x-origin:")), None)
+
+    def answer(self):
+        """The outcome, and the body of a whole answer."""
         try:
             while b"\r\n\r\n" not in self.held:
                 if not self.fill():
-                    return "broken" if self.held else "closed"
+                    return ("broken" if self.held else "closed"), ""
             head, _, self.held = self.held.partition(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
@@ -45,13 +54,13 @@ class Client:
             length = int(fields["content-length"])
             while len(self.held) < length:
                 if not self.fill():
-                    return "broken"
-            self.held = self.held[length:]
-            return lines[0].split(" ")[1]
+                    return "broken", ""
+            body, self.held = self.held[:length].decode(errors="replace"), self.held[length:]
+            return lines[0].split(" ")[1], body
         except ConnectionError:
-            return "broken" if self.held else "reset"
+            return ("broken" if self.held else "reset"), ""
         except TimeoutError:
-            return "no answer"
+            return "no answer", ""
 
     def fill(self):
         data = self.socket.recv(65536)

@@ -1,0 +1,260 @@
+"""The page as a person sees it: signing in, farms live, a server's details, and nothing that a server sends is ever run.
+
+Everything is on loopback: origins are threads of this process, farmgate a child process in a directory of its own,
+Chromium another. Every wait has a deadline.
+"""
+
+import http.server
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import urllib.request
+
+from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+TOKEN = "token-of-the-page-tests"
+PATIENCE_S = 20
+# What a hostile server could send to be run in an operator's browser.
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+class Origin:
+    """A web server whose answers to /healthz can be changed."""
+
+    def __init__(self):
+        origin = self
+        self.status, self.reason = 200, "OK"
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = f"{origin.reason}\n".encode()
+                self.send_response(origin.status, origin.reason)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until(what, look):
+    """Returns the first true value of `look`, which may fail meanwhile because the page draws itself anew."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if found := look():
+                return found
+        except (NoSuchElementException, StaleElementReferenceException, OSError):
+            pass
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {PATIENCE_S} s in vain for {what}")
+        time.sleep(0.05)
+
+
+class Page(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="farmgate-page-")
+        cls.addClassCleanup(cls.directory.cleanup)
+        cls.origins = {name: Origin() for name in ("web-1", "web-2", "web-3", "web-4", "db-1")}
+        for origin in cls.origins.values():
+            cls.addClassCleanup(origin.close)
+        cls.admin = f"127.0.0.1:{free_port()}"
+        probe = {"type": "http", "url": "/healthz", "interval": "200ms"}
+        address = {name: origin.address for name, origin in cls.origins.items()}
+        config = {
+            "service": "lb-demo",
+            "frontends": {
+                "web": {"protocol": "http", "listen": [f"127.0.0.1:{free_port()}"], "farm": "web"},
+                "db": {"protocol": "tcp", "listen": [f"127.0.0.1:{free_port()}"], "farm": "db"},
+            },
+            "farms": {
+                "web": {
+                    "protocol": "http",
+                    "probe": probe,
+                    "servers": {name: {"address": address[name], "weight": 100} for name in ("web-1", "web-2", "web-3", "web-4")},
+                },
+                "db": {"protocol": "tcp", "servers": {"db-1": address["db-1"]}},
+            },
+            "admin": {"listen": cls.admin, "tokens": [{"name": "ops", "role": "operate", "token": TOKEN}]},
+        }
+        file = pathlib.Path(cls.directory.name) / "farmgate.yaml"
+        file.write_text(json.dumps(config))
+        log = open(pathlib.Path(cls.directory.name) / "log", "wb")
+        cls.addClassCleanup(log.close)
+        argv = [os.environ["FARMGATE_BIN"], "run", "-c", str(file)]
+        cls.farmgate = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        cls.addClassCleanup(cls.stop)
+        until("farmgate to be ready", lambda: urllib.request.urlopen(f"http://{cls.admin}/readyz", timeout=5).status == 200)
+        options = Options()
+        options.binary_location = "/usr/bin/chromium"
+        # As root in a container Chromium has no sandbox of its own; it opens nothing but this farmgate.
+        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,820"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        cls.browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        cls.addClassCleanup(cls.browser.quit)
+
+    @classmethod
+    def stop(cls):
+        cls.farmgate.terminate()
+        cls.farmgate.wait(PATIENCE_S)
+
+    def setUp(self):
+        for origin in self.origins.values():
+            origin.status, origin.reason = 200, "OK"
+        for name in ("web-1", "web-2", "web-3", "web-4"):
+            self.call("POST", f"{name}/ready", "{}")
+            until(f"{name} to be up", lambda: self.api(name)["state"] == "UP")
+        self.browser.get(f"http://{self.admin}/")
+        self.browser.execute_script("sessionStorage.clear()")
+        self.browser.get(f"http://{self.admin}/")
+
+    def tearDown(self):
+        # A refusal by the content security policy, a script that fails: all of it lands there. A 401 is a test's own.
+        said = [entry["message"] for entry in self.browser.get_log("browser") if "401" not in entry["message"]]
+        self.assertEqual(said, [])
+        self.assertNotEqual(self.browser.title, "owned")
+
+    def call(self, method, path, body=None):
+        url = f"http://{self.admin}/api/v1/farms/web/servers/{path}"
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        request = urllib.request.Request(url, method=method, data=body.encode() if body else None, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return json.loads(answer.read())
+
+    def api(self, name):
+        return self.call("GET", name)
+
+    def find(self, selector):
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def sign_in(self, token=TOKEN):
+        until("the sign-in", lambda: self.find("#sign-in").is_displayed())
+        self.find("#token").send_keys(token, Keys.ENTER)
+
+    def row(self, server):
+        return self.find(f'tr[data-server="{server}"]')
+
+    def open_details(self, server):
+        until("the row", lambda: self.row(server).find_element(By.CSS_SELECTOR, "button.name").click() or True)
+        until("the details", lambda: self.find("#details").is_displayed() and self.find("#details .sentence").text)
+        return self.find("#details-body").text
+
+    def test_wrong_token_is_refused_in_words_and_nothing_is_shown(self):
+        self.sign_in("wrong")
+        until("the refusal", lambda: "not one of admin.tokens" in self.find("#sign-in-error").text)
+        self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, ".farm"), [])
+
+    def test_every_server_has_a_row_with_a_pictogram_and_the_word_of_its_state(self):
+        self.sign_in()
+        until("the rows", lambda: len(self.browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 5)
+        for server, word in (("web/web-1", "UP"), ("db/db-1", "no check")):
+            state = until("the state", lambda: self.row(server).find_element(By.CSS_SELECTOR, ".state"))
+            self.assertEqual(state.text, word)
+            self.assertEqual(len(state.find_elements(By.TAG_NAME, "svg")), 1)
+        until("the stream", lambda: self.find("#live").text == "live")
+
+    def test_change_of_a_server_is_shown_without_reloading_the_page(self):
+        self.sign_in()
+        until("the row", lambda: self.row("web/web-2").find_element(By.CSS_SELECTOR, ".state").text == "UP")
+        self.origins["web-2"].status, self.origins["web-2"].reason = 503, "Service Unavailable"
+        until("DOWN", lambda: self.row("web/web-2").find_element(By.CSS_SELECTOR, ".state").text == "DOWN")
+        until("the reason in the row", lambda: "L7STS 503 Service Unavailable" in self.row("web/web-2").text)
+        until("the event", lambda: "web-2" in self.find("#event-list li").text)
+        self.call("POST", "web-3/drain", '{"reason": "new kernel"}')
+        until("DRAIN", lambda: self.row("web/web-3").find_element(By.CSS_SELECTOR, ".state").text == "DRAIN")
+
+    def test_details_show_what_the_manager_shows_then_why_then_the_timeline(self):
+        self.origins["web-2"].status, self.origins["web-2"].reason = 503, "Service Unavailable"
+        until("it to be down", lambda: self.api("web-2")["state"] == "DOWN")
+        self.sign_in()
+        text = self.open_details("web/web-2")
+        in_order = ["DOWN since", "Status", "DOWN", "Check code", "503", "Check status", "L7STS", "Last check content"]
+        in_order += ["Service Unavailable", "Check time", "Why", "Evidence", "Timeline"]
+        at = 0
+        for word in in_order:
+            self.assertIn(word, text[at:], f"{word!r} is missing, or not in its place, in:\n{text}")
+            at = text.index(word, at) + len(word)
+        evidence = self.find("#details-body details")
+        evidence.find_element(By.TAG_NAME, "summary").click()
+        until("what was sent and received", lambda: "GET /healthz HTTP/1.1" in self.find("#details-body").text)
+        self.assertIn("HTTP/1.0 503" if "HTTP/1.0 503" in self.find("#details-body").text else "HTTP/1.1 503", self.find("#details-body").text)
+        self.find("#close").click()
+        until("the details to be closed", lambda: not self.find("#details").is_displayed())
+
+    def test_drain_is_shown_with_who_and_why(self):
+        self.call("POST", "web-3/drain", '{"reason": "new kernel"}')
+        self.sign_in()
+        text = self.open_details("web/web-3")
+        for word in ("DRAIN", "ops from 127.0.0.1", "new kernel", "Still open"):
+            self.assertIn(word, text)
+
+    def test_what_a_server_sends_is_shown_as_text_and_never_run(self):
+        self.origins["web-4"].status, self.origins["web-4"].reason = 500, HOSTILE
+        until("it to be down", lambda: self.api("web-4")["state"] == "DOWN")
+        self.sign_in()
+        until("the text", lambda: "<img src=x" in self.row("web/web-4").text)
+        self.assertIn("<img src=x", self.open_details("web/web-4"))
+        self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, "main img, dialog img, main script, dialog script"), [])
+
+    def test_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(self):
+        for path in ("/", "/page.js", "/page.css", "/page.svg"):
+            with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=PATIENCE_S) as answer:
+                policy = answer.headers["Content-Security-Policy"]
+                self.assertIn("default-src 'none'", policy)
+                self.assertIn("frame-ancestors 'none'", policy)
+                self.assertNotIn("unsafe", policy)
+                self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
+
+    def test_sign_out_forgets_the_token(self):
+        self.sign_in()
+        until("the rows", lambda: self.row("web/web-1"))
+        self.find("#sign-out").click()
+        until("the sign-in", lambda: self.find("#sign-in").is_displayed())
+        self.assertEqual(self.browser.execute_script("return sessionStorage.length"), 0)
+        self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, ".farm"), [])
+
+    @unittest.skipUnless("FARMGATE_PICTURE" in os.environ, "only for the README's picture")
+    def test_picture(self):
+        self.origins["web-2"].status, self.origins["web-2"].reason = 503, "Service Unavailable"
+        self.call("POST", "web-3/drain", '{"reason": "new kernel"}')
+        self.call("POST", "web-4/maintenance", '{"reason": "disk"}')
+        until("it to be down", lambda: self.api("web-2")["state"] == "DOWN")
+        self.sign_in()
+        self.open_details("web/web-2")
+        self.find("#close").click()
+        time.sleep(2)
+        self.browser.save_screenshot(os.environ["FARMGATE_PICTURE"])
+
+
+if __name__ == "__main__":
+    unittest.main()
