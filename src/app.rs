@@ -4,11 +4,11 @@
 //! thread waits for commands. Stopping goes outside in: the data plane finishes, then the prober and the keeper stop,
 //! then the admin side, which answers to the last.
 
+mod answers;
 mod checks;
 mod events;
 mod keeper;
 mod limits;
-mod outlets;
 mod webhooks;
 
 use std::future::Future;
@@ -30,7 +30,6 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::{ConfigErrors, Loaded};
 use crate::farm::sticky::StickyKey;
-use crate::feed::Ring;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
@@ -39,12 +38,12 @@ use crate::model::{Act, Event, EventKind, FrontendId};
 use crate::prober;
 use crate::proxy::{Chance, Listeners, Plane};
 use crate::report::report;
-use crate::store::{Chronicle, EventSink, Journal as _, Store};
+use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessLog, AccessWriter};
 
+use answers::Answers;
 use checks::StoreChecks;
 use keeper::Keeper;
-use outlets::Counted;
 use webhooks::Webhooks;
 
 /// How long runtimes of the edges may take to end.
@@ -128,35 +127,27 @@ impl App {
         let (changed, changes) = watch::channel(0);
         let journal = open_journal(&settings, &alarm)?;
         let (keeping, pokes) = keeper::channel();
-        let faults = Arc::new(keeping.clone());
-        let (latest, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
-        let feed = Arc::new(Ring::new(journal.last_event_id()?));
-        let told = Arc::clone(&feed);
+        let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
+        let answers = Answers::new(&settings, &journal, &webhooks)?;
         let sinks: Vec<EventSink> = vec![
             Box::new(|event| events::log(event)),
             Box::new(move |event| on_change(&changed, event)),
-            // Whatever brings something to come by the clock is an event as well.
-            Box::new(move |_| keeping.due()),
-            Box::new(move |event| told.push(event)),
-            Box::new(move |event| {
-                latest.send_replace(event.id);
-            }),
+            keeping.sink(),
+            answers.sink(),
+            told,
         ];
-        let kept = Arc::new(journal.clone());
-        let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, kept, sinks)?);
+        let service = Arc::clone(&topology.service);
+        let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
-        let plane = Plane::start(&store, workers, access.as_ref(), chance, faults, &alarm)?;
+        let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
         let checks_at_once = settings.checks_at_once;
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
-        let outlets = Arc::new(Counted::new(&settings, &journal, &webhooks));
-        let has_history = settings.state_dir.is_some() && !settings.journal.history.is_zero();
         let settings = Mutex::new(settings);
-        let one_at_a_time = Mutex::new(());
-        let is_stopping = AtomicBool::new(false);
+        let (one_at_a_time, is_stopping) = (Mutex::new(()), AtomicBool::new(false));
         let core =
             Arc::new(Core { store, listeners, source, settings, credentials, reloads, one_at_a_time, is_stopping });
 
@@ -165,12 +156,8 @@ impl App {
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
-        let chronicle: Option<Arc<dyn Chronicle>> = Some(Arc::new(journal.clone()));
-        let reloader = Arc::new(Reloader(Arc::clone(&core)));
-        let (store, credentials, requests) = (Arc::clone(&core.store), Arc::clone(&core.credentials), plane.requests());
-        let state = AdminState::new(store, credentials, reloader);
-        let state = AdminState { feed, chronicle, has_history, requests, outlets, ..state };
-        let admin = admin.map(|server| start_admin(server, state, &alarm)).transpose()?;
+        let requests = plane.requests();
+        let admin = admin.map(|server| start_admin(server, answers.state(&core, requests), &alarm)).transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         Ok(Self {
             core,

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::health::suspicion::SAMPLE_INTERVAL;
 use crate::model::{ServerKey, Timestamp, TrafficFault};
 use crate::report::report;
-use crate::store::{Faults, Store};
+use crate::store::{EventSink, Faults, Store};
 
 /// Pokes that wait for the thread.
 const POKES_MAX: usize = 1024;
@@ -77,6 +77,12 @@ impl FaultSender {
             // The queue is full, so the keeper is about to look up anyway.
             self.shared.is_poked.store(false, Ordering::Release);
         }
+    }
+
+    /// Returns what is to be told of every event: whatever brings something to come by the clock is one as well.
+    pub(super) fn sink(&self) -> EventSink {
+        let keeper = self.clone();
+        Box::new(move |_| keeper.due())
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::alarm::Alarm;
 use crate::journal::SqliteJournal;
 use crate::model::settings::Webhook;
-use crate::store::Journal;
+use crate::store::{EventSink, Journal};
 use crate::webhook::{self, Receiver, ReceiverCells};
 
 use super::{Edge, on_own_thread};
@@ -22,12 +22,15 @@ pub(super) struct Webhooks {
 }
 
 impl Webhooks {
-    /// Returns the receivers of the config, and where the id of the latest event is to be put.
-    pub(super) fn prepare(webhooks: &[Webhook], journal: &SqliteJournal) -> anyhow::Result<(watch::Sender<u64>, Self)> {
+    /// Returns the receivers of the config, and what is to be told of every event.
+    pub(super) fn prepare(webhooks: &[Webhook], journal: &SqliteJournal) -> anyhow::Result<(EventSink, Self)> {
         let begin_after = journal.last_event_id()?;
         let (sender, latest) = watch::channel(begin_after);
         let receivers = webhooks.iter().map(Receiver::new).collect::<Result<_, _>>()?;
-        Ok((sender, Self { receivers, journal: journal.clone(), latest, begin_after }))
+        let sink: EventSink = Box::new(move |event| {
+            sender.send_replace(event.id);
+        });
+        Ok((sink, Self { receivers, journal: journal.clone(), latest, begin_after }))
     }
 
     /// Returns the receivers' names and what is counted of them.

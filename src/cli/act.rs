@@ -72,12 +72,11 @@ pub(super) fn tell(target: &Target, server: &ServerWire, out: &mut dyn Write) ->
 }
 
 /// Names the option where the API names the field.
-pub(super) fn with_force(error: CliError) -> CliError {
-    match error {
-        CliError::Refused { code, message, details } if code == "reserve" => {
-            let message = message.replace("send force: true", "use --force");
-            CliError::Refused { code, message, details }
-        }
-        other => other,
+pub(super) fn with_force(mut error: CliError) -> CliError {
+    if let CliError::Refused { code, message, .. } = &mut error
+        && code == "reserve"
+    {
+        *message = message.replace("send force: true", "use --force");
     }
+    error
 }

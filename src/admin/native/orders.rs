@@ -148,7 +148,7 @@ async fn look(state: &AdminState, names: (&str, &str)) -> Result<Option<OrderWir
         let (_, row) = rows_of(&snapshot, (&farm, &server))?;
         Ok::<_, AdminError>(row.order.as_ref().map(|order| to_wire::order::order(order, snapshot.at)))
     });
-    Ok(seen.await.unwrap_or_else(|| Ok(None))?)
+    Ok(seen.await.unwrap_or(Ok(None))?)
 }
 
 fn wished(act: ServerAct, asked: Asked<Terms>) -> Asked<(Wish, Terms)> {

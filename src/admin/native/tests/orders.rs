@@ -48,14 +48,16 @@ fn order_that_is_none_is_404_and_says_so() {
 fn wait_answers_as_soon_as_nothing_is_open() {
     let (running, open) = with_open(&[(SessionKind::Connection, 3)]);
     let began = crate::clock::monotonic();
-    let waiter = std::thread::spawn(move || {
-        let answered = running.call("POST", &format!("{DRAIN}?wait=20s"), OPS, "");
-        (answered.json(), running.call("GET", &format!("{DRAIN}?wait=20s"), VIEWER, "").json())
+    let (server, order) = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let answered = running.call("POST", &format!("{DRAIN}?wait=20s"), OPS, "");
+            (answered.json(), running.call("GET", &format!("{DRAIN}?wait=20s"), VIEWER, "").json())
+        });
+        std::thread::sleep(Duration::from_millis(400));
+        assert!(!waiter.is_finished(), "three are open");
+        open.set(&[]);
+        waiter.join().unwrap()
     });
-    std::thread::sleep(Duration::from_millis(400));
-    assert!(!waiter.is_finished(), "three are open");
-    open.set(&[]);
-    let (server, order) = waiter.join().unwrap();
     assert_eq!((&server["order"]["left"], &order["left"]), (&0.into(), &0.into()));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
@@ -74,11 +76,12 @@ fn wait_answers_what_is_left_when_the_time_is_up() {
 #[test]
 fn wait_ends_with_the_admin_side() {
     let (running, _open) = with_open(&[(SessionKind::Tunnel, 1)]);
-    let stop = running.stop.clone();
-    let waiter = std::thread::spawn(move || running.call("POST", &format!("{DRAIN}?wait=10m"), OPS, ""));
-    std::thread::sleep(Duration::from_millis(300));
-    stop.send(true).unwrap();
-    let answered = waiter.join().unwrap();
+    let answered = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| running.call("POST", &format!("{DRAIN}?wait=10m"), OPS, ""));
+        std::thread::sleep(Duration::from_millis(300));
+        running.stop.send(true).unwrap();
+        waiter.join().unwrap()
+    });
     assert_eq!((answered.status, &answered.json()["order"]["left"]), (200, &1.into()));
 }
 

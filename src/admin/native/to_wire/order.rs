@@ -91,6 +91,6 @@ mod tests {
         assert_eq!(guess(100, 100, 10, None), None);
         assert_eq!(guess(10, 12, 10, None), None);
         assert_eq!(guess(10, 0, 10, Some(5)), None, "nothing is waited for");
-        assert_eq!(guess(u64::MAX, u64::MAX - 1, u64::MAX / SECOND, None).is_some(), true);
+        assert!(guess(u64::MAX, u64::MAX - 1, u64::MAX / SECOND, None).is_some());
     }
 }

@@ -111,14 +111,15 @@ fn drain_that_waits_tells_how_it_goes_and_whether_it_ended() {
         message.starts_with("web/s1: still open after 3") && message.contains("2 requests, 1 tunnel; it drains on"),
         "{message}"
     );
-    let later = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(500));
-        open.set(&[]);
+    let (out, ended) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            open.set(&[]);
+        });
+        wait(Duration::from_secs(20))
     });
-    let (out, ended) = wait(Duration::from_secs(20));
     assert_eq!(ended, Ok(()), "{out}");
     assert!(out.lines().last().unwrap().starts_with("web/s1: nothing is open after "), "{out}");
-    later.join().unwrap();
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! What the admin side answers from beside the Store: the last events, the journal, recent requests, and what is counted
+//! of the journal and of the receivers of webhooks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::admin::AdminState;
+use crate::admin::outlets::{JournalNumbers, Outlets, ReceiverNumbers};
+use crate::feed::Ring;
+use crate::journal::{FILE_NAME, SqliteJournal};
+use crate::model::settings::Settings;
+use crate::store::{EventSink, Journal, JournalError, Requests};
+use crate::webhook::ReceiverCells;
+
+use super::webhooks::Webhooks;
+use super::{Core, Reloader};
+
+/// See the module's doc.
+pub(super) struct Answers {
+    feed: Arc<Ring>,
+    journal: SqliteJournal,
+    has_history: bool,
+    outlets: Arc<Counted>,
+}
+
+impl Answers {
+    pub(super) fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks) -> Result<Self, JournalError> {
+        Ok(Self {
+            feed: Arc::new(Ring::new(journal.last_event_id()?)),
+            journal: journal.clone(),
+            has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
+            outlets: Arc::new(Counted::new(settings, journal, webhooks)),
+        })
+    }
+
+    /// Returns what is to be told of every event.
+    pub(super) fn sink(&self) -> EventSink {
+        let feed = Arc::clone(&self.feed);
+        Box::new(move |event| feed.push(event))
+    }
+
+    /// Returns what the admin side answers from.
+    pub(super) fn state(self, core: &Arc<Core>, requests: Arc<dyn Requests>) -> AdminState {
+        let Self { feed, journal, has_history, outlets } = self;
+        let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
+        let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
+        AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+    }
+}
+
+/// What the scrape reads.
+struct Counted {
+    journal: SqliteJournal,
+    /// The files that the journal is in.
+    files: Vec<PathBuf>,
+    receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
+}
+
+impl Counted {
+    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks) -> Self {
+        let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
+        let files = settings.state_dir.iter().flat_map(files).collect();
+        Self { journal: journal.clone(), files, receivers: webhooks.cells() }
+    }
+}
+
+impl Outlets for Counted {
+    fn journal(&self) -> JournalNumbers {
+        let counters = self.journal.counters();
+        // A file that is not there has no size.
+        let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |file| file.len());
+        JournalNumbers {
+            written: [counters.events_written, counters.checks_written, counters.evidence_written],
+            dropped: [counters.events_lost, counters.checks_dropped, counters.evidence_dropped],
+            failures: counters.failures,
+            backlog: counters.backlog,
+            bytes: self.files.iter().map(size).sum(),
+        }
+    }
+
+    fn receivers(&self) -> Vec<ReceiverNumbers> {
+        let of = |(name, cells): &(Box<str>, Arc<ReceiverCells>)| ReceiverNumbers {
+            name: name.clone(),
+            delivered: cells.delivered(),
+            failed: cells.failed(),
+            lag: cells.lag(),
+        };
+        self.receivers.iter().map(of).collect()
+    }
+}
