@@ -12,7 +12,7 @@ ARGS ?=
 # The checkers of `make lint`, pinned. Built without optimisation: they run for seconds and compile for minutes.
 TOOLS := cargo-deny@0.20.2 cargo-machete@0.9.2 typos-cli@1.52.0
 
-.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare clients load prereqs tools
+.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients page load prereqs tools
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -55,8 +55,14 @@ bench-micro: prereqs
 bench-compare: release
 	bench/compare $(ARGS)
 
+bench-checks: release ## 10,000 servers checked, beside HAProxy
+	bench/checks $(ARGS)
+
 clients: prereqs ## Run the vendors' own SDKs against the admin side
 	bash tests/clients/run
+
+page: prereqs ## Drive the page in headless Chromium (ARGS=--picture: take the README's picture)
+	bash tests/page/run $(ARGS)
 
 load: prereqs ## Kill origins, reload and stop under load (ARGS="kill-get --json FILE"; oha is built if missing)
 	cargo build --locked
