@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
+use super::outlets::{JournalNumbers, Outlets, ReceiverNumbers};
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
@@ -399,4 +400,36 @@ fn credentials_of_a_config_without_tokens_let_nobody_in() {
         now: Timestamp(0),
     };
     assert!(super::native::caller(&none, &call).is_err());
+}
+
+#[test]
+fn metrics_tell_what_the_outlets_count() {
+    struct Counted;
+
+    impl Outlets for Counted {
+        fn journal(&self) -> JournalNumbers {
+            JournalNumbers { written: [3, 20, 1], dropped: [0, 7, 2], failures: 1, backlog: 4, bytes: 8192 }
+        }
+
+        fn receivers(&self) -> Vec<ReceiverNumbers> {
+            vec![ReceiverNumbers { name: "pager".into(), delivered: 9, failed: 2, lag: 5 }]
+        }
+    }
+
+    let collector = Collector::new(store_with(Arc::new(NoJournal)), Arc::default()).with(Arc::new(Counted));
+    let text = collector.render().unwrap();
+    for line in [
+        "farmgate_journal_written_total{kind=\"event\"} 3",
+        "farmgate_journal_written_total{kind=\"check\"} 20",
+        "farmgate_journal_dropped_total{kind=\"check\"} 7",
+        "farmgate_journal_dropped_total{kind=\"evidence\"} 2",
+        "farmgate_journal_failures_total 1",
+        "farmgate_journal_backlog 4",
+        "farmgate_journal_size_bytes 8192",
+        "farmgate_webhook_delivered_total{receiver=\"pager\"} 9",
+        "farmgate_webhook_failed_total{receiver=\"pager\"} 2",
+        "farmgate_webhook_lag{receiver=\"pager\"} 5",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+    }
 }

@@ -155,3 +155,55 @@ fn replay_and_shadow_are_told_for_people() {
     assert_eq!(told(false), "farm web has no shadow probe; declare one as `shadow:` beside `probe:`\n");
     assert!(told(true).starts_with("error 1: refused: farm \"web\" has no shadow probe"));
 }
+
+/// Hands lines to the test, and breaks once the test has enough.
+struct Pipe(std::sync::mpsc::SyncSender<String>, Vec<u8>);
+
+impl std::io::Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1.extend_from_slice(bytes);
+        while let Some(end) = self.1.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.1.drain(..=end).collect();
+            let sent = self.0.send(String::from_utf8(line).unwrap());
+            sent.map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe))?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn events_are_followed_across_a_restart() {
+    let patience = Duration::from_secs(20);
+    let first = Running::start();
+    let listen = first.addr;
+    let args = events::Args { follow: true, after: None, json: false, admin: admin(&first, VIEWER) };
+    let (sender, lines) = std::sync::mpsc::sync_channel(0);
+    std::thread::scope(|scope| {
+        let following = scope.spawn(move || events::run(&args, &mut Pipe(sender, Vec::new())));
+        // Whatever is drained before the follower listens is not told to it; so until it was told.
+        let seen = (0..200).find_map(|weight| {
+            let args = weight::Args { on: on("web/s1", None, admin(&first, OPS)), weight: 100 + weight, force: false };
+            said(|out| weight::run(&args, out));
+            lines.recv_timeout(Duration::from_millis(100)).ok()
+        });
+        assert!(seen.unwrap().contains("changed the weight of server s1"));
+        first.stop.send(true).unwrap();
+        let mut first = first;
+        let served = first.served.take().unwrap();
+        first.runtime.block_on(async { tokio::time::timeout(patience, served).await }).unwrap().unwrap().unwrap();
+        drop(first);
+        let second = Running::start_with(&AdminSettings { listen, ..settings() }, None, Arc::new(NoJournal));
+        drained(admin(&second, OPS), "web/s2");
+        let found = std::iter::from_fn(|| lines.recv_timeout(patience).ok())
+            .find(|line| line.contains("changed the status of server s2"));
+        assert!(found.is_some(), "the stream was opened anew and nothing of it missed");
+        drop(lines);
+        drained(admin(&second, OPS), "web/s1");
+        let ended = following.join().unwrap();
+        assert!(matches!(ended, Err(CliError::Output(_))), "{ended:?}");
+    });
+}
