@@ -34,7 +34,7 @@ use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
-use crate::model::{Act, Event, EventKind, FrontendId};
+use crate::model::{Act, Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
 use crate::prober;
 use crate::proxy::{Chance, Listeners, Plane};
 use crate::report::report;
@@ -346,6 +346,7 @@ impl Core {
         for warning in warnings {
             tracing::warn!("config: {warning}");
         }
+        self.refuse_new_commands(&topology)?;
         self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
@@ -355,6 +356,22 @@ impl Core {
         }
         live.grace = settings.grace;
         Ok(())
+    }
+
+    /// A file that may be rewritten while the process runs does not by itself make it run programs: whoever started it
+    /// must have allowed that.
+    fn refuse_new_commands(&self, topology: &Topology) -> Result<(), String> {
+        let is_allowed = self.settings().admin.is_some_and(|admin| admin.allow_commands);
+        let is_command =
+            |farm: &Arc<Farm>| farm.probes_with_slots().any(|(_, probe)| matches!(probe.kind, ProbeKind::Command(_)));
+        match topology.farms.iter().find(|farm| !is_allowed && is_command(farm)) {
+            None => Ok(()),
+            Some(farm) => Err(format!(
+                "farms.{}: a command probe needs admin.allow_commands, which takes effect at the next start; restart, or \
+                 remove the probe",
+                farm.name
+            )),
+        }
     }
 }
 

@@ -63,6 +63,23 @@ fn settings_that_wait_for_the_next_start_are_named() {
 }
 
 #[test]
+fn command_probe_that_arrives_by_a_reload_is_refused_until_the_next_start() {
+    let (_origin, setup, farmgate) = one();
+    let probe = "shadow: {type: command, program: /bin/true}";
+    let refused = farmgate.reload(&setup.clone().farm(probe).admin("allow_commands: true").yaml());
+    assert_eq!(refused.status, 422);
+    let text = refused.text();
+    assert!(
+        text.contains("a command probe needs admin.allow_commands, which takes effect at the next start"),
+        "{text}"
+    );
+    let setup = setup.admin("allow_commands: true");
+    let allowed = Farmgate::start(&setup);
+    let taken = allowed.reload(&setup.farm(probe).yaml());
+    assert_eq!(taken.status, 200, "{}", taken.text());
+}
+
+#[test]
 fn sighup_reloads_too() {
     let (_origin, setup, farmgate) = one();
     let b = Origin::start("b");
