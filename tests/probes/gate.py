@@ -147,9 +147,17 @@ def farms_of(cases):
     return {case.name: case.config() for case in cases}
 
 
+def last_check(server):
+    """Returns the server's last check; an agent's, which is no check of the server, where it has nothing else."""
+    if not server:
+        return None
+    agents = [probe["last"] for probe in server.get("probes", [])]
+    return server["last_check"] or next(filter(None, agents), None)
+
+
 def what_is_wrong(case, phase, server):
     """Returns why the server is not as the case has it, or nothing."""
-    check = server and server["last_check"]
+    check = last_check(server)
     if not check:
         return "not checked"
     if isinstance(case, Several):
@@ -167,7 +175,7 @@ def what_is_wrong(case, phase, server):
 
 
 def shown(server):
-    check = server and server["last_check"]
+    check = last_check(server)
     if not check:
         return "no check"
     code = "" if check["code"] is None else f" {check['code']}"

@@ -1,8 +1,18 @@
 """Every type of probe, against a real server that passes it and real ones that fail it.
 
-One farmgate with a farm for every case of `cases.py` and `matrix.py`, and a table of what the last check of each must
-be once the servers are as a phase leaves them; then those that need a farmgate of their own. Says of each what was
-seen, and ends with "N passed, N failed".
+One farmgate has a farm for every case: `cases.py` (a type of probe at a server that passes it and at ones that do not),
+`matrix.py` (every type at every fault: silent, a black hole, a reset, endless, dripping). A case says what its last
+check must be: status, code and content, with which the server's health and, at the deadline, the duration go. That is
+asked for in phases: all is well; still, after enough checks for a server to have minded them; each server in another
+trouble (stopped, stopped in its tracks, full, leaving, not serving); some back, some ended. A phase waits until every
+case is as it has it, so nothing here depends on how fast a machine is.
+
+Then come farmgates of their own: `paced.py` looks at when an origin is asked (one check for all farms that share it,
+keepalived's retries and retry_interval), and pings are sent where they are not permitted, not answered and have nowhere
+to go. `servers.py` has the real servers, `faults.py` those that only do what a case needs, `gate.py` farmgate and the
+verdict. Whatever happens, every process that was started ends with this one.
+
+Says of each case what was seen, and ends with "N passed, N failed".
 """
 
 import os
