@@ -92,7 +92,7 @@ impl Probe {
     /// server's own.
     #[must_use]
     pub fn port_of(&self, own: u16) -> u16 {
-        self.aim.port.or(self.kind.fixed_port()).unwrap_or(own)
+        self.aim.port.or_else(|| self.kind.fixed_port()).unwrap_or(own)
     }
 
     /// Returns whether one check can stand for both: the same words to the same place at the same times. Names and
