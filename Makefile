@@ -6,13 +6,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Arguments of the program (demo), of cargo test (test), of bench/compare (bench) and of tests/load/run (load).
+# Arguments of the program (demo), of cargo test (test), of bench/compare (bench), of tests/probes/run (probes) and of tests/load/run
+# (load).
 ARGS ?=
 
 # The checkers of `make lint`, pinned. Built without optimisation: they run for seconds and compile for minutes.
 TOOLS := cargo-deny@0.20.2 cargo-machete@0.9.2 typos-cli@1.52.0
 
-.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients page load prereqs tools
+.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients probes page load prereqs tools
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -60,6 +61,9 @@ bench-checks: release ## 10,000 servers checked, beside HAProxy
 
 clients: prereqs ## Run the vendors' own SDKs against the admin side
 	bash tests/clients/run
+
+probes: prereqs ## Check every type of probe against real servers of its kind (ARGS="mysql grpc": some cases)
+	tests/probes/run $(ARGS)
 
 page: prereqs ## Drive the page in headless Chromium (ARGS=--picture: take the README's picture)
 	bash tests/page/run $(ARGS)

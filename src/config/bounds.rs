@@ -63,8 +63,6 @@ pub(super) const FALL: Bounded<u16> = Bounded::new(3, 1..=1000);
 /// keepalived's `retries`: one less than `fall`.
 pub(super) const PROBE_RETRIES: RangeInclusive<u16> = 0..=*FALL.range.end() - 1;
 pub(super) const PORT: RangeInclusive<u16> = 1..=u16::MAX;
-/// The port of `type: oco`.
-pub(super) const OCO_PORT: u16 = 79;
 /// The name that `type: smtp` gives with HELO.
 pub(super) const SMTP_HELLO: &str = "localhost";
 /// The user that `type: pgsql` names.

@@ -88,6 +88,13 @@ impl Probe {
         Arc::new(Self { aim: own.clone().or(&self.aim), ..Self::clone(self) })
     }
 
+    /// Returns the port that it goes to, on a server of this port: its aim's, else the one that its kind has, else the
+    /// server's own.
+    #[must_use]
+    pub fn port_of(&self, own: u16) -> u16 {
+        self.aim.port.or_else(|| self.kind.fixed_port()).unwrap_or(own)
+    }
+
     /// Returns whether one check can stand for both: the same words to the same place at the same times. Names and
     /// thresholds may differ.
     #[must_use]
@@ -115,7 +122,7 @@ pub enum Pace {
 /// Where a probe goes and as whom. Absent keys: as the farm's probe says, then as the server is declared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aim {
-    /// The port; the server's own where absent.
+    /// The port; the one that its kind has, else the server's own, where absent.
     pub port: Option<u16>,
     /// The address; the server's own where absent.
     pub address: Option<IpAddr>,

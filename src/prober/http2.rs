@@ -164,13 +164,17 @@ where
     builder.initial_window_size(u32::try_from(BODY_BYTES_LOOKED_AT).unwrap_or(u32::MAX));
     builder.max_concurrent_reset_streams(RESETS_MAX);
     let (sender, connection) = builder.handshake::<_, Bytes>(stream).await?;
-    let mut connection = pin!(connection);
+    let mut connection = Box::pin(connection);
     let mut talk = pin!(talk(sender, request, body, answer, verdict));
     tokio::select! {
         biased;
         ended = &mut talk => ended,
-        // What the connection ended with is told to the stream as well.
-        ended = &mut connection => talk.await.or_else(|error| ended.and(Err(error))),
+        ended = &mut connection => {
+            // What has arrived is looked at first. A connection whose writing failed has told its streams nothing: they
+            // are told when it goes.
+            drop(connection);
+            talk.await.or_else(|error| ended.and(Err(error)))
+        }
     }
 }
 

@@ -50,9 +50,9 @@ impl HealthCheck for ProbeCheck {
             let words = "server has no internet address; probes speak TCP";
             return Error::e_explain(ErrorType::Custom(CheckStatus::SockErr.as_str()), words);
         };
-        let (host, aim) = (Host::Ip(addr.ip()), &self.probe.aim);
-        let (ip, port) = (aim.address.unwrap_or_else(|| addr.ip()), aim.port.unwrap_or_else(|| addr.port()));
-        let addr = SocketAddr::new(ip, port);
+        let host = Host::Ip(addr.ip());
+        let ip = self.probe.aim.address.unwrap_or_else(|| addr.ip());
+        let addr = SocketAddr::new(ip, self.probe.port_of(addr.port()));
         let record = check::run(&self.trust, addr, &host, &self.probe).await;
         let result = match record.verdict() {
             Verdict::Conditional | Verdict::Neutral | Verdict::Passed => Ok(()),

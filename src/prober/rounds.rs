@@ -109,7 +109,7 @@ impl Watched {
     fn aimed(&self) -> impl Iterator<Item = (ProbeSlot, Aimed)> {
         self.probes.iter().filter_map(|(slot, probe)| {
             let ip = probe.aim.address.or_else(|| self.addr.map(|addr| addr.ip()))?;
-            let addr = SocketAddr::new(ip, probe.aim.port.unwrap_or(self.address.port));
+            let addr = SocketAddr::new(ip, probe.port_of(self.address.port));
             Some((*slot, Aimed { addr, host: self.address.host.clone(), probe: Arc::clone(probe) }))
         })
     }

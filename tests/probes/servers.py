@@ -9,14 +9,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from concurrent import futures
 
 from farmgate import PATIENCE_S, free_port
 
 NOBODY, NOGROUP = 65534, 65534
+# So few that a test can take them all.
+MARIADB_CONNECTIONS = 10
 
 
 def program(name):
@@ -192,15 +192,33 @@ def mariadb(crowd):
         "CREATE USER 'guarded'@'%' IDENTIFIED BY 'guarded-password';\n",
     )
     command = [program("mariadbd"), "--no-defaults", f"--datadir={data}", f"--port={port}", f"--init-file={init}"]
-    # So few connections that a test can take them all; so few errors that a client that goes away at the greeting
-    # would soon be shut out.
-    limits = ["--max-connections=10", "--extra-max-connections=1", "--max-connect-errors=3", "--connect-timeout=60"]
+    # So few errors that a client that goes away at the greeting would soon be shut out.
+    limits = [f"--max-connections={MARIADB_CONNECTIONS}", "--extra-max-connections=1", "--max-connect-errors=3", "--connect-timeout=60"]
     crowd.start(
         "mariadb",
         [*command, *limits, "--bind-address=127.0.0.1", f"--socket={directory}/socket", f"--pid-file={directory}/pid"],
         directory, port,
     )
     return port
+
+
+def mariadb_sessions(port):
+    """Takes every connection that it has, and keeps them."""
+    sessions = []
+
+    def is_full():
+        """Takes one more, or finds one taken by somebody else, who will let go of it."""
+        session = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        # After three bytes of length and one of turn, 255 is an error, here that there are too many.
+        if session.recv(5)[4:] == b"\xff":
+            session.close()
+        else:
+            sessions.append(session)
+        # One more than was configured; that of an administrator is on another port.
+        return len(sessions) == MARIADB_CONNECTIONS + 1
+
+    wait_for("connection of MariaDB left", is_full)
+    return sessions
 
 
 NGINX = """
@@ -210,25 +228,39 @@ http {{
   access_log off;
   client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3;
   uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;
-  server {{ listen 127.0.0.1:{http1}; location / {{ return 200 "well"; }} location /sick {{ return 503 "sick"; }} }}
-  server {{ listen 127.0.0.1:{h2c} http2; location / {{ return 200 "well"; }} location /sick {{ return 503 "sick"; }} }}
-  {tls}
+  proxy_buffering off; default_type text/plain;
+  {servers}
 }}
 """
-NGINX_TLS = """
+NGINX_SERVER = """
   server {{
-    listen 127.0.0.1:{port} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
-    location / {{ return 200 "well"; }} location /sick {{ return 503 "sick"; }}
+    listen 127.0.0.1:{port} {kind};
+    location / {{ return 200 "well"; }}
+    location /sick {{ return 503 "sick"; }}
+    location /who {{ return 200 "from $remote_addr for $host by $server_protocol at $ssl_server_name"; }}
+    location /told {{ return 200 "told of [$proxy_protocol_addr]"; }}
+    location /endless {{ proxy_pass http://127.0.0.1:{endless}; }}
   }}
 """
 
 
-def nginx(crowd, certificates):
-    """Returns the ports: `http1`, `h2c`, and one a certificate."""
+def nginx(crowd, certificates, endless):
+    """Returns the ports: in the clear `http1`, `h2c` and `proxied`, which wants a PROXY header; in TLS one a
+    certificate, `http1-tls` and `proxied-tls`. Each has `/endless`, which is what is at that port."""
     directory = crowd.directory("nginx")
-    ports = {name: free_port() for name in ("http1", "h2c", *certificates)}
-    tls = "".join(NGINX_TLS.format(port=ports[name], cert=cert, key=key) for name, (cert, key) in certificates.items())
-    config = crowd.write(directory, "nginx.conf", NGINX.format(dir=directory, tls=tls, **ports))
+
+    def in_tls(name):
+        version = "TLSv1.3" if name == "good" else "TLSv1.2"
+        return "ssl; ssl_protocols {}; ssl_certificate {}; ssl_certificate_key {}".format(version, *certificates[name])
+
+    kinds = {
+        "http1": "", "h2c": "http2", "proxied": "proxy_protocol",
+        **{name: f"http2 {in_tls(name)}" for name in certificates},
+        "http1-tls": in_tls("good"), "proxied-tls": f"proxy_protocol {in_tls('good')}",
+    }
+    ports = {name: free_port() for name in kinds}
+    blocks = [NGINX_SERVER.format(port=ports[name], kind=kind, endless=endless) for name, kind in kinds.items()]
+    config = crowd.write(directory, "nginx.conf", NGINX.format(dir=directory, servers="".join(blocks)))
     # -e: or it tries the system's log first.
     command = [program("nginx"), "-p", directory, "-c", config, "-e", "stderr"]
     crowd.start("nginx", command, directory, ports["http1"])
@@ -236,7 +268,7 @@ def nginx(crowd, certificates):
 
 
 def certificates(crowd):
-    """Makes an authority and what it signs; returns its file, and certificate and key by name."""
+    """Makes an authority and what it signs, and another one; returns the two's files, and certificate and key by name."""
     directory = crowd.directory("tls")
 
     def openssl(*args):
@@ -246,10 +278,12 @@ def certificates(crowd):
         return os.path.join(directory, name)
 
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        "req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test authority",
-        "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign",
-    )
+    for name in ("ca", "other"):
+        openssl(
+            "req", "-x509", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2",
+            "-subj", f"/CN=test authority {name}",
+            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign",
+        )
     crowd.write(directory, "index", "")
     crowd.write(directory, "serial", "1000\n")
     crowd.write(
@@ -275,7 +309,7 @@ def certificates(crowd):
             "-startdate", stamp(begins), "-enddate", stamp(ends),
         )
         made[name] = (file(f"{name}.pem"), file(f"{name}.key"))
-    return file("ca.pem"), made
+    return file("ca.pem"), file("other.pem"), made
 
 
 def smtp(crowd):
@@ -318,93 +352,3 @@ class Health:
 
     def tell(self, service, word):
         self.servicer.set(service, self.words.ServingStatus.Value(word))
-
-
-class Talker:
-    """A server whose every connection is given to a function, in a thread."""
-
-    def __init__(self, crowd, talk, host="127.0.0.1", port=0, backlog=64):
-        self.listener = socket.create_server((host, port), backlog=backlog)
-        self.port = self.listener.getsockname()[1]
-        self.talk = talk
-        threading.Thread(target=self._accept, daemon=True).start()
-        crowd.closers.append(self.listener.close)
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        with connection:
-            connection.settimeout(PATIENCE_S)
-            try:
-                self.talk(connection)
-            except OSError:
-                pass
-
-
-class Says:
-    """Says a line at once, which can be changed, and waits for the other side to close."""
-
-    def __init__(self, crowd, line, **where):
-        self.line = line
-        self.port = Talker(crowd, self._talk, **where).port
-
-    def _talk(self, connection):
-        connection.sendall(self.line)
-        while connection.recv(4096):
-            pass
-
-
-def drip(crowd):
-    """Sends a good answer, so slowly that nobody waits for it."""
-
-    def talk(connection):
-        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell":
-            connection.sendall(bytes([byte]))
-            time.sleep(0.2)
-
-    return Talker(crowd, talk).port
-
-
-def endless(crowd):
-    """Begins a good answer, and never ends it."""
-
-    def talk(connection):
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            connection.sendall(b"x" * 65536)
-
-    return Talker(crowd, talk).port
-
-
-def reset(crowd):
-    """Resets what it was asked."""
-
-    def talk(connection):
-        connection.recv(1)
-        # Closing with no time to linger sends a reset.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-    return Talker(crowd, talk).port
-
-
-def black_hole(crowd):
-    """Neither accepts nor refuses: nobody takes from a backlog that is full."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = listener.getsockname()[1]
-    crowd.closers.append(listener.close)
-    for _ in range(4):
-        filler = socket.socket()
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.1", port))
-        crowd.closers.append(filler.close)
-    return port
-
-
-if __name__ == "__main__":
-    sys.exit("run tests/probes/run")

@@ -12,7 +12,6 @@ mod url;
 
 pub(super) use self::aim::{lower as lower_aim, warn_of_unused};
 use super::Around;
-use crate::config::bounds::OCO_PORT;
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
@@ -93,9 +92,6 @@ pub(super) fn lower(value: &Value<'_>, name: Name, around: Around<'_>, findings:
     let timing = timing::lower(&section, findings);
     let mut aim = aim::lower(&section, around, findings);
     let kind = kinds::lower(of?, &section, &mut aim, around, findings)?;
-    if of == Some(Type::Oco) {
-        aim.port = aim.port.or(Some(OCO_PORT));
-    }
     Some(Probe {
         name,
         kind,

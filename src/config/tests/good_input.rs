@@ -146,7 +146,8 @@ fn every_type_of_probe_reads_its_own_keys() {
     ] {
         assert_eq!(kind(keys), want, "{keys}");
     }
-    assert_eq!((probe("type: oco").aim.port, probe("type: oco, port: 80").aim.port), (Some(79), Some(80)));
+    assert_eq!((probe("type: oco").aim.port, probe("type: oco, port: 80").aim.port), (None, Some(80)));
+    assert_eq!((probe("type: oco").port_of(8080), probe("type: oco, port: 80").port_of(8080)), (79, 80));
 }
 
 #[test]

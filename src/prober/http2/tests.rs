@@ -1,18 +1,23 @@
 //! HTTP/2 against real servers of it, and against some that speak something else.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Context;
 use std::time::Duration;
 
 use h2::server::SendResponse;
 use http::Response;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::super::check;
 use super::super::origins::certified::{Authority, serve};
 use super::super::origins::{self, Script, start};
 use super::super::tls::{ALPN_H2, Trust};
 use super::*;
+use crate::clock;
 use crate::model::{Aim, BodyMatch, CheckRecord, Expect, Host, HttpVersion, Negate, Probe, ProbeKind, StatusSet};
 use CheckStatus::{L7Ok, L7Okc, L7Rsp, L7Sts, L7Tout};
 
@@ -185,6 +190,45 @@ async fn answer_that_is_none_is_l7rsp_with_the_reason() {
                 "the bytes, where nothing was understood"
             );
         }
+    }
+}
+
+/// A connection that takes the first bytes, breaks at the next, and is never heard of again.
+struct Breaks(usize);
+
+impl AsyncRead for Breaks {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Breaks {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        Poll::Ready(if taken > 0 { Ok(taken) } else { Err(io::ErrorKind::BrokenPipe.into()) })
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn connection_that_breaks_while_it_is_written_to_ends_the_check_at_once() {
+    // The first 24 bytes say that it is HTTP/2.
+    for taken in [0, 24, 30, 60] {
+        let mut trace = Trace::new(clock::monotonic());
+        let deadline = Deadline { at: Instant::now() + TIMEOUT, after: TIMEOUT };
+        let probe = HttpProbe { version: HttpVersion::Http2, ..HttpProbe::get("/healthz") };
+        let mut stream = Breaks(taken);
+        let finding = ask(&mut Traced::new(&mut stream, &mut trace), &probe, "origin.test", deadline).await;
+        assert_eq!((finding.status, finding.code), (L7Rsp, None), "{taken}: {finding:?}");
+        assert!(finding.content.as_str().ends_with("nothing received"), "{taken}: {finding:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::super::Target;
 use super::super::origins::{OK, Script, start};
 use super::*;
-use crate::model::{FarmId, HttpProbe, Pace, Paced, ProbeKind, ServerId};
+use crate::model::{Aim, FarmId, HttpProbe, Pace, Paced, ProbeKind, ServerId};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -314,6 +314,24 @@ async fn probe_with_an_address_of_its_own_waits_for_no_name() {
     let run = Run::of(vec![target(1, "nowhere:80", Some(Arc::new(probe)))], Scripted { checks, lookups: no_names }, 8);
     run.until("done", Source::is_first_round_done).await;
     assert_eq!(run.end().await.checks_of(1), 1);
+}
+
+#[tokio::test]
+async fn probe_whose_kind_has_a_port_goes_there_unless_told_another() {
+    let checks = |addr: SocketAddr| {
+        assert!([79, 9000].contains(&addr.port()), "{addr}");
+        passed(addr)
+    };
+    let oco = Probe::new(ProbeKind::Oco);
+    let aim = Aim { port: Some(9000), ..Aim::default() };
+    let told = Probe { aim, ..oco.clone() };
+    let list = [(1, "127.0.0.1:80", oco), (2, "127.0.0.2:80", told)];
+    let list = list.map(|(n, address, probe)| target(n, address, Some(Arc::new(probe))));
+    let run = Run::of(list.into(), Scripted { checks, lookups: no_names }, 8);
+    run.until("done", Source::is_first_round_done).await;
+    let source = run.end().await;
+    let of = |n| source.records.lock().unwrap().iter().find(|(server, ..)| *server == n).unwrap().1.status;
+    assert_eq!((of(1), of(2)), (CheckStatus::L7Ok, CheckStatus::L7Ok));
 }
 
 #[tokio::test]
