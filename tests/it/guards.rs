@@ -9,8 +9,8 @@ use crate::harness::{
     Behaviour, FAST, Farmgate, Load, OPS_TOKEN, Origin, Response, Server, Setup, place, refused_port, until,
 };
 
-/// A probe that decides at the first check.
-const QUICK: &str = "{type: http, url: /healthz, interval: 100ms, timeout: 100ms, rise: 1, fall: 1}";
+/// A probe that decides soon.
+const QUICK: &str = "{type: http, url: /healthz, interval: 150ms, timeout: 150ms, rise: 1, fall: 2}";
 /// Slow to be ejected from by a check, quick to be ejected by traffic.
 const OBSERVE: &str = "observe: {errors: 3, eject: 1s, eject_max: 2s, share_max: \"50%\"}";
 const UNWELL: Behaviour = Behaviour::Status(503);
