@@ -144,6 +144,8 @@ impl State {
             server,
         };
         if is_of_an_earlier_process {
+            let made_at = self.overrides_of(key).iter().map(|made| made.act.at).max();
+            row.since = made_at.map_or(since, |at| since.max(at.min(now)));
             row.order = self.order_of_an_earlier_process(key, &row, now);
         }
         row

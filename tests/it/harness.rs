@@ -6,6 +6,7 @@ mod farmgate;
 mod load;
 mod origin;
 mod plane;
+mod receiver;
 mod tcp_origin;
 mod wait;
 
@@ -13,7 +14,8 @@ pub(crate) use client::{Client, Fault, Response};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
 pub(crate) use farmgate::{Farmgate, run_to_end};
 pub(crate) use load::Load;
-pub(crate) use origin::{Behaviour, Origin, refused_port};
+pub(crate) use origin::{Behaviour, Origin, place, refused_port};
 pub(crate) use plane::InProcess;
+pub(crate) use receiver::{Delivery, Does, Receiver};
 pub(crate) use tcp_origin::{TcpBehaviour, TcpOrigin};
 pub(crate) use wait::{PATIENCE, until, until_within};

@@ -20,10 +20,13 @@
 mod harness;
 
 mod admin;
+mod affinity;
 mod agreement;
 mod bad_input;
+mod guards;
 mod health;
 mod http;
+mod journal;
 mod lifecycle;
 mod rare;
 mod reload;
@@ -33,4 +36,5 @@ mod sessions;
 mod shares;
 mod sticky;
 mod tcp;
+mod webhook;
 mod why;

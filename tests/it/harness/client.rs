@@ -58,6 +58,17 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Connects from an address of this machine.
+    #[track_caller]
+    pub(crate) fn connect_from(from: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
     /// Gives up sending what nobody takes for so long.
     pub(crate) fn set_write_patience(&self, patience: Duration) {
         self.stream.set_write_timeout(Some(patience)).unwrap();

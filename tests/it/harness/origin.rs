@@ -104,7 +104,12 @@ pub(crate) struct Origin {
 impl Origin {
     /// Starts an origin of that name on a port of the system's choice; everything is [`Behaviour::Ok`].
     pub(crate) fn start(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(name, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts an origin at an address, where one may have crashed before.
+    pub(crate) fn at(name: &str, addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -202,6 +207,13 @@ impl Origin {
         // Wakes the acceptor.
         drop(TcpStream::connect_timeout(&self.addr, GLANCE));
     }
+}
+
+/// An address of this machine that nobody else uses, nobody listening there: whoever does can go away and come back.
+pub(crate) fn place() -> SocketAddr {
+    static PLACES: AtomicUsize = AtomicUsize::new(1);
+    let [.., high, low] = PLACES.fetch_add(1, SeqCst).to_be_bytes();
+    TcpListener::bind(SocketAddr::from(([127, 77, high, low], 0))).unwrap().local_addr().unwrap()
 }
 
 /// A port on which every connection is refused for as long as the value lives: bound, not listening.

@@ -1,0 +1,418 @@
+//! The guards, from outside: ejection by traffic, flapping, incidents, slow start, failing open, cutting what is open,
+//! the reserve, and suspicion.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Behaviour, FAST, Farmgate, Load, OPS_TOKEN, Origin, Response, Server, Setup, place, refused_port, until,
+};
+
+/// A probe that decides soon.
+const QUICK: &str = "{type: http, url: /healthz, interval: 150ms, timeout: 150ms, rise: 1, fall: 2}";
+/// Slow to be ejected from by a check, quick to be ejected by traffic.
+const OBSERVE: &str = "observe: {errors: 3, eject: 1s, eject_max: 2s, share_max: \"50%\"}";
+const UNWELL: Behaviour = Behaviour::Status(503);
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// So many origins, their servers named from `a` on, at places where they can come back.
+fn farm(n: usize, keys: &str) -> (Vec<Origin>, Setup) {
+    let origins: Vec<_> = NAMES[..n].iter().map(|name| Origin::at(name, place())).collect();
+    let servers: Vec<_> = NAMES.iter().zip(&origins).map(|(name, o)| Server::new(name, o.addr(), keys)).collect();
+    (origins, Setup::http(&servers))
+}
+
+fn wait_until_up(farmgate: &Farmgate, n: usize) {
+    NAMES[..n].iter().for_each(|name| drop(farmgate.wait_for_state(name, "UP")));
+}
+
+/// What a server's timeline has of one kind, the oldest first; of `standing_changed` the kind is its `change`.
+fn told(farmgate: &Farmgate, path: &str, kind: &str) -> Vec<Value> {
+    let (status, told) = farmgate.admin_get(&format!("/api/v1/{path}timeline?limit=1000&order=oldest"));
+    assert_eq!(status, 200, "{told}");
+    let is_it = |event: &&Value| event["type"] == kind || event["change"] == kind;
+    told["events"].as_array().unwrap().iter().filter(is_it).cloned().collect()
+}
+
+#[track_caller]
+fn wait_for_told(farmgate: &Farmgate, path: &str, kind: &str, n: usize) -> Vec<Value> {
+    until(&format!("{n} {kind}"), || Some(told(farmgate, path, kind)).filter(|all| all.len() >= n))
+}
+
+fn sentence(farmgate: &Farmgate, name: &str) -> String {
+    let (status, told) = farmgate.admin_get(&format!("/api/v1/farms/web/servers/{name}/explain"));
+    assert_eq!(status, 200, "{told}");
+    told["sentence"].as_str().unwrap().to_owned()
+}
+
+fn farm_of(farmgate: &Farmgate) -> Value {
+    farmgate.admin_get("/api/v1/farms/web").1
+}
+
+/// Milliseconds from one time to another of the same day or the next.
+fn millis(from: &Value, to: &Value) -> i64 {
+    let of = |time: &Value| {
+        let text = time.as_str().unwrap();
+        let number = |at: std::ops::Range<usize>| text[at].parse::<i64>().unwrap();
+        ((number(11..13) * 60 + number(14..16)) * 60 + number(17..19)) * 1000 + number(20..23)
+    };
+    (of(to) - of(from)).rem_euclid(24 * 3600 * 1000)
+}
+
+/// Asks until the server is out for what its traffic showed, and returns it.
+#[track_caller]
+fn ask_until_ejected(farmgate: &Farmgate, name: &str) -> Value {
+    let mut client = farmgate.client();
+    until("the server to be ejected", || {
+        let answer = client.get("/");
+        if answer.header("connection") == Some("close") {
+            client = farmgate.client();
+        }
+        Some(farmgate.server(name)).filter(|server| !server["standing"]["ejected"].is_null())
+    })
+}
+
+#[test]
+fn server_whose_traffic_fails_is_ejected_longer_each_time() {
+    let (origins, setup) = farm(2, "probe: false");
+    let farmgate = Farmgate::start(&setup.farm(OBSERVE));
+    let a = &origins[0];
+    a.traffic(Behaviour::Status(500));
+    for (times, length) in [(1, 1000), (2, 2000), (3, 2000)] {
+        let server = ask_until_ejected(&farmgate, "a");
+        let ejected = &server["standing"]["ejected"];
+        assert_eq!(
+            (&ejected["kind"], &ejected["errors"], &ejected["times"]),
+            (&"status".into(), &3.into(), &times.into())
+        );
+        assert_eq!(millis(&ejected["since"], &ejected["until"]), length, "{ejected}");
+        assert_eq!((&server["state"], &server["effective_weight"]), (&"DOWN".into(), &0.into()), "{server}");
+        let why = sentence(&farmgate, "a");
+        assert!(why.contains("ejected") && why.contains("3 failures of its traffic in a row, the last a 5xx"), "{why}");
+        let before = a.requests().len();
+        let mut client = farmgate.client();
+        (0..20).for_each(|_| assert_eq!(client.get("/").origin(), "b"));
+        assert_eq!(a.requests().len(), before, "an ejected server was given work");
+        if times == 3 {
+            break;
+        }
+        wait_for_told(&farmgate, "farms/web/servers/a/", "ejection_ended", times);
+    }
+    let ejected = told(&farmgate, "farms/web/servers/a/", "ejected");
+    let ended = told(&farmgate, "farms/web/servers/a/", "ejection_ended");
+    assert_eq!(ejected.len(), 3, "{ejected:#?}");
+    for (began, ended) in ejected.iter().zip(&ended) {
+        assert!(millis(&began["until"], &ended["at"]) < 1000, "{began} {ended}");
+    }
+    assert!(farmgate.log().contains("ejected"));
+}
+
+#[test]
+fn connections_refused_and_answers_that_do_not_come_eject_and_what_clients_do_does_not() {
+    let (_held, nowhere) = refused_port();
+    let (silent, good) = (Origin::doing("b", Behaviour::Silent), Origin::start("c"));
+    let servers = [("a", nowhere), ("b", silent.addr()), ("c", good.addr())];
+    let servers = servers.map(|(name, addr)| Server::new(name, addr, "probe: false"));
+    let observe = "observe: {errors: 3, eject: 1m, share_max: \"100%\"}";
+    let setup = Setup::http(&servers).farm(observe).farm("timeouts: {response: 100ms}");
+    let farmgate = Farmgate::start(&setup);
+    let kind = |name| ask_until_ejected(&farmgate, name)["standing"]["ejected"]["kind"].clone();
+    assert_eq!((kind("a"), kind("b")), ("connect".into(), "response".into()));
+    for status in [400, 404, 429, 501, 505] {
+        good.traffic(Behaviour::Status(status));
+        let mut client = farmgate.client();
+        (0..4).for_each(|_| assert_eq!(client.get("/").status, status));
+    }
+    good.traffic(Behaviour::Slow(Duration::from_millis(50)));
+    for _ in 0..6 {
+        let so_far = good.requests().len();
+        let mut client = farmgate.client();
+        client.send("GET /gone HTTP/1.1\r\nHost: t\r\n\r\n");
+        until("the request to arrive", || (good.requests().len() > so_far).then_some(()));
+        client.reset();
+    }
+    until("nothing under way", || (farmgate.server("c")["in_flight"] == 0).then_some(()));
+    good.traffic(Behaviour::Ok);
+    assert_eq!(farmgate.client().get("/").origin(), "c");
+    assert!(told(&farmgate, "farms/web/servers/c/", "ejected").is_empty());
+}
+
+#[test]
+fn no_larger_share_of_a_farm_is_ejected_than_its_rule_says() {
+    let (origins, setup) = farm(5, "probe: false");
+    origins.iter().for_each(|origin| origin.traffic(Behaviour::Status(500)));
+    let farmgate = Farmgate::start(&setup.farm("observe: {errors: 2, eject: 1m, share_max: \"50%\"}"));
+    let mut client = farmgate.client();
+    (0..200).for_each(|_| assert_eq!(client.get("/").status, 500));
+    let farm = farm_of(&farmgate);
+    let ejected = farm["servers"].as_array().unwrap().iter().filter(|s| !s["standing"]["ejected"].is_null()).count();
+    assert_eq!((ejected, &farm["counts"]["in_rotation"]), (2, &3.into()), "{farm}");
+    assert_eq!(told(&farmgate, "", "ejected").len(), 2);
+}
+
+#[test]
+fn check_that_passes_ends_an_ejection() {
+    let (origins, setup) = farm(2, "");
+    let farmgate = Farmgate::start(&setup.probe(FAST).farm("observe: {errors: 3, eject: 1m}"));
+    wait_until_up(&farmgate, 2);
+    origins[0].traffic(Behaviour::Status(500));
+    let mut client = farmgate.client();
+    let (began, ended) = until("an ejection and its end", || {
+        client.get("/");
+        let ended = told(&farmgate, "farms/web/servers/a/", "ejection_ended").first()?.clone();
+        Some((told(&farmgate, "farms/web/servers/a/", "ejected")[0].clone(), ended))
+    });
+    assert!(millis(&began["at"], &ended["at"]) < 10_000, "{began} {ended}");
+}
+
+#[test]
+fn server_that_flaps_is_held_down_for_a_while() {
+    let (origins, setup) = farm(2, "");
+    let farmgate = Farmgate::start(&setup.probe(QUICK).farm("flap: {transitions: 4, within: 1m, hold: 1s}"));
+    wait_until_up(&farmgate, 2);
+    let a = &origins[0];
+    for _ in 0..2 {
+        a.health(UNWELL);
+        until("a to be down", || (farmgate.server("a")["health"] == "down").then_some(()));
+        a.health(Behaviour::Ok);
+        until("a to be up", || (farmgate.server("a")["health"] == "up").then_some(()));
+    }
+    let server = farmgate.server("a");
+    assert_eq!((&server["state"], &server["effective_weight"]), (&"DOWN".into(), &0.into()), "{server}");
+    assert!(server["standing"]["held_until"].is_string(), "{server}");
+    let why = sentence(&farmgate, "a");
+    assert!(why.contains("held down for flapping: 4 changes of health within 1 m"), "{why}");
+    let held = told(&farmgate, "farms/web/servers/a/", "held_down");
+    assert_eq!((&held[0]["score"], held[0]["until"].is_string()), (&4.into(), true));
+    let at_last = held.last().unwrap();
+    assert_eq!(millis(&at_last["at"], &at_last["until"]), 1000);
+    let mut client = farmgate.client();
+    while farmgate.server("a")["standing"]["held_until"].is_string() {
+        let before = a.requests().len();
+        let answer = client.get("/");
+        if farmgate.server("a")["standing"]["held_until"].is_string() {
+            assert_eq!((answer.origin(), a.requests().len()), ("b", before));
+        }
+    }
+    farmgate.wait_for_state("a", "UP");
+    let ended = wait_for_told(&farmgate, "farms/web/servers/a/", "hold_ended", 1);
+    assert!(millis(&at_last["until"], &ended[0]["at"]) < 1000, "{ended:?}");
+    until("a to serve", || (client.get("/").origin() == "a").then_some(()));
+}
+
+/// Four servers that stop listening at once, with an incident held for so long.
+fn four_gone(hold: &str) -> (Vec<Origin>, Farmgate) {
+    let (origins, setup) = farm(4, "");
+    let setup = setup.probe(QUICK).farm(&format!("incident: {{hold: {hold}}}")).farm("retries: {attempts: 3}");
+    let farmgate = Farmgate::start(&setup);
+    wait_until_up(&farmgate, 4);
+    origins.iter().for_each(Origin::crash);
+    (origins, farmgate)
+}
+
+fn phases(farmgate: &Farmgate) -> Vec<String> {
+    told(farmgate, "", "incident").iter().map(|event| event["phase"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn servers_that_fail_all_at_once_are_held_until_they_are_back() {
+    let (origins, farmgate) = four_gone("1m");
+    until("all to be down", || (farm_of(&farmgate)["counts"]["down"] == 4).then_some(()));
+    let farm = farm_of(&farmgate);
+    assert_eq!((&farm["serving"], &farm["counts"]["in_rotation"]), (&"held".into(), &4.into()), "{farm}");
+    assert!(farm["servers"].as_array().unwrap().iter().all(|server| server["held_by_incident"] == true), "{farm}");
+    let why = sentence(&farmgate, "a");
+    assert!(why.contains("suspects the balancer itself and holds the last good rotation"), "{why}");
+    let (_, status) = farmgate.admin_get("/api/v1/status");
+    assert_eq!((&status["incident"]["servers"], &status["incident"]["farms"][0]), (&4.into(), &"web".into()));
+    assert_eq!(farmgate.client().get("/").status, 502, "they are tried");
+    let back = Origin::at("c", origins[2].addr());
+    let mut client = farmgate.client();
+    for _ in 0..8 {
+        assert_eq!(client.get("/").origin(), "c", "who answers is found");
+    }
+    let rest: Vec<_> = [0, 1, 3].map(|n| Origin::at(NAMES[n], origins[n].addr())).into();
+    wait_until_up(&farmgate, 4);
+    until("the incident to end", || (farmgate.admin_get("/api/v1/status").1["incident"].is_null()).then_some(()));
+    assert_eq!(phases(&farmgate), ["began", "recovered"]);
+    assert_eq!(farm_of(&farmgate)["serving"], "primaries");
+    drop((back, rest));
+}
+
+#[test]
+fn servers_that_stay_away_are_believed_to_be_down() {
+    let (_origins, farmgate) = four_gone("1s");
+    until("the incident to end", || (phases(&farmgate).len() == 2).then_some(()));
+    assert_eq!(phases(&farmgate), ["began", "believed"]);
+    let incident = told(&farmgate, "", "incident");
+    assert!((1000..2000).contains(&millis(&incident[0]["at"], &incident[1]["at"])), "{incident:?}");
+    let farm = until("nobody to serve", || Some(farm_of(&farmgate)).filter(|farm| farm["serving"] == "nobody"));
+    assert_eq!((&farm["counts"]["down"], &farm["counts"]["in_rotation"]), (&4.into(), &0.into()), "{farm}");
+    assert_eq!(farmgate.client().get("/").status, 503);
+    assert_eq!(farmgate.server("a")["state"], "DOWN");
+}
+
+#[test]
+fn farm_of_two_is_never_held() {
+    let (origins, setup) = farm(2, "");
+    let farmgate = Farmgate::start(&setup.probe(QUICK));
+    wait_until_up(&farmgate, 2);
+    origins.iter().for_each(Origin::crash);
+    until("nobody to serve", || (farm_of(&farmgate)["serving"] == "nobody").then_some(()));
+    assert_eq!(farm_of(&farmgate)["counts"]["down"], 2);
+    assert!(phases(&farmgate).is_empty());
+    assert!(farmgate.admin_get("/api/v1/status").1["incident"].is_null());
+}
+
+#[test]
+fn server_that_returns_comes_to_its_share_little_by_little() {
+    const WINDOWS: usize = 5;
+    const SLOW_START: Duration = Duration::from_secs(2);
+    let (origins, setup) = farm(2, "weight: 10");
+    let farmgate = Farmgate::start(&setup.probe(QUICK).farm("slow_start: 2s"));
+    wait_until_up(&farmgate, 2);
+    let counts = || (origins[0].requests().len(), origins[1].requests().len());
+    let mut client = farmgate.client();
+    (0..20).for_each(|_| drop(client.get("/")));
+    assert_eq!(counts(), (10, 10), "nobody warms up at the start");
+    assert!(told(&farmgate, "", "warmup_began").is_empty());
+    origins[0].health(UNWELL);
+    farmgate.wait_for_state("a", "DOWN");
+    let load = Load::start(farmgate.front("web"), &["GET", "GET"]);
+    load.wait_for_more(10);
+    let down = counts();
+    origins[0].health(Behaviour::Ok);
+    until("a to warm up", || (counts().0 > down.0).then_some(()));
+    let warmup = farmgate.server("a")["standing"]["warmup"].clone();
+    assert!(warmup["percent"].as_u64().unwrap() < 50 && warmup["until"].is_string(), "{warmup}");
+    let why = sentence(&farmgate, "a");
+    assert!(why.contains("warming up: "), "{why}");
+    let (began, mut before) = (Instant::now(), counts());
+    let mut shares = Vec::new();
+    for n in 1..=WINDOWS {
+        let end = began + SLOW_START * u32::try_from(n).unwrap() / u32::try_from(WINDOWS).unwrap();
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        let now = counts();
+        let (a, b) = (now.0 - before.0, now.1 - before.1);
+        shares.push(a * 100 / (a + b).max(1));
+        before = now;
+    }
+    load.finish_without_failure();
+    assert!(shares[0] < 30 && shares[WINDOWS - 1] > 35, "{shares:?}");
+    assert!(shares.windows(2).all(|pair| pair[1] + 5 >= pair[0]), "{shares:?}");
+    wait_for_told(&farmgate, "farms/web/servers/a/", "warmup_ended", 1);
+    let before = counts();
+    (0..20).for_each(|_| drop(client.get("/")));
+    let now = counts();
+    assert_eq!((now.0 - before.0, now.1 - before.1), (10, 10), "it is whole again");
+}
+
+#[test]
+fn farm_fails_open_below_the_share_asked_for_and_not_at_it() {
+    let (origins, setup) = farm(4, "");
+    let farmgate = Farmgate::start(&setup.probe(QUICK).farm("fail_open: \"below 50%\""));
+    wait_until_up(&farmgate, 4);
+    for (n, name) in [(0, "a"), (1, "b")] {
+        origins[n].health(UNWELL);
+        farmgate.wait_for_state(name, "DOWN");
+    }
+    let origins_of = |n: usize| {
+        let mut client = farmgate.client();
+        let mut names: Vec<_> = (0..n).map(|_| client.get("/").origin().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names.concat()
+    };
+    assert_eq!((farm_of(&farmgate)["serving"].clone(), origins_of(12)), ("primaries".into(), "cd".to_owned()));
+    origins[2].health(UNWELL);
+    farmgate.wait_for_state("c", "DOWN");
+    let farm = farm_of(&farmgate);
+    assert_eq!((&farm["serving"], &farm["counts"]["in_rotation"]), (&"fail_open".into(), &4.into()), "{farm}");
+    assert_eq!(origins_of(12), "abcd");
+    farmgate.operate("POST", "/api/v1/farms/web/servers/a/maintenance", "");
+    assert_eq!(origins_of(12), "bcd", "maintenance is meant");
+    origins[2].health(Behaviour::Ok);
+    farmgate.wait_for_state("c", "UP");
+    assert_eq!(origins_of(12), "cd");
+}
+
+#[test]
+fn tunnel_is_cut_when_its_server_goes_down_only_where_the_farm_says_close() {
+    for (on_down, is_closed) in [("close", true), ("keep", false)] {
+        let (origins, setup) = farm(2, "");
+        origins.iter().for_each(|origin| origin.traffic(Behaviour::Upgrade));
+        let setup = setup.probe(QUICK).farm(&format!("on_down: {on_down}")).farm("balance: first");
+        let farmgate = Farmgate::start(&setup);
+        wait_until_up(&farmgate, 2);
+        let mut client = farmgate.client();
+        let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+        assert_eq!(client.request("GET", "/ws", &upgrade, b"").status, 101);
+        client.send("ping");
+        assert_eq!(client.take(4).unwrap(), b"ping");
+        origins[0].health(UNWELL);
+        farmgate.wait_for_state("a", "DOWN");
+        if is_closed {
+            assert!(client.is_closed_within(Duration::from_secs(5)), "{on_down}");
+            until("nothing open", || (farmgate.server("a")["in_flight"] == 0).then_some(()));
+        } else {
+            client.send("pong");
+            assert_eq!(client.take(4).unwrap(), b"pong", "{on_down}");
+            assert_eq!(farmgate.server("a")["in_flight"], 1);
+        }
+    }
+}
+
+#[test]
+fn reserve_refuses_through_the_api_and_gives_way_to_force() {
+    let (_origins, setup) = farm(3, "");
+    let farmgate = Farmgate::start(&setup.probe(FAST).farm("reserve: 60%"));
+    wait_until_up(&farmgate, 3);
+    let ask = |method: &str, path: &str, body: &str| -> Response {
+        farmgate.admin(method, &format!("/api/v1/farms/web/servers/{path}"), Some(OPS_TOKEN), body.as_bytes())
+    };
+    assert_eq!(ask("POST", "a/drain", "{}").status, 200, "66 % is left");
+    for (method, path, body) in
+        [("POST", "b/drain", "{}"), ("POST", "b/maintenance", "{}"), ("PUT", "b/weight", r#"{"weight": 0}"#)]
+    {
+        let refused = ask(method, path, body);
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &"reserve".into()), "{path}");
+        assert!(refused.text().contains("1 of 3 servers, 33 % of the weight"), "{}", refused.text());
+        assert_eq!(farmgate.server("b")["state"], "UP", "{path}");
+    }
+    assert_eq!(ask("PUT", "b/weight", r#"{"weight": 0, "force": true}"#).status, 200);
+    assert_eq!(farmgate.server("b")["state"], "DRAIN");
+    assert_eq!(ask("PUT", "b/weight", r#"{"weight": 1}"#).status, 200, "what adds to it needs no force");
+    assert_eq!(ask("POST", "b/drain", r#"{"force": true}"#).status, 200);
+    let refused = farmgate.cli(&["drain", "web/c"]);
+    assert!(refused.code == Some(1) && refused.text.contains("use --force"), "{}", refused.text);
+    assert_eq!(farmgate.cli(&["drain", "web/c", "--force"]).code, Some(0));
+    assert_eq!(farm_of(&farmgate)["counts"]["in_rotation"], 0);
+    for name in ["a", "b", "c"] {
+        assert_eq!(ask("POST", &format!("{name}/ready"), "{}").status, 200);
+    }
+}
+
+#[test]
+fn server_whose_probes_pass_while_its_traffic_fails_is_suspect_until_it_does_not() {
+    let origin = Origin::doing("a", Behaviour::Status(500));
+    let probe = "{type: http, url: /healthz, interval: 10s, timeout: 10s, start: up}";
+    let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "")]).probe(probe));
+    let mut client = farmgate.client();
+    (0..30).for_each(|_| assert_eq!(client.get("/").status, 500));
+    let suspected = wait_for_told(&farmgate, "farms/web/servers/a/", "suspected", 1);
+    let suspicion = &suspected[0]["suspicion"];
+    assert_eq!(
+        (&suspicion["kind"], &suspicion["good"], &suspicion["bad"]),
+        (&"traffic_fails".into(), &0.into(), &30.into())
+    );
+    let server = farmgate.server("a");
+    assert_eq!((&server["state"], &server["standing"]["suspicion"]["bad"]), (&"UP".into(), &30.into()), "{server}");
+    let why = sentence(&farmgate, "a");
+    assert!(why.contains("suspect: its checks pass, yet 30 of 30 pieces of work failed"), "{why}");
+    origin.traffic(Behaviour::Ok);
+    (0..120).for_each(|_| assert_eq!(client.get("/").status, 200));
+    wait_for_told(&farmgate, "farms/web/servers/a/", "suspicion_ended", 1);
+    assert!(farmgate.server("a")["standing"]["suspicion"].is_null());
+    assert!(!sentence(&farmgate, "a").contains("suspect"));
+}
