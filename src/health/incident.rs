@@ -49,6 +49,8 @@ struct Watched {
     guard: IncidentGuard,
     window: Duration,
     probed: usize,
+    /// A bit for each probe that counts.
+    slots: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +126,12 @@ impl IncidentDetector {
             let probed = farm.servers.iter().filter(|server| server.probed);
             servers.extend(probed.map(|server| ServerKey { farm: farm.id, server: server.id }));
         }
-        self.failing.retain(|server, _| servers.contains(server));
+        // What a probe said that is gone will never be unsaid.
+        let slots = |farm: FarmId| self.farms.get(&farm).map_or(0, |farm| farm.slots);
+        self.failing.retain(|server, failing| {
+            failing.slots &= slots(server.farm);
+            failing.slots != 0 && servers.contains(server)
+        });
         let incident = self.current.as_mut()?;
         incident.servers.retain(|server| servers.contains(server));
         incident.farms = incident.servers.iter().map(|server| server.farm).collect();
@@ -288,7 +295,9 @@ fn watched(farm: &Farm) -> Option<Watched> {
     let counted = farm.probes.iter().filter(|probe| !probe.kind.is_agent());
     let window = counted.map(|probe| probe.interval + probe.timeout).max()?;
     let probed = farm.servers.iter().filter(|server| server.probed).count();
-    Some(Watched { guard, window: window.max(WINDOW_MIN), probed })
+    let counted = farm.probes_with_slots().filter(|(slot, probe)| *slot != ProbeSlot::SHADOW && !probe.kind.is_agent());
+    let slots = counted.fold(0, |slots, (slot, _)| slots | slot_bit(slot));
+    Some(Watched { guard, window: window.max(WINDOW_MIN), probed, slots })
 }
 
 /// The servers that began to fail within one window together with `lost`, which is one of them: of all such windows the

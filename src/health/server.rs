@@ -179,6 +179,21 @@ impl ServerHealth {
         }
     }
 
+    /// Does as [`Self::retune`] for a server in use, whose health another quorum may change.
+    pub fn reruled(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
+        let before = self.standing();
+        self.retune(farm);
+        let health = self.health();
+        let mut changes = Vec::new();
+        let transition = (before.health != health).then_some((before.health, health));
+        if transition.is_some() {
+            let last = |probe: &ProbeHealth| Some(probe.last.as_ref()?.brief(probe.slot));
+            self.decided_by = self.counted().filter_map(last).collect();
+            changes.extend(self.watch.health_changed().then_some(StandingChange::SuspicionEnded));
+        }
+        Outcome { transition, ..self.outcome(&before, changes, now) }
+    }
+
     /// Takes in a check's result. Nothing, if the farm has no such probe.
     pub fn checked(
         &mut self,

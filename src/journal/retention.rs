@@ -40,7 +40,8 @@ pub(super) fn step(connection: &Connection, limits: &JournalLimits, now: Timesta
     Ok(is_behind)
 }
 
-/// Takes the oldest of what is missed least while the file is too large.
+/// Takes the oldest of what is missed least while the file is too large. Returns whether there may be more to take: what
+/// is left at last is not to go, however large it is.
 fn shrink(connection: &Connection, bytes_max: u64) -> rusqlite::Result<bool> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map(unsigned);
     let (pages, free, page_bytes) = (pragma("page_count")?, pragma("freelist_count")?, pragma("page_size")?);
@@ -48,17 +49,14 @@ fn shrink(connection: &Connection, bytes_max: u64) -> rusqlite::Result<bool> {
     let file_bytes_max = bytes_max.saturating_sub(LOG_BYTES_MAX).max(bytes_max / 2);
     let pages_max = file_bytes_max / page_bytes.max(1);
     let is_too_large = pages - free.min(pages) > pages_max;
-    if is_too_large {
-        for sql in [OLD_BLOCKS, OLD_EVIDENCE, OLD_EVENTS] {
-            if delete(connection, sql, i64::MAX)? > 0 {
-                break;
-            }
-        }
+    let mut has_taken = false;
+    for sql in [OLD_BLOCKS, OLD_EVIDENCE, OLD_EVENTS] {
+        has_taken = has_taken || (is_too_large && delete(connection, sql, i64::MAX)? > 0);
     }
     if free > FREE_PAGES_KEPT || (pages > pages_max && free > 0) {
         give_back(connection)?;
     }
-    Ok(is_too_large)
+    Ok(has_taken)
 }
 
 fn delete(connection: &Connection, sql: &str, before: i64) -> rusqlite::Result<usize> {

@@ -122,11 +122,7 @@ async fn connect(
         let addr = farm.servers[position].addr?;
         let edge = frontend.edges[position].of(work.ix);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
-        let connected = tokio::select! {
-            connected = connecting => Some(connected.map_err(io::Error::from).flatten()),
-            () = cut.notified() => None,
-        };
-        match connected {
+        match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
                 work.judge(farm, position, None);
                 // Small exchanges must not wait for more; a failure only costs latency.
@@ -146,6 +142,16 @@ async fn connect(
         tried.add(position);
     }
     None
+}
+
+/// Returns what an attempt came to; nothing if it was cut. A cut is taken note of even where the attempt ends at the same
+/// moment: left over, it would cut the next one, at another server.
+async fn unless_cut<T>(cut: &Notify, attempt: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = cut.notified() => None,
+        ended = attempt => Some(ended),
+    }
 }
 
 /// How a relay ended.
@@ -239,6 +245,21 @@ async fn pump(
             activity.touch();
             moved.fetch_add(taken as u64, Relaxed);
             counted.add(taken as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn cut_of_an_attempt_that_ends_at_once_is_not_left_for_the_next_one() {
+        for _ in 0..100 {
+            let cut = Notify::new();
+            cut.notify_one();
+            let first = unless_cut(&cut, std::future::ready(1)).await;
+            assert_eq!((first, unless_cut(&cut, std::future::ready(2)).await), (None, Some(2)));
         }
     }
 }

@@ -70,7 +70,8 @@ impl Agenda {
 
     /// Returns the watched if it is time to look at them.
     pub(super) fn take_watched(&mut self, now: Timestamp) -> Vec<ServerKey> {
-        if self.look_at.is_none_or(|at| now < at) {
+        // A time further away was set by a clock that was set back since.
+        if self.look_at.is_none_or(|at| now < at && at.since(now) <= IDLE_PACE) {
             return Vec::new();
         }
         self.look_at = Some(now + IDLE_PACE);
@@ -115,5 +116,13 @@ mod tests {
         agenda.watch(key(2), false, Timestamp(0));
         agenda.watch(key(1), false, Timestamp(0));
         assert_eq!((agenda.next(), agenda.take_watched(Timestamp(u64::MAX))), (None, vec![]));
+    }
+
+    #[test]
+    fn agenda_looks_at_the_watched_though_the_clock_was_set_back() {
+        let mut agenda = Agenda::default();
+        agenda.watch(key(1), true, Timestamp(3_600_000_000));
+        assert_eq!(agenda.take_watched(Timestamp(1_000_000)), [key(1)]);
+        assert_eq!(agenda.next(), Some(Timestamp(1_250_000)));
     }
 }

@@ -71,9 +71,21 @@ impl Store {
     }
 
     /// Takes in how the work of every server went since the last sample. For every 5 s.
+    ///
+    /// What is to end by the clock is looked at too, due or not: the clock may have been set back, or may have been
+    /// ahead in an earlier process.
     pub fn sample_traffic(&self, now: Timestamp) {
         let mut state = self.lock();
         let mut batch = Batch::default();
+        let tick = |(server, row): (&ServerKey, &mut Row)| {
+            let health = row.health.as_mut().filter(|health| health.next_due().is_some())?;
+            Some((*server, health.tick(&row.farm, now)))
+        };
+        let mut ticked: Vec<_> = state.rows.iter_mut().filter_map(tick).collect();
+        ticked.sort_unstable_by_key(|(server, _)| *server);
+        for (server, outcome) in ticked {
+            self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
+        }
         let sample = |(server, row): (&ServerKey, &mut Row)| {
             let health = row.health.as_mut()?;
             let traffic = &row.live.traffic;

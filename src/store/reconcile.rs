@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::farm::ServerLive;
-use crate::health::{ServerHealth, server::fingerprint};
+use crate::health::{Outcome, ServerHealth, server::fingerprint};
 use crate::metrics::Cell;
 use crate::model::{
     AdminStatus, Epoch, EventKind, Farm, Field, Health, SavedHealth, Server, ServerKey, Timestamp, Topology, Wish,
@@ -27,6 +27,8 @@ pub(super) struct Adopted {
     pub(super) removed: usize,
     /// Servers of which nothing saved counts any longer.
     pub(super) forgotten: Vec<ServerKey>,
+    /// What other rules make of the health of servers that stay.
+    pub(super) reruled: Vec<(ServerKey, Outcome)>,
     /// Servers that the file gives work again.
     pub(super) returned: Vec<ServerKey>,
     /// Removed servers that had to be forgotten with what was open on them.
@@ -61,7 +63,7 @@ impl State {
             adopted.added += usize::from(known.is_none());
             let known = known.or_else(|| self.come_back(key, now));
             let row = match known {
-                Some(row) => self.carried_over(row, farm, server, &mut adopted.forgotten, now),
+                Some(row) => self.carried_over(row, farm, server, &mut adopted, now),
                 None => self.fresh(farm, server, ServerLive::new(self.workers), &mut adopted.forgotten, now),
             };
             self.rows.insert(key, row);
@@ -167,26 +169,26 @@ impl State {
         mut row: Row,
         farm: Arc<Farm>,
         server: Arc<Server>,
-        forgotten: &mut Vec<ServerKey>,
+        adopted: &mut Adopted,
         now: Timestamp,
     ) -> Row {
+        let key = ServerKey { farm: farm.id, server: server.id };
         if row.fingerprint == fingerprint(&farm, &server) {
             let observed = ServerHealth::new(&farm, &server);
             row.health = match (row.health, observed) {
                 (Some(mut health), Some(_)) => {
-                    health.retune(&farm);
+                    adopted.reruled.push((key, health.reruled(&farm, now)));
                     Some(health)
                 }
                 (_, observed) => observed,
             };
             return Row { farm, server, is: row.standing().health, ..row };
         }
-        let key = ServerKey { farm: farm.id, server: server.id };
-        forgotten.push(key);
+        adopted.forgotten.push(key);
         row.live.last_check.store(None);
         self.agenda.put(key, row.due, None);
         let known = if row.server.address == server.address { row.addr } else { None };
-        let fresh = self.fresh(farm, server, row.live, forgotten, now);
+        let fresh = self.fresh(farm, server, row.live, &mut adopted.forgotten, now);
         Row { addr: known.or(fresh.addr), order: row.order, ..fresh }
     }
 }

@@ -5,6 +5,7 @@ mod incidents;
 mod leaving;
 mod orders;
 mod passive;
+mod quorum;
 mod random;
 mod restart;
 mod telling;

@@ -288,3 +288,21 @@ fn incident_of_ten_thousand_servers_is_one_and_holds_them_all() {
     }
     assert_eq!((began, bench.detector.current().map(|incident| incident.servers.len())), (1, Some(10_000)));
 }
+
+#[test]
+fn failures_of_a_probe_that_is_gone_count_for_nothing() {
+    let mut two = farm("web", 4);
+    let probe = Arc::clone(&two.probes[0]);
+    two.probes = Box::new([Arc::clone(&probe), probe]);
+    let mut bench = Bench::new(vec![two]);
+    for n in 0..4 {
+        let server = ServerKey { farm: bench.farms[0].id, server: ServerId(n) };
+        let (before, after) = (Health::Up, Health::Up);
+        let seen = Seen { server, slot: ProbeSlot(1), status: L7Sts, before, after };
+        assert_eq!(told(bench.detector.checked(seen, 7, at(0))), None);
+    }
+    bench.farms = vec![farm("web", 4)];
+    assert_eq!(bench.detector.watch(&bench.farms), None);
+    let told: Vec<_> = (0..4).filter_map(|n| bench.lose(0, n, L4Tout, at(60))).collect();
+    assert_eq!(told.first(), Some(&("began", 3)), "what the second probe said is forgotten with it");
+}

@@ -205,3 +205,19 @@ fn day_of_checks(journal: &SqliteJournal, chance: &mut Chance) -> u64 {
     }
     checks
 }
+
+#[test]
+fn journal_that_is_too_large_with_nothing_left_to_go_is_not_behind() {
+    let connection = layout::open_in_memory(MEMORY_BYTES_MAX).unwrap();
+    let row = "INSERT INTO health (farm, server, json) VALUES (1, ?1, ?2)";
+    for n in 0..2000 {
+        connection.execute(row, rusqlite::params![n, "x".repeat(1000)]).unwrap();
+    }
+    let limits = JournalLimits { bytes_max: 1024 * 1024, ..JournalLimits::DEFAULT };
+    assert!(
+        !crate::journal::retention::step(&connection, &limits, NOON).unwrap(),
+        "the writer would look again at once, for ever"
+    );
+    let kept: u64 = connection.query_row("SELECT count(*) FROM health", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 2000);
+}

@@ -144,3 +144,28 @@ fn probes_that_pass_while_traffic_fails_are_told_and_seen() {
     (13..=30).for_each(|n| store.sample_traffic(second(n * 5)));
     assert_eq!(changes(&ledger), ["suspicion ended"], "without traffic there is nothing to suspect");
 }
+
+#[test]
+fn clock_that_is_set_back_prolongs_neither_ejection_nor_hold_nor_warm_up() {
+    let (store, ledger) = setup(|farm| {
+        farm.observe = Some(observe(50));
+        farm.flap = Some(FlapGuard { transitions: 1, within: seconds(60), hold: seconds(30) });
+        farm.slow_start = seconds(20);
+    });
+    fault(&store, 1, 3600);
+    for (at, status) in (3600..).zip([CheckStatus::L7Sts, CheckStatus::L7Sts, CheckStatus::L7Ok, CheckStatus::L7Ok]) {
+        store.observe_one(key(2), record(status, second(at).0));
+    }
+    set(&store, 3, Wish::Admin(AdminStatus::Maintenance));
+    store.change(&Change::plain(key(3), Wish::Admin(AdminStatus::Active)), Act { at: second(3600), ..act() }).unwrap();
+    assert_eq!(changes(&ledger), ["ejected", "held", "held", "warm-up"]);
+    store.sample_traffic(second(100));
+    for now in 100..=160 {
+        store.tick(second(now)).unwrap();
+    }
+    let ended: Vec<_> =
+        changes(&ledger).into_iter().filter(|change| change.contains("ended") || *change == "warm").collect();
+    assert_eq!(ended, ["ejection ended", "warm", "hold ended", "warm", "warm"]);
+    let whole = |n: usize| store.snapshot(second(161)).farms[0].servers[n].effective_hundredths;
+    assert_eq!([0, 1, 2, 3].map(whole), [100; 4]);
+}
