@@ -7,6 +7,7 @@ pub mod explain;
 pub mod incident;
 pub mod machine;
 pub mod replay;
+pub mod scatter;
 pub mod schedule;
 pub mod server;
 pub mod suspicion;

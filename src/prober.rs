@@ -30,6 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::model::{Checked, Epoch, Paced, Probe, ProbeSlot, ServerAddr, ServerKey};
 
@@ -81,5 +82,13 @@ pub async fn run(
     entropy: u64,
     shutdown: watch::Receiver<bool>,
 ) {
-    rounds::Rounds::new(source, rounds::System::default(), checks_at_once, entropy).run(changed, shutdown).await;
+    let rounds = rounds::Rounds::new(source, rounds::System::default(), checks_at_once, entropy);
+    // A runtime that is woken for what it was told to block on wakes itself through the kernel; a task of it does not.
+    let mut task = JoinSet::new();
+    task.spawn(rounds.run(changed, shutdown));
+    if let Some(Err(error)) = task.join_next().await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }

@@ -11,20 +11,26 @@
 //! so that an overload starves nobody. A new interval ([`Schedule::pace`]) counts from the last run, not from the next:
 //! one that is shorter takes effect at once.
 //!
+//! Where the jitter allows, runs are due at multiples of a tick, so that many begin together and their wake-ups and
+//! system calls are shared; a tick only ever makes a run earlier.
+//!
 //! Checks whose last run hung until its deadline get no more than half of the room, so that the others do not wait for
 //! them when the room is full.
 //!
-//! Equal due times: first come, first served. Cost: O(log n) a step.
+//! Equal due times: first come, first served. Cost: O(log d) a step, where d is how many different due times there are.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use super::scatter::ScatterMap;
 
 /// The share of the interval by which one run may come earlier than the interval says.
 pub const JITTER: f64 = 0.1;
 /// The shortest interval; a shorter one is read as this.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
-/// Outdated heap entries that are kept before a heap is built anew.
+/// Runs are due at multiples of this, where the jitter allows: those that begin together share wake-ups and system calls.
+const TICK_NANOS: u64 = 10_000_000;
+/// Outdated entries of lanes that are kept before these are built anew.
 const OUTDATED_ENTRIES_KEPT: usize = 1024;
 /// 2^64 divided by the golden ratio: the step that spreads any number of points evenly over a circle.
 const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -53,7 +59,7 @@ pub enum RunEnd {
 /// When every check runs next.
 #[derive(Debug)]
 pub struct Schedule {
-    slots: BTreeMap<CheckId, Slot>,
+    slots: ScatterMap<CheckId, Slot>,
     prompt: Lane,
     hung: Lane,
     at_once: usize,
@@ -65,8 +71,10 @@ pub struct Schedule {
 /// Checks that share room.
 #[derive(Debug, Default)]
 struct Lane {
-    /// (due, stamp, check), the earliest first. An entry counts while its stamp is its slot's and the slot waits.
-    waiting: BinaryHeap<Reverse<(Duration, u64, CheckId)>>,
+    /// By when they are due, in the order they came. An entry counts while its stamp is its slot's and the slot waits.
+    waiting: BTreeMap<Duration, VecDeque<(u64, CheckId)>>,
+    /// Entries in `waiting`.
+    entries: usize,
     under_way: usize,
 }
 
@@ -76,7 +84,7 @@ struct Slot {
     state: State,
     /// How its last run ended, which is its lane.
     last_end: RunEnd,
-    /// Of the heap entry that counts, or of the run under way.
+    /// Of the lane's entry that counts, or of the run under way.
     stamp: u64,
     last: Option<LastRun>,
     /// The next run is due no later than this, whatever the interval says.
@@ -100,15 +108,36 @@ enum State {
     Leaving,
     /// A run is under way.
     UnderWay,
-    /// The next run is in a heap.
+    /// The next run is in a lane.
     Waiting,
+}
+
+impl Lane {
+    fn push(&mut self, due: Duration, stamp: u64, check: CheckId) {
+        self.waiting.entry(due).or_default().push_back((stamp, check));
+        self.entries += 1;
+    }
+
+    fn first(&self) -> Option<(Duration, u64, CheckId)> {
+        let (due, entries) = self.waiting.first_key_value()?;
+        entries.front().map(|(stamp, check)| (*due, *stamp, *check))
+    }
+
+    fn pop(&mut self) {
+        let Some(mut first) = self.waiting.first_entry() else { return };
+        first.get_mut().pop_front();
+        self.entries -= 1;
+        if first.get().is_empty() {
+            first.remove();
+        }
+    }
 }
 
 impl Slot {
     /// When the next run is due after the last one ended.
     fn next_due(&self) -> Duration {
         let Some(last) = self.last else { return self.due };
-        let by_interval = last.due + self.interval.mul_f64(last.share);
+        let by_interval = together(last.due, self.interval, last.share);
         self.hastened.map_or(by_interval, |at| at.min(by_interval)).max(last.ended)
     }
 }
@@ -118,7 +147,7 @@ impl Schedule {
     #[must_use]
     pub fn new(checks_at_once: usize, entropy: u64) -> Self {
         Self {
-            slots: BTreeMap::new(),
+            slots: ScatterMap::default(),
             prompt: Lane::default(),
             hung: Lane::default(),
             at_once: checks_at_once.max(1),
@@ -196,7 +225,7 @@ impl Schedule {
         }
         let share = self.next_share(check)?;
         let lane = self.lane(lane);
-        lane.waiting.pop();
+        lane.pop();
         lane.under_way += 1;
         let slot = self.slots.get_mut(&check)?;
         slot.state = State::UnderWay;
@@ -252,7 +281,7 @@ impl Schedule {
         }
     }
 
-    /// The heap entry that is due first of those that may begin now, and its lane.
+    /// The entry that is due first of those that may begin now, and its lane.
     fn next(&mut self) -> Option<(RunEnd, (Duration, u64, CheckId))> {
         if self.under_way() >= self.at_once {
             return None;
@@ -264,16 +293,16 @@ impl Schedule {
     }
 
     fn first_of(&mut self, lane: RunEnd) -> Option<(Duration, u64, CheckId)> {
-        while let Some(Reverse((due, stamp, check))) = self.lane(lane).waiting.peek().copied() {
+        while let Some((due, stamp, check)) = self.lane(lane).first() {
             if self.slots.get(&check).is_some_and(|slot| slot.state == State::Waiting && slot.stamp == stamp) {
                 return Some((due, stamp, check));
             }
-            self.lane(lane).waiting.pop();
+            self.lane(lane).pop();
         }
         None
     }
 
-    /// Puts the check into its lane's heap for its due time, in place of an entry that it has.
+    /// Puts the check into its lane for its due time, in place of an entry that it has.
     fn wait(&mut self, check: CheckId) {
         self.last_stamp += 1;
         let stamp = self.last_stamp;
@@ -281,7 +310,7 @@ impl Schedule {
         slot.state = State::Waiting;
         slot.stamp = stamp;
         let (due, lane) = (slot.due, slot.last_end);
-        self.lane(lane).waiting.push(Reverse((due, stamp, check)));
+        self.lane(lane).push(due, stamp, check);
         self.drop_outdated_entries();
     }
 
@@ -304,16 +333,27 @@ impl Schedule {
     }
 
     fn drop_outdated_entries(&mut self) {
-        if self.prompt.waiting.len() + self.hung.waiting.len() <= 2 * self.slots.len() + OUTDATED_ENTRIES_KEPT {
+        if self.prompt.entries + self.hung.entries <= 2 * self.slots.len() + OUTDATED_ENTRIES_KEPT {
             return;
         }
         for lane in [RunEnd::Hung, RunEnd::Prompt] {
             let is_of = |slot: &Slot| slot.state == State::Waiting && slot.last_end == lane;
             let live = self.slots.iter().filter(|(_, slot)| is_of(slot));
-            let entries = live.map(|(check, slot)| Reverse((slot.due, slot.stamp, *check))).collect();
-            self.lane(lane).waiting = entries;
+            let mut entries: Vec<_> = live.map(|(check, slot)| (slot.due, slot.stamp, *check)).collect();
+            entries.sort_unstable();
+            let lane = self.lane(lane);
+            lane.waiting.clear();
+            lane.entries = 0;
+            entries.into_iter().for_each(|(due, stamp, check)| lane.push(due, stamp, check));
         }
     }
+}
+
+/// When a run is due that follows one due at `last`: in time for company, if that is not too soon.
+fn together(last: Duration, interval: Duration, share: f64) -> Duration {
+    let due = last + interval.mul_f64(share);
+    let tick = due - Duration::from_nanos(u64::from(due.subsec_nanos()) % TICK_NANOS);
+    if tick < last + interval.mul_f64(1.0 - JITTER) { due } else { tick }
 }
 
 /// `bits` as a number in 0.0..1.0.

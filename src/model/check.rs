@@ -147,8 +147,9 @@ impl Content {
     /// `\r` and `\n`.
     #[must_use]
     pub fn from_bytes(raw: &[u8]) -> Self {
-        let mut text = String::new();
-        for chunk in raw[..raw.len().min(CONTENT_BYTES_MAX)].utf8_chunks() {
+        let raw = &raw[..raw.len().min(CONTENT_BYTES_MAX)];
+        let mut text = String::with_capacity(raw.len());
+        for chunk in raw.utf8_chunks() {
             for c in chunk.valid().chars() {
                 push_printable(&mut text, c);
             }

@@ -20,9 +20,10 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::model::{
     AgentSays, CheckRecord, CheckStatus, Content, Encryption, Evidence, ExchangeProbe, Host, HttpProbe, HttpVersion,
-    Probe, ProbeKind,
+    Probe, ProbeKind, Verdict,
 };
 
+use super::connect::Opening;
 use super::tls::{ALPN_H2, ALPN_HTTP1, Trust};
 use super::trace::{Trace, Traced};
 use super::{connect, grpc, http, http2, protocols, tls};
@@ -94,14 +95,20 @@ async fn carry_out(
     deadline: Deadline,
     trace: &mut Trace,
 ) -> Finding {
-    let mut stream = match connect::open(addr, &probe.aim, deadline, trace).await {
+    let is_one_question = is_one_question(probe);
+    let opening = if is_one_question { Opening::OneQuestion } else { Opening::Any };
+    let mut stream = match connect::open(addr, &probe.aim, opening, deadline, trace).await {
         Ok(stream) => stream,
         Err(finding) => return finding,
     };
     match encryption(&probe.kind) {
         Encryption::None => {
             let finding = converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await;
-            connect::take_what_has_arrived(&stream);
+            if is_one_question && finding.status.verdict() != Verdict::Passed && connect::has_met_itself(&stream, addr)
+            {
+                return connect::refused(trace);
+            }
+            connect::end(&stream, trace).await;
             finding
         }
         // Rare and large: kept out of the future that every check is.
@@ -168,6 +175,27 @@ where
         | ProbeKind::Smtp { .. }
         | ProbeKind::Tcp { banner: Some(_), .. }
         | ProbeKind::Tls => protocols::speak(stream, &probe.kind, deadline).await,
+    }
+}
+
+/// Whether all that we say is one small write, said first, whose own echo does not pass for an answer.
+fn is_one_question(probe: &Probe) -> bool {
+    match &probe.kind {
+        ProbeKind::Http(asked) => {
+            asked.version == HttpVersion::Http1 && asked.encryption == Encryption::None && probe.aim.proxy.is_none()
+        }
+        ProbeKind::Agent { .. }
+        | ProbeKind::Command(_)
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Ping
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Tls => false,
     }
 }
 

@@ -1,9 +1,13 @@
 //! Opens the TCP connection of a check, from where and with what first bytes its aim says.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::task::Poll;
 
-use tokio::io::AsyncWriteExt;
+use socket2::SockRef;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
 
@@ -19,19 +23,54 @@ const DRAIN_BYTES: usize = 4 * 1024;
 /// Reads that are made, without waiting, to empty a connection before it is closed.
 const DRAIN_READS_MAX: usize = 16;
 
+/// How a conversation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Either side may speak first, and more than once.
+    Any,
+    /// We speak first, and once.
+    OneQuestion,
+}
+
 /// Connects to `addr`; a PROXY header that is asked for has been sent.
 pub(super) async fn open(
     addr: SocketAddr,
     aim: &Aim,
+    opening: Opening,
     deadline: Deadline,
     trace: &mut Trace,
 ) -> Result<TcpStream, Finding> {
-    match timeout_at(deadline.at, connect(addr, aim, trace)).await {
+    match timeout_at(deadline.at, connect(addr, aim, opening, trace)).await {
         Ok(opened) => opened,
         Err(_) => {
             let words = format!("no connection within {:?}", deadline.after);
             Err(Finding::new(CheckStatus::L4Tout, None, &words))
         }
+    }
+}
+
+/// Whether a connect to a closed port of this host met itself, as it can when the system picks that very port as its own.
+pub(super) fn has_met_itself(stream: &TcpStream, addr: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|local| local == addr)
+}
+
+/// What a connection is worth that has met itself.
+pub(super) fn refused(trace: &mut Trace) -> Finding {
+    failed(&io::Error::from(io::ErrorKind::ConnectionRefused), trace)
+}
+
+/// Makes the connection ready to be closed without a trace in the server's log: what has arrived is taken, since closing
+/// over unread bytes sends a reset. A server that has closed its end already, and whose bytes are all read, does not
+/// see what we end with: there a reset it is, which spares both hosts the farewell and the server its TIME_WAIT.
+pub(super) async fn end(stream: &TcpStream, trace: &Trace) {
+    if !trace.is_emptied {
+        take_what_has_arrived(stream);
+        return;
+    }
+    let mut ready = pin!(stream.ready(Interest::READABLE));
+    let ready = poll_fn(|context| Poll::Ready(ready.as_mut().poll(context))).await;
+    if matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+        stream.set_zero_linger().ok();
     }
 }
 
@@ -45,16 +84,22 @@ pub(super) fn take_what_has_arrived(stream: &TcpStream) {
     }
 }
 
-async fn connect(addr: SocketAddr, aim: &Aim, trace: &mut Trace) -> Result<TcpStream, Finding> {
-    let connected = match aim.source {
-        None => TcpStream::connect(addr).await,
-        Some(source) => bound_to(source, addr)?.connect(addr).await,
+async fn connect(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {
+    let socket = match aim.source {
+        None => unbound(addr).map_err(|error| failed(&error, trace))?,
+        Some(source) => bound_to(source, addr)?,
     };
-    let mut stream = connected.map_err(|error| failed(&error, trace))?;
-    // A connect to a closed port of this host can meet itself when the system picks that very port as its own.
+    if opening == Opening::OneQuestion {
+        SockRef::from(&socket).set_tcp_quickack(false).ok();
+    }
+    let mut stream = socket.connect(addr).await.map_err(|error| failed(&error, trace))?;
+    if opening == Opening::OneQuestion {
+        trace.connect = Some(trace.elapsed());
+        return Ok(stream);
+    }
     let local = stream.local_addr().map_err(|error| failed(&error, trace))?;
     if local == addr {
-        return Err(failed(&io::Error::from(io::ErrorKind::ConnectionRefused), trace));
+        return Err(refused(trace));
     }
     trace.connect = Some(trace.elapsed());
     // Requests are one small write; where the option fails the check is only slower.
@@ -72,19 +117,22 @@ fn failed(error: &io::Error, trace: &mut Trace) -> Finding {
     Finding::new(connect_status(error), None, &errno_text(error))
 }
 
+fn unbound(addr: SocketAddr) -> io::Result<TcpSocket> {
+    if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+}
+
 /// Returns a socket that connects from `source`. Whatever fails here is our own.
 fn bound_to(source: IpAddr, addr: SocketAddr) -> Result<TcpSocket, Finding> {
     let ours = |words: &str| Finding::new(CheckStatus::SockErr, None, words);
     if source.is_ipv4() != addr.is_ipv4() {
         return Err(ours(&format!("cannot reach {} from source {source}: one is IPv4, the other IPv6", addr.ip())));
     }
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let bind = |socket: TcpSocket| {
         // Ports of connections that have just ended may be used again, or many checks would run out of them.
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::new(source, 0))?;
         Ok(socket)
     };
-    let bound: io::Result<TcpSocket> = socket.and_then(bind);
+    let bound: io::Result<TcpSocket> = unbound(addr).and_then(bind);
     bound.map_err(|error| ours(&format!("cannot connect from source {source}: {}", errno_text(&error))))
 }

@@ -40,8 +40,11 @@ pub(super) fn authority<'a>(aim: &'a Aim, host: &Host, port: u16, encryption: En
         Encryption::None => ":80",
         Encryption::Tls => ":443",
     };
-    let text = ServerAddr { host: host.clone(), port }.to_string();
-    Cow::Owned(text.strip_suffix(usual).map(str::to_owned).unwrap_or(text))
+    let mut text = ServerAddr { host: host.clone(), port }.to_string();
+    if text.ends_with(usual) {
+        text.truncate(text.len() - usual.len());
+    }
+    Cow::Owned(text)
 }
 
 /// Returns the verdict, once there is one, with what an operator needs to see why: the first bytes of the body where

@@ -1,20 +1,23 @@
 //! The prober's loop: starts checks and look-ups when they are due, takes their results, follows the list of targets.
 //!
 //! One task owns all state; checks and look-ups are tasks of their own in the same runtime that own nothing and only
-//! return. A task that panics is caught where its result is taken. Which targets share a check, and when it runs,
+//! return. One that panics is caught. Which targets share a check, and when it runs,
 //! `sharing` knows; a check whose last target leaves or changes while it is under way is cut short and its result
 //! dropped. What a check found goes to all its targets at once, and how often it runs from then on is what the source
 //! says of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tracing::{debug, error};
 
 use crate::clock;
@@ -30,6 +33,10 @@ use super::{CheckSource, check};
 
 /// How long the loop sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// A timer of this period always runs: the runtime wakes itself through the kernel for each timer that it is given
+/// which ends before all the others, and the timers of checks should not.
+const STIR: Duration = Duration::from_millis(250);
 
 /// Results handed to the source at once.
 const BATCH_MAX: usize = 1024;
@@ -71,9 +78,9 @@ pub(super) struct Rounds<N> {
     names: Names,
     /// Servers by the name that they share.
     named: BTreeMap<Box<str>, Vec<ServerKey>>,
-    checks: JoinSet<CheckRecord>,
-    running: HashMap<Id, Running>,
-    cuts: BTreeMap<Ticket, AbortHandle>,
+    running: Running,
+    ending: mpsc::UnboundedSender<Ended>,
+    ended: mpsc::UnboundedReceiver<Ended>,
     lookups: JoinSet<Option<Vec<IpAddr>>>,
     looked_up: HashMap<Id, Box<str>>,
     /// Targets of the first list without a record yet; nothing once the first round is done.
@@ -91,10 +98,26 @@ struct Watched {
     told: Option<Option<SocketAddr>>,
 }
 
-struct Running {
-    ticket: Ticket,
+/// The checks under way; they end with it.
+#[derive(Default)]
+struct Running(BTreeMap<Ticket, Run>);
+
+struct Run {
     addr: SocketAddr,
     began: Instant,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.values().for_each(|run| run.task.abort());
+    }
+}
+
+/// A check that is over; without a record, it panicked.
+struct Ended {
+    ticket: Ticket,
+    record: Option<CheckRecord>,
 }
 
 impl Watched {
@@ -121,6 +144,8 @@ impl Watched {
 
 impl<N: Net> Rounds<N> {
     pub(super) fn new(source: Arc<dyn CheckSource>, net: N, checks_at_once: usize, entropy: u64) -> Self {
+        // No more messages than checks under way.
+        let (ending, ended) = mpsc::unbounded_channel();
         Self {
             source,
             net,
@@ -129,9 +154,9 @@ impl<N: Net> Rounds<N> {
             servers: BTreeMap::new(),
             names: Names::default(),
             named: BTreeMap::new(),
-            checks: JoinSet::new(),
-            running: HashMap::new(),
-            cuts: BTreeMap::new(),
+            running: Running::default(),
+            ending,
+            ended,
             lookups: JoinSet::new(),
             looked_up: HashMap::new(),
             awaited: None,
@@ -143,11 +168,17 @@ impl<N: Net> Rounds<N> {
         changed.mark_unchanged();
         self.retarget();
         self.awaited = Some(self.servers.iter().flat_map(|(key, watched)| watched.subscriptions(*key)).collect());
+        let mut batch = Vec::new();
+        let mut sleep = pin!(tokio::time::sleep_until(self.began.into()));
+        let mut stir = tokio::time::interval(STIR);
         loop {
             self.start_what_is_due();
             self.end_first_round();
             let next = [self.sharing.next_due(), self.names.next_due()].into_iter().flatten().min();
-            let wake = self.began + next.unwrap_or_else(|| self.now() + IDLE);
+            let wake = Instant::into(self.began + next.unwrap_or_else(|| self.now() + IDLE));
+            if sleep.deadline() != wake {
+                sleep.as_mut().reset(wake);
+            }
             tokio::select! {
                 _ = shutdown.wait_for(|is_down| *is_down) => return,
                 result = changed.changed(), if may_change => {
@@ -156,9 +187,10 @@ impl<N: Net> Rounds<N> {
                         self.retarget();
                     }
                 }
-                Some(ended) = self.checks.join_next_with_id() => self.checks_ended(ended),
+                _ = self.ended.recv_many(&mut batch, BATCH_MAX) => self.checks_ended(&mut batch),
                 Some(ended) = self.lookups.join_next_with_id() => self.lookup_ended(ended),
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = &mut sleep => {}
+                _ = stir.tick() => {}
             }
         }
     }
@@ -182,7 +214,7 @@ impl<N: Net> Rounds<N> {
         names.iter().for_each(|name| self.find_addresses(name));
         order.iter().for_each(|key| self.put(*key));
         let cut = self.sharing.end_list();
-        cut.iter().for_each(|ticket| self.cut_short(ticket));
+        cut.into_iter().for_each(|ticket| self.cut_short(ticket));
         let servers = &self.servers;
         let is_there = |whose: &Subscription| {
             servers.get(&whose.server).is_some_and(|watched| watched.probes.iter().any(|(slot, _)| *slot == whose.slot))
@@ -223,7 +255,7 @@ impl<N: Net> Rounds<N> {
         for (slot, aimed) in watched.aimed() {
             cut.extend(self.sharing.put(Subscription { server: key, slot }, watched.epoch, aimed, now));
         }
-        cut.iter().for_each(|ticket| self.cut_short(ticket));
+        cut.into_iter().for_each(|ticket| self.cut_short(ticket));
     }
 
     fn start_what_is_due(&mut self) {
@@ -239,43 +271,41 @@ impl<N: Net> Rounds<N> {
         }
         while let Some((ticket, aimed)) = self.sharing.start(self.now()) {
             let addr = aimed.addr;
-            let handle = self.checks.spawn(self.net.check(aimed));
-            self.running.insert(handle.id(), Running { ticket, addr, began: clock::monotonic() });
-            self.cuts.insert(ticket, handle);
+            let (ending, check) = (self.ending.clone(), self.net.check(aimed));
+            let task = tokio::spawn(async move {
+                let record = unless_it_panics(check).await;
+                // Nobody listens any more at shutdown.
+                ending.send(Ended { ticket, record }).ok();
+            });
+            self.running.0.insert(ticket, Run { addr, began: clock::monotonic(), task });
         }
     }
 
-    fn cut_short(&self, ticket: &Ticket) {
-        if let Some(handle) = self.cuts.get(ticket) {
-            handle.abort();
+    fn cut_short(&mut self, ticket: Ticket) {
+        if let Some(run) = self.running.0.remove(&ticket) {
+            run.task.abort();
+            self.sharing.finish(ticket, self.now(), RunEnd::Prompt);
         }
     }
 
-    /// Takes `first` and whatever else has ended by now: the source makes one change of it.
-    fn checks_ended(&mut self, first: Result<(Id, CheckRecord), JoinError>) {
-        let mut checked = Vec::new();
-        checked.extend(self.check_ended(first));
-        while checked.len() < BATCH_MAX
-            && let Some(next) = self.checks.try_join_next_with_id()
-        {
-            checked.extend(self.check_ended(next));
-        }
+    /// Takes what has ended by now: the source makes one change of it.
+    fn checks_ended(&mut self, batch: &mut Vec<Ended>) {
+        let mut checked = Vec::with_capacity(batch.len());
+        batch.drain(..).for_each(|ended| self.check_ended(ended, &mut checked));
         if !checked.is_empty() {
             let paced = self.source.records(checked);
             self.sharing.pace(&paced);
         }
     }
 
-    /// Returns what to tell the source: the one record, for every target that it is for.
-    fn check_ended(&mut self, ended: Result<(Id, CheckRecord), JoinError>) -> Vec<Checked> {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(Running { ticket, addr, began }) = self.running.remove(&id) else { return Vec::new() };
-        self.cuts.remove(&ticket);
-        let record = ended.map(|(_, record)| record);
+    /// Adds what to tell the source: the one record, for every target that it is for.
+    fn check_ended(&mut self, Ended { ticket, record }: Ended, checked: &mut Vec<Checked>) {
+        // One that was cut short may have ended before it heard of that.
+        let Some(Run { addr, began, .. }) = self.running.0.remove(&ticket) else { return };
         let end = record.as_ref().map_or(RunEnd::Prompt, |record| run_end(record.status));
         let now = self.now();
-        let Some(Done { subscribers, next_due }) = self.sharing.finish(ticket, now, end) else { return Vec::new() };
-        let record = Arc::new(record.unwrap_or_else(|_| {
+        let Some(Done { subscribers, next_due }) = self.sharing.finish(ticket, now, end) else { return };
+        let record = Arc::new(record.unwrap_or_else(|| {
             error!(address = %addr, "check panicked");
             let duration = clock::monotonic().saturating_duration_since(began);
             let content = Content::from_text("bug: check panicked");
@@ -291,7 +321,7 @@ impl<N: Net> Rounds<N> {
             let Subscription { server, slot } = whose;
             Checked { server, slot, epoch, record: Arc::clone(&record), next_at }
         };
-        subscribers.into_iter().map(tell).collect()
+        checked.extend(subscribers.into_iter().map(tell));
     }
 
     fn lookup_ended(&mut self, ended: Result<(Id, Option<Vec<IpAddr>>), JoinError>) {
@@ -346,6 +376,19 @@ impl<N: Net> Rounds<N> {
             self.source.first_round_done();
         }
     }
+}
+
+/// Returns nothing where the check panics.
+async fn unless_it_panics(check: impl Future<Output = CheckRecord>) -> Option<CheckRecord> {
+    let mut check = pin!(check);
+    let poll = |context: &mut Context<'_>| {
+        // It is not looked at again after a panic.
+        match catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    };
+    poll_fn(poll).await
 }
 
 /// Whether a run held its place until its deadline.

@@ -3,13 +3,14 @@
 //! Pure bookkeeping over the schedule; `rounds` runs the checks. A check begins with the first target that wants it and
 //! ends with the last; who comes or goes in between does not disturb it. A target that comes is checked at once, and no
 //! result of a run that began before is its own. The check is as frequent as the most demanding of its targets says.
-//! Cost: O(log n) for a target that is as before.
+//! Cost: O(1) for a target that is as before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::health::scatter::ScatterMap;
 use crate::health::{CheckId, RunEnd, Schedule, Ticket};
 use crate::model::{Encryption, Epoch, Host, Pace, Paced, Probe, ProbeKind, ProbeSlot, ServerKey};
 
@@ -82,9 +83,9 @@ pub(super) struct Done {
 #[derive(Debug)]
 pub(super) struct Sharing {
     schedule: Schedule,
-    checks: BTreeMap<CheckId, Check>,
+    checks: ScatterMap<CheckId, Check>,
     found: HashMap<Key, Vec<CheckId>>,
-    known: BTreeMap<Subscription, Known>,
+    known: ScatterMap<Subscription, Known>,
     last_id: u64,
     /// Which list of targets is being read, or was last.
     list: u64,
@@ -125,9 +126,9 @@ impl Sharing {
     pub(super) fn new(checks_at_once: usize, entropy: u64) -> Self {
         Self {
             schedule: Schedule::new(checks_at_once, entropy),
-            checks: BTreeMap::new(),
+            checks: ScatterMap::default(),
             found: HashMap::new(),
-            known: BTreeMap::new(),
+            known: ScatterMap::default(),
             last_id: 0,
             list: 0,
         }
@@ -141,7 +142,8 @@ impl Sharing {
     /// Ends the list. Returns the runs to cut short.
     pub(super) fn end_list(&mut self) -> Vec<Ticket> {
         let gone = self.known.iter().filter(|(_, known)| known.list != self.list);
-        let gone: Vec<Subscription> = gone.map(|(whose, _)| *whose).collect();
+        let mut gone: Vec<Subscription> = gone.map(|(whose, _)| *whose).collect();
+        gone.sort_unstable();
         gone.into_iter().filter_map(|whose| self.leave(whose)).collect()
     }
 

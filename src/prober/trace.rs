@@ -28,6 +28,8 @@ pub(super) struct Trace {
     pub(super) errno: Option<i32>,
     pub(super) tls_alert: Option<Box<str>>,
     pub(super) certificate_sha256: Option<[u8; 32]>,
+    /// The last read left nothing behind.
+    pub(super) is_emptied: bool,
 }
 
 impl Trace {
@@ -43,6 +45,7 @@ impl Trace {
             errno: None,
             tls_alert: None,
             certificate_sha256: None,
+            is_emptied: false,
         }
     }
 
@@ -126,7 +129,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Traced<'_, S> {
         let before = buffer.filled().len();
         let result = ready!(Pin::new(&mut *this.inner).poll_read(context, buffer));
         match &result {
-            Ok(()) => this.trace.received_more(&buffer.filled()[before..]),
+            Ok(()) => {
+                this.trace.received_more(&buffer.filled()[before..]);
+                this.trace.is_emptied = buffer.remaining() > 0;
+            }
             Err(error) => this.trace.failed(error),
         }
         Poll::Ready(result)
