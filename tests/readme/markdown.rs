@@ -61,7 +61,7 @@ pub(crate) fn blotted(text: &str) -> String {
         let blots = [
             (r"127\.0\.0\.1:\d+", "ADDRESS"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+Z| UTC)", "TIME"),
-            (r"(generation[ =])\d+", "${1}N"),
+            (r"(generation[ =]|by table )\d+", "${1}N"),
             (r"( event=)\d+", "${1}N"),
             (r"(duration_ms=)\d+", "${1}N"),
             (r"\b\d+(\.\d+)? (ms|s|m)\b", "N s"),

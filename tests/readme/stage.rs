@@ -96,7 +96,8 @@ log: {{access: {{path: access.log}}}}
     /// it is out and more than three checks have failed.
     pub(crate) fn ill(&mut self) {
         self.ill_for.store(2, Relaxed);
-        self.until(|log| log.contains("server joined rotation").then_some(()));
+        // Three joined at the start.
+        self.until(|log| (log.matches("server joined rotation").count() == 4).then_some(()));
         let script = format!(
             "export FARMGATE_ADMIN=http://{ADMIN} FARMGATE_TOKEN=demo\n\
              farmgate drain web/slow --reason \"kernel update\""
