@@ -1,8 +1,8 @@
 //! The composition root: builds store, journal, prober, data plane and admin side, wires them, carries out commands.
 //!
-//! Threads: the workers; `prober`, `admin` and `webhook`, a runtime each; `keeper` and `journal`; `keeper`, which keeps the Store's time; the caller's
-//! thread waits for commands. Stopping goes outside in: the data plane finishes, then the prober and the keeper stop,
-//! then the admin side, which answers to the last.
+//! Threads: the workers; `prober`, `admin` and `webhook`, a runtime each; `keeper`, which keeps the Store's time;
+//! `journal`, which writes; the caller's thread waits for commands. Stopping goes outside in: the data plane finishes,
+//! then the prober and the keeper stop, then the admin side, which answers to the last.
 
 mod answers;
 mod checks;

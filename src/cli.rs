@@ -36,10 +36,16 @@ use client::CliError;
 const EXIT_USAGE: u8 = 64;
 /// Exit code of a command that failed.
 const EXIT_FAILED: u8 = 1;
+/// What a newcomer does next.
+const NEXT: &str = "\
+`farmgate demo` shows it at work. check, demo, run and schema need no running process; the others ask one, over HTTP, and \
+find it by FARMGATE_ADMIN (http://127.0.0.1:9090 unless set) and FARMGATE_TOKEN, or by --admin and --token.
+
+Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 a config file that cannot be used.";
 
 /// A reverse-proxy load balancer that always knows, and tells, why a server is in or out of rotation
 #[derive(Debug, Parser)]
-#[command(name = "farmgate", version, arg_required_else_help = true)]
+#[command(name = "farmgate", version, arg_required_else_help = true, after_help = NEXT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,31 +65,31 @@ enum Command {
         )]
         config: PathBuf,
     },
-    /// Run a balancer in front of three embedded origins
+    /// Run a balancer in front of three embedded origins, one of which fails now and then, and say what to try
     Demo(demo::DemoArgs),
-    /// Give a server no new work; what is open stays
+    /// Give a server no new work; what is open and sticky stays, until the deadline if there is one
     Drain(drain::Args),
-    /// Show what happened last, or what happens from now on
+    /// Show what happened last, or with -f what happens from now on
     Events(events::Args),
-    /// Say why a server, a farm or a request is as it is
+    /// Say why a server is in or out, why a farm is served as it is, or what became of a request
     Explain(explain::Args),
-    /// Take a server out; it is still checked
+    /// Take a server out for work on it: sticky clients leave too; checks go on and are shown
     Maintain(maintain::Args),
-    /// Let a server take work again, as its health allows
+    /// End drain or maintenance: the server takes work again as its health allows
     Ready(ready::Args),
     /// Make the running process read its config file again
     Reload(reload::Args),
-    /// Say what another probe would have made of the recorded checks
+    /// Say which outages another rise, fall, interval, timeout or status would have made of the recorded checks
     Replay(replay::Args),
     /// Serve what a config file declares
     Run(run::RunArgs),
     /// Print the JSON Schema of the config file
     Schema,
-    /// Show what a farm's shadow probe says beside its own
+    /// Show what a farm's shadow probe, which counts for nothing, says beside the farm's own
     Shadow(shadow::Args),
     /// Show every farm and server of the running process
     Status(status::Args),
-    /// Show what happened to everything, a farm or a server
+    /// Show what happened to a server, a farm or everything, the newest last
     Timeline(timeline::Args),
     /// Set a server's share of the work
     Weight(weight::Args),

@@ -24,13 +24,13 @@ pub struct On {
 /// For how long, and what happens then.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TermsArgs {
-    /// When what is still open counts as left over: from now (10m) or a time (RFC 3339)
+    /// When what is still open is done with as --at-deadline says: in so long (10m) or at a time (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub deadline: Option<String>,
-    /// When the server is active again by itself: from now (2h) or a time (RFC 3339)
+    /// When this ends by itself: in so long (2h) or at a time (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// What happens at the deadline to what is left over; the farm's rule unless given
+    /// What becomes of what is still open at the deadline; unless given, the farm's drain.at_deadline
     #[arg(long, value_name = "WHAT", value_parser = ["close", "keep"])]
     pub at_deadline: Option<String>,
     /// Do it although less than the farm's reserve is left

@@ -30,20 +30,35 @@ const STREAM_DEADLINE: Duration = Duration::from_secs(600);
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// The heading in a command's help of what says which process is asked.
+const ASKED: &str = "Which process is asked";
+
 /// Where the running process is and who asks.
 #[derive(Clone, clap::Args)]
 pub struct AdminArgs {
-    /// Where the admin side listens
-    #[arg(long, value_name = "URL", env = "FARMGATE_ADMIN", default_value = "http://127.0.0.1:9090")]
+    /// Where its admin side listens
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FARMGATE_ADMIN",
+        default_value = "http://127.0.0.1:9090",
+        help_heading = ASKED
+    )]
     pub admin: String,
-    /// A token of admin.tokens; the environment shows it to fewer eyes than the command line does
-    #[arg(long, value_name = "TOKEN", env = "FARMGATE_TOKEN", hide_env_values = true)]
+    /// One of its admin.tokens; better given in the environment, which fewer eyes see than the command line
+    #[arg(long, value_name = "TOKEN", env = "FARMGATE_TOKEN", hide_env_values = true, help_heading = ASKED)]
     pub token: Option<String>,
-    /// Certificates (PEM) to trust instead of the public ones
-    #[arg(long, value_name = "FILE", env = "FARMGATE_CA")]
+    /// For https: authorities (PEM) to trust instead of the public ones
+    #[arg(long, value_name = "FILE", env = "FARMGATE_CA", help_heading = ASKED)]
     pub ca: Option<PathBuf>,
-    /// The SHA-256 of the one certificate to trust, as printed at the start under `admin.tls: auto`
-    #[arg(long, value_name = "SHA256", env = "FARMGATE_FINGERPRINT", conflicts_with = "ca")]
+    /// For https: SHA-256 of the one certificate to trust, as printed at the start under `admin.tls: auto`
+    #[arg(
+        long,
+        value_name = "SHA256",
+        env = "FARMGATE_FINGERPRINT",
+        conflicts_with = "ca",
+        help_heading = ASKED
+    )]
     pub fingerprint: Option<String>,
 }
 

@@ -1,12 +1,16 @@
 //! `farmgate demo`: a balancer in front of three embedded origins, one of them flapping, one slow, and what to try.
 //!
-//! `--once` plays the same by itself, checks what it sees and ends.
+//! `--once` plays the same by itself, checks what it sees and ends. What the journal keeps is in a directory of its own
+//! among the system's temporary files, removed at the end.
 
 mod origins;
 mod scenario;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 
 use crate::app::App;
 use crate::config;
@@ -45,7 +49,8 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 
 fn try_run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let origins = Origins::start()?;
-    let text = config_text(args, &origins);
+    let state = State::make()?;
+    let text = config_text(args, &origins, &state.0);
     let load = move || {
         let mut loaded = config::parse("demo.yaml", &text, &|_| None, &|path| std::fs::read_to_string(path))?;
         // That the demo's token is short is meant.
@@ -78,10 +83,28 @@ fn try_run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     }
 }
 
-fn config_text(args: &DemoArgs, origins: &Origins) -> String {
+/// A directory for what the journal keeps; removed with this.
+struct State(PathBuf);
+
+impl State {
+    fn make() -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("farmgate-demo-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&dir).with_context(|| format!("cannot make {dir:?} for what the journal keeps"))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config_text(args: &DemoArgs, origins: &Origins, state: &Path) -> String {
     let [steady, flapping, slow] = origins.addresses();
     format!(
         "service: lb-demo
+state_dir: {state:?}
 frontends:
   web: {{protocol: http, listen: [\"{front}\"], farm: web}}
 farms:
@@ -89,6 +112,8 @@ farms:
     protocol: http
     balance: roundrobin
     probe: {{type: http, url: /healthz, interval: 1s, timeout: 500ms, rise: 2, fall: 2}}
+    shadow: {{type: tcp, interval: 1s, timeout: 500ms}}
+    reserve: \"30%\"
     servers:
       steady:   {{address: \"{steady}\", weight: 3}}
       flapping: {{address: \"{flapping}\", weight: 2}}
@@ -110,19 +135,23 @@ fn print_what_to_try(out: &mut dyn Write, front: SocketAddr, admin: SocketAddr) 
     writeln!(
         out,
         "Farmgate demo
+  page   http://{admin}/  sign in with the token: {TOKEN}
   front  http://{front}/  → farm web: steady (weight 3), flapping (weight 2), slow (weight 1, 300 ms)
-  admin  http://{admin}/  token: {TOKEN}
-  The flapping origin fails its checks for 8 of every 20 seconds.
+
+  The flapping origin fails its checks for 8 of every 20 seconds; after five rounds it is held down for that.
 
 Try, in another terminal:
   curl http://{front}/
   export FARMGATE_ADMIN=http://{admin} FARMGATE_TOKEN={TOKEN}
   {program} status
-  curl -H 'Authorization: Bearer {TOKEN}' http://{admin}/api/v1/farms/web/servers/flapping
+  {program} explain web/flapping
+  {program} timeline web
+  {program} replay web/flapping --fall 10
+  {program} drain web/slow --deadline 1m --wait && {program} explain web && {program} ready web/slow
+  curl -H 'Authorization: Bearer {TOKEN}' http://{admin}/api/v1/farms/web/servers/flapping/explain
   curl -H 'Authorization: Bearer {TOKEN}' http://{admin}/1.0/ipLoadbalancing/lb-demo/http/farm/{farm}/server/{server}
   curl -H 'Authorization: Bearer {TOKEN}' -H 'X-ZC-Action: DescribeBackendHealth' \\
     -d '{{\"loadBalancerId\":\"lb-demo\"}}' http://{admin}/api/v2/zlb
-  {program} drain web/slow && {program} status && {program} ready web/slow
   curl http://{admin}/metrics
 
 Ctrl-C stops it.

@@ -20,7 +20,7 @@ pub struct Args {
     /// Go on as events happen, until interrupted
     #[arg(short, long)]
     pub follow: bool,
-    /// Begin after the event of this id; with the newest unless given
+    /// Begin after the event of this id; unless given, show the newest ones (-f: only what is to come)
     #[arg(long, value_name = "ID")]
     pub after: Option<u64>,
     /// Print each event as one line of JSON

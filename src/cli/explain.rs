@@ -17,7 +17,7 @@ pub struct Args {
     /// The farm or the server, each by name or id
     #[arg(value_name = "FARM[/SERVER]", required_unless_present = "request")]
     pub scope: Option<Scope>,
-    /// A request's id, as X-Request-Id, the access log and error pages have it
+    /// Instead: a request, by its id in the access log or on an error page
     #[arg(long, value_name = "ID", conflicts_with = "scope")]
     pub request: Option<String>,
     /// Print the API's JSON instead

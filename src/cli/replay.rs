@@ -20,7 +20,7 @@ pub struct Args {
     /// The farm or the server, each by name or id
     #[arg(value_name = "FARM[/SERVER]")]
     pub scope: Scope,
-    /// Which of the farm's probes; the first unless given
+    /// Which of the farm's probes [default: the first]
     #[arg(long, value_name = "NAME")]
     pub probe: Option<String>,
     /// Passes in a row that would bring a server back

@@ -13,7 +13,7 @@ pub struct Args {
     /// The server.
     #[command(flatten)]
     pub on: On,
-    /// 0..=65535; only ratios within the farm matter, 0 takes no new work
+    /// The share, 0 to 65535: only ratios within the farm matter, 0 takes no new work
     #[arg(value_name = "WEIGHT", value_parser = parse)]
     pub weight: u16,
     /// Do it although less than the farm's reserve is left

@@ -34,13 +34,13 @@ class Origin:
 
     def __init__(self):
         origin = self
-        self.status, self.reason = 200, "OK"
+        self.status, self.reason, self.body = 200, "OK", "fine"
 
         class Answer(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                body = f"{origin.reason}\n".encode()
+                body = f"{origin.body}\n".encode()
                 self.send_response(origin.status, origin.reason)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -130,7 +130,7 @@ class Page(unittest.TestCase):
 
     def setUp(self):
         for origin in self.origins.values():
-            origin.status, origin.reason = 200, "OK"
+            origin.status, origin.reason, origin.body = 200, "OK", "fine"
         for name in ("web-1", "web-2", "web-3", "web-4"):
             self.call("POST", f"{name}/ready", "{}")
             until(f"{name} to be up", lambda: self.api(name)["state"] == "UP")
@@ -243,17 +243,22 @@ class Page(unittest.TestCase):
         self.assertEqual(self.browser.execute_script("return sessionStorage.length"), 0)
         self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, ".farm"), [])
 
-    @unittest.skipUnless("FARMGATE_PICTURE" in os.environ, "only for the README's picture")
+    @unittest.skipUnless("FARMGATE_PICTURE" in os.environ, "only for the README's pictures")
     def test_picture(self):
-        self.origins["web-2"].status, self.origins["web-2"].reason = 503, "Service Unavailable"
-        self.call("POST", "web-3/drain", '{"reason": "new kernel"}')
-        self.call("POST", "web-4/maintenance", '{"reason": "disk"}')
+        self.call("POST", "web-3/drain", '{"reason": "new kernel", "deadline": "10m"}')
+        self.call("POST", "web-4/maintenance", '{"reason": "new disk", "until": "2h"}')
+        sick = self.origins["web-2"]
+        sick.status, sick.reason, sick.body = 503, "Service Unavailable", "database connection lost"
         until("it to be down", lambda: self.api("web-2")["state"] == "DOWN")
         self.sign_in()
+        until("the event", lambda: "web-2" in self.find("#event-list li").text)
+        until("what it said", lambda: "database connection lost" in self.row("web/web-2").text)
+        # Long enough for the ages to be plausible.
+        time.sleep(4)
+        picture = pathlib.Path(os.environ["FARMGATE_PICTURE"])
+        self.browser.save_screenshot(str(picture))
         self.open_details("web/web-2")
-        self.find("#close").click()
-        time.sleep(2)
-        self.browser.save_screenshot(os.environ["FARMGATE_PICTURE"])
+        self.browser.save_screenshot(str(picture.with_name("why.png")))
 
 
 if __name__ == "__main__":

@@ -54,16 +54,21 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Returns a text without what differs from run to run: ports, times, durations, generations, widths of columns.
+/// Returns a text without what differs from run to run: ports, times, durations, generations, how many checks there
+/// were, widths of columns.
 pub(crate) fn blotted(text: &str) -> String {
     static BLOTS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let blots = [
             (r"127\.0\.0\.1:\d+", "ADDRESS"),
-            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
-            (r"(generation[ =])\d+", "${1}N"),
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+Z| UTC)", "TIME"),
+            (r"(generation[ =]|by table )\d+", "${1}N"),
             (r"( event=)\d+", "${1}N"),
             (r"(duration_ms=)\d+", "${1}N"),
-            (r"\b\d+ (ms|s)\b", "N $1"),
+            (r"\b\d+(\.\d+)? (ms|s|m)\b", "N s"),
+            (r"\b\d\d:\d\d:\d\d\b", "CLOCK"),
+            (r"next check now\b", "next check in N s"),
+            (r"(?m)^\d+( checks from)", "N$1"),
+            (r"\d+( passed| failed)", "N$1"),
             (r"\x1b\[[0-9;]*m", ""),
             (r" {2,}", "  "),
             (r"(?m) +$", ""),
@@ -87,7 +92,7 @@ pub(crate) fn is_shown_json(shown: &str, printed: &str) -> bool {
 fn is_in(shown: &Value, printed: &Value) -> bool {
     match (shown, printed) {
         (Value::Object(shown), Value::Object(printed)) => shown.iter().all(|(key, value)| {
-            let differs = ["duration_ms", "port", "backendPort"].contains(&key.as_str());
+            let differs = key.ends_with("_ms") || ["id", "latest", "port", "backendPort"].contains(&key.as_str());
             printed.get(key).is_some_and(|found| differs || is_in(value, found))
         }),
         (Value::Array(shown), Value::Array(printed)) => {

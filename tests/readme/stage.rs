@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use regex::Regex;
@@ -18,6 +18,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_farmgate");
 const PATIENCE: Duration = Duration::from_secs(20);
 /// From one look to the next.
 const GLANCE: Duration = Duration::from_millis(10);
+/// More checks than any test waits for.
+const FOR_GOOD: usize = 1_000_000;
 /// The addresses that the README writes.
 const FRONT: &str = "127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:9090";
@@ -28,7 +30,7 @@ pub(crate) struct Stage {
     child: Child,
     front: SocketAddr,
     admin: SocketAddr,
-    is_ill: Arc<AtomicBool>,
+    ill_for: Arc<AtomicUsize>,
 }
 
 /// How a script ended and all it printed.
@@ -40,18 +42,21 @@ pub(crate) struct Ended {
 impl Stage {
     /// Starts the farm of the demo and waits until every server was checked once.
     pub(crate) fn start() -> Self {
-        let is_ill = Arc::new(AtomicBool::new(false));
-        let well = Arc::new(AtomicBool::new(false));
+        let ill_for = Arc::new(AtomicUsize::new(0));
+        let well = Arc::new(AtomicUsize::new(0));
         let [steady, flapping, slow] =
-            [("steady", &well), ("flapping", &is_ill), ("slow", &well)].map(|(name, ill)| origin(name, ill));
+            [("steady", &well), ("flapping", &ill_for), ("slow", &well)].map(|(name, ill)| origin(name, ill));
         let config = format!(
             "service: lb-demo
+state_dir: state
 frontends:
   web: {{protocol: http, listen: [\"127.0.0.1:0\"], farm: web}}
 farms:
   web:
     protocol: http
     probe: {{type: http, url: /healthz, interval: 500ms, timeout: 500ms, rise: 2, fall: 2}}
+    shadow: {{type: tcp, interval: 500ms, timeout: 500ms}}
+    reserve: \"30%\"
     servers:
       steady:   {{address: \"{steady}\", weight: 3}}
       flapping: {{address: \"{flapping}\", weight: 2}}
@@ -59,11 +64,12 @@ farms:
 admin:
   listen: \"127.0.0.1:0\"
   tokens: [{{name: demo, role: operate, token: demo}}]
+log: {{access: {{path: access.log}}}}
 "
         );
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("stage.yaml"), config).unwrap();
-        Self::begin(dir, &["run", "-c", "stage.yaml"], is_ill)
+        Self::begin(dir, &["run", "-c", "stage.yaml"], ill_for)
     }
 
     /// Starts the demo itself.
@@ -72,29 +78,37 @@ admin:
         Self::begin(tempfile::tempdir().unwrap(), &args, Arc::default())
     }
 
-    fn begin(dir: tempfile::TempDir, args: &[&str], is_ill: Arc<AtomicBool>) -> Self {
+    fn begin(dir: tempfile::TempDir, args: &[&str], ill_for: Arc<AtomicUsize>) -> Self {
         std::fs::create_dir(dir.path().join("bin")).unwrap();
         symlink(BINARY, dir.path().join("bin/farmgate")).unwrap();
         let log = File::create(dir.path().join("log")).unwrap();
         let mut command = clean(Command::new(BINARY), dir.path());
         command.args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut stage = Self { dir, child: command.spawn().unwrap(), front: nobody, admin: nobody, is_ill };
+        let mut stage = Self { dir, child: command.spawn().unwrap(), front: nobody, admin: nobody, ill_for };
         stage.front = stage.until(|log| address(log, "listener open.* address="));
         stage.admin = stage.until(|log| address(log, "admin open.* address="));
         stage.until(|log| log.contains("first round of checks done").then_some(()));
         stage
     }
 
-    /// Drains `slow`, makes `flapping` fail its checks and waits until it is out.
+    /// Makes `flapping` fail two checks and come back, drains `slow`, then makes `flapping` fail for good; returns when
+    /// it is out and more than three checks have failed.
     pub(crate) fn ill(&mut self) {
+        self.ill_for.store(2, Relaxed);
+        // Three joined at the start.
+        self.until(|log| (log.matches("server joined rotation").count() == 4).then_some(()));
         let script = format!(
             "export FARMGATE_ADMIN=http://{ADMIN} FARMGATE_TOKEN=demo\n\
              farmgate drain web/slow --reason \"kernel update\""
         );
         assert_eq!(self.run(&script).code, Some(0));
-        self.is_ill.store(true, Relaxed);
-        self.until(|log| log.contains("server left rotation").then_some(()));
+        self.ill_for.store(FOR_GOOD, Relaxed);
+        let ill_for = Arc::clone(&self.ill_for);
+        self.until(|log| {
+            let is_out = log.matches("server left rotation").count() == 2;
+            (is_out && FOR_GOOD - ill_for.load(Relaxed) > 4).then_some(())
+        });
     }
 
     /// Saves a file where scripts run.
@@ -178,21 +192,21 @@ fn address(log: &str, before: &str) -> Option<SocketAddr> {
     found.captures(log)?[1].parse().ok()
 }
 
-/// Starts an origin that says its name, and is ill when told so; it ends with the test.
-fn origin(name: &'static str, is_ill: &Arc<AtomicBool>) -> SocketAddr {
+/// Starts an origin that says its name, and fails as many checks as it is told to; it ends with the test.
+fn origin(name: &'static str, ill_for: &Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let is_ill = Arc::clone(is_ill);
+    let ill_for = Arc::clone(ill_for);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let is_ill = is_ill.load(Relaxed);
-            std::thread::spawn(move || answer(stream, name, is_ill));
+            let ill_for = Arc::clone(&ill_for);
+            std::thread::spawn(move || answer(stream, name, &ill_for));
         }
     });
     address
 }
 
-fn answer(mut stream: TcpStream, name: &str, is_ill: bool) {
+fn answer(mut stream: TcpStream, name: &str, ill_for: &AtomicUsize) {
     let mut head = Vec::new();
     let mut piece = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -202,6 +216,7 @@ fn answer(mut stream: TcpStream, name: &str, is_ill: bool) {
         }
     }
     let is_check = head.starts_with(b"GET /healthz ");
+    let is_ill = is_check && ill_for.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
     let (status, body) = match (is_check, is_ill) {
         (true, true) => ("503 Service Unavailable", "database connection lost\n".to_owned()),
         (true, false) => ("200 OK", "fine\n".to_owned()),

@@ -1,4 +1,5 @@
-//! What `demo --once` plays: shares, a server that fails its checks, its return, a drain, each seen from outside.
+//! What `demo --once` plays: shares, a server that fails its checks and why, its return, a drain, the timeline of it all,
+//! each seen from outside.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -82,6 +83,7 @@ impl Stage {
         ));
         ensure!(self.zenlayer_health("flapping")? == "Dead", "DescribeBackendHealth does not say Dead");
         self.told("Zenlayer's DescribeBackendHealth says Dead");
+        self.expect_explanation()?;
         self.expect_shares("without flapping", 40, &[("steady", 30), ("slow", 10)])?;
 
         flapping.store(false, Relaxed);
@@ -91,7 +93,35 @@ impl Stage {
         self.admin_post("/api/v1/farms/web/servers/slow/drain")?;
         self.expect_shares("slow drained", 50, &[("steady", 30), ("flapping", 20)])?;
         self.admin_post("/api/v1/farms/web/servers/slow/ready")?;
-        self.expect_shares("slow back", 60, &[("steady", 30), ("flapping", 20), ("slow", 10)])
+        self.expect_shares("slow back", 60, &[("steady", 30), ("flapping", 20), ("slow", 10)])?;
+        self.expect_timeline("flapping", "transition", &["down", "up"])?;
+        self.expect_timeline("slow", "changed", &["drain", "active"])?;
+        let page = self.agent.get(format!("http://{}/", self.admin)).call().context("page")?;
+        ensure!(page.status() == 200, "the page answered {}", page.status());
+        self.told("the page is served");
+        Ok(())
+    }
+
+    /// Asks why `flapping` is down: the sentence names the checks, the evidence what the server said.
+    fn expect_explanation(&mut self) -> anyhow::Result<()> {
+        let (status, told) = self.admin_get("/api/v1/farms/web/servers/flapping/explain")?;
+        let sentence = told["sentence"].as_str().unwrap_or_default();
+        let is_why = sentence.starts_with("DOWN since ") && sentence.contains("2 of 2 checks failed, L7STS 503");
+        ensure!(status == 200 && is_why, "explain answered {status}: {told}");
+        let received = told["evidence"][0]["received"].as_str().unwrap_or_default();
+        ensure!(received.contains("HTTP/1.1 503"), "the newest evidence is {}", told["evidence"][0]);
+        self.told(&format!("explain: {sentence}"));
+        Ok(())
+    }
+
+    /// Reads a server's timeline, the oldest first: the last events of the kind went to `want`.
+    fn expect_timeline(&mut self, server: &str, kind: &str, want: &[&str]) -> anyhow::Result<()> {
+        let (_, told) = self.admin_get(&format!("/api/v1/farms/web/servers/{server}/timeline?order=oldest"))?;
+        let events = told["events"].as_array().cloned().unwrap_or_default();
+        let went: Vec<_> = events.iter().filter(|e| e["type"] == kind).filter_map(|e| e["to"].as_str()).collect();
+        ensure!(went.ends_with(want), "the timeline of {server} is {told}");
+        self.told(&format!("timeline of {server}: {}", want.join(", then ")));
+        Ok(())
     }
 
     fn told(&mut self, what: &str) {
