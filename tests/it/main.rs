@@ -22,6 +22,7 @@ mod harness;
 mod admin;
 mod agreement;
 mod bad_input;
+mod explain;
 mod health;
 mod http;
 mod lifecycle;
