@@ -144,7 +144,7 @@ impl Store {
             state.turn(&mut batch, change);
         }
         let before = self.load();
-        let table = state.build_table(&before);
+        let table = state.build_table(&before, now);
         let served = state::changes_of_serving(&before, &table);
         drop(before);
         self.publish(table);

@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::model::{Access, ServerKey};
 use crate::store::Snapshot;
-use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
+use crate::store::snapshot::{FarmRow, FrontendRow, LeavingRow, ServerRow};
 
 use super::aside;
 use super::call::{AdminState, Call, Caller};
@@ -154,7 +154,11 @@ fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Qu
         Read::Explain(Explained::Farm { farm }) => encode(&explain::farm(snapshot, farm_of(snapshot, farm)?)),
         Read::Explain(Explained::Request { id }) => encode(&explain::request(state, snapshot, id)?),
         Read::Explain(Explained::Server { farm, server }) => {
-            encode(&explain::server(state, snapshot, rows_of(snapshot, (farm, server))?)?)
+            let row = farm_of(snapshot, farm)?;
+            match leaving_of(row, server) {
+                Some(leaving) => encode(&explain::leaving(snapshot, row, leaving)),
+                None => encode(&explain::server(state, snapshot, (row, server_of(row, server)?))?),
+            }
         }
         Read::Farm { farm } => encode(&to_wire::farm(farm_of(snapshot, farm)?, now)),
         Read::Farms => encode(&to_wire::farms(snapshot)),
@@ -233,6 +237,12 @@ fn farm_of<'a>(snapshot: &'a Snapshot, farm: &str) -> Result<&'a FarmRow, AdminE
 
 fn server_of<'a>(farm: &'a FarmRow, server: &str) -> Result<&'a ServerRow, AdminError> {
     farm.server_named(server).ok_or_else(|| AdminError::NotFound { kind: "server", id: quoted(server) })
+}
+
+/// A server that a reload removed and that is not declared anew.
+fn leaving_of<'a>(farm: &'a FarmRow, server: &str) -> Option<&'a LeavingRow> {
+    let is_it = |row: &&LeavingRow| row.server.name.as_str() == server || row.key.server.to_string() == server;
+    farm.leaving.iter().find(is_it).filter(|_| farm.server_named(server).is_none())
 }
 
 fn frontend_of<'a>(snapshot: &'a Snapshot, frontend: &str) -> Result<&'a FrontendRow, AdminError> {

@@ -10,6 +10,7 @@ pub mod words;
 mod facts;
 mod farm;
 mod outlook;
+mod rotation;
 mod server;
 mod tree;
 
@@ -26,43 +27,48 @@ use crate::model::{AdminStatus, AgentHealth, AgentWeight, CheckRecord, Health, S
 /// traffic had ejected or that is held for flapping reads as DOWN, as one that `observe` marked down does there.
 #[must_use]
 pub fn haproxy_state(admin: AdminStatus, weight: Weight, standing: &Standing, is_resolved: bool) -> String {
-    let Standing { health, progress, .. } = *standing;
-    let with_progress = |word: &str| {
-        let is_under_way = progress.have > 0 && progress.have < progress.need;
-        if is_under_way { format!("{word} {}/{}", progress.have, progress.need) } else { word.to_owned() }
-    };
+    let (word, has_progress) = state_word(admin, weight, standing, is_resolved);
+    let progress = standing.progress;
+    let is_under_way = has_progress && progress.have > 0 && progress.have < progress.need;
+    if is_under_way { format!("{word} {}/{}", progress.have, progress.need) } else { word.to_owned() }
+}
+
+/// Returns the word of [`haproxy_state`] without progress, and whether progress is told with it.
+#[must_use]
+pub fn state_word(admin: AdminStatus, weight: Weight, standing: &Standing, is_resolved: bool) -> (&'static str, bool) {
+    let health = standing.health;
     let agent = standing.agent.as_deref();
     let wanted = standing.admin_with_agent(admin);
     if wanted == AdminStatus::Maintenance {
-        return "MAINT".to_owned();
+        return ("MAINT", false);
     }
     if !is_resolved {
-        return "MAINT (resolution)".to_owned();
+        return ("MAINT (resolution)", false);
     }
     if agent.is_some_and(|agent| agent.health == Some(AgentHealth::Down)) {
-        return "DOWN (agent)".to_owned();
+        return ("DOWN (agent)", false);
     }
     if health == Health::Down {
-        return with_progress("DOWN");
+        return ("DOWN", true);
     }
     if standing.ejected.is_some() || standing.held_until.is_some() {
-        return "DOWN".to_owned();
+        return ("DOWN", false);
     }
     if admin == AdminStatus::Drain || weight == Weight(0) {
-        return with_progress("DRAIN");
+        return ("DRAIN", true);
     }
     let weighs_nothing = agent.and_then(|agent| agent.weight).is_some_and(|weight| match weight {
         AgentWeight::Percent(percent) => percent == 0,
         AgentWeight::Weight(weight) => weight == Weight(0),
     });
     if wanted == AdminStatus::Drain || weighs_nothing {
-        return "DRAIN (agent)".to_owned();
+        return ("DRAIN (agent)", false);
     }
     match health {
-        Health::Down => with_progress("DOWN"),
-        Health::Off | Health::Unknown => "no check".to_owned(),
-        Health::Stopping => with_progress("NOLB"),
-        Health::Up => with_progress("UP"),
+        Health::Down => ("DOWN", true),
+        Health::Off | Health::Unknown => ("no check", false),
+        Health::Stopping => ("NOLB", true),
+        Health::Up => ("UP", true),
     }
 }
 

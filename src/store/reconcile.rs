@@ -138,6 +138,7 @@ impl State {
             addr: server.address.literal(),
             live,
             since,
+            state_since: since,
             order: None,
             due: None,
             worked_as: None,

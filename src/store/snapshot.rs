@@ -88,6 +88,8 @@ pub struct ServerRow {
     pub since: Timestamp,
     /// When its health became what it is.
     pub health_since: Timestamp,
+    /// When the word for its state last changed, progress aside.
+    pub state_since: Timestamp,
     /// The drain or maintenance that it is under.
     pub order: Option<OrderRow>,
     /// Why it is wanted to take no new work, all reasons; empty where it is wanted to.

@@ -1,10 +1,12 @@
 //! What the Store keeps under its lock: the declared topology, one row per server, overrides, counters by identity.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
+use crate::health::explain::state_word;
 use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
@@ -59,6 +61,8 @@ pub(super) struct Row {
     pub(super) live: Arc<ServerLive>,
     /// When health, admin status or weight last changed.
     pub(super) since: Timestamp,
+    /// When the word for its state last changed.
+    pub(super) state_since: Timestamp,
     /// The drain or maintenance that it is under.
     pub(super) order: Option<Order>,
     /// Its time on the agenda.
@@ -193,13 +197,19 @@ impl State {
     }
 
     /// Returns the next table: the live one with these farms rebuilt, and those of them that now serve in another way.
-    pub(super) fn with_farms_rebuilt(&mut self, live: &Table, ids: &BTreeSet<FarmId>) -> (Table, Vec<EventKind>) {
+    pub(super) fn with_farms_rebuilt(
+        &mut self,
+        live: &Table,
+        ids: &BTreeSet<FarmId>,
+        now: Timestamp,
+    ) -> (Table, Vec<EventKind>) {
         self.generation.0 += 1;
         let mut farms = live.farms.clone();
         let mut served = Vec::new();
         for before in farms.iter_mut().filter(|farm| ids.contains(&farm.farm.id)) {
             let Some(declared) = self.topology.farm(before.farm.id) else { continue };
             let after = self.farm_table(declared, Some(before));
+            self.date_states(before, &after, now);
             served.extend(change_of_serving(before, &after));
             *before = Arc::new(after);
         }
@@ -209,7 +219,7 @@ impl State {
 
     /// Returns the table of everything; a rotation that stays as it is in `live` keeps its version. Cells of what is gone
     /// were dropped by `adopt`.
-    pub(super) fn build_table(&mut self, live: &Table) -> Table {
+    pub(super) fn build_table(&mut self, live: &Table, now: Timestamp) -> Table {
         self.generation.0 += 1;
         let farms: Box<[_]> = self
             .topology
@@ -217,6 +227,9 @@ impl State {
             .iter()
             .map(|farm| Arc::new(self.farm_table(farm, live.farm(farm.id).map(|f| &**f))))
             .collect();
+        for after in &farms {
+            live.farm(after.farm.id).into_iter().for_each(|before| self.date_states(before, after, now));
+        }
         let frontends = self.topology.frontends.clone();
         let frontends = frontends.iter().filter_map(|frontend| {
             let farm = farms.iter().position(|f| f.farm.id == frontend.farm)?;
@@ -249,6 +262,25 @@ impl State {
             table.rotation.version = before.rotation.version;
         }
         table
+    }
+
+    /// Notes of whom the word for the state changed.
+    fn date_states(&mut self, before: &FarmTable, after: &FarmTable, now: Timestamp) {
+        let word = |entry: &ServerEntry| {
+            state_word(entry.server.admin, entry.server.weight, &entry.standing, entry.addr.is_some()).0
+        };
+        let by_id: LazyCell<HashMap<_, _>, _> =
+            LazyCell::new(|| before.servers.iter().map(|known| (known.server.id, known)).collect());
+        for (position, entry) in after.servers.iter().enumerate() {
+            let id = entry.server.id;
+            let same_place = before.servers.get(position).filter(|known| known.server.id == id);
+            let known = same_place.or_else(|| by_id.get(&id).copied());
+            if known.is_some_and(|known| word(known) != word(entry))
+                && let Some(row) = self.rows.get_mut(&ServerKey { farm: after.farm.id, server: id })
+            {
+                row.state_since = now;
+            }
+        }
     }
 
     fn entry(&self, farm: FarmId, declared: &Arc<Server>) -> ServerEntry {

@@ -82,7 +82,7 @@ impl Store {
     pub(super) fn finish(&self, mut state: MutexGuard<'_, State>, mut batch: Batch, now: Timestamp) {
         let farms = std::mem::take(&mut batch.farms);
         if !farms.is_empty() {
-            let (table, served) = state.with_farms_rebuilt(&self.load(), &farms);
+            let (table, served) = state.with_farms_rebuilt(&self.load(), &farms, now);
             self.publish(table);
             for kind in served {
                 batch.push(&mut state, kind);

@@ -79,6 +79,7 @@ fn server_row(state: &State, table: &FarmTable, position: usize, entry: &ServerE
         last_check: entry.live.last_check.load_full(),
         since: row.map_or_else(Timestamp::default, |row| row.since),
         health_since: row.map_or_else(Timestamp::default, |row| row.health_since),
+        state_since: row.map_or_else(Timestamp::default, |row| row.state_since),
         order: row.and_then(|row| row.order.as_ref()).map(order_row),
         causes: causes(state, key, entry),
         is_held_by_incident: entry.held.is_some(),

@@ -23,6 +23,7 @@ mod admin;
 mod affinity;
 mod agreement;
 mod bad_input;
+mod explain;
 mod guards;
 mod health;
 mod http;

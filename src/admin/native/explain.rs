@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::health::explain::advice::{Durations, advice};
 use crate::health::explain::{Carriers, Explanation, Fact, FarmFacts, HeldBy, ServerFacts, explain, explain_farm};
-use crate::model::{ProbeSlot, ServerKey, Timestamp};
+use crate::model::{ProbeSlot, ServerKey, Standing, Timestamp};
 use crate::store::Snapshot;
-use crate::store::snapshot::{FarmRow, ServerRow};
+use crate::store::snapshot::{FarmRow, LeavingRow, ServerRow};
 
 use crate::admin::call::AdminState;
 
@@ -45,6 +45,48 @@ pub(super) fn server(
         overrides: row.overrides.iter().map(to_wire::override_of).collect(),
         advice: durations.iter().filter_map(|(slot, durations)| advised(farm, *slot, durations)).collect(),
     })
+}
+
+/// Returns what a server that a reload removed waits for.
+pub(super) fn leaving(snapshot: &Snapshot, farm: &FarmRow, row: &LeavingRow) -> ServerExplainWire {
+    let state = "DRAIN";
+    let told = explain(&ServerFacts {
+        farm: &farm.farm,
+        server: &row.server,
+        state,
+        standing: &Standing::unprobed(),
+        probes: &[],
+        recent: &[],
+        decided_by: &[],
+        durations: &[],
+        since: row.since,
+        state_since: row.since,
+        now: snapshot.at,
+        effective_weight: 0,
+        rotation_weight: rotation_weight(farm),
+        carriers: carriers(farm),
+        held: None,
+        overrides: &[],
+        is_resolved: row.addr.is_some(),
+        leaving_since: Some(row.since),
+        deadline: row.deadline.map(|deadline| (deadline, row.at_deadline)),
+        open: row.in_flight,
+    });
+    ServerExplainWire {
+        generation: snapshot.generation.0,
+        at: snapshot.at.to_string(),
+        farm: farm.farm.name.to_string(),
+        server: row.server.name.to_string(),
+        state: state.to_owned(),
+        sentence: told.sentence,
+        tree: told.tree.into_iter().map(branch).collect(),
+        weight: row.server.weight.0,
+        effective_weight: 0,
+        checks: Vec::new(),
+        evidence: Vec::new(),
+        overrides: Vec::new(),
+        advice: Vec::new(),
+    }
 }
 
 /// Returns why a farm serves as it does.
@@ -86,16 +128,23 @@ fn facts<'a>(
         decided_by: &row.decided_by,
         durations,
         since: row.health_since,
+        state_since: row.state_since,
         now: snapshot.at,
         effective_weight: row.effective_hundredths,
-        rotation_weight: farm.servers.iter().map(|server| u64::from(server.effective_hundredths)).sum(),
+        rotation_weight: rotation_weight(farm),
         carriers: carriers(farm),
         held: incident.map(|incident| HeldBy { incident: incident.id, until: incident.until }),
         overrides: &row.overrides,
         is_resolved: row.addr.is_some(),
         leaving_since: None,
+        deadline: row.order.as_ref().and_then(|order| Some((order.deadline?, order.at_deadline))),
         open: row.in_flight,
     }
+}
+
+/// The weights of all servers at which they take work now, in hundredths.
+fn rotation_weight(farm: &FarmRow) -> u64 {
+    farm.servers.iter().map(|server| u64::from(server.effective_hundredths)).sum()
 }
 
 fn carriers(row: &FarmRow) -> Carriers {

@@ -1,6 +1,6 @@
 //! What an explanation is made of, and what it is.
 
-use crate::model::{CheckBrief, Farm, Override, ProbeSlot, ProbeStanding, Server, Standing, Timestamp};
+use crate::model::{CheckBrief, Farm, Leftovers, Override, ProbeSlot, ProbeStanding, Server, Standing, Timestamp};
 
 use super::advice::Durations;
 
@@ -25,6 +25,8 @@ pub struct ServerFacts<'a> {
     pub durations: &'a [(ProbeSlot, Durations)],
     /// Since when its health is what it is.
     pub since: Timestamp,
+    /// Since when its state is what it is, progress aside.
+    pub state_since: Timestamp,
     /// The instant.
     pub now: Timestamp,
     /// The weight at which it takes new work now, in hundredths; 0: it takes none.
@@ -41,6 +43,8 @@ pub struct ServerFacts<'a> {
     pub is_resolved: bool,
     /// Since when it is not declared any more, if a reload removed it.
     pub leaving_since: Option<Timestamp>,
+    /// When what is open on it counts as left over, and what happens then, if it is drained or leaving.
+    pub deadline: Option<(Timestamp, Leftovers)>,
     /// Requests and connections open on it.
     pub open: u64,
 }
@@ -52,6 +56,8 @@ pub enum Carriers {
     Backups,
     /// Down servers too: the farm fails open.
     FailOpen,
+    /// Those of before an incident, some of which fail by now.
+    Held,
     /// Nobody.
     Nobody,
     /// Primaries.
@@ -67,6 +73,7 @@ impl Carriers {
         match serving {
             "backups" => Some(Self::Backups),
             "fail_open" => Some(Self::FailOpen),
+            "held" => Some(Self::Held),
             "nobody" => Some(Self::Nobody),
             "primaries" => Some(Self::Primaries),
             "unproven" => Some(Self::Unproven),

@@ -23,10 +23,13 @@ fn sentence(facts: &FarmFacts<'_>) -> String {
     let (all, carrying) = (facts.servers.len(), facts.servers.iter().filter(|server| is_in(server)).count());
     let of = |role| facts.servers.iter().filter(move |server| server.server.role == role);
     let primaries = of(Role::Primary).count() as u64;
-    let primaries_out =
-        || format!("none of its {} may take work: {}", count(primaries, "primary server"), out(of(Role::Primary)));
-    let everyone_out =
-        || format!("none of its {} may take work: {}", count(all as u64, "server"), out(facts.servers.iter()));
+    let none_of = |n: u64, thing: &str| match n {
+        1 => format!("its only {thing} may not take work"),
+        n => format!("none of its {} may take work", count(n, thing)),
+    };
+    let primaries_out = || format!("{}: {}", none_of(primaries, "primary server"), out(of(Role::Primary)));
+    let everyone_out = || format!("{}: {}", none_of(all as u64, "server"), out(facts.servers.iter()));
+    let bad = || facts.servers.iter().filter(|server| is_in(server) && !is_good(server));
     let mut text = match facts.carriers {
         Carriers::Primaries if carrying == all => format!("served by all its {}", count(all as u64, "server")),
         Carriers::Primaries => {
@@ -43,8 +46,10 @@ fn sentence(facts: &FarmFacts<'_>) -> String {
                 FailOpen::BelowShare(percent) => format!("less than {percent} % of its servers may take work"),
                 FailOpen::Never | FailOpen::WhenAllDown => "none of its servers is good".to_owned(),
             };
-            let bad = facts.servers.iter().filter(|server| !is_good(server));
-            format!("fails open because {rule}: {carrying} of {all} take work, these of them not good: {}", list(bad))
+            format!("fails open because {rule}: {carrying} of {all} take work, these of them not good: {}", list(bad()))
+        }
+        Carriers::Held => {
+            format!("served by {carrying} of {}, these of them not good: {}", count(all as u64, "server"), list(bad()))
         }
         Carriers::Nobody if all == 0 => "served by nobody because it has no server".to_owned(),
         Carriers::Nobody => format!("served by nobody because {}", everyone_out()),

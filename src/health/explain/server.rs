@@ -4,13 +4,13 @@
 //! state is named after first; where there is none, why it is in. Last comes what the rotation makes of it.
 
 use crate::model::{
-    AdminStatus, AgentHealth, AgentWeight, CheckBrief, Field, Health, Leftovers, Override, ProbeSlot, Role,
-    SuspicionKind, Timestamp, TrafficFault, Verdict, Weight, Wish,
+    AdminStatus, AgentHealth, AgentWeight, CheckBrief, CheckStatus, Field, Health, Leftovers, Override, Probe,
+    ProbeSlot, ProbeStanding, Protocol, SuspicionKind, Timestamp, TrafficFault, Verdict, Weight, Wish,
 };
 
-use super::facts::{Carriers, Explanation, ServerFacts};
-use super::words::{self, count, hundredths, span};
-use super::{outlook, tree};
+use super::facts::{Explanation, ServerFacts};
+use super::words::{self, count, span};
+use super::{outlook, rotation, tree};
 use crate::health::suspicion;
 
 /// Returns why a server is in the state it is in.
@@ -18,6 +18,9 @@ use crate::health::suspicion;
 pub fn explain(facts: &ServerFacts<'_>) -> Explanation {
     Explanation { sentence: sentence(facts), tree: tree::of_server(facts) }
 }
+
+/// Characters of what came with a check that a sentence quotes.
+const CONTENT_CHARS_MAX: usize = 100;
 
 /// One thing that keeps a server from new work.
 struct Cause {
@@ -42,7 +45,7 @@ fn sentence(facts: &ServerFacts<'_>) -> String {
     let since = match causes.split_first() {
         None => {
             parts.extend(in_words(facts));
-            Some(facts.since).filter(|_| !matches!(facts.standing.health, Health::Off | Health::Unknown))
+            Some(facts.state_since).filter(|_| !matches!(facts.standing.health, Health::Off | Health::Unknown))
         }
         Some((first, others)) => {
             parts.extend(first.texts.iter().cloned());
@@ -51,11 +54,12 @@ fn sentence(facts: &ServerFacts<'_>) -> String {
                 parts.extend(texts.next().map(|text| format!("also {text}")));
                 parts.extend(texts.cloned());
             }
+            parts.extend(checks_beside(facts, &causes));
             parts.extend(return_in_words(facts, &causes));
             first.since
         }
     };
-    parts.extend(rotation_in_words(facts, &causes));
+    parts.extend(rotation::in_words(facts, !causes.is_empty()));
     parts.extend(suspicion_in_words(facts));
     let since = since.map_or_else(String::new, |since| format!(" since {}", words::since(since, facts.now)));
     format!("{}{since}: {}", facts.state, parts.join("; "))
@@ -63,10 +67,12 @@ fn sentence(facts: &ServerFacts<'_>) -> String {
 
 /// Everything that keeps the server from new work, in the order in which the state names it.
 fn causes(facts: &ServerFacts<'_>) -> Vec<Cause> {
+    if let Some(since) = facts.leaving_since {
+        return vec![leaving(facts, since)];
+    }
     let asked = facts.standing.agent.as_ref().and_then(|agent| agent.admin);
     let agent_for = |status| (asked == Some(status)).then(|| agent_asks(facts, status.as_str()));
     [
-        facts.leaving_since.map(|since| leaving(facts, since)),
         (facts.server.admin == AdminStatus::Maintenance).then(|| maintenance(facts)),
         agent_for(AdminStatus::Maintenance),
         (!facts.is_resolved).then(|| unresolved(facts)),
@@ -86,11 +92,9 @@ fn causes(facts: &ServerFacts<'_>) -> Vec<Cause> {
 }
 
 fn leaving(facts: &ServerFacts<'_>, since: Timestamp) -> Cause {
-    let open = match facts.open {
-        0 => "nothing is open on it any more".to_owned(),
-        n => format!("{n} still open on it"),
-    };
-    let texts = vec!["a reload removed it: no new work".to_owned(), open];
+    let mut texts = vec!["a reload removed it: no new work, what is open stays".to_owned()];
+    texts.extend(deadline_in_words(facts));
+    texts.push(open_in_words(facts).unwrap_or_else(|| "nothing is open on it any more".to_owned()));
     Cause { kind: Kind::Asked, since: Some(since), texts }
 }
 
@@ -100,21 +104,7 @@ fn maintenance(facts: &ServerFacts<'_>) -> Cause {
         Some(made) => format!("maintenance by {}", who(made)),
         None => "the file says maintenance".to_owned(),
     }];
-    texts.push(match made.and_then(|made| made.terms.until) {
-        Some(until) => {
-            let slowly = match facts.farm.slow_start {
-                length if length.is_zero() => String::new(),
-                length => format!(" through a slow start of {}", span(length)),
-            };
-            let checks = if facts.standing.health == Health::Off { "" } else { ", if its checks pass" };
-            format!("until {}, then back by itself{slowly}{checks}", words::until(until, facts.now))
-        }
-        None if made.is_some() => "until somebody says ready".to_owned(),
-        None => "until the file or somebody says otherwise".to_owned(),
-    });
-    if facts.standing.health != Health::Down {
-        texts.push(verdict_in_words(facts).to_owned());
-    }
+    texts.push(order_end(facts, made));
     texts.extend(open_in_words(facts));
     Cause { kind: Kind::Asked, since: made.map(|made| made.act.at), texts }
 }
@@ -125,30 +115,54 @@ fn drain(facts: &ServerFacts<'_>) -> Cause {
         Some(made) => format!("drained by {}", who(made)),
         None => "the file says drain".to_owned(),
     }];
-    texts.push("no new work, what is open and sticky stays".to_owned());
-    if let Some((made, deadline)) = made.and_then(|made| Some((made, made.terms.deadline?))) {
-        let then = match made.terms.at_deadline.unwrap_or(facts.farm.drain.at_deadline) {
-            Leftovers::Close => "closed",
-            Leftovers::Keep => "kept",
-        };
-        texts.push(match deadline > facts.now {
-            true => format!("at {} what is left is {then}", words::until(deadline, facts.now)),
-            false => format!("at the deadline, {}, what was left was {then}", words::clock(deadline, facts.now)),
-        });
-    }
-    let until = made.and_then(|made| made.terms.until);
-    texts.extend(until.map(|until| format!("back by itself at {}", words::until(until, facts.now))));
+    texts.push(match facts.deadline.is_some_and(|(deadline, _)| deadline <= facts.now) {
+        true => "no new work, no sticky clients any more".to_owned(),
+        false => "no new work, what is open and sticky stays".to_owned(),
+    });
+    texts.extend(deadline_in_words(facts));
+    texts.push(order_end(facts, made));
     texts.extend(open_in_words(facts));
     Cause { kind: Kind::Asked, since: made.map(|made| made.act.at), texts }
 }
 
+/// What happens, or happened, to what is open at the deadline.
+fn deadline_in_words(facts: &ServerFacts<'_>) -> Option<String> {
+    let (deadline, then) = facts.deadline?;
+    let then = match then {
+        Leftovers::Close => "closed",
+        Leftovers::Keep => "kept",
+    };
+    Some(match deadline > facts.now {
+        true => format!("at {} what is left is {then}", words::until(deadline, facts.now)),
+        false => format!("at the deadline, {}, what was left was {then}", words::clock(deadline, facts.now)),
+    })
+}
+
+/// What ends a drain or maintenance.
+fn order_end(facts: &ServerFacts<'_>, made: Option<&Override>) -> String {
+    match made.and_then(|made| made.terms.until) {
+        Some(until) => {
+            let slowly = match facts.farm.slow_start {
+                length if length.is_zero() => String::new(),
+                length => format!(" through a slow start of {}", span(length)),
+            };
+            let checks = if_checks_pass(facts);
+            format!("until {}, then back by itself{slowly}{checks}", words::until(until, facts.now))
+        }
+        None if made.is_some() => "until somebody says ready".to_owned(),
+        None => "until the file or somebody says otherwise".to_owned(),
+    }
+}
+
 fn weightless(facts: &ServerFacts<'_>) -> Cause {
     let made = override_of(facts, Field::Weight);
-    let text = match made {
-        Some(made) => format!("weight 0 by {}", who(made)),
-        None => "its weight in the file is 0".to_owned(),
+    let (text, end) = match made {
+        Some(made) => {
+            (format!("weight 0 by {}; the file says {}", who(made), made.declared), "until somebody sets another")
+        }
+        None => ("its weight in the file is 0".to_owned(), "until the file or somebody sets another"),
     };
-    let texts = vec![format!("{text}: no new work, what is open stays")];
+    let texts = vec![text, "no new work, what is open stays".to_owned(), end.to_owned()];
     Cause { kind: Kind::Asked, since: made.map(|made| made.act.at), texts }
 }
 
@@ -156,7 +170,7 @@ fn unresolved(facts: &ServerFacts<'_>) -> Cause {
     let name = facts.server.address.to_string();
     let texts = vec![
         format!("the name of \"{name}\" has no address, so there is nowhere to send work or checks"),
-        "back when the name is found".to_owned(),
+        format!("back when the name is found{}", if_checks_pass(facts)),
     ];
     Cause { kind: Kind::Asked, since: None, texts }
 }
@@ -177,11 +191,12 @@ fn agent_down(facts: &ServerFacts<'_>) -> Option<Cause> {
 }
 
 fn agent_weightless(facts: &ServerFacts<'_>) -> Option<Cause> {
-    let texts = vec![match facts.standing.agent.as_ref()?.weight? {
+    let text = match facts.standing.agent.as_ref()?.weight? {
         AgentWeight::Percent(0) => "its agent asks for 0 % of its weight: no new work".to_owned(),
         AgentWeight::Weight(Weight(0)) => "its agent asks for weight 0: no new work".to_owned(),
         AgentWeight::Percent(_) | AgentWeight::Weight(_) => return None,
-    }];
+    };
+    let texts = vec![text, "until it asks for more".to_owned()];
     Some(Cause { kind: Kind::Asked, since: None, texts })
 }
 
@@ -192,23 +207,39 @@ fn down(facts: &ServerFacts<'_>) -> Option<Cause> {
     }
     let failed: Vec<CheckBrief> = facts.decided_by.iter().filter(|brief| has_failed(brief)).copied().collect();
     let (n, which) = (failed.len(), probe_in_words(facts, failed.last().map(|brief| brief.slot)));
+    let why = failed.last().and_then(|brief| content_in_words(facts, brief)).unwrap_or_default();
     let mut texts = vec![match n {
+        0 if facts.recent.is_empty() => "it begins Down until its checks pass".to_owned(),
         0 => "none of the checks that decided is remembered".to_owned(),
-        1 => format!("1 check{which} failed, {}", words::checks(&failed)),
-        n => format!("{n} of {n} checks{which} failed, {}", words::checks(&failed)),
+        1 => format!("1 check{which} failed, {}{why}", words::checks(&failed)),
+        n => format!("{n} of {n} checks{which} failed, {}{why}", words::checks(&failed)),
     }];
     texts.extend(quorum_in_words(facts));
     let last = facts.recent.iter().rev().find(|brief| has_failed(brief));
     let is_new = |brief: &&CheckBrief| failed.last().map(words::check) != Some(words::check(brief));
-    texts.extend(last.filter(is_new).map(|brief| format!("of late {}", words::check(brief))));
+    texts.extend(
+        last.filter(is_new).map(|brief| {
+            format!("of late {}{}", words::check(brief), content_in_words(facts, brief).unwrap_or_default())
+        }),
+    );
     let progress = facts.standing.progress;
     let left = u64::from(progress.need.saturating_sub(progress.have).max(1));
     texts.push(match progress.have {
         0 => format!("needs {}", passes(left, "")),
         have => format!("{have} of {} passes so far, needs {}", progress.need, passes(left, " more")),
     });
+    texts.extend(unchecked_in_words(facts));
     texts.extend(next_in_words(facts, |health| health == Health::Down));
     Some(Cause { kind: Kind::Checks, since: Some(facts.since), texts })
+}
+
+/// What came with a check that ended as `brief` did, where its code alone says little: ` ("connection refused")`.
+fn content_in_words(facts: &ServerFacts<'_>, brief: &CheckBrief) -> Option<String> {
+    let probe = facts.probes.iter().find(|probe| probe.slot == brief.slot)?;
+    let last = probe.last.as_ref().filter(|last| last.status == brief.status && last.code == brief.code)?;
+    let is_plain = matches!(last.status, CheckStatus::L7Sts | CheckStatus::L7Tout | CheckStatus::L4Tout);
+    let content: String = last.content.as_str().chars().take(CONTENT_CHARS_MAX).collect();
+    (!is_plain && !content.is_empty()).then(|| format!(" (\"{content}\")"))
 }
 
 fn ejected(facts: &ServerFacts<'_>) -> Option<Cause> {
@@ -218,10 +249,6 @@ fn ejected(facts: &ServerFacts<'_>) -> Option<Cause> {
     let mut texts = vec![format!("ejected{again}: {} of its traffic in a row, {what}", failures(ejection.errors))];
     let or_check = if facts.standing.health == Health::Off { "" } else { " or a check that passes" };
     texts.push(format!("until {}{or_check}", words::until(ejection.until, facts.now)));
-    if facts.standing.health == Health::Up {
-        texts.push(verdict_in_words(facts).to_owned());
-        texts.extend(next_in_words(facts, |_| true));
-    }
     Some(Cause { kind: Kind::Timed, since: Some(ejection.since), texts })
 }
 
@@ -232,7 +259,6 @@ fn held_down(facts: &ServerFacts<'_>) -> Option<Cause> {
     let texts = vec![
         format!("held down for flapping: {score} of health within {}", span(guard.within)),
         format!("until {}, later if it changes again", words::until(until, facts.now)),
-        verdict_in_words(facts).to_owned(),
     ];
     let hold = u64::try_from(guard.hold.as_micros()).unwrap_or(u64::MAX);
     Some(Cause { kind: Kind::Timed, since: Some(Timestamp(until.0.saturating_sub(hold))), texts })
@@ -259,11 +285,9 @@ fn in_words(facts: &ServerFacts<'_>) -> Vec<String> {
                 n => format!("{n} more failures take it out"),
             });
         }
-        Health::Up => texts.push(match facts.recent.iter().rev().find(|brief| !has_failed(brief)) {
-            Some(brief) => format!("its checks pass, the last {} in {}", words::check(brief), span(brief.duration)),
-            None => "its checks pass".to_owned(),
-        }),
-        Health::Unknown => texts.push("probed and without a verdict yet".to_owned()),
+        Health::Up => texts.extend(passing_in_words(facts)),
+        Health::Unknown if facts.recent.is_empty() => texts.push("its first check has not ended yet".to_owned()),
+        Health::Unknown => texts.push("its checks have no verdict yet".to_owned()),
         Health::Off if !facts.server.probed => texts.push("its probes are switched off (`probe: false`)".to_owned()),
         Health::Off if facts.farm.main_probe().is_none() => texts.push("the farm has no probe".to_owned()),
         Health::Off => texts.push("not probed".to_owned()),
@@ -273,6 +297,36 @@ fn in_words(facts: &ServerFacts<'_>) -> Vec<String> {
         texts.extend(next_in_words(facts, |_| true));
     }
     texts
+}
+
+/// What there is to say of checks that find the server good.
+fn passing_in_words(facts: &ServerFacts<'_>) -> Vec<String> {
+    let others: Vec<_> = outlook::counted(facts).filter(|(probe, _)| probe.health != Health::Up).collect();
+    if !others.is_empty() {
+        let of = |(standing, probe): &(&ProbeStanding, &Probe)| {
+            let last = standing.last.as_ref().map(|last| last.brief(standing.slot));
+            let how = last.map_or_else(String::new, |brief| format!(", the last {}", words::check(&brief)));
+            let word = match standing.health {
+                Health::Down => "fails",
+                Health::Stopping => "passes on condition",
+                Health::Off | Health::Unknown | Health::Up => "has no verdict yet",
+            };
+            format!("probe \"{}\" {word}{how}", probe.name)
+        };
+        return quorum_in_words(facts).into_iter().chain(others.iter().map(of)).collect();
+    }
+    if let Some(text) = unchecked_in_words(facts) {
+        return vec!["it was Up before".to_owned(), text];
+    }
+    vec![match facts.recent.iter().rev().find(|brief| !has_failed(brief)) {
+        Some(brief) => format!("its checks pass, the last {} in {}", words::check(brief), span(brief.duration)),
+        None => "its checks pass".to_owned(),
+    }]
+}
+
+/// That no check of this process has ended.
+fn unchecked_in_words(facts: &ServerFacts<'_>) -> Option<String> {
+    facts.recent.is_empty().then(|| "not checked since this process began".to_owned())
 }
 
 /// The failures at the end of what is remembered, of the probe that is about to take the server out.
@@ -293,6 +347,17 @@ fn failing_in_words(facts: &ServerFacts<'_>) -> Option<String> {
     }
 }
 
+/// What the checks say of a server that is kept out by something else.
+fn checks_beside(facts: &ServerFacts<'_>, causes: &[Cause]) -> Vec<String> {
+    let says_agent = facts.standing.agent.as_ref().is_some_and(|agent| agent.health == Some(AgentHealth::Down));
+    let is_said = says_agent || causes.iter().any(|cause| cause.kind == Kind::Checks);
+    if is_said || facts.leaving_since.is_some() || !facts.is_resolved {
+        return Vec::new();
+    }
+    let next = facts.standing.ejected.and_then(|_| next_in_words(facts, |_| true));
+    std::iter::once(verdict_in_words(facts).to_owned()).chain(next).collect()
+}
+
 /// When the server can be back, where time and checks alone decide.
 fn return_in_words(facts: &ServerFacts<'_>, causes: &[Cause]) -> Option<String> {
     if causes.iter().any(|cause| cause.kind == Kind::Asked) || facts.standing.health != Health::Down {
@@ -303,88 +368,20 @@ fn return_in_words(facts: &ServerFacts<'_>, causes: &[Cause]) -> Option<String> 
     Some(format!("earliest return {}", words::clock(earliest, facts.now)))
 }
 
-fn rotation_in_words(facts: &ServerFacts<'_>, causes: &[Cause]) -> Vec<String> {
-    if facts.effective_weight > 0 {
-        return vec![in_rotation(facts, causes)];
-    }
-    if !causes.is_empty() {
-        return Vec::new();
-    }
-    let why = match (facts.carriers, facts.server.role, facts.standing.health) {
-        (_, _, Health::Unknown) => "takes work only while nobody of the farm is Up",
-        (Carriers::Primaries, Role::Backup, _) => "waits as a backup: primaries serve",
-        (_, Role::Backup | Role::Primary, _) => "not in rotation",
-    };
-    vec![why.to_owned()]
-}
-
-fn in_rotation(facts: &ServerFacts<'_>, causes: &[Cause]) -> String {
-    let weight = weight_in_words(facts);
-    match (facts.held, causes.is_empty(), facts.carriers) {
-        (Some(held), false, _) => format!(
-            "still in rotation with {weight}: incident {} suspects the balancer itself and holds the last good \
-             rotation until {}",
-            held.incident,
-            words::until(held.until, facts.now)
-        ),
-        (None, false, Carriers::FailOpen) => format!("in rotation all the same with {weight}: the farm fails open"),
-        (_, true, Carriers::Backups) => format!("in rotation as a backup with {weight}: no primary may serve"),
-        (_, true, Carriers::Unproven) => format!("in rotation with {weight}: nobody of the farm is Up"),
-        (
-            _,
-            _,
-            Carriers::Backups | Carriers::FailOpen | Carriers::Nobody | Carriers::Primaries | Carriers::Unproven,
-        ) => {
-            format!("in rotation with {weight}")
-        }
-    }
-}
-
-/// `weight 35 of 100 (warming up: 35 % until 12:00:00 (in 5 s)), 33 % of the rotation's`.
-fn weight_in_words(facts: &ServerFacts<'_>) -> String {
-    let declared = u64::from(facts.server.weight.0) * 100;
-    let effective = u64::from(facts.effective_weight);
-    let mut text = format!("weight {}", hundredths(effective));
-    if effective != declared {
-        text.push_str(&format!(" of {}", hundredths(declared)));
-    }
-    let reasons = weight_reasons(facts);
-    if !reasons.is_empty() {
-        text.push_str(&format!(" ({})", reasons.join(", ")));
-    }
-    let all = facts.rotation_weight.max(effective);
-    let percent = (effective * 100 + all / 2) / all.max(1);
-    text + &format!(", {percent} % of the rotation's")
-}
-
-/// Why the weight is not the file's.
-pub(super) fn weight_reasons(facts: &ServerFacts<'_>) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if let Some(made) = override_of(facts, Field::Weight) {
-        reasons.push(format!("set by {}; the file says {}", who(made), made.declared));
-    }
-    match facts.standing.agent.as_ref().and_then(|agent| agent.weight) {
-        Some(AgentWeight::Percent(percent)) => reasons.push(format!("its agent asks for {percent} %")),
-        Some(AgentWeight::Weight(weight)) => reasons.push(format!("its agent asks for {weight}")),
-        None => {}
-    }
-    if let Some(warmup) = facts.standing.warmup {
-        let until = words::until(warmup.until, facts.now);
-        reasons.push(format!("warming up: {} % until {until}", warmup.percent));
-    }
-    reasons
-}
-
 pub(super) fn suspicion_in_words(facts: &ServerFacts<'_>) -> Option<String> {
     let suspicion = facts.standing.suspicion?;
     let (bad, all) = (suspicion.bad, suspicion.good.saturating_add(suspicion.bad));
     let window = span(suspicion::WINDOW);
+    let work = match facts.farm.protocol {
+        Protocol::Http => "requests",
+        Protocol::Tcp => "connections",
+    };
     Some(match suspicion.kind {
         SuspicionKind::TrafficFails => {
-            format!("suspect: its checks pass, yet {bad} of {all} pieces of work failed in the last {window}")
+            format!("suspect: its checks pass, yet {bad} of {all} {work} failed in the last {window}")
         }
         SuspicionKind::ProbesFail => {
-            format!("suspect: its checks fail, yet only {bad} of {all} pieces of work failed in the last {window}")
+            format!("suspect: its checks fail, yet only {bad} of {all} {work} failed in the last {window}")
         }
     })
 }
@@ -433,6 +430,11 @@ fn verdict_in_words(facts: &ServerFacts<'_>) -> &'static str {
     }
 }
 
+fn if_checks_pass(facts: &ServerFacts<'_>) -> &'static str {
+    let is_checked = facts.server.probed && facts.farm.main_probe().is_some();
+    if is_checked { ", if its checks pass" } else { "" }
+}
+
 fn open_in_words(facts: &ServerFacts<'_>) -> Option<String> {
     (facts.open > 0).then(|| format!("{} open on it", facts.open))
 }
@@ -446,7 +448,8 @@ fn probe_in_words(facts: &ServerFacts<'_>, slot: Option<ProbeSlot>) -> String {
 fn quorum_in_words(facts: &ServerFacts<'_>) -> Option<String> {
     let all = outlook::counted(facts).count();
     let good = outlook::counted(facts).filter(|(probe, _)| probe.health == Health::Up).count();
-    (all > 1).then(|| format!("{good} of {all} probes pass, {} must", outlook::needed(facts)))
+    let pass = if good == 1 { "passes" } else { "pass" };
+    (all > 1).then(|| format!("{good} of {all} probes {pass}, {} must", outlook::needed(facts)))
 }
 
 fn next_in_words(facts: &ServerFacts<'_>, wanted: impl Fn(Health) -> bool) -> Option<String> {
@@ -467,7 +470,7 @@ fn failures(n: u16) -> String {
     count(u64::from(n), "failure")
 }
 
-fn override_of<'a>(facts: &ServerFacts<'a>, field: Field) -> Option<&'a Override> {
+pub(super) fn override_of<'a>(facts: &ServerFacts<'a>, field: Field) -> Option<&'a Override> {
     let of = |made: &&Override| match made.wish {
         Wish::Admin(_) => field == Field::Admin,
         Wish::Weight(_) => field == Field::Weight,

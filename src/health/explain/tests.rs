@@ -10,6 +10,8 @@ use crate::model::{
     SuspicionKind, Terms, Timestamp, TrafficFault, Warmup, Wish,
 };
 
+mod farm;
+
 use CheckStatus::{L4Con, L4Tout, L7Ok, L7Okc, L7Sts, L7Tout};
 
 /// 2026-11-21 12:07:11 UTC.
@@ -42,6 +44,7 @@ struct Case {
     decided_by: Vec<CheckBrief>,
     durations: Vec<(ProbeSlot, advice::Durations)>,
     since: Timestamp,
+    state_since: Timestamp,
     effective_weight: u32,
     rotation_weight: u64,
     carriers: Carriers,
@@ -49,6 +52,7 @@ struct Case {
     overrides: Vec<Override>,
     is_resolved: bool,
     leaving_since: Option<Timestamp>,
+    deadline: Option<(Timestamp, Leftovers)>,
     open: u64,
 }
 
@@ -67,6 +71,7 @@ impl Case {
             decided_by: Vec::new(),
             durations: Vec::new(),
             since: ago(240),
+            state_since: ago(240),
             effective_weight: 10_000,
             rotation_weight: 30_000,
             carriers: Carriers::Primaries,
@@ -74,6 +79,7 @@ impl Case {
             overrides: Vec::new(),
             is_resolved: true,
             leaving_since: None,
+            deadline: None,
             open: 0,
         };
         case.set(Health::Up, 3, 3);
@@ -126,6 +132,8 @@ impl Case {
         wish.apply(&mut self.server);
         let act =
             Act { actor: "ops".into(), source: "192.0.2.7".into(), reason: Some("new kernel".into()), at: ago(60) };
+        let then = terms.at_deadline.unwrap_or(self.farm.drain.at_deadline);
+        self.deadline = terms.deadline.map(|deadline| (deadline, then)).or(self.deadline);
         self.overrides.push(Override { wish, declared, terms, act });
         self
     }
@@ -159,6 +167,7 @@ impl Case {
             decided_by: &self.decided_by,
             durations: &self.durations,
             since: self.since,
+            state_since: self.state_since,
             now: NOW,
             effective_weight: self.effective_weight,
             rotation_weight: self.rotation_weight,
@@ -167,6 +176,7 @@ impl Case {
             overrides: &self.overrides,
             is_resolved: self.is_resolved,
             leaving_since: self.leaving_since,
+            deadline: self.deadline,
             open: self.open,
         }
     }
@@ -184,7 +194,7 @@ fn terms(until: Option<u64>, deadline: Option<u64>) -> Terms {
     Terms { until: until.map(soon), deadline: deadline.map(soon), at_deadline: None }
 }
 
-const IN: &str = "in rotation with weight 100, 33 % of the rotation's";
+const IN: &str = "in rotation with weight 100, 33 % of the rotation";
 const PASS: &str = "its checks pass, the last L7OK 200 in 3 ms; next check in 1.8 s";
 const FAILED: &str = "DOWN since 12:03:11 (4 m): 3 of 3 checks failed, L7STS 503 ×2 then L7TOUT";
 const RETURN: &str = "needs 2 passes; next check in 1.8 s; earliest return 12:07:21";
@@ -215,8 +225,18 @@ fn sentence_of_a_server_that_is_up() {
         ),
     );
     check(
-        &Case::up().with(|case| case.since = ago(100_000)),
+        &Case::up().with(|case| case.state_since = ago(100_000)),
         &format!("UP since 2026-11-20 08:20:31 (1 d 3 h): {PASS}; {IN}"),
+    );
+    check(
+        &Case::up().with(|case| (case.since, case.state_since) = (ago(100_000), ago(240))),
+        &format!("UP since 12:03:11 (4 m): {PASS}; {IN}"),
+    );
+    check(
+        &Case::up().with(|case| case.recent.clear()),
+        &format!(
+            "UP since 12:03:11 (4 m): it was Up before; not checked since this process began; next check in 1.8 s; {IN}"
+        ),
     );
 }
 
@@ -230,30 +250,32 @@ fn sentence_of_a_weight_that_is_not_the_files() {
     check(
         &Case::up().with(warm),
         &format!(
-            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 35 of 100 (warming up: 35 % until 12:08:16 (in 1 m 5 s)), 15 % of the rotation's"
+            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 35 of 100 (warming up: 35 % now, all of it at 12:08:16 (in 1 m 5 s)), 15 % of the rotation"
         ),
     );
     let halved = AgentSays { weight: Some(AgentWeight::Percent(50)), ..AgentSays::default() };
     check(
         &Case::up().agent(halved).with(|case| case.effective_weight = 5000),
         &format!(
-            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 50 of 100 (its agent asks for 50 %), 17 % of the rotation's"
+            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 50 of 100 (its agent asks for 50 %), 17 % of the rotation"
         ),
     );
     let set = Case::up().overridden(Wish::Weight(Weight(50)), Wish::Weight(Weight(100)), Terms::default());
     check(
         &set.with(|case| case.effective_weight = 5000),
         &format!(
-            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 50 (set {MADE}; the file says 100), 17 % of the rotation's"
+            "UP since 12:03:11 (4 m): {PASS}; in rotation with weight 50 (set {MADE}; the file says 100), 17 % of the rotation"
         ),
     );
     check(
         &Case::up().out().with(|case| case.server.weight = Weight(0)),
-        "DRAIN: its weight in the file is 0: no new work, what is open stays",
+        "DRAIN: its weight in the file is 0; no new work, what is open stays; until the file or somebody sets another; its checks pass",
     );
     check(
         &Case::up().out().overridden(Wish::Weight(Weight(0)), Wish::Weight(Weight(100)), Terms::default()),
-        &format!("DRAIN since 12:06:11 (1 m): weight 0 {MADE}: no new work, what is open stays"),
+        &format!(
+            "DRAIN since 12:06:11 (1 m): weight 0 {MADE}; the file says 100; no new work, what is open stays; until somebody sets another; its checks pass"
+        ),
     );
 }
 
@@ -278,8 +300,32 @@ fn sentence_of_a_server_that_is_down() {
     };
     check(
         &Case::down().with(forgotten),
-        &format!("DOWN since 12:03:11 (4 m): none of the checks that decided is remembered; {RETURN}"),
+        "DOWN since 12:03:11 (4 m): it begins Down until its checks pass; needs 2 passes; not checked since this process began; next check in 1.8 s; earliest return 12:07:21",
     );
+    check(
+        &Case::down().with(|case| case.decided_by.clear()),
+        &format!("DOWN since 12:03:11 (4 m): none of the checks that decided is remembered; of late L7TOUT; {RETURN}"),
+    );
+    check(
+        &Case::down().with(|case| case.recent.clear()),
+        &format!(
+            "{FAILED}; needs 2 passes; not checked since this process began; next check in 1.8 s; earliest return 12:07:21"
+        ),
+    );
+    let said = |status, said: &'static str| {
+        move |case: &mut Case| {
+            case.check(&[status]);
+            case.decided_by.clone_from(&case.recent);
+            let last = CheckRecord::new(status, case.recent[0].code, Content::from_text(said), ago(1), Duration::ZERO);
+            case.probes[0].last = Some(Arc::new(last));
+        }
+    };
+    check(
+        &Case::down().with(said(L4Con, "connection refused")),
+        &format!("DOWN since 12:03:11 (4 m): 1 check failed, L4CON (\"connection refused\"); {RETURN}"),
+    );
+    let plain = format!("DOWN since 12:03:11 (4 m): 1 check failed, L7STS 503; {RETURN}");
+    check(&Case::down().with(said(L7Sts, "Service Unavailable")), &plain);
     let due = |case: &mut Case| case.probes[0].next_at = Some(ago(1));
     check(&Case::down().with(due), &format!("{FAILED}; needs 2 passes; next check now; earliest return 12:07:20"));
     let fast = |case: &mut Case| {
@@ -301,19 +347,21 @@ fn sentence_of_a_down_server_with_more_to_it() {
     check(
         &Case::down().with(held),
         &format!(
-            "{FAILED}; {RETURN}; still in rotation with weight 100, 33 % of the rotation's: incident 17 suspects the balancer itself and holds the last good rotation until 12:07:31 (in 20 s)"
+            "{FAILED}; {RETURN}; still in rotation with weight 100, 33 % of the rotation: incident 17 suspects the balancer itself and holds the last good rotation until 12:07:31 (in 20 s)"
         ),
     );
     let open = |case: &mut Case| (case.carriers, case.effective_weight) = (Carriers::FailOpen, 10_000);
     check(
         &Case::down().with(open),
         &format!(
-            "{FAILED}; {RETURN}; in rotation all the same with weight 100, 33 % of the rotation's: the farm fails open"
+            "{FAILED}; {RETURN}; in rotation all the same with weight 100, 33 % of the rotation: the farm fails open"
         ),
     );
     check(
         &Case::down().ordered(AdminStatus::Drain, Terms::default()),
-        &format!("{FAILED}; needs 2 passes; next check in 1.8 s; also drained {MADE}; {NO_NEW}"),
+        &format!(
+            "{FAILED}; needs 2 passes; next check in 1.8 s; also drained {MADE}; {NO_NEW}; until somebody says ready"
+        ),
     );
     let flapping = |case: &mut Case| {
         case.farm.flap =
@@ -323,7 +371,7 @@ fn sentence_of_a_down_server_with_more_to_it() {
     check(
         &Case::down().with(flapping),
         &format!(
-            "{FAILED}; needs 2 passes; next check in 1.8 s; also held down for flapping: 5 changes of health within 5 m; until 12:08:01 (in 50 s), later if it changes again; its checks fail; earliest return 12:08:01"
+            "{FAILED}; needs 2 passes; next check in 1.8 s; also held down for flapping: 5 changes of health within 5 m; until 12:08:01 (in 50 s), later if it changes again; earliest return 12:08:01"
         ),
     );
     check(
@@ -337,14 +385,12 @@ fn sentence_of_a_down_server_with_more_to_it() {
     };
     check(
         &Case::down().with(suspect(SuspicionKind::ProbesFail)),
-        &format!(
-            "{FAILED}; {RETURN}; suspect: its checks fail, yet only 2 of 60 pieces of work failed in the last 30 s"
-        ),
+        &format!("{FAILED}; {RETURN}; suspect: its checks fail, yet only 2 of 60 requests failed in the last 30 s"),
     );
     check(
         &Case::up().with(suspect(SuspicionKind::TrafficFails)),
         &format!(
-            "UP since 12:03:11 (4 m): {PASS}; {IN}; suspect: its checks pass, yet 2 of 60 pieces of work failed in the last 30 s"
+            "UP since 12:03:11 (4 m): {PASS}; {IN}; suspect: its checks pass, yet 2 of 60 requests failed in the last 30 s"
         ),
     );
 }
@@ -363,7 +409,19 @@ fn sentence_of_a_server_with_several_probes() {
     check(
         &Case::down().with(two),
         &format!(
-            "DOWN since 12:03:11 (4 m): 3 of 3 checks of probe \"login\" failed, L7STS 503 ×2 then L7TOUT; 1 of 2 probes pass, 2 must; {RETURN}"
+            "DOWN since 12:03:11 (4 m): 3 of 3 checks of probe \"login\" failed, L7STS 503 ×2 then L7TOUT; 1 of 2 probes passes, 2 must; {RETURN}"
+        ),
+    );
+    let enough = |case: &mut Case| {
+        two(case);
+        case.standing.health = Health::Up;
+        case.standing.progress = Progress { have: 3, need: 3 };
+        case.farm.quorum = Some(1);
+    };
+    check(
+        &Case::up().with(enough),
+        &format!(
+            "UP since 12:03:11 (4 m): 1 of 2 probes passes, 1 must; probe \"login\" fails; next check in 1.8 s; {IN}"
         ),
     );
     let neither = |case: &mut Case| {
@@ -415,14 +473,14 @@ fn sentence_of_a_server_that_an_operator_took_out() {
     check(
         &order(AdminStatus::Drain, terms(None, Some(90))).with(|case| case.open = 3),
         &format!(
-            "DRAIN since 12:06:11 (1 m): drained {MADE}; {NO_NEW}; at 12:08:41 (in 1 m 30 s) what is left is closed; 3 open on it"
+            "DRAIN since 12:06:11 (1 m): drained {MADE}; {NO_NEW}; at 12:08:41 (in 1 m 30 s) what is left is closed; until somebody says ready; 3 open on it; its checks pass"
         ),
     );
     let kept = Terms { at_deadline: Some(Leftovers::Keep), deadline: Some(ago(9)), until: Some(soon(60)) };
     check(
         &order(AdminStatus::Drain, kept),
         &format!(
-            "DRAIN since 12:06:11 (1 m): drained {MADE}; {NO_NEW}; at the deadline, 12:07:02, what was left was kept; back by itself at 12:08:11 (in 1 m)"
+            "DRAIN since 12:06:11 (1 m): drained {MADE}; no new work, no sticky clients any more; at the deadline, 12:07:02, what was left was kept; until 12:08:11 (in 1 m), then back by itself, if its checks pass; its checks pass"
         ),
     );
     let here = |case: &mut Case| {
@@ -431,11 +489,11 @@ fn sentence_of_a_server_that_an_operator_took_out() {
     };
     check(
         &order(AdminStatus::Drain, Terms::default()).with(here),
-        &format!("DRAIN since 12:06:11 (1 m): drained by ops; {NO_NEW}"),
+        &format!("DRAIN since 12:06:11 (1 m): drained by ops; {NO_NEW}; until somebody says ready; its checks pass"),
     );
     check(
         &Case::up().out().with(|case| (case.leaving_since, case.open) = (Some(ago(10)), 2)),
-        "UP since 12:07:01 (10 s): a reload removed it: no new work; 2 still open on it",
+        "UP since 12:07:01 (10 s): a reload removed it: no new work, what is open stays; 2 open on it",
     );
 }
 
@@ -454,15 +512,15 @@ fn sentence_of_a_server_that_its_agent_took_out() {
     );
     check(
         &Case::up().out().agent(says(Some(AdminStatus::Drain), None, None)),
-        "DRAIN (agent): its agent asks for drain (\"disk full\"); until it says ready",
+        "DRAIN (agent): its agent asks for drain (\"disk full\"); until it says ready; its checks pass",
     );
     check(
         &Case::up().out().agent(says(Some(AdminStatus::Maintenance), None, None)),
-        "MAINT: its agent asks for maintenance (\"disk full\"); until it says ready",
+        "MAINT: its agent asks for maintenance (\"disk full\"); until it says ready; its checks pass",
     );
     check(
         &Case::up().out().agent(says(None, None, Some(AgentWeight::Percent(0)))),
-        "DRAIN (agent): its agent asks for 0 % of its weight: no new work",
+        "DRAIN (agent): its agent asks for 0 % of its weight: no new work; until it asks for more; its checks pass",
     );
 }
 
@@ -485,7 +543,7 @@ fn sentence_of_a_server_that_its_traffic_took_out() {
     };
     check(
         &Case::up().out().with(unprobed).with(ejected(2)),
-        "DOWN since 12:07:01 (10 s): ejected (2 times in a row): 5 failures of its traffic in a row, the last a connection that was not made; until 12:07:31 (in 20 s)",
+        "DOWN since 12:07:01 (10 s): ejected (2 times in a row): 5 failures of its traffic in a row, the last a connection that was not made; until 12:07:31 (in 20 s); it is not checked",
     );
     let both = Case::down().with(ejected(1)).explained().sentence;
     assert!(both.starts_with(FAILED) && both.contains("; also ejected: 5 failures"), "{both}");
@@ -499,11 +557,11 @@ fn sentence_of_a_server_without_a_verdict_or_a_primary_before_it() {
     };
     check(
         &Case::up().out().with(unknown),
-        "no check: probed and without a verdict yet; next check in 1.8 s; takes work only while nobody of the farm is Up",
+        "no check: its first check has not ended yet; next check in 1.8 s; takes work only while nobody of the farm is Up",
     );
     check(
         &Case::up().with(unknown).with(|case| case.carriers = Carriers::Unproven),
-        "no check: probed and without a verdict yet; next check in 1.8 s; in rotation with weight 100, 33 % of the rotation's: nobody of the farm is Up",
+        "no check: its first check has not ended yet; next check in 1.8 s; in rotation with weight 100, 33 % of the rotation: nobody of the farm is Up",
     );
     let unprobed = |case: &mut Case| {
         case.farm.probes = Box::default();
@@ -524,7 +582,7 @@ fn sentence_of_a_server_without_a_verdict_or_a_primary_before_it() {
     check(
         &Case::up().with(backup).with(|case| case.carriers = Carriers::Backups),
         &format!(
-            "UP since 12:03:11 (4 m): {PASS}; in rotation as a backup with weight 100, 33 % of the rotation's: no primary may serve"
+            "UP since 12:03:11 (4 m): {PASS}; in rotation as a backup with weight 100, 33 % of the rotation: no primary may serve"
         ),
     );
     let stopping = |case: &mut Case| {
@@ -545,7 +603,7 @@ fn sentence_of_a_server_without_a_verdict_or_a_primary_before_it() {
     };
     check(
         &Case::up().out().with(nameless),
-        "MAINT (resolution): the name of \"app.example:80\" has no address, so there is nowhere to send work or checks; back when the name is found",
+        "MAINT (resolution): the name of \"app.example:80\" has no address, so there is nowhere to send work or checks; back when the name is found, if its checks pass",
     );
 }
 
@@ -586,83 +644,6 @@ fn drawn(found: &[Fact], depth: usize) -> String {
         format!("{}{}: {}\n{}", "  ".repeat(depth), fact.label, fact.text, drawn(&fact.children, depth + 1))
     };
     found.iter().map(line).collect()
-}
-
-/// The sentence of a farm of these servers, named web-1 and on.
-fn farm_sentence(carriers: Carriers, fail_open: FailOpen, mut cases: Vec<Case>) -> String {
-    for (n, case) in (1..).zip(&mut cases) {
-        case.server.name = name(&format!("web-{n}"));
-        case.carriers = carriers;
-    }
-    let states: Vec<String> = cases.iter().map(Case::state).collect();
-    let servers: Vec<_> = cases.iter().zip(&states).map(|(case, state)| case.facts(state)).collect();
-    let farm = Farm { fail_open, ..Case::up().farm };
-    let explained = explain_farm(&FarmFacts { farm: &farm, carriers, servers: &servers, now: NOW });
-    assert_eq!(explained.tree.len(), cases.len());
-    explained.sentence
-}
-
-#[test]
-fn sentence_of_a_farm() {
-    let (never, primaries) = (FailOpen::Never, Carriers::Primaries);
-    let backup = || Case::up().with(|case| case.server.role = Role::Backup);
-    let maintained = || Case::up().out().with(|case| case.server.admin = AdminStatus::Maintenance);
-    let check = |carriers, fail_open, cases, want: &str| {
-        assert_eq!(farm_sentence(carriers, fail_open, cases), want);
-    };
-    check(primaries, never, vec![Case::up(), Case::up()], "served by all its 2 servers");
-    check(
-        primaries,
-        never,
-        vec![Case::up(), Case::down(), backup().out()],
-        "served by 1 of 3 servers; not in rotation: web-2 DOWN (L7STS 503 ×2 then L7TOUT), web-3 UP (backup)",
-    );
-    check(
-        Carriers::Backups,
-        never,
-        vec![Case::down(), maintained(), backup()],
-        "served by 1 backup because none of its 2 primary servers may take work: web-1 DOWN (L7STS 503 ×2 then L7TOUT), web-2 MAINT",
-    );
-    let open = || Case::down().with(|case| case.effective_weight = 10_000);
-    check(
-        Carriers::FailOpen,
-        FailOpen::WhenAllDown,
-        vec![open(), open()],
-        "fails open because none of its servers is good: 2 of 2 take work, these of them not good: web-1 DOWN (L7STS 503 ×2 then L7TOUT), web-2 DOWN (L7STS 503 ×2 then L7TOUT)",
-    );
-    check(
-        Carriers::FailOpen,
-        FailOpen::Below(2),
-        vec![Case::up(), open()],
-        "fails open because fewer than 2 servers may take work: 2 of 2 take work, these of them not good: web-2 DOWN (L7STS 503 ×2 then L7TOUT)",
-    );
-    check(
-        Carriers::FailOpen,
-        FailOpen::BelowShare(60),
-        vec![Case::up(), open()],
-        "fails open because less than 60 % of its servers may take work: 2 of 2 take work, these of them not good: web-2 DOWN (L7STS 503 ×2 then L7TOUT)",
-    );
-    check(
-        Carriers::Nobody,
-        never,
-        (0..7).map(|_| maintained()).collect(),
-        "served by nobody because none of its 7 servers may take work: web-1 MAINT, web-2 MAINT, web-3 MAINT, web-4 MAINT, web-5 MAINT and 2 more",
-    );
-    check(Carriers::Nobody, never, vec![], "served by nobody because it has no server");
-    let unknown = || Case::up().with(|case| case.set(Health::Unknown, 0, 2));
-    check(
-        Carriers::Unproven,
-        never,
-        vec![unknown(), Case::down()],
-        "served by 1 server without a verdict yet, because nobody is Up",
-    );
-    let held = open().with(|case| case.held = Some(HeldBy { incident: 17, until: soon(20) }));
-    check(
-        primaries,
-        never,
-        vec![Case::up(), held],
-        "served by all its 2 servers; incident 17 suspects the balancer itself and holds the last good rotation until 12:07:31 (in 20 s)",
-    );
 }
 
 #[test]

@@ -3,13 +3,18 @@
 use crate::model::{AgentHealth, AgentWeight, CheckBrief, Health, ProbeSlot, ProbeStanding};
 
 use super::facts::{Carriers, Fact, ServerFacts};
-use super::server::{fault_in_words, suspicion_in_words, weight_reasons, who};
+use super::rotation::weight_reasons;
+use super::server::{fault_in_words, suspicion_in_words, who};
 use super::words::{self, count, hundredths, span};
 use super::{advice, outlook};
 
 pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Fact> {
     let mut found = vec![Fact::plain("state", facts.state)];
-    found.extend(facts.leaving_since.map(|since| Fact::plain("leaving", words::since(since, facts.now))));
+    if let Some(since) = facts.leaving_since {
+        found.push(Fact::plain("leaving", words::since(since, facts.now)));
+        found.push(Fact::plain("rotation", "takes no new work"));
+        return found;
+    }
     found.push(admin(facts));
     if !facts.is_resolved {
         found.push(Fact::plain("address", format!("\"{}\" has no address", facts.server.address)));
@@ -150,6 +155,7 @@ fn rotation(facts: &ServerFacts<'_>) -> Fact {
     let carriers = match facts.carriers {
         Carriers::Backups => "backups carry the farm",
         Carriers::FailOpen => "the farm fails open",
+        Carriers::Held => "those of before the incident carry the farm",
         Carriers::Nobody => "nobody carries the farm",
         Carriers::Primaries => "primaries carry the farm",
         Carriers::Unproven => "servers without a verdict carry the farm",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{CheckBrief, Timestamp};
 
-/// Returns a length of time with two figures or so: `930 ms`, `1.8 s`, `42 s`, `4 m`, `2 h 5 m`, `3 d 4 h`.
+/// Returns a length of time with two figures or so: `<1 ms`, `930 ms`, `1.8 s`, `42 s`, `4 m`, `2 h 5 m`, `3 d 4 h`.
 #[must_use]
 pub fn span(length: Duration) -> String {
     let (millis, seconds) = (length.as_millis(), length.as_secs());
@@ -13,6 +13,7 @@ pub fn span(length: Duration) -> String {
         _ => format!("{large} {unit} {small} {part}"),
     };
     match seconds {
+        0 if millis == 0 && !length.is_zero() => "<1 ms".to_owned(),
         0 => format!("{millis} ms"),
         1..10 if millis % 1000 >= 100 => format!("{}.{} s", seconds, millis % 1000 / 100),
         1..60 => format!("{seconds} s"),

@@ -95,6 +95,7 @@ fn maintenance_has_no_deadline_of_the_farm_and_ends_by_itself() {
     assert_eq!(endings(&ledger.take_events()), [(OrderEnding::Until, AdminStatus::Maintenance, 0)]);
     assert!(ledger.kept.lock().unwrap().is_empty(), "a restart does not bring it back");
     let snapshot = store.snapshot(second(501));
+    assert_eq!(snapshot.farms[0].servers[0].state_since, second(500), "it was MAINT until then");
     assert!(snapshot.farms[0].servers[0].order.is_none() && snapshot.farms[0].servers[0].overrides.is_empty());
 }
 

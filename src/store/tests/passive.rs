@@ -59,6 +59,9 @@ fn server_whose_traffic_fails_is_out_until_its_time_and_no_more_than_the_share_a
     store.tick(second(20)).unwrap();
     assert_eq!(rotation(&store), (Serving::Primaries, vec![0, 1, 2, 3]));
     assert_eq!(changes(&ledger), ["ejected", "ejected", "ejection ended", "ejection ended"]);
+    let servers = &store.snapshot(second(30)).farms[0].servers;
+    assert!(servers[..2].iter().all(|row| row.state_since == second(20) && row.health_since < second(20)));
+    assert!(servers[2].state_since < second(10), "one that was never out");
 }
 
 #[test]

@@ -141,6 +141,11 @@ impl Origin {
         self.addr
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
+    }
+
     /// Changes what it does with requests that are no checks, from the next one on.
     pub(crate) fn traffic(&self, behaviour: Behaviour) {
         *self.shared.traffic.lock().unwrap() = behaviour;
