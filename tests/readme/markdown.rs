@@ -92,7 +92,8 @@ pub(crate) fn is_shown_json(shown: &str, printed: &str) -> bool {
 fn is_in(shown: &Value, printed: &Value) -> bool {
     match (shown, printed) {
         (Value::Object(shown), Value::Object(printed)) => shown.iter().all(|(key, value)| {
-            let differs = key.ends_with("_ms") || ["id", "latest", "port", "backendPort"].contains(&key.as_str());
+            let differs =
+                key.ends_with("_ms") || ["backendPort", "generation", "id", "latest", "port"].contains(&key.as_str());
             printed.get(key).is_some_and(|found| differs || is_in(value, found))
         }),
         (Value::Array(shown), Value::Array(printed)) => {
