@@ -137,10 +137,10 @@ fn documented_metrics_are_those_of_the_program() {
     };
     let mut rows: Vec<String> = names::ALL.iter().map(row).collect();
     rows.sort_unstable();
-    let text = std::fs::read_to_string("docs/METRICS.md").unwrap();
+    let text = std::fs::read_to_string("conf/METRICS.md").unwrap();
     let table = text.split("<!-- metrics: ").nth(1).unwrap().split("<!-- /metrics -->").next().unwrap();
     let shown: String = table.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
-    assert!(shown == rows.concat(), "the table of docs/METRICS.md must be\n{}", rows.concat());
+    assert!(shown == rows.concat(), "the table of conf/METRICS.md must be\n{}", rows.concat());
 }
 
 #[test]
