@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{Behaviour, Client, EYE_TOKEN, FAST, Farmgate, Load, OPS_TOKEN, Origin, Server, Setup, until};
 
 fn one() -> (Origin, Setup, Farmgate) {
@@ -218,4 +220,125 @@ fn storm_of_reloads_is_taken_one_by_one() {
     assert_eq!(farmgate.reload(&setup.farm("balance: leastconn").yaml()).status, 200);
     until("the last config", || (farmgate.admin_get("/api/v1/farms/web").1["balance"] == "leastconn").then_some(()));
     load.finish_without_failure();
+}
+
+/// What must be the same of a server before and after.
+fn standing_of(farmgate: &Farmgate, name: &str) -> Value {
+    let mut server = farmgate.server(name);
+    let kept =
+        ["id", "state", "health", "admin", "weight", "effective_weight", "since", "order", "standing", "overrides"];
+    server.as_object_mut().unwrap().retain(|field, _| kept.contains(&field.as_str()));
+    server
+}
+
+fn event_count(farmgate: &Farmgate, name: &str) -> usize {
+    let (_, told) = farmgate.admin_get(&format!("/api/v1/farms/web/servers/{name}/timeline?limit=1000"));
+    told["events"].as_array().unwrap().len()
+}
+
+#[test]
+fn reload_keeps_everything_that_is_known_of_servers_that_stay() {
+    let names = ["drained", "down", "flapping", "ejected", "heavy", "kept", "fine"];
+    let origins: Vec<_> = names.map(Origin::start).into();
+    let of = |fine: &str, heavy: &str| -> Vec<Server> {
+        let keys = |name| match name {
+            "ejected" => "probe: false",
+            "fine" => fine,
+            "heavy" => heavy,
+            _ => "",
+        };
+        names.iter().zip(&origins).map(|(name, origin)| Server::new(name, origin.addr(), keys(*name))).collect()
+    };
+    let setup = Setup::http(&of("", ""))
+        .probe("{type: http, url: /healthz, interval: 200ms, timeout: 200ms, rise: 1, fall: 2}")
+        .farm("observe: {errors: 3, eject: 1h, eject_max: 1h}")
+        .farm("flap: {transitions: 2, within: 1h, hold: 1h}")
+        .farm("slow_start: 1h");
+    let farmgate = Farmgate::start(&setup);
+    farmgate.wait_for_state("flapping", "UP");
+    let post = |path: &str, body: &str| farmgate.operate("POST", &format!("/api/v1/farms/web/servers/{path}"), body);
+    origins[2].health(Behaviour::Status(503));
+    origins[1].health(Behaviour::Status(503));
+    farmgate.wait_for_state("down", "DOWN");
+    farmgate.wait_for_state("flapping", "DOWN");
+    origins[2].health(Behaviour::Ok);
+    until("flapping to be held", || farmgate.server("flapping")["standing"]["held_until"].as_str().map(drop));
+    origins[3].traffic(Behaviour::Status(500));
+    let mut client = farmgate.client();
+    until("the ejection", || {
+        client.get("/");
+        farmgate.server("ejected")["standing"]["ejected"].as_object().map(drop)
+    });
+    post("drained/drain", r#"{"deadline": "1h", "reason": "kernel"}"#);
+    post("kept/maintenance", r#"{"until": "1h"}"#);
+    farmgate.operate("PUT", "/api/v1/farms/web/servers/heavy/weight", r#"{"weight": 7}"#);
+    farmgate.operate("PUT", "/api/v1/farms/web/servers/fine/weight", r#"{"weight": 7}"#);
+    post("fine/drain", "");
+    let before = names.map(|name| (standing_of(&farmgate, name), event_count(&farmgate, name)));
+
+    let changed = setup.clone().farm("timeouts: {connect: 1s}").farm("reserve: 10%");
+    let new = Origin::start("new");
+    let mut servers = of("", "");
+    servers.insert(0, Server::new("new", new.addr(), ""));
+    assert_eq!(farmgate.reload(&changed.clone().servers(&servers).yaml()).status, 200);
+    for (name, (was, events)) in names.iter().zip(&before) {
+        assert_eq!((standing_of(&farmgate, name), event_count(&farmgate, name)), (was.clone(), *events), "{name}");
+    }
+    farmgate.wait_for_state("new", "UP");
+
+    // The file's own change of a field wins over what was set by hand, of that field and that server alone.
+    servers[5] = Server::new("heavy", origins[4].addr(), "weight: 3");
+    servers[7] = Server::new("fine", origins[6].addr(), "weight: 4");
+    assert_eq!(farmgate.reload(&changed.servers(&servers).yaml()).status, 200);
+    let (heavy, fine) = (farmgate.server("heavy"), farmgate.server("fine"));
+    assert_eq!((&heavy["weight"], heavy["overrides"].as_array().unwrap().len()), (&3.into(), 0), "{heavy}");
+    assert_eq!((&fine["weight"], &fine["admin"]), (&4.into(), &"drain".into()), "{fine}");
+    assert_eq!((&fine["overrides"][0]["field"], fine["overrides"].as_array().unwrap().len()), (&"status".into(), 1));
+    for (name, (was, events)) in names[..4].iter().zip(&before) {
+        assert_eq!((standing_of(&farmgate, name), event_count(&farmgate, name)), (was.clone(), *events), "{name}");
+    }
+    assert_eq!(standing_of(&farmgate, "kept"), before[5].0);
+}
+
+#[test]
+fn server_removed_stays_visible_until_what_is_open_on_it_ends() {
+    let (a, b) = (Origin::doing("a", Behaviour::Upgrade), Origin::start("b"));
+    let another =
+        |addr| format!("extra: {{protocol: http, servers: {{x: \"{addr}\"}}, probe: {{type: tcp, interval: 10s}}}}");
+    let front = "extra: {protocol: http, listen: [\"127.0.0.1:0\"], farm: extra}";
+    let servers = [Server::new("a", a.addr(), ""), Server::new("b", b.addr(), "")];
+    let alone = Setup::http(&servers).farm("balance: first");
+    let both = alone.clone().another_farm(&another(a.addr())).another_frontend(front);
+    let farmgate = Farmgate::start(&both);
+    let tunnel = |front: &str| {
+        let mut client = Client::connect(farmgate.front(front));
+        let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+        assert_eq!(client.request("GET", "/ws", &upgrade, b"").status, 101);
+        client
+    };
+    let mut tunnels = [tunnel("web"), tunnel("extra")];
+    let left = alone.servers(&[Server::new("b", b.addr(), "")]);
+    assert_eq!(farmgate.reload(&left.yaml()).status, 200);
+    let of_farm = || farmgate.admin_get("/api/v1/farms/web").1["leaving"].clone();
+    let of_all = || farmgate.admin_get("/api/v1/status").1["leaving"].clone();
+    let (a_leaves, x_leaves) = (of_farm()[0].clone(), of_all()[0].clone());
+    assert_eq!((&a_leaves["farm"], &a_leaves["name"], &a_leaves["in_flight"]), (&"web".into(), &"a".into(), &1.into()));
+    assert_eq!((&x_leaves["farm"], &x_leaves["name"]), (&"extra".into(), &"x".into()), "{x_leaves}");
+    assert_eq!((&a_leaves["sessions"][0]["kind"], &a_leaves["sessions"][0]["count"]), (&"tunnel".into(), &1.into()));
+    assert_eq!(farmgate.admin_get("/api/v1/farms/extra").0, 404);
+    assert_eq!(farmgate.client().get("/").origin(), "b");
+    for tunnel in &mut tunnels {
+        tunnel.send("ping");
+        assert_eq!(tunnel.take(4).unwrap(), b"ping");
+    }
+    for tunnel in &mut tunnels {
+        tunnel.finish_writes();
+        tunnel.rest().unwrap();
+    }
+    until("nobody to be leaving", || {
+        (of_farm() == Value::from([0; 0]) && of_all() == Value::from([0; 0])).then_some(())
+    });
+    let (_, told) = farmgate.admin_get("/api/v1/timeline?limit=1000");
+    let left: Vec<_> = told["events"].as_array().unwrap().iter().filter(|event| event["type"] == "left").collect();
+    assert_eq!((left.len(), &left[0]["closed"], &left[1]["closed"]), (2, &0.into(), &0.into()), "{left:?}");
 }
