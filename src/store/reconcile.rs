@@ -119,7 +119,9 @@ impl State {
             forgotten.push(key);
         }
         let saved: Option<SavedHealth> = saved.filter(|saved| saved.fingerprint == fingerprint);
-        let since = saved.as_ref().map_or(now, |saved| saved.since.min(now));
+        let health_since = saved.as_ref().map_or(now, |saved| saved.since.min(now));
+        let made = self.overrides_of(key).into_iter().filter(|_| is_of_an_earlier_process);
+        let since = made.map(|made| made.act.at.min(now)).fold(health_since, Timestamp::max);
         if let Some((health, saved)) = health.as_mut().zip(saved) {
             health.restore(&saved, &farm, now);
         }
@@ -129,7 +131,7 @@ impl State {
             fingerprint,
             is: health.as_ref().map_or(Health::Off, |health| health.standing().health),
             health,
-            health_since: since,
+            health_since,
             epoch: Epoch(self.last_epoch.0),
             addr: server.address.literal(),
             live,
@@ -144,8 +146,6 @@ impl State {
             server,
         };
         if is_of_an_earlier_process {
-            let made_at = self.overrides_of(key).iter().map(|made| made.act.at).max();
-            row.since = made_at.map_or(since, |at| since.max(at.min(now)));
             row.order = self.order_of_an_earlier_process(key, &row, now);
         }
         row

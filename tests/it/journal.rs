@@ -109,6 +109,42 @@ fn restart_after_a_kill_keeps_orders_weights_verdicts_and_the_timeline() {
 }
 
 #[test]
+fn hold_down_and_ejection_survive_a_kill() {
+    let (origins, setup) = farm(3);
+    let servers = [("a", ""), ("b", "probe: false"), ("c", "")];
+    let servers = servers.map(|(name, keys)| {
+        let origin = &origins[NAMES.iter().position(|known| *known == name).unwrap()];
+        Server::new(name, origin.addr(), keys)
+    });
+    let setup = setup.servers(&servers).top("state_dir: state").farm("flap: {transitions: 2, within: 1h, hold: 1h}");
+    let setup = setup.farm("observe: {errors: 3, eject: 1h, eject_max: 1h}");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let first = Farmgate::start_in(&dir, &setup, &[]);
+    first.wait_for_state("a", "UP");
+    origins[0].health(UNWELL);
+    first.wait_for_state("a", "DOWN");
+    origins[0].health(Behaviour::Ok);
+    origins[1].traffic(Behaviour::Status(500));
+    let mut client = first.client();
+    let is_out = |farmgate: &Farmgate| {
+        let (a, b) = (farmgate.server("a"), farmgate.server("b"));
+        a["standing"]["held_until"].is_string() && !b["standing"]["ejected"].is_null()
+    };
+    until("a to be held and b to be ejected", || {
+        client.get("/");
+        is_out(&first).then_some(())
+    });
+    std::thread::sleep(DURABLE);
+    let before = ["a", "b"].map(|name| first.server(name)["standing"].clone());
+    let second = again(first, &dir, &setup);
+    assert_eq!(["a", "b"].map(|name| second.server(name)["standing"].clone()), before);
+    origins[1].traffic(Behaviour::Ok);
+    second.wait_for_state("c", "UP");
+    let mut client = second.client();
+    (0..12).for_each(|_| assert_eq!(client.get("/").origin(), "c"));
+}
+
+#[test]
 fn event_is_on_disk_soon_after_it_happened() {
     let (origins, setup) = farm(2);
     let setup = setup.top("state_dir: state");
