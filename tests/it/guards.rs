@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Behaviour, FAST, Farmgate, Load, OPS_TOKEN, Origin, Response, Server, Setup, place, refused_port, until,
+    Behaviour, Client, FAST, Farmgate, Load, OPS_TOKEN, Origin, Response, Server, Setup, TcpBehaviour, TcpOrigin,
+    place, refused_port, until,
 };
 
 /// A probe that decides soon.
@@ -363,6 +364,69 @@ fn tunnel_is_cut_when_its_server_goes_down_only_where_the_farm_says_close() {
     }
 }
 
+/// Four raw TCP servers, each with a connection that goes on when they listen no more, and a client on the first.
+fn four_tcp(keys: &[&str]) -> (Vec<TcpOrigin>, Farmgate, Client) {
+    let origins: Vec<_> = NAMES[..4].iter().map(|name| TcpOrigin::start(name, TcpBehaviour::Echo)).collect();
+    let servers: Vec<_> = NAMES.iter().zip(&origins).map(|(name, o)| Server::new(name, o.addr(), "")).collect();
+    let setup = Setup::tcp(&servers).probe("{type: tcp, interval: 150ms, timeout: 150ms, rise: 1, fall: 2}");
+    let farmgate = Farmgate::start(&keys.iter().fold(setup.farm("balance: first"), |setup, key| setup.farm(key)));
+    wait_until_up(&farmgate, 4);
+    let mut client = farmgate.client();
+    assert_eq!(client.take(2).unwrap(), b"a\n");
+    (origins, farmgate, client)
+}
+
+#[test]
+fn connection_is_cut_when_its_server_goes_down_but_not_while_an_incident_holds_it() {
+    let (mut origins, farmgate, mut client) = four_tcp(&["on_down: close", "incident: {hold: 2s}"]);
+    origins.clear();
+    until("all to be down", || (farm_of(&farmgate)["counts"]["down"] == 4).then_some(()));
+    if phases(&farmgate) == ["began"] {
+        client.send("held");
+        assert_eq!(client.take(4).unwrap(), b"held");
+    }
+    assert!(client.is_closed_within(Duration::from_secs(10)));
+    assert_eq!(phases(&farmgate), ["began", "believed"]);
+    let (mut origins, farmgate, mut client) = four_tcp(&["on_down: close"]);
+    drop(origins.remove(0));
+    assert!(client.is_closed_within(Duration::from_secs(10)));
+    farmgate.wait_for_state("a", "DOWN");
+    assert!(phases(&farmgate).is_empty());
+}
+
+#[test]
+fn tcp_server_that_cannot_be_connected_to_is_ejected() {
+    let ((_held, nowhere), good) = (refused_port(), TcpOrigin::start("b", TcpBehaviour::Echo));
+    let servers = [Server::new("a", nowhere, "probe: false"), Server::new("b", good.addr(), "probe: false")];
+    let farmgate = Farmgate::start(&Setup::tcp(&servers).farm("observe: {errors: 3, eject: 1m}"));
+    until("the ejection", || {
+        assert_eq!(farmgate.client().take(2).unwrap(), b"b\n", "another server is tried");
+        farmgate.server("a")["standing"]["ejected"].as_object().map(drop)
+    });
+    assert_eq!(farmgate.server("a")["standing"]["ejected"]["kind"], "connect");
+    assert!(farmgate.server("b")["standing"]["ejected"].is_null());
+}
+
+#[test]
+fn maintenance_ends_by_itself_through_a_slow_start_and_only_for_who_is_well() {
+    let (origins, setup) = farm(3, "weight: 100");
+    let farmgate = Farmgate::start(&setup.probe(QUICK).farm("slow_start: 1h"));
+    wait_until_up(&farmgate, 3);
+    for name in ["a", "b"] {
+        let path = format!("/api/v1/farms/web/servers/{name}/maintenance");
+        farmgate.operate("POST", &path, r#"{"until": "600ms"}"#);
+    }
+    origins[1].health(UNWELL);
+    wait_for_told(&farmgate, "", "order_ended", 2);
+    let a = farmgate.wait_for_state("a", "UP");
+    assert_eq!((&a["effective_weight"], &a["standing"]["warmup"]["percent"]), (&1.into(), &1.into()), "{a}");
+    let b = farmgate.wait_for_state("b", "DOWN");
+    assert_eq!((&b["effective_weight"], &b["standing"]["warmup"]), (&0.into(), &Value::Null), "{b}");
+    origins[1].health(Behaviour::Ok);
+    let b = farmgate.wait_for_state("b", "UP");
+    assert_eq!(b["effective_weight"], 1, "{b}");
+}
+
 #[test]
 fn reserve_refuses_through_the_api_and_gives_way_to_force() {
     let (_origins, setup) = farm(3, "");
@@ -394,12 +458,20 @@ fn reserve_refuses_through_the_api_and_gives_way_to_force() {
 }
 
 #[test]
-fn server_whose_probes_pass_while_its_traffic_fails_is_suspect_until_it_does_not() {
-    let origin = Origin::doing("a", Behaviour::Status(500));
-    let probe = "{type: http, url: /healthz, interval: 10s, timeout: 10s, start: up}";
-    let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "")]).probe(probe));
+fn server_whose_probes_and_traffic_disagree_is_suspect_until_they_do_not() {
+    let (origin, other) = (Origin::doing("a", Behaviour::Status(500)), Origin::start("x"));
+    other.health(UNWELL);
+    let probe = |start| format!("{{type: http, url: /healthz, interval: 10s, timeout: 10s, start: {start}}}");
+    let (up, down) = (probe("up"), probe("down"));
+    let servers = format!("servers: {{x: \"{}\"}}", other.addr());
+    let open = format!("open: {{protocol: http, fail_open: true, probe: {down}, {servers}}}");
+    let front = "open: {protocol: http, listen: [\"127.0.0.1:0\"], farm: open}";
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).probe(&up);
+    let farmgate = Farmgate::start(&setup.another_farm(&open).another_frontend(front));
     let mut client = farmgate.client();
     (0..30).for_each(|_| assert_eq!(client.get("/").status, 500));
+    let mut well = Client::connect(farmgate.front("open"));
+    (0..30).for_each(|_| assert_eq!(well.get("/").status, 200));
     let suspected = wait_for_told(&farmgate, "farms/web/servers/a/", "suspected", 1);
     let suspicion = &suspected[0]["suspicion"];
     assert_eq!(
@@ -410,6 +482,8 @@ fn server_whose_probes_pass_while_its_traffic_fails_is_suspect_until_it_does_not
     assert_eq!((&server["state"], &server["standing"]["suspicion"]["bad"]), (&"UP".into(), &30.into()), "{server}");
     let why = sentence(&farmgate, "a");
     assert!(why.contains("suspect: its checks pass, yet 30 of 30 pieces of work failed"), "{why}");
+    let of_other = wait_for_told(&farmgate, "farms/open/servers/x/", "suspected", 1);
+    assert_eq!(of_other[0]["suspicion"]["kind"], "probes_fail", "{of_other:?}");
     origin.traffic(Behaviour::Ok);
     (0..120).for_each(|_| assert_eq!(client.get("/").status, 200));
     wait_for_told(&farmgate, "farms/web/servers/a/", "suspicion_ended", 1);

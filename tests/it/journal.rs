@@ -109,7 +109,7 @@ fn restart_after_a_kill_keeps_orders_weights_verdicts_and_the_timeline() {
 }
 
 #[test]
-fn hold_down_and_ejection_survive_a_kill() {
+fn hold_down_ejection_and_warm_up_survive_a_kill() {
     let (origins, setup) = farm(3);
     let servers = [("a", ""), ("b", "probe: false"), ("c", "")];
     let servers = servers.map(|(name, keys)| {
@@ -117,7 +117,7 @@ fn hold_down_and_ejection_survive_a_kill() {
         Server::new(name, origin.addr(), keys)
     });
     let setup = setup.servers(&servers).top("state_dir: state").farm("flap: {transitions: 2, within: 1h, hold: 1h}");
-    let setup = setup.farm("observe: {errors: 3, eject: 1h, eject_max: 1h}");
+    let setup = setup.farm("observe: {errors: 3, eject: 1h, eject_max: 1h}").farm("slow_start: 1h");
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let first = Farmgate::start_in(&dir, &setup, &[]);
     first.wait_for_state("a", "UP");
@@ -134,10 +134,13 @@ fn hold_down_and_ejection_survive_a_kill() {
         client.get("/");
         is_out(&first).then_some(())
     });
+    first.wait_for_state("c", "UP");
+    ["drain", "ready"].iter().for_each(|what| act(&first, "c", what, ""));
+    assert!(first.server("c")["standing"]["warmup"].is_object());
     std::thread::sleep(DURABLE);
-    let before = ["a", "b"].map(|name| first.server(name)["standing"].clone());
+    let before = ["a", "b", "c"].map(|name| first.server(name)["standing"].clone());
     let second = again(first, &dir, &setup);
-    assert_eq!(["a", "b"].map(|name| second.server(name)["standing"].clone()), before);
+    assert_eq!(["a", "b", "c"].map(|name| second.server(name)["standing"].clone()), before);
     origins[1].traffic(Behaviour::Ok);
     second.wait_for_state("c", "UP");
     let mut client = second.client();
