@@ -97,6 +97,8 @@ pub enum IncidentChange {
     Joined(Incident, BTreeSet<FarmId>),
     /// This server fails for a reason of its own now: it is held no more.
     Released(Incident, ServerKey),
+    /// These servers are gone or guarded no more: they are not held any longer. The incident goes on.
+    Unwatched(BTreeSet<ServerKey>),
 }
 
 /// One check as the detector sees it.
@@ -116,7 +118,7 @@ pub struct Seen {
 
 impl IncidentDetector {
     /// Watches these farms from now on, as they are declared; what was learnt of servers that are gone is forgotten.
-    /// Returns the end of an incident that none of its servers is left of.
+    /// Returns what that makes of the incident: its end, or which of its servers are watched no more.
     pub fn watch<'a>(&mut self, farms: impl IntoIterator<Item = &'a Farm>) -> Option<IncidentChange> {
         let mut servers = BTreeSet::new();
         self.farms.clear();
@@ -133,9 +135,17 @@ impl IncidentDetector {
             failing.slots != 0 && servers.contains(server)
         });
         let incident = self.current.as_mut()?;
+        let before = incident.clone();
         incident.servers.retain(|server| servers.contains(server));
         incident.farms = incident.servers.iter().map(|server| server.farm).collect();
-        self.end_if_recovered()
+        let unwatched: BTreeSet<_> = before.servers.difference(&incident.servers).copied().collect();
+        match self.end_if_recovered() {
+            // All that it held is let go, and all that it struck is told of.
+            Some(IncidentChange::Ended(_, phase)) => Some(IncidentChange::Ended(before, phase)),
+            Some(other) => Some(other),
+            None if unwatched.is_empty() => None,
+            None => Some(IncidentChange::Unwatched(unwatched)),
+        }
     }
 
     /// Takes in a check. `id`: the number that an incident which begins now has.

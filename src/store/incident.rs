@@ -4,6 +4,8 @@
 //! One that answers again when the incident is over stays held until its checks made it Up, or one fails: the rotation
 //! that was good does not shrink because the network is back.
 
+use std::collections::BTreeSet;
+
 use crate::health::{Incident, IncidentChange};
 use crate::model::{EventKind, Health, IncidentPhase, Leftovers, ServerKey};
 
@@ -26,17 +28,24 @@ impl State {
             }
             IncidentChange::Ended(incident, phase) => {
                 incident.farms.iter().for_each(|farm| batch.show(*farm));
-                self.let_go(batch, &incident, phase);
+                self.let_go(batch, &incident.servers, phase);
                 self.tell_incident(batch, &incident, phase);
             }
             IncidentChange::Joined(_, farms) => farms.iter().for_each(|farm| batch.show(*farm)),
-            IncidentChange::Released(_, server) => batch.show(server.farm),
+            IncidentChange::Released(_, server) => {
+                batch.show(server.farm);
+                self.let_go(batch, &BTreeSet::from([server]), IncidentPhase::Believed);
+            }
+            IncidentChange::Unwatched(servers) => {
+                servers.iter().for_each(|server| batch.show(server.farm));
+                self.let_go(batch, &servers, IncidentPhase::Believed);
+            }
         }
     }
 
-    /// Lets go of the servers of an incident that is over: those that are Down and do not answer leave now.
-    fn let_go(&mut self, batch: &mut Batch, incident: &Incident, phase: IncidentPhase) {
-        for server in &incident.servers {
+    /// Lets go of servers that the incident held: those that are Down and do not answer leave now.
+    fn let_go(&mut self, batch: &mut Batch, servers: &BTreeSet<ServerKey>, phase: IncidentPhase) {
+        for server in servers {
             let Some(row) = self.rows.get_mut(server) else { continue };
             let standing = row.standing();
             if standing.health != Health::Down {

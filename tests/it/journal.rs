@@ -170,9 +170,11 @@ fn journal_of(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("state/farmgate.sqlite")
 }
 
+type Damage = fn(&mut Vec<u8>);
+
 #[test]
 fn damaged_journal_is_set_aside_and_the_balancer_serves() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    let damages: [(&str, Damage); 3] = [
         ("not a database", |bytes| *bytes = b"once upon a time ".repeat(500)),
         ("a page of garbage", |bytes| bytes[4096..8192].fill(0x5a)),
         ("cut short", |bytes| bytes.truncate(bytes.len() / 2 + 100)),

@@ -293,7 +293,7 @@ fn reload_keeps_everything_that_is_known_of_servers_that_stay() {
     post("fine/drain", "");
     let before = names.map(|name| (standing_of(&farmgate, name), event_count(&farmgate, name)));
 
-    let changed = setup.clone().farm("timeouts: {connect: 1s}").farm("reserve: 10%");
+    let changed = setup.farm("timeouts: {connect: 1s}").farm("reserve: 10%");
     let new = Origin::start("new");
     let mut servers = of("", "");
     servers.insert(0, Server::new("new", new.addr(), ""));

@@ -66,6 +66,7 @@ fn told(change: Option<IncidentChange>) -> Told {
         IncidentChange::Ended(incident, phase) => (phase.as_str(), incident.servers.len()),
         IncidentChange::Joined(incident, _) => ("joined", incident.servers.len()),
         IncidentChange::Released(incident, _) => ("released", incident.servers.len()),
+        IncidentChange::Unwatched(servers) => ("unwatched", servers.len()),
     })
 }
 
@@ -217,8 +218,22 @@ fn incident_ends_when_its_farm_is_gone() {
     for n in 0..3 {
         bench.lose(0, n, L4Tout, at(0));
     }
-    assert_eq!(told(bench.detector.watch(&[farm("other", 3)])), Some(("recovered", 0)));
+    assert_eq!(told(bench.detector.watch(&[farm("other", 3)])), Some(("recovered", 3)));
     assert!(bench.detector.current().is_none());
+}
+
+#[test]
+fn incident_lets_go_of_the_servers_of_a_farm_that_is_guarded_no_more() {
+    let mut bench = Bench::new(vec![farm("a", 3), farm("b", 3)]);
+    for (farm, n) in (0..2).flat_map(|farm| (0..3).map(move |n| (farm, n))) {
+        bench.lose(farm, n, L4Tout, at(0));
+    }
+    let mut farms = bench.farms.clone();
+    farms[0].incident = None;
+    assert_eq!(told(bench.detector.watch(&farms)), Some(("unwatched", 3)));
+    let servers = &bench.detector.current().unwrap().servers;
+    assert!(servers.len() == 3 && servers.iter().all(|server| server.farm == farms[1].id), "{servers:?}");
+    assert_eq!(told(bench.detector.watch(&farms)), None);
 }
 
 #[test]

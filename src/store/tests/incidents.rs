@@ -1,5 +1,7 @@
 //! When most of what is checked fails at once.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::model::{IncidentGuard, IncidentPhase, Leftovers};
 
@@ -133,4 +135,21 @@ fn small_farms_that_fail_together_are_one_incident() {
     let snapshot = store.snapshot(second(4));
     let incident = snapshot.incident.as_ref().unwrap();
     assert_eq!((incident.farms.len(), incident.servers.len()), (2, 4));
+}
+
+#[test]
+fn server_that_an_incident_holds_no_more_is_cut_where_the_farm_says_so() {
+    let (store, _, open) = setup(5);
+    for at in [10, 12] {
+        (1..=4).for_each(|n| check(&store, n, CheckStatus::L4Tout, at));
+    }
+    check(&store, 2, CheckStatus::L7Sts, 14);
+    assert_eq!(rotation(&store), (Serving::Held, vec![0, 2, 3, 4]), "it fails for a reason of its own");
+    assert_eq!(*open.closed.lock().unwrap(), [key(2)]);
+    let all = topology((1..=5).map(|n| server("web", n, 1)).collect(), Some(probe()));
+    let unguarded = with_farm(&all, |farm| (farm.incident, farm.on_down) = (None, Leftovers::Close));
+    store.reload(unguarded, &AnyHost, second(15)).unwrap();
+    assert_eq!(rotation(&store), (Serving::Primaries, vec![4]));
+    let closed: BTreeSet<_> = open.closed.lock().unwrap().iter().copied().collect();
+    assert_eq!(closed, (1..=4).map(key).collect());
 }
