@@ -1,8 +1,10 @@
-//! Where log lines go: the process log on standard error, the access log in its own file by its own thread.
+//! Where log lines go: the process log on standard error, the access log in its own file, each by a thread of its own.
 //!
 //! Lines of the `log` crate (Pingora's) are bridged into `tracing`. Set up once, by the composition root.
 
 pub mod access;
+
+mod lines;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -14,15 +16,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::model::settings::{LogFormat, LogSettings};
 
+pub use lines::LogGuard;
+
 /// Crates that log header fields, tokens among them, below `warn`; the names of their modules begin so.
 const INDISCREET: [&str; 3] = ["h2", "hyper", "rustls"];
 
-/// Starts the process log. `FARMGATE_LOG` (a filter of the `tracing-subscriber` crate) goes before the file's level; it
+/// Starts the process log; what is returned is held until nothing more is to be logged. `FARMGATE_LOG` (a filter of the `tracing-subscriber` crate) goes before the file's level; it
 /// cannot make the log tell header fields.
 ///
 /// # Errors
 /// In words, if the filter cannot be read or a log was started before.
-pub fn start(settings: &LogSettings) -> Result<(), String> {
+pub fn start(settings: &LogSettings) -> Result<LogGuard, String> {
     // Pingora reports per-request failures itself at error level; ours are in the access log and the metrics.
     let file = format!("{},pingora_proxy=off,pingora_core=warn", settings.level);
     let filter = match std::env::var("FARMGATE_LOG") {
@@ -30,12 +34,14 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
         Err(_) => EnvFilter::try_new(&file).map_err(|e| format!("log.level: {e}"))?,
     };
     let registry = discreet(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (lines, guard) = lines::start(std::io::stderr()).map_err(|e| format!("cannot start the log's thread: {e}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || lines.clone());
     let started = match settings.format {
         LogFormat::Json => registry.with(lines.json()).try_init(),
         LogFormat::Text => registry.with(lines.with_ansi(false)).try_init(),
     };
-    started.map_err(|e| format!("cannot start the log: {e}"))
+    started.map_err(|e| format!("cannot start the log: {e}"))?;
+    Ok(guard)
 }
 
 /// Returns what lines go through, whatever form they take then.

@@ -4,7 +4,8 @@
 //! it misses while it is away, or while this process is, waits in the journal and comes first when it is back. An event
 //! that is not taken (no connection, no answer in time, any status but 2xx; redirects are not followed) is sent again
 //! until it is, after a rest that doubles from 1 s to 60 s; nothing overtakes it. A receiver that was never heard of
-//! begins with what happens from now on.
+//! begins with what happens from now on. One that is away for longer than the journal keeps events misses those that
+//! went, which is logged as an error.
 //!
 //! A transition that is part of an incident is not sent singly: the incident's own event stands for all of them.
 //!
@@ -39,6 +40,8 @@ pub struct ReceiverCells {
     failed: AtomicU64,
     /// How far its cursor is behind the newest event, in ids.
     lag: AtomicU64,
+    /// Ids of events that the journal had forgotten before it took them.
+    missed: AtomicU64,
 }
 
 impl ReceiverCells {
@@ -58,6 +61,12 @@ impl ReceiverCells {
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.lag.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many events the journal had forgotten before it took them: the difference of ids, an upper bound.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 }
 

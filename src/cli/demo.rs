@@ -58,7 +58,7 @@ fn try_run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         Ok(loaded)
     };
     let loaded: config::Loaded = load()?;
-    telemetry::start(&loaded.settings.log).map_err(anyhow::Error::msg)?;
+    let _log = telemetry::start(&loaded.settings.log).map_err(anyhow::Error::msg)?;
     let app = App::start(loaded, Box::new(load))?;
     let front = app.bound().first().map_or(args.front, |(_, address)| *address);
     let admin = app.admin_addr().unwrap_or(args.admin);

@@ -30,17 +30,22 @@ pub fn run(args: &RunArgs, err: &mut dyn Write) -> u8 {
             return EXIT_CONFIG;
         }
     };
-    if let Err(reason) = telemetry::start(&loaded.settings.log) {
-        let _ = writeln!(err, "farmgate: {reason}");
-        return EXIT_CONFIG;
-    }
+    let log = match telemetry::start(&loaded.settings.log) {
+        Ok(log) => log,
+        Err(reason) => {
+            let _ = writeln!(err, "farmgate: {reason}");
+            return EXIT_CONFIG;
+        }
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
     let started = App::start(loaded, Box::new(move || load(&path)));
     // Whatever the log's level: without it nobody can tell the admin side from an impostor.
     if let Some(fingerprint) = started.as_ref().ok().and_then(App::fingerprint) {
         let _ = writeln!(err, "farmgate: the admin side's certificate has the SHA-256 fingerprint {fingerprint}");
     }
-    match started.and_then(App::serve) {
+    let served = started.and_then(App::serve);
+    drop(log);
+    match served {
         Ok(()) => 0,
         Err(error) => {
             // The outermost message has the whole sentence; causes below it are in there already or add a reason.

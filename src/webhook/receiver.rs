@@ -78,6 +78,7 @@ impl Task {
                 let _ = timeout(LOOK_AGAIN, self.latest.changed()).await;
                 continue;
             }
+            self.look_for_missed(cursor, events[0].id).await;
             for event in events {
                 if is_told_singly(&event) {
                     self.tell(&event, &mut turns).await;
@@ -139,16 +140,28 @@ impl Task {
         }
     }
 
+    /// Says so if events between the cursor and the next one were kept once. Where the journal has something older, they
+    /// never were: ids are skipped after a process that was killed.
+    async fn look_for_missed(&self, cursor: u64, next: u64) {
+        let missed = next.saturating_sub(cursor.saturating_add(1));
+        if missed == 0 {
+            return;
+        }
+        let oldest = self.events(None, 1).await.ok().and_then(|events| Some(events.first()?.id));
+        if oldest.is_some_and(|oldest| oldest > cursor) {
+            self.receiver.cells.missed.fetch_add(missed, Ordering::Relaxed);
+            let receiver = self.receiver.name();
+            tracing::error!(receiver, missed, next, "webhook was away for longer than events are kept: some are gone");
+        }
+    }
+
     async fn events_after(&self, cursor: u64) -> Result<Vec<RecordedEvent>, JournalError> {
-        let query = EventQuery {
-            server: None,
-            farm: None,
-            after: Some(cursor),
-            since: None,
-            until: None,
-            order: Order::OldestFirst,
-            limit: EVENTS_AT_ONCE,
-        };
+        self.events(Some(cursor), EVENTS_AT_ONCE).await
+    }
+
+    async fn events(&self, after: Option<u64>, limit: usize) -> Result<Vec<RecordedEvent>, JournalError> {
+        let order = Order::OldestFirst;
+        let query = EventQuery { server: None, farm: None, after, since: None, until: None, order, limit };
         self.blocking(move |chronicle| chronicle.events(&query)).await
     }
 

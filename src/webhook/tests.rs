@@ -263,6 +263,23 @@ async fn receiver_goes_on_where_an_earlier_process_stood() {
 }
 
 #[tokio::test]
+async fn events_that_went_before_they_were_taken_are_counted_and_ids_never_given_out_are_not() {
+    for (kept, cursor, missed) in [(vec![5, 6], 2, 2), (vec![3, 4], 2, 0), (vec![2, 90], 2, 0), (vec![5], 4, 0)] {
+        let last = *kept.last().unwrap();
+        let events = Events::with_transitions(kept.iter().copied());
+        events.put_cursor("pager", cursor).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (arrived, mut arrivals) = mpsc::unbounded_channel();
+        tokio::spawn(receive(listener, vec![], arrived));
+        let (latest, _) = watch::channel(last);
+        let cells = start(&events, &webhook(&url), &latest, last);
+        taken_up_to(&mut arrivals, last).await;
+        assert_eq!(cells.missed(), missed, "{kept:?} after {cursor}");
+    }
+}
+
+#[tokio::test]
 async fn transitions_of_an_incident_are_not_sent_and_the_incident_is() {
     let events = Arc::new(Events::default());
     let mut incident = every_kind().swap_remove(8);

@@ -132,7 +132,9 @@ fn request_is_explained_by_the_id_of_its_log_line_or_error_page() {
         let ended = farmgate.cli(&["explain", "--request", &id]);
         (ended.code == Some(0)).then_some(ended.text)
     });
-    assert!(told.contains("retried once") && told.contains(&format!("status {}", page.status)), "{told}");
+    // The connection that b had left open may be found closed before it is tried, or by trying it.
+    let is_retried = told.contains("retried once") || told.contains("retried 2 times");
+    assert!(is_retried && told.contains(&format!("status {}", page.status)), "{told}");
     let unknown = failed(&farmgate, &["explain", "--request", "no-such-request"]);
     assert!(unknown.contains("no request of that id"), "{unknown}");
 }
