@@ -39,6 +39,7 @@ pub use seams::{
 pub use snapshot::Snapshot;
 pub use table::{FrontendTable, Table};
 
+use observe::Cause;
 use state::State;
 use tell::Batch;
 
@@ -131,6 +132,9 @@ impl Store {
         batch.push(&mut state, EventKind::Reloaded { added, removed, overrides_dropped });
         for kind in adopted.left {
             batch.push(&mut state, kind);
+        }
+        for (server, outcome) in adopted.retuned {
+            self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
         }
         for server in adopted.returned {
             self.give_work_again(&mut state, &mut batch, server, now);

@@ -179,6 +179,25 @@ impl ServerHealth {
         }
     }
 
+    /// Counts by the rules of `farm` from now on, as [`Self::retune`], and returns what that changed: another quorum may
+    /// make another health of the same verdicts.
+    pub fn retuned(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
+        let before = self.standing();
+        self.retune(farm);
+        let health = self.health();
+        let mut changes = Vec::new();
+        let transition = (before.health != health).then_some((before.health, health));
+        if transition.is_some() {
+            let mut last: Vec<CheckBrief> =
+                self.counted().filter_map(|p| Some(p.last.as_ref()?.brief(p.slot))).collect();
+            last.sort_by_key(|brief| brief.at);
+            self.decided_by = last;
+            changes.extend(self.watch.health_changed().then_some(StandingChange::SuspicionEnded));
+            self.was_out |= self.is_out() && !self.decided_by.is_empty();
+        }
+        Outcome { transition, ..self.outcome(&before, changes, now) }
+    }
+
     /// Takes in a check's result. Nothing, if the farm has no such probe.
     pub fn checked(
         &mut self,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::farm::ServerLive;
-use crate::health::{ServerHealth, server::fingerprint};
+use crate::health::{Outcome, ServerHealth, server::fingerprint};
 use crate::metrics::Cell;
 use crate::model::{
     AdminStatus, Epoch, EventKind, Farm, Field, Health, SavedHealth, Server, ServerKey, Timestamp, Topology, Wish,
@@ -27,6 +27,8 @@ pub(super) struct Adopted {
     pub(super) removed: usize,
     /// Servers of which nothing saved counts any longer.
     pub(super) forgotten: Vec<ServerKey>,
+    /// What other rules made of servers that stay.
+    pub(super) retuned: Vec<(ServerKey, Outcome)>,
     /// Servers that the file gives work again.
     pub(super) returned: Vec<ServerKey>,
     /// Removed servers that had to be forgotten with what was open on them.
@@ -61,7 +63,7 @@ impl State {
             adopted.added += usize::from(known.is_none());
             let known = known.or_else(|| self.come_back(key, now));
             let row = match known {
-                Some(row) => self.carried_over(row, farm, server, &mut adopted.forgotten, now),
+                Some(row) => self.carried_over(row, farm, server, &mut adopted, now),
                 None => self.fresh(farm, server, ServerLive::new(self.workers), &mut adopted.forgotten, now),
             };
             self.rows.insert(key, row);
@@ -165,26 +167,36 @@ impl State {
         mut row: Row,
         farm: Arc<Farm>,
         server: Arc<Server>,
-        forgotten: &mut Vec<ServerKey>,
+        adopted: &mut Adopted,
         now: Timestamp,
     ) -> Row {
+        let key = ServerKey { farm: farm.id, server: server.id };
         if row.fingerprint == fingerprint(&farm, &server) {
             let observed = ServerHealth::new(&farm, &server);
             row.health = match (row.health, observed) {
                 (Some(mut health), Some(_)) => {
-                    health.retune(&farm);
+                    let outcome = health.retuned(&farm, now);
+                    if let Some((from @ (Health::Stopping | Health::Up), Health::Down)) = outcome.transition {
+                        row.worked_as = Some(from);
+                    }
+                    adopted.retuned.push((key, outcome));
                     Some(health)
                 }
-                (_, observed) => observed,
+                (Some(mut health), None) => {
+                    // What its traffic had said of it ends with the rule, and is told.
+                    health.retune(&farm);
+                    adopted.retuned.push((key, health.tick(&farm, now)));
+                    None
+                }
+                (None, observed) => observed,
             };
             return Row { farm, server, is: row.standing().health, ..row };
         }
-        let key = ServerKey { farm: farm.id, server: server.id };
-        forgotten.push(key);
+        adopted.forgotten.push(key);
         row.live.last_check.store(None);
         self.agenda.put(key, row.due, None);
         let known = if row.server.address == server.address { row.addr } else { None };
-        let fresh = self.fresh(farm, server, row.live, forgotten, now);
+        let fresh = self.fresh(farm, server, row.live, &mut adopted.forgotten, now);
         Row { addr: known.or(fresh.addr), order: row.order, ..fresh }
     }
 }

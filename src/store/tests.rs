@@ -7,6 +7,7 @@ mod orders;
 mod passive;
 mod random;
 mod restart;
+mod retuned;
 mod telling;
 
 use std::collections::BTreeMap;
