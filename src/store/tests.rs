@@ -1,5 +1,6 @@
 //! The Store as a whole: declared, observed and wanted → table and snapshot.
 
+mod clocks;
 mod entries;
 mod incidents;
 mod leaving;
