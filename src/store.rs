@@ -133,7 +133,7 @@ impl Store {
         for kind in adopted.left {
             batch.push(&mut state, kind);
         }
-        for (server, outcome) in adopted.reruled {
+        for (server, outcome) in adopted.retuned {
             self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
         }
         for server in adopted.returned {

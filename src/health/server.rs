@@ -179,17 +179,21 @@ impl ServerHealth {
         }
     }
 
-    /// Does as [`Self::retune`] for a server in use, whose health another quorum may change.
-    pub fn reruled(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
+    /// Counts by the rules of `farm` from now on, as [`Self::retune`], and returns what that changed: another quorum may
+    /// make another health of the same verdicts.
+    pub fn retuned(&mut self, farm: &Farm, now: Timestamp) -> Outcome {
         let before = self.standing();
         self.retune(farm);
         let health = self.health();
         let mut changes = Vec::new();
         let transition = (before.health != health).then_some((before.health, health));
         if transition.is_some() {
-            let last = |probe: &ProbeHealth| Some(probe.last.as_ref()?.brief(probe.slot));
-            self.decided_by = self.counted().filter_map(last).collect();
+            let mut last: Vec<CheckBrief> =
+                self.counted().filter_map(|p| Some(p.last.as_ref()?.brief(p.slot))).collect();
+            last.sort_by_key(|brief| brief.at);
+            self.decided_by = last;
             changes.extend(self.watch.health_changed().then_some(StandingChange::SuspicionEnded));
+            self.was_out |= self.is_out() && !self.decided_by.is_empty();
         }
         Outcome { transition, ..self.outcome(&before, changes, now) }
     }

@@ -181,7 +181,8 @@ impl Writer {
         }
     }
 
-    /// Writes up to [`ROWS_MAX`] rows in one transaction.
+    /// Writes up to [`ROWS_MAX`] rows in one transaction; healths before the events that tell of them, so that whoever
+    /// was told to be Down is known to be Down, wherever the process is killed.
     fn write_some(&self, work: &Work) -> rusqlite::Result<Wrote> {
         let mut wrote = Wrote::default();
         let blocks = lock(&self.shared.blocks).waiting(ROWS_MAX);
@@ -191,16 +192,16 @@ impl Writer {
         let _turn = lock(&self.shared.gate);
         let mut connection = lock(&self.shared.batches);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for event in work.events.iter().take(ROWS_MAX) {
-            events::put(&transaction, event)?;
-            wrote.events += 1;
-        }
-        for (server, saved) in work.healths.iter().take(ROWS_MAX - wrote.rows()) {
+        for (server, saved) in work.healths.iter().take(ROWS_MAX) {
             match saved {
                 Some(saved) => healths::put(&transaction, saved)?,
                 None => healths::forget(&transaction, *server)?,
             }
             wrote.healths += 1;
+        }
+        for event in work.events.iter().take(ROWS_MAX - wrote.rows()) {
+            events::put(&transaction, event)?;
+            wrote.events += 1;
         }
         for seen in work.evidence.iter().take(ROWS_MAX - wrote.rows()) {
             evidence::put(&transaction, seen, self.limits.evidence_per_server)?;
@@ -287,4 +288,34 @@ fn retain(connection: &mut Connection, limits: &JournalLimits, now: Timestamp) -
     let is_behind = retention::step(&transaction, limits, now)?;
     transaction.commit()?;
     Ok(is_behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::samples::{every_kind, server};
+    use crate::journal::{MEMORY_BYTES_MAX, layout};
+
+    #[test]
+    fn writer_writes_healths_before_the_events_that_tell_of_them() {
+        let connection = Arc::new(Mutex::new(layout::open_in_memory(MEMORY_BYTES_MAX).unwrap()));
+        let shared = Arc::new(Shared {
+            queue: Queue::new(false),
+            blocks: Mutex::default(),
+            batches: connection,
+            gate: Mutex::new(()),
+            alarm: OnceLock::new(),
+        });
+        let (limits, now) = (JournalLimits::DEFAULT, Timestamp(0));
+        let writer =
+            Writer { shared, limits, now, turns: 0, is_behind: false, failures_in_a_row: 0, retention_failures: 0 };
+        let healths = (0..ROWS_MAX as u64).map(|n| (server(n).0, None)).collect();
+        let events = every_kind().into_iter().take(1).map(Arc::new).collect();
+        let mut work = Work { events, healths, ..Work::default() };
+        let first = writer.write_some(&work).unwrap();
+        assert_eq!((first.healths, first.events), (ROWS_MAX, 0));
+        writer.count(&first, &mut work);
+        let second = writer.write_some(&work).unwrap();
+        assert_eq!((second.healths, second.events), (0, 1));
+    }
 }

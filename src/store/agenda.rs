@@ -17,6 +17,8 @@ pub(super) struct Agenda {
     watched: BTreeSet<ServerKey>,
     /// When the watched are looked at next.
     look_at: Option<Timestamp>,
+    /// As of when was last asked who is due; none before the first time.
+    taken_at: Option<Timestamp>,
 }
 
 impl Agenda {
@@ -39,19 +41,21 @@ impl Agenda {
         due
     }
 
-    /// Takes out whose time has come.
-    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<ServerKey> {
+    /// Takes out whose time has come. Everybody, if the clock was set back since the last time, or may have been since
+    /// an earlier process: what is to come seems further away than it is. Returns whether that is so.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> (Vec<ServerKey>, bool) {
+        let is_set_back = self.taken_at.replace(now).is_none_or(|before| now < before);
         let mut taken = Vec::new();
-        while let Some((_, server)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((_, server)) = self.due.first().copied().filter(|(due, _)| is_set_back || *due <= now) {
             self.due.pop_first();
             taken.push(server);
         }
-        taken
+        (taken, is_set_back)
     }
 
     /// Returns the soonest time that is not `now` or before.
     pub(super) fn after(due: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        due.map(|due| due.max(now + TURN_MIN))
+        due.map(|due| if due > now { due } else { now + TURN_MIN })
     }
 
     /// Looks at a server until nothing is open on it, or no more.
@@ -70,7 +74,7 @@ impl Agenda {
 
     /// Returns the watched if it is time to look at them.
     pub(super) fn take_watched(&mut self, now: Timestamp) -> Vec<ServerKey> {
-        // A time further away was set by a clock that was set back since.
+        // A time further away than that is of before the clock was set back.
         if self.look_at.is_none_or(|at| now < at && at.since(now) <= IDLE_PACE) {
             return Vec::new();
         }
@@ -99,11 +103,30 @@ mod tests {
         let mut agenda = Agenda::default();
         let two = agenda.put(key(2), None, Some(Timestamp(20)));
         agenda.put(key(1), None, Some(Timestamp(10)));
-        assert_eq!((agenda.next(), agenda.take_due(Timestamp(9))), (Some(Timestamp(10)), vec![]));
+        assert_eq!(
+            Agenda::default().take_due(Timestamp(9)),
+            (vec![], true),
+            "an earlier process's times may lie ahead"
+        );
+        agenda.taken_at = Some(Timestamp(1));
+        assert_eq!((agenda.next(), agenda.take_due(Timestamp(9)).0), (Some(Timestamp(10)), vec![]));
         agenda.put(key(2), two, Some(Timestamp(5)));
-        assert_eq!(agenda.take_due(Timestamp(10)), [key(2), key(1)]);
-        assert_eq!((agenda.next(), agenda.take_due(Timestamp(99))), (None, vec![]));
+        assert_eq!(agenda.take_due(Timestamp(10)), (vec![key(2), key(1)], false));
+        assert_eq!((agenda.next(), agenda.take_due(Timestamp(99)).0), (None, vec![]));
         assert_eq!(Agenda::after(Some(Timestamp(5)), Timestamp(99)), Some(Timestamp(1_099)));
+        assert_eq!(Agenda::after(Some(Timestamp(100)), Timestamp(99)), Some(Timestamp(100)));
+    }
+
+    #[test]
+    fn agenda_has_everybody_look_up_when_the_clock_was_set_back() {
+        let mut agenda = Agenda { taken_at: Some(Timestamp(1)), ..Agenda::default() };
+        agenda.put(key(1), None, Some(Timestamp(3_600_000_000)));
+        agenda.watch(key(2), true, Timestamp(3_599_000_000));
+        assert_eq!(agenda.take_due(Timestamp(3_599_000_000)), (vec![], false));
+        assert_eq!(agenda.take_due(Timestamp(1_000_000)), (vec![key(1)], true));
+        assert_eq!(agenda.take_watched(Timestamp(1_000_000)), [key(2)]);
+        assert_eq!(agenda.take_due(Timestamp(1_000_000)), (vec![], false), "once");
+        assert_eq!(agenda.take_watched(Timestamp(1_000_001)), []);
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub(super) struct Adopted {
     pub(super) removed: usize,
     /// Servers of which nothing saved counts any longer.
     pub(super) forgotten: Vec<ServerKey>,
-    /// What other rules make of the health of servers that stay.
-    pub(super) reruled: Vec<(ServerKey, Outcome)>,
+    /// What other rules made of servers that stay.
+    pub(super) retuned: Vec<(ServerKey, Outcome)>,
     /// Servers that the file gives work again.
     pub(super) returned: Vec<ServerKey>,
     /// Removed servers that had to be forgotten with what was open on them.
@@ -178,10 +178,20 @@ impl State {
             let observed = ServerHealth::new(&farm, &server);
             row.health = match (row.health, observed) {
                 (Some(mut health), Some(_)) => {
-                    adopted.reruled.push((key, health.reruled(&farm, now)));
+                    let outcome = health.retuned(&farm, now);
+                    if let Some((from @ (Health::Stopping | Health::Up), Health::Down)) = outcome.transition {
+                        row.worked_as = Some(from);
+                    }
+                    adopted.retuned.push((key, outcome));
                     Some(health)
                 }
-                (_, observed) => observed,
+                (Some(mut health), None) => {
+                    // What its traffic had said of it ends with the rule, and is told.
+                    health.retune(&farm);
+                    adopted.retuned.push((key, health.tick(&farm, now)));
+                    None
+                }
+                (None, observed) => observed,
             };
             return Row { farm, server, is: row.standing().health, ..row };
         }

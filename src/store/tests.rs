@@ -1,5 +1,6 @@
 //! The Store as a whole: declared, observed and wanted → table and snapshot.
 
+mod clocks;
 mod entries;
 mod incidents;
 mod leaving;
@@ -8,6 +9,7 @@ mod passive;
 mod quorum;
 mod random;
 mod restart;
+mod retuned;
 mod telling;
 
 use std::collections::BTreeMap;

@@ -25,10 +25,12 @@ impl Store {
         let mut state = self.lock();
         let mut batch = Batch::default();
         let mut ended = Vec::new();
-        for server in state.agenda.take_due(now) {
+        let (due, is_set_back) = state.agenda.take_due(now);
+        for server in due {
             let Some(row) = state.rows.get_mut(&server) else { continue };
             row.due = None;
-            if let Some(health) = row.health.as_mut().filter(|health| health.next_due().is_some_and(|due| due <= now)) {
+            let is_due = |health: &&mut ServerHealth| is_set_back || health.next_due().is_some_and(|due| due <= now);
+            if let Some(health) = row.health.as_mut().filter(is_due) {
                 let outcome = health.tick(&row.farm, now);
                 self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
             }
