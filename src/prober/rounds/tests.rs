@@ -78,7 +78,7 @@ struct Run {
     source: Arc<Source>,
     changed: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Run {
