@@ -29,7 +29,7 @@ pub const JITTER: f64 = 0.1;
 /// The shortest interval; a shorter one is read as this.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Runs are due at multiples of this, where the jitter allows: those that begin together share wake-ups and system calls.
-const TICK_NANOS: u64 = 10_000_000;
+const TICK_NANOS: u64 = 20_000_000;
 /// Outdated entries of lanes that are kept before these are built anew.
 const OUTDATED_ENTRIES_KEPT: usize = 1024;
 /// 2^64 divided by the golden ratio: the step that spreads any number of points evenly over a circle.

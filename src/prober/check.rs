@@ -1,9 +1,9 @@
 //! Runs one check from connect to verdict and makes its record.
 //!
 //! One deadline covers everything. Nothing is retried here: a check that fails has failed, and `fall` is there to
-//! forgive it. The connection is closed after the verdict; what had already arrived is taken first, since closing over
-//! unread bytes would send a reset and fill the server's log with it. Nothing of a check outlives it: no task of its
-//! own, no kept connection, no TLS session. Every record carries its evidence.
+//! forgive it. The connection is closed after the verdict, so that no server that still listens sees a reset and fills
+//! its log with it. Nothing of a check outlives it: no task of its own, no kept connection, no TLS session. Every record
+//! carries its evidence.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -67,9 +67,11 @@ pub(super) async fn run(trust: &Trust, addr: SocketAddr, host: &Host, probe: &Pr
     let started = clock::monotonic();
     let deadline = Deadline { at: Instant::from_std(started + probe.timeout), after: probe.timeout };
     let mut trace = Trace::new(started);
-    let finding = match protocols::run_apart(&probe.kind, addr, &probe.aim, deadline).await {
-        Some(finding) => finding,
-        None => protocols::unbegun(&probe.kind, carry_out(trust, addr, host, probe, deadline, &mut trace).await),
+    let finding = if protocols::is_apart(&probe.kind) {
+        // What is rare or large is kept out of the future that every check is: it is moved into its task.
+        Box::pin(protocols::run_apart(&probe.kind, addr, &probe.aim, deadline)).await
+    } else {
+        protocols::unbegun(&probe.kind, carry_out(trust, addr, host, probe, deadline, &mut trace).await)
     };
     let duration = trace.elapsed();
     let Finding { status, code, content, agent, received } = finding;
@@ -111,7 +113,6 @@ async fn carry_out(
             connect::end(&stream, trace).await;
             finding
         }
-        // Rare and large: kept out of the future that every check is.
         Encryption::Tls => Box::pin(carry_out_in_tls(stream, trust, addr, host, probe, deadline, trace)).await,
     }
 }
@@ -174,7 +175,7 @@ where
         | ProbeKind::Redis { .. }
         | ProbeKind::Smtp { .. }
         | ProbeKind::Tcp { banner: Some(_), .. }
-        | ProbeKind::Tls => protocols::speak(stream, &probe.kind, deadline).await,
+        | ProbeKind::Tls => Box::pin(protocols::speak(stream, &probe.kind, deadline)).await,
     }
 }
 

@@ -90,10 +90,12 @@ async fn connect(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trac
         Some(source) => bound_to(source, addr)?,
     };
     if opening == Opening::OneQuestion {
+        // The request acknowledges the server's part of the handshake; a packet for that alone is saved.
         SockRef::from(&socket).set_tcp_quickack(false).ok();
     }
     let mut stream = socket.connect(addr).await.map_err(|error| failed(&error, trace))?;
     if opening == Opening::OneQuestion {
+        // Whether it met itself is asked where the answer is none; a single write waits for no other.
         trace.connect = Some(trace.elapsed());
         return Ok(stream);
     }

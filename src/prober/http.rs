@@ -100,13 +100,15 @@ fn broken(error: &io::Error, reply: &Reply) -> String {
 }
 
 fn request(probe: &HttpProbe, authority: &str) -> String {
-    format!(
-        "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: farmgate/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+    [
         probe.method.as_str(),
-        probe.path,
+        " ",
+        &probe.path,
+        " HTTP/1.1\r\nHost: ",
         authority,
-        env!("CARGO_PKG_VERSION"),
-    )
+        concat!("\r\nUser-Agent: farmgate/", env!("CARGO_PKG_VERSION"), "\r\nAccept: */*\r\nConnection: close\r\n\r\n"),
+    ]
+    .concat()
 }
 
 fn code(reply: &Reply) -> Option<u16> {

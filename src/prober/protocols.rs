@@ -54,11 +54,10 @@ where
     }
 }
 
-/// Runs a probe that makes no connection; nothing for one that does.
-pub(super) async fn run_apart(kind: &ProbeKind, addr: SocketAddr, aim: &Aim, deadline: Deadline) -> Option<Finding> {
+/// Whether a probe makes no connection.
+pub(super) fn is_apart(kind: &ProbeKind) -> bool {
     match kind {
-        ProbeKind::Command(probe) => Some(command::run(probe, addr, deadline).await),
-        ProbeKind::Ping => Some(ping::ask(addr, aim.source, deadline).await),
+        ProbeKind::Command(_) | ProbeKind::Ping => true,
         ProbeKind::Agent { .. }
         | ProbeKind::Exchange(_)
         | ProbeKind::Grpc { .. }
@@ -69,7 +68,26 @@ pub(super) async fn run_apart(kind: &ProbeKind, addr: SocketAddr, aim: &Aim, dea
         | ProbeKind::Redis { .. }
         | ProbeKind::Smtp { .. }
         | ProbeKind::Tcp { .. }
-        | ProbeKind::Tls => None,
+        | ProbeKind::Tls => false,
+    }
+}
+
+/// Runs a probe that makes no connection.
+pub(super) async fn run_apart(kind: &ProbeKind, addr: SocketAddr, aim: &Aim, deadline: Deadline) -> Finding {
+    match kind {
+        ProbeKind::Command(probe) => command::run(probe, addr, deadline).await,
+        ProbeKind::Ping => ping::ask(addr, aim.source, deadline).await,
+        ProbeKind::Agent { .. }
+        | ProbeKind::Exchange(_)
+        | ProbeKind::Grpc { .. }
+        | ProbeKind::Http(_)
+        | ProbeKind::Mysql { .. }
+        | ProbeKind::Oco
+        | ProbeKind::Pgsql { .. }
+        | ProbeKind::Redis { .. }
+        | ProbeKind::Smtp { .. }
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Tls => not_ours(kind),
     }
 }
 

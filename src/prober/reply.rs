@@ -4,6 +4,8 @@
 //! holds no more than [`HEAD_BYTES_MAX`] of head and [`BODY_BYTES_LOOKED_AT`] of body, whatever the server sends. How
 //! a reply is cut into pieces changes nothing. Source: RFC 9112.
 
+use std::mem::MaybeUninit;
+
 use crate::model::ProbeMethod;
 use crate::model::expect::BODY_BYTES_LOOKED_AT;
 
@@ -115,9 +117,10 @@ impl Reply {
         let room = HEAD_BYTES_MAX.saturating_sub(self.head_bytes + self.pending.len());
         let before = self.pending.len();
         self.pending.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut parsed = httparse::Response::new(&mut fields);
-        let used = match parsed.parse(&self.pending) {
+        let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut parsed = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let used = match parser.parse_response_with_uninit_headers(&mut parsed, &self.pending, &mut fields) {
             Ok(httparse::Status::Complete(used)) => used,
             Ok(httparse::Status::Partial) if bytes.len() > room => {
                 return Err(format!("reply head is longer than {HEAD_BYTES_MAX} bytes"));

@@ -269,7 +269,9 @@ impl<N: Net> Rounds<N> {
             };
             self.looked_up.insert(self.lookups.spawn(task).id(), name);
         }
-        while let Some((ticket, aimed)) = self.sharing.start(self.now()) {
+        let began = clock::monotonic();
+        let now = began.saturating_duration_since(self.began);
+        while let Some((ticket, aimed)) = self.sharing.start(now) {
             let addr = aimed.addr;
             let (ending, check) = (self.ending.clone(), self.net.check(aimed));
             let task = tokio::spawn(async move {
@@ -277,7 +279,7 @@ impl<N: Net> Rounds<N> {
                 // Nobody listens any more at shutdown.
                 ending.send(Ended { ticket, record }).ok();
             });
-            self.running.0.insert(ticket, Run { addr, began: clock::monotonic(), task });
+            self.running.0.insert(ticket, Run { addr, began, task });
         }
     }
 
@@ -291,7 +293,8 @@ impl<N: Net> Rounds<N> {
     /// Takes what has ended by now: the source makes one change of it.
     fn checks_ended(&mut self, batch: &mut Vec<Ended>) {
         let mut checked = Vec::with_capacity(batch.len());
-        batch.drain(..).for_each(|ended| self.check_ended(ended, &mut checked));
+        let now = self.now();
+        batch.drain(..).for_each(|ended| self.check_ended(ended, now, &mut checked));
         if !checked.is_empty() {
             let paced = self.source.records(checked);
             self.sharing.pace(&paced);
@@ -299,11 +302,10 @@ impl<N: Net> Rounds<N> {
     }
 
     /// Adds what to tell the source: the one record, for every target that it is for.
-    fn check_ended(&mut self, Ended { ticket, record }: Ended, checked: &mut Vec<Checked>) {
+    fn check_ended(&mut self, Ended { ticket, record }: Ended, now: Duration, checked: &mut Vec<Checked>) {
         // One that was cut short may have ended before it heard of that.
         let Some(Run { addr, began, .. }) = self.running.0.remove(&ticket) else { return };
         let end = record.as_ref().map_or(RunEnd::Prompt, |record| run_end(record.status));
-        let now = self.now();
         let Some(Done { subscribers, next_due }) = self.sharing.finish(ticket, now, end) else { return };
         let record = Arc::new(record.unwrap_or_else(|| {
             error!(address = %addr, "check panicked");

@@ -110,7 +110,7 @@ fn second_round_is_spread_over_the_interval() {
     sim.run(ms(1000), |_| ms(1));
     for tenth in 0..10 {
         let (from, to) = (ms(tenth * 100), ms(tenth * 100 + 100));
-        let begun = sim.begun.values().filter(|at| at.len() > 1 && at[1] > from && at[1] <= to).count();
+        let begun = sim.begun.values().filter(|at| at.len() > 1 && at[1] >= from && at[1] < to).count();
         assert!((8..=12).contains(&begun), "{begun} of 100 in tenth {tenth}");
     }
 }
@@ -232,6 +232,25 @@ fn new_pace_takes_effect_at_once_but_never_before_the_last_run_ended() {
 }
 
 #[test]
+fn runs_are_due_together_and_never_later_or_much_sooner_for_that() {
+    let tick = Duration::from_nanos(TICK_NANOS);
+    let mut sim = Sim::new(schedule_of(1000, 3, 500, 1000));
+    sim.run(ms(60_000), |_| ms(1));
+    let starts: BTreeSet<Duration> = sim.begun.values().flatten().copied().collect();
+    let of_ticks = starts.iter().filter(|at| at.as_nanos() % tick.as_nanos() == 0).count();
+    assert!(of_ticks * 2 > starts.len() && starts.len() < 5000, "{of_ticks} of {} starts", starts.len());
+    for begun in sim.begun.values() {
+        for gap in begun.windows(2).skip(1).map(|w| w[1] - w[0]) {
+            assert!(gap <= ms(1000) && gap >= ms(900), "{gap:?}");
+        }
+    }
+    // An interval that has no room for a tick keeps its own times.
+    let mut sim = Sim::new(schedule_of(1, 3, 1, 50));
+    sim.run(ms(5000), |_| ms(1));
+    assert!(sim.begun[&0].windows(2).skip(1).all(|w| w[1] - w[0] >= ms(45)));
+}
+
+#[test]
 fn ten_thousand_checks_are_all_run_within_the_interval() {
     let mut sim = Sim::new(schedule_of(256, 5, 10_000, 2000));
     sim.run(ms(10_000), |n| ms(1 + n % 20));
@@ -281,7 +300,7 @@ fn check_that_hangs_no_more_is_prompt_again() {
 }
 
 #[test]
-fn changes_without_end_do_not_grow_the_heaps() {
+fn changes_without_end_do_not_grow_the_lanes() {
     let mut schedule = schedule_of(1, 0, 10, 1000);
     for turn in 0..10_000u64 {
         let n = turn % 10;
@@ -289,7 +308,9 @@ fn changes_without_end_do_not_grow_the_heaps() {
         schedule.add(CheckId(turn + 10), ms(1000), ms(turn));
         schedule.hasten(CheckId(turn + 1 + n), ms(turn / 2));
     }
-    assert!(schedule.prompt.waiting.len() <= 2 * 10 + OUTDATED_ENTRIES_KEPT + 10);
+    assert!(schedule.prompt.entries <= 2 * 10 + OUTDATED_ENTRIES_KEPT + 10);
+    let entries: usize = schedule.prompt.waiting.values().map(VecDeque::len).sum();
+    assert_eq!(schedule.prompt.entries, entries);
     assert!(schedule.start(ms(20_000)).is_some());
 }
 

@@ -294,21 +294,42 @@ async fn failure_of_our_own_socket_is_sockerr() {
     assert_eq!((record.status, record.code), (SockErr, None), "{record:?}");
 }
 
-/// The origin sees an orderly end, not a reset, when the reply was longer than what the verdict needed.
+/// An origin that has not closed sees an orderly end, not a reset, also where the reply was longer than what the verdict
+/// needed.
 #[tokio::test]
 async fn close_after_the_verdict_is_no_reset() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    let addr = origins::serve(move |mut stream| {
-        let sender = sender.clone();
-        async move {
-            origins::read_request(&mut stream).await;
-            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000));
-            stream.write_all(reply.as_bytes()).await.unwrap();
-            sender.send(stream.read(&mut [0; 8]).await.map_err(|error| error.kind())).unwrap();
-        }
-    })
-    .await;
-    assert_eq!(check_at(addr, http()).await.status, L7Ok);
-    assert_eq!(ends.recv().await.unwrap(), Ok(0));
+    for length in [2, 20_000] {
+        let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+        let addr = origins::serve(move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                origins::read_request(&mut stream).await;
+                let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
+                stream.write_all(reply.as_bytes()).await.unwrap();
+                sender.send(stream.read(&mut [0; 8]).await.map_err(|error| error.kind())).unwrap();
+            }
+        })
+        .await;
+        assert_eq!(check_at(addr, http()).await.status, L7Ok);
+        assert_eq!(ends.recv().await.unwrap(), Ok(0), "a reply of {length} bytes");
+    }
+}
+
+#[tokio::test]
+async fn connection_that_met_itself_is_noticed_and_its_echo_is_no_answer() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    assert!(connect::has_met_itself(&stream, addr));
+    let mut trace = Trace::new(clock::monotonic());
+    let deadline = Deadline { at: Instant::now() + TIMEOUT, after: TIMEOUT };
+    let traced = &mut Traced::new(&mut stream, &mut trace);
+    let finding = http::ask(traced, &HttpProbe::get("/"), "origin.test", deadline).await;
+    assert_eq!(finding.status, L7Rsp, "{finding:?}");
+    assert_eq!(connect::refused(&mut trace).status, L4Con);
+
+    let other = start(Script::Reply(OK)).await;
+    assert!(!connect::has_met_itself(&TcpStream::connect(other).await.unwrap(), other));
 }
