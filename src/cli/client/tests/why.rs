@@ -1,5 +1,6 @@
 //! The commands that tell why, against a running admin side.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -178,32 +179,33 @@ impl std::io::Write for Pipe {
 #[test]
 fn events_are_followed_across_a_restart() {
     let patience = Duration::from_secs(20);
-    let first = Running::start();
+    // An address that no other test listens on, so that it is still free for the second process.
+    let listen = AdminSettings { listen: SocketAddr::from(([127, 0, 13, 37], 0)), ..settings() };
+    let first = Running::start_with(&listen, None, Arc::new(NoJournal));
     let listen = first.addr;
     let args = events::Args { follow: true, after: None, json: false, admin: admin(&first, VIEWER) };
     let (sender, lines) = std::sync::mpsc::sync_channel(0);
-    std::thread::scope(|scope| {
-        let following = scope.spawn(move || events::run(&args, &mut Pipe(sender, Vec::new())));
-        // Whatever is drained before the follower listens is not told to it; so until it was told.
-        let seen = (0..200).find_map(|weight| {
-            let args = weight::Args { on: on("web/s1", None, admin(&first, OPS)), weight: 100 + weight, force: false };
-            said(|out| weight::run(&args, out));
-            lines.recv_timeout(Duration::from_millis(100)).ok()
-        });
-        assert!(seen.unwrap().contains("changed the weight of server s1"));
-        first.stop.send(true).unwrap();
-        let mut first = first;
-        let served = first.served.take().unwrap();
-        first.runtime.block_on(async { tokio::time::timeout(patience, served).await }).unwrap().unwrap().unwrap();
-        drop(first);
-        let second = Running::start_with(&AdminSettings { listen, ..settings() }, None, Arc::new(NoJournal));
-        drained(admin(&second, OPS), "web/s2");
-        let found = std::iter::from_fn(|| lines.recv_timeout(patience).ok())
-            .find(|line| line.contains("changed the status of server s2"));
-        assert!(found.is_some(), "the stream was opened anew and nothing of it missed");
-        drop(lines);
-        drained(admin(&second, OPS), "web/s1");
-        let ended = following.join().unwrap();
-        assert!(matches!(ended, Err(CliError::Output(_))), "{ended:?}");
+    // Not a scoped thread: should the test fail, nobody waits for a follower that goes on for ever.
+    let following = std::thread::spawn(move || events::run(&args, &mut Pipe(sender, Vec::new())));
+    // Whatever is drained before the follower listens is not told to it; so until it was told.
+    let seen = (0..200).find_map(|weight| {
+        let args = weight::Args { on: on("web/s1", None, admin(&first, OPS)), weight: 100 + weight, force: false };
+        said(|out| weight::run(&args, out));
+        lines.recv_timeout(Duration::from_millis(100)).ok()
     });
+    assert!(seen.unwrap().contains("changed the weight of server s1"));
+    first.stop.send(true).unwrap();
+    let mut first = first;
+    let served = first.served.take().unwrap();
+    first.runtime.block_on(async { tokio::time::timeout(patience, served).await }).unwrap().unwrap().unwrap();
+    drop(first);
+    let second = Running::start_with(&AdminSettings { listen, ..settings() }, None, Arc::new(NoJournal));
+    drained(admin(&second, OPS), "web/s2");
+    let found = std::iter::from_fn(|| lines.recv_timeout(patience).ok())
+        .find(|line| line.contains("changed the status of server s2"));
+    assert!(found.is_some(), "the stream was opened anew and nothing of it missed");
+    drop(lines);
+    drained(admin(&second, OPS), "web/s1");
+    let ended = following.join().unwrap();
+    assert!(matches!(ended, Err(CliError::Output(_))), "{ended:?}");
 }
