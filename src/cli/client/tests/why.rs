@@ -186,7 +186,8 @@ fn events_are_followed_across_a_restart() {
     let args = events::Args { follow: true, after: None, json: false, admin: admin(&first, VIEWER) };
     let (sender, lines) = std::sync::mpsc::sync_channel(0);
     // Not a scoped thread: should the test fail, nobody waits for a follower that goes on for ever.
-    let following = std::thread::spawn(move || events::run(&args, &mut Pipe(sender, Vec::new())));
+    let follow = move || events::run(&args, &mut Pipe(sender, Vec::new()));
+    let following = std::thread::Builder::new().spawn(follow).unwrap();
     // Whatever is drained before the follower listens is not told to it; so until it was told.
     let seen = (0..200).find_map(|weight| {
         let args = weight::Args { on: on("web/s1", None, admin(&first, OPS)), weight: 100 + weight, force: false };
@@ -194,6 +195,12 @@ fn events_are_followed_across_a_restart() {
         lines.recv_timeout(Duration::from_millis(100)).ok()
     });
     assert!(seen.unwrap().contains("changed the weight of server s1"));
+    // Neither process keeps anything, so the second one's ids begin anew: far below the last one that was told here.
+    for weight in 300..330 {
+        let args = weight::Args { on: on("web/s1", None, admin(&first, OPS)), weight, force: false };
+        said(|out| weight::run(&args, out));
+        assert!(lines.recv_timeout(patience).is_ok());
+    }
     first.stop.send(true).unwrap();
     let mut first = first;
     let served = first.served.take().unwrap();
