@@ -36,7 +36,8 @@ fn requests_say_where_they_went_and_why() {
     let (_held, nowhere) = refused_port();
     let [a, b] = ["a", "b"].map(Origin::start);
     let servers = [Server::new("a", a.addr(), "probe: false"), Server::new("b", b.addr(), "probe: false")];
-    let setup = Setup::http(&servers).farm("stickiness: {cookie: {name: STUCK}}");
+    // No connection is kept to be found broken, which would be one attempt more.
+    let setup = Setup::http(&servers).farm("stickiness: {cookie: {name: STUCK}}").farm("timeouts: {idle: 10ms}");
     let setup = setup.log("{level: info, format: json, access: {path: access.log, format: json}}");
     let farmgate = Farmgate::start(&setup);
     let mut client = farmgate.client();
