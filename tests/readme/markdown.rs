@@ -65,7 +65,7 @@ pub(crate) fn blotted(text: &str) -> String {
             (r"( event=)\d+", "${1}N"),
             (r"(duration_ms=)\d+", "${1}N"),
             (r"(<1|\b\d+(\.\d+)?) (ms|s|m)\b", "N s"),
-            (r"\b\d\d:\d\d:\d\d\b", "CLOCK"),
+            (r"\b(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\b", "CLOCK"),
             (r"next check now\b", "next check in N s"),
             (r"(?m)^\d+( checks from)", "N$1"),
             (r"\d+( passed| failed)", "N$1"),
