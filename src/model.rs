@@ -11,11 +11,15 @@ pub mod expect;
 pub mod farm;
 pub mod frontend;
 pub mod id;
+pub mod listen;
 pub mod probe;
+pub mod route;
 pub mod server;
 pub mod settings;
 pub mod standing;
+pub mod template;
 pub mod time;
+pub mod tls;
 pub mod topology;
 pub mod trace;
 
@@ -28,21 +32,27 @@ pub use check::{
 pub use event::{Event, EventKind, IncidentPhase, OrderEnding, StandingChange};
 pub use expect::{BodyMatch, Expect, Negate, StatusSet};
 pub use farm::{
-    Balance, CookieRule, DrainRule, FailOpen, Farm, FarmTimeouts, FlapGuard, IncidentGuard, Leftovers, Observe,
-    Protocol, SameSite, Stickiness,
+    Balance, CookieRule, DrainRule, FailOpen, Farm, FarmTimeouts, FlapGuard, HashKey, HashRule, IncidentGuard,
+    Leftovers, Observe, Protocol, QueueRule, RetryBudget, Reuse, SameSite, Stickiness,
 };
-pub use frontend::{Frontend, FrontendTimeouts, Limits};
-pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, ServerId, ServerKey};
+pub use frontend::{Frontend, FrontendTimeouts, Limits, RateKey, RateLimit, Sources};
+pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, RouteId, ServerId, ServerKey};
+pub use listen::ListenAddr;
 pub use probe::{
     Aim, CommandProbe, Encryption, ExchangeProbe, HttpProbe, HttpVersion, Pace, Probe, ProbeKind, ProbeMethod,
     ProbeSlot, ProbeStart, ProxyHeader, Step, Verify,
 };
-pub use server::{AdminStatus, Health, Progress, Role, Server, Weight};
+pub use route::{
+    Action, Forward, HeaderRules, Hsts, MaintenancePage, Mirror, Redirect, Rewrite, Route, Rule, Share, Subject, Test,
+};
+pub use server::{AdminStatus, Health, Progress, ProxyOut, Role, Server, Weight};
 pub use settings::{Access, AdminSettings, Secret, Settings};
 pub use standing::{
     Ejection, ProbeStanding, SavedHealth, SessionGroup, SessionKind, Standing, Suspicion, SuspicionKind, TrafficFault,
     Warmup,
 };
+pub use template::{Piece, Template, TemplateError, Variable};
 pub use time::Timestamp;
+pub use tls::{Alpn, CertificateFiles, ClientAuth, FrontendTls, ServerTls, TlsProfile};
 pub use topology::{Service, Topology};
 pub use trace::{Attempt, AttemptOutcome, ChosenBy, RequestTrace};

@@ -37,7 +37,7 @@ pub use seams::{
     NoRequests, NoSessions, Order, PreparedListeners, RecordedEvent, Requests, SavedOverride, Sessions,
 };
 pub use snapshot::Snapshot;
-pub use table::{FrontendTable, Table};
+pub use table::{Feed, FrontendTable, Table};
 
 use observe::Cause;
 use state::State;

@@ -99,14 +99,18 @@ fn farm(text: &str, protocol: Protocol, probe: Option<Probe>, servers: Vec<Serve
 fn frontend(text: &str, protocol: Protocol, port: u16) -> Arc<Frontend> {
     let second = Duration::from_secs(1);
     Arc::new(Frontend {
-        id: FrontendId::derive(&name(text)),
-        name: name(text),
-        protocol,
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], port))],
-        farm: FarmId::derive(&name(text)),
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], port)).into()],
         trust: vec!["10.0.0.0/8".parse().unwrap()],
-        timeouts: FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second },
-        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+        timeouts: FrontendTimeouts {
+            header: second,
+            body: second,
+            idle: second,
+            write: second,
+            tunnel: second,
+            ..FrontendTimeouts::default()
+        },
+        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000, ..Limits::default() },
+        ..Frontend::new(FrontendId::derive(&name(text)), name(text), protocol, FarmId::derive(&name(text)))
     })
 }
 

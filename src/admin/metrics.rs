@@ -16,7 +16,7 @@ use crate::metrics::cells::DURATION_BOUNDS_US;
 use crate::metrics::names::{self, Kind, Metric};
 use crate::metrics::{Cell, EdgeCells, Histogram, PerWorker, Refusal, ReloadCells, StatusClass};
 use crate::model::{AdminStatus, CheckStatus, Health};
-use crate::store::{FrontendTable, Snapshot, Store, Table};
+use crate::store::{Feed, FrontendTable, Snapshot, Store, Table};
 
 use super::outlets::{JOURNAL_KINDS, NoOutlets, Outlets};
 
@@ -121,12 +121,17 @@ const EDGE_COUNTERS: &[(Metric, EdgeCounter)] = &[
     (names::SENT, |c| &c.bytes_out),
 ];
 
-/// What a frontend gave to each server of its farm. Durations are summed over the servers, to bound the series.
+/// What a frontend gave to each server of its farms. Durations are summed over the servers, to bound the series.
 fn edge_cells(families: &mut Families, table: &Table, frontend: &FrontendTable) {
-    let farm = table.farm_of(frontend);
+    for feed in &frontend.feeds {
+        feed_cells(families, table.farm_of(feed), frontend, feed);
+    }
+}
+
+fn feed_cells(families: &mut Families, farm: &FarmTable, frontend: &FrontendTable, feed: &Feed) {
     let (from, to) = (frontend.frontend.name.as_str(), farm.farm.name.as_str());
     let mut durations = Observations::default();
-    for (entry, cells) in farm.servers.iter().zip(&frontend.edges) {
+    for (entry, cells) in farm.servers.iter().zip(&feed.edges) {
         let labels = [from, to, entry.server.name.as_str()];
         for (position, class) in StatusClass::ALL.iter().enumerate() {
             let requests = cells.sum(|c| c.requests[position].value());

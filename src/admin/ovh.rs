@@ -186,7 +186,7 @@ fn frontend_ids(snapshot: &Snapshot, kind: Kind, query: &Query) -> Result<Vec<u6
     }
     let rows = snapshot.frontends.iter().filter(|row| {
         kind.speaks(row.frontend.protocol)
-            && farm.is_none_or(|want| want == row.frontend.farm.0)
+            && farm.is_none_or(|want| Some(want) == row.frontend.default_farm().map(|farm| farm.0))
             && query.text("port").is_none_or(|like| filter::is_like(like, &to_wire::ports(&row.frontend)))
     });
     Ok(rows.map(|row| row.frontend.id.0).collect())

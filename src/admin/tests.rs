@@ -243,7 +243,7 @@ fn metrics_tell_cells_of_all_workers_and_the_states_of_servers() {
         front.cells.of(worker).connections.add(2);
         front.cells.of(worker).refused[5].add(1);
         front.cells.of(worker).own_answers[4].add(1);
-        let edge = front.edges[0].of(worker);
+        let edge = front.feeds[0].edges[0].of(worker);
         edge.requests[1].add(10);
         edge.requests[5].add(1);
         edge.bytes_in.add(100);
@@ -251,8 +251,8 @@ fn metrics_tell_cells_of_all_workers_and_the_states_of_servers() {
         edge.duration.observe(Duration::from_millis(3));
     }
     front.cells.of(WorkerIx(1)).connections_open.add(1);
-    front.edges[1].of(WorkerIx(0)).connect_failures.add(3);
-    front.edges[1].of(WorkerIx(0)).retries.add(3);
+    front.feeds[0].edges[1].of(WorkerIx(0)).connect_failures.add(3);
+    front.feeds[0].edges[1].of(WorkerIx(0)).retries.add(3);
     web.servers[0].live.in_flight.of(WorkerIx(0)).add(4);
     let reloads = Arc::new(ReloadCells::default());
     reloads.started(Timestamp(5_000_000));

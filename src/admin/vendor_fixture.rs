@@ -16,8 +16,8 @@ use super::{ovh, zenlayer};
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
 use crate::model::{
     Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
-    FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Negate, Probe, ProbeKind, Protocol, Role,
-    Secret, Server, ServerId, ServerKey, Service, Timestamp, Topology, Weight,
+    FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, ListenAddr, Name, Negate, Probe, ProbeKind, Protocol,
+    Role, Secret, Server, ServerId, ServerKey, Service, Timestamp, Topology, Weight,
 };
 use crate::store::{ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
 
@@ -90,16 +90,20 @@ fn farm(text: &str, protocol: Protocol, kind: ProbeKind, servers: Vec<Server>) -
 
 fn frontend(text: &str, protocol: Protocol, listen: &[&str], farm: &Farm) -> Arc<Frontend> {
     let second = Duration::from_secs(1);
-    let timeouts = FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second };
+    let timeouts = FrontendTimeouts {
+        header: second,
+        body: second,
+        idle: second,
+        write: second,
+        tunnel: second,
+        ..FrontendTimeouts::default()
+    };
     Arc::new(Frontend {
-        id: FrontendId::derive(&name(text)),
-        name: name(text),
-        protocol,
-        listen: listen.iter().map(|l| l.parse().unwrap()).collect(),
-        farm: farm.id,
+        listen: listen.iter().map(|l| ListenAddr::parse(l).unwrap()).collect(),
         trust: Vec::new(),
         timeouts,
-        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000, ..Limits::default() },
+        ..Frontend::new(FrontendId::derive(&name(text)), name(text), protocol, farm.id)
     })
 }
 

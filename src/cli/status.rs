@@ -50,7 +50,7 @@ pub(super) fn render(status: &StatusWire, out: &mut dyn Write) -> Result<(), Cli
             plain(&frontend.name),
             plain(&frontend.protocol),
             plain(&frontend.listen.join(", ")),
-            plain(&frontend.farm),
+            plain(frontend.farm.as_deref().unwrap_or("-")),
             count(frontend.connections_open, "connection"),
         )?;
     }

@@ -189,7 +189,7 @@ fn warn_of_idle_farms(
     frontends: &[Placed<crate::model::Frontend>],
     findings: &mut Findings,
 ) {
-    let fed: std::collections::HashSet<_> = frontends.iter().map(|f| f.it.farm).collect();
+    let fed: std::collections::HashSet<_> = frontends.iter().flat_map(|f| f.it.farms()).collect();
     for farm in farms.iter().filter(|farm| !fed.contains(&farm.it.farm.id)) {
         findings.warn(farm.at, &farm.path, "no frontend feeds this farm; it is only checked");
     }

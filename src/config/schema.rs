@@ -151,6 +151,8 @@ pub enum Protocol {
     Http,
     /// Raw TCP connections.
     Tcp,
+    /// UDP datagrams.
+    Udp,
 }
 
 /// An entry.

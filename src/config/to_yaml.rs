@@ -119,7 +119,8 @@ fn file(topology: &Topology) -> schema::File {
 }
 
 fn frontend(frontend: &Frontend, topology: &Topology) -> schema::Frontend {
-    let farm = topology.farm(frontend.farm).map_or_else(String::new, |farm| farm.name.to_string());
+    let farm =
+        frontend.default_farm().and_then(|id| topology.farm(id)).map_or_else(String::new, |farm| farm.name.to_string());
     let (timeouts, limits) = (&frontend.timeouts, &frontend.limits);
     schema::Frontend {
         protocol: protocol(frontend.protocol),
@@ -146,6 +147,7 @@ fn protocol(protocol: Protocol) -> Filled<schema::Protocol> {
     Filled::Value(match protocol {
         Protocol::Http => schema::Protocol::Http,
         Protocol::Tcp => schema::Protocol::Tcp,
+        Protocol::Udp => schema::Protocol::Udp,
     })
 }
 

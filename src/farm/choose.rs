@@ -39,9 +39,17 @@ impl Key<'_> {
     fn hash(&self, balance: Balance) -> u64 {
         match (balance, self.uri) {
             (Balance::Uri, Some(uri)) => hash_uri(uri),
-            (Balance::Uri | Balance::First | Balance::LeastConn | Balance::RoundRobin | Balance::Source, _) => {
-                hash_source(self.source)
-            }
+            (
+                Balance::Uri
+                | Balance::Ewma
+                | Balance::First
+                | Balance::LeastConn
+                | Balance::Maglev
+                | Balance::Random
+                | Balance::RoundRobin
+                | Balance::Source,
+                _,
+            ) => hash_source(self.source),
         }
     }
 }
@@ -187,9 +195,11 @@ impl Chooser {
         let seed = seed::join(&[seed, worker.0 as u64, table.farm.id.0, version.0]);
         let algorithm = match table.farm.balance {
             Balance::First => Algorithm::First,
-            Balance::LeastConn => Algorithm::LeastConn(LeastWork::new(table, worker, seed, now_ms)),
+            Balance::Ewma | Balance::LeastConn | Balance::Random => {
+                Algorithm::LeastConn(LeastWork::new(table, worker, seed, now_ms))
+            }
             Balance::RoundRobin => Algorithm::RoundRobin(Spread::new(eligible, seed)),
-            Balance::Source | Balance::Uri => {
+            Balance::Maglev | Balance::Source | Balance::Uri => {
                 Algorithm::Hash(Rendezvous::new(eligible.iter().map(|server| (server.id, server.weight))))
             }
         };

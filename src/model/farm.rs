@@ -14,6 +14,8 @@ pub enum Protocol {
     Http,
     /// Raw TCP connections.
     Tcp,
+    /// UDP datagrams, by the address that they come from.
+    Udp,
 }
 
 impl Protocol {
@@ -23,17 +25,24 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 }
 
-/// How a farm spreads new work; the words are OVHcloud's.
+/// How a farm spreads new work; the words are OVHcloud's, where it has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Balance {
+    /// The quickest of two drawn by weight: the time that its answers take, and what is in flight there.
+    Ewma,
     /// The first eligible server in the order written.
     First,
     /// The least in-flight work per weight.
     LeastConn,
+    /// A hash in a table of turns, which few keys leave when servers come or go, and which costs the same for any number.
+    Maglev,
+    /// The one with less in flight per weight of two drawn by weight.
+    Random,
     /// Smooth weighted turns.
     RoundRobin,
     /// A hash of the client's address.
@@ -47,8 +56,11 @@ impl Balance {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Ewma => "ewma",
             Self::First => "first",
             Self::LeastConn => "leastconn",
+            Self::Maglev => "maglev",
+            Self::Random => "random",
             Self::RoundRobin => "roundrobin",
             Self::Source => "source",
             Self::Uri => "uri",
@@ -58,9 +70,76 @@ impl Balance {
     /// Returns the algorithm of that word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::First, Self::LeastConn, Self::RoundRobin, Self::Source, Self::Uri]
-            .into_iter()
-            .find(|b| b.as_str() == word)
+        let all = [
+            Self::Ewma,
+            Self::First,
+            Self::LeastConn,
+            Self::Maglev,
+            Self::Random,
+            Self::RoundRobin,
+            Self::Source,
+            Self::Uri,
+        ];
+        all.into_iter().find(|b| b.as_str() == word)
+    }
+}
+
+/// How a farm hashes, where its balance does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HashRule {
+    /// What is hashed, for [`Balance::Maglev`]; the others say it by their name.
+    pub key: HashKey,
+    /// The most that a server has in flight before another takes its work, in per cent of its fair share, above 100;
+    /// no bound where absent.
+    pub load_max: Option<u16>,
+}
+
+/// What is hashed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HashKey {
+    /// The value of a header field, its name in lower case; the client's address where there is none.
+    Header(Box<str>),
+    /// The client's address.
+    #[default]
+    Source,
+    /// The request's path, up to `?`.
+    Uri,
+}
+
+/// How long work waits for a server that has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueRule {
+    /// The most that wait, over all workers; 0: none.
+    pub length: u32,
+    /// How long they wait before they are refused.
+    pub timeout: Duration,
+}
+
+/// How much work may be tried again, so that a failing farm is not asked for more than it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// The share of the farm's requests, in per cent.
+    pub share: u8,
+    /// How many a second may be in any case.
+    pub per_second_min: u32,
+}
+
+/// How connections to servers are kept and used again; HTTP only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// The most idle ones that a worker keeps to one server; 0: none is kept.
+    pub idle_max: u32,
+    /// How old one may be to take another request; any age where absent.
+    pub age_max: Option<Duration>,
+    /// How many requests it may take; any number where absent.
+    pub requests_max: Option<u32>,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub streams: u32,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self { idle_max: 256, age_max: None, requests_max: None, streams: 100 }
     }
 }
 
@@ -156,6 +235,15 @@ pub struct DrainRule {
 pub enum Stickiness {
     /// By a cookie; HTTP only.
     Cookie(CookieRule),
+    /// By the value of a header field; HTTP only.
+    Header {
+        /// Its name, in lower case.
+        name: Box<str>,
+        /// How long a client may stay away and still be known.
+        idle: Duration,
+        /// The most clients known at once.
+        clients_max: u32,
+    },
     /// It is not.
     None,
     /// By its address.
@@ -229,6 +317,16 @@ pub struct Farm {
     pub protocol: Protocol,
     /// How new work is spread.
     pub balance: Balance,
+    /// How it hashes, where its balance does.
+    pub hash: HashRule,
+    /// Whether its servers are spoken to in HTTP/2: with TLS as agreed there, without by prior knowledge.
+    pub http2: bool,
+    /// How connections to its servers are used again.
+    pub reuse: Reuse,
+    /// How long work waits for servers that are full.
+    pub queue: QueueRule,
+    /// How much may be tried again; without bound where absent.
+    pub retry_budget: Option<RetryBudget>,
     /// How its servers are checked; none: not at all. At most [`PROBES_MAX`](super::probe::PROBES_MAX).
     pub probes: Box<[Arc<Probe>]>,
     /// How many of the probes, agents not counted, must find a server good; all of them where absent.
@@ -271,6 +369,11 @@ impl Farm {
             name,
             protocol,
             balance: Balance::RoundRobin,
+            hash: HashRule::default(),
+            http2: false,
+            reuse: Reuse::default(),
+            queue: QueueRule { length: 1000, timeout: seconds(5) },
+            retry_budget: Some(RetryBudget { share: 20, per_second_min: 10 }),
             probes: Box::default(),
             quorum: None,
             shadow: None,

@@ -106,6 +106,10 @@ numeric_id!(
     FrontendId
 );
 numeric_id!(
+    /// Identifies a route; OVHcloud's `routeId`.
+    RouteId
+);
+numeric_id!(
     /// Identifies a server; OVHcloud's `serverId`.
     ServerId
 );
@@ -135,6 +139,14 @@ impl FrontendId {
     #[must_use]
     pub fn derive(frontend: &Name) -> Self {
         Self(derive(&["frontend", frontend.as_str()]))
+    }
+}
+
+impl RouteId {
+    /// Returns the id of the route of that name in that frontend.
+    #[must_use]
+    pub fn derive(frontend: &Name, route: &Name) -> Self {
+        Self(derive(&["route", frontend.as_str(), route.as_str()]))
     }
 }
 

@@ -4,10 +4,13 @@
 //! derived from both by `health::explain` and stored nowhere.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::address::ServerAddr;
+use super::farm::Leftovers;
 use super::id::{Name, ServerId};
 use super::probe::Aim;
+use super::tls::ServerTls;
 
 /// A server's share: 0..=65535; 0 takes no new work. Only ratios within a farm matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +121,35 @@ pub enum Role {
     Primary,
 }
 
+/// The PROXY header that a server is sent first: who the client is, and with `-ssl` what TLS said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyOut {
+    /// Version 1.
+    V1,
+    /// Version 2.
+    V2,
+    /// Version 2 with the client's TLS version and whether it showed a certificate.
+    V2Ssl,
+    /// The same with the name in its certificate.
+    V2SslCn,
+}
+
+impl ProxyOut {
+    /// Every form.
+    pub const ALL: [Self; 4] = [Self::V1, Self::V2, Self::V2Ssl, Self::V2SslCn];
+
+    /// Returns the word of the config file and of OVHcloud's `proxyProtocolVersion`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::V2Ssl => "v2-ssl",
+            Self::V2SslCn => "v2-ssl-cn",
+        }
+    }
+}
+
 /// A server as declared, with overrides applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
@@ -137,6 +169,14 @@ pub struct Server {
     pub aim: Aim,
     /// The value that a sticky cookie has for this server; made up where absent.
     pub cookie: Option<Box<str>>,
+    /// How it is spoken to in TLS, if it is.
+    pub tls: Option<Arc<ServerTls>>,
+    /// The PROXY header that it is sent first, if any.
+    pub proxy_protocol: Option<ProxyOut>,
+    /// The most requests, or connections, that it is given at once, over all workers; no bound where absent.
+    pub max_connections: Option<u32>,
+    /// What happens to what is open on it when it goes Down; as the farm says where absent.
+    pub on_down: Option<Leftovers>,
     /// What the operator wants.
     pub admin: AdminStatus,
 }
@@ -154,6 +194,10 @@ impl Server {
             probed: true,
             aim: Aim::default(),
             cookie: None,
+            tls: None,
+            proxy_protocol: None,
+            max_connections: None,
+            on_down: None,
             admin: AdminStatus::Active,
         }
     }

@@ -82,18 +82,23 @@ impl ListenerHost for Listeners {
         let mut fresh = Vec::new();
         let mut errors = Vec::new();
         for frontend in frontends {
-            for address in &frontend.listen {
-                let place = Place::of(*address, frontend.id);
+            for listen in &frontend.listen {
+                let Some(address) = listen.ip() else {
+                    let cause = io::Error::from(io::ErrorKind::Unsupported);
+                    errors.push(ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause });
+                    continue;
+                };
+                let place = Place::of(address, frontend.id);
                 wanted.insert(place, frontend.id);
                 if open.by_address.contains_key(&place) {
                     continue;
                 }
-                match bind_for_each(*address, self.workers.len()) {
+                match bind_for_each(address, self.workers.len()) {
                     Ok((bound, sockets)) => {
                         fresh.push(Fresh { place, bound, frontend: frontend.id, name: frontend.name.clone(), sockets })
                     }
                     Err(cause) => {
-                        errors.push(ListenError { frontend: frontend.name.clone(), address: *address, cause })
+                        errors.push(ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause })
                     }
                 }
             }

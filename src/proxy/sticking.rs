@@ -135,7 +135,7 @@ impl SharedSticking {
                     Means::Cookie(Arc::new(Seals::new(farm, rule, &self.key)))
                 }
             },
-            Stickiness::None => Means::None,
+            Stickiness::Header { .. } | Stickiness::None => Means::None,
             Stickiness::Source { idle, clients_max } => {
                 // Asked for before what was held is let go, lest it be the last.
                 let known = self.sources(farm.id);

@@ -14,10 +14,11 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
 use crate::clock;
+use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
 use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
-use crate::store::{FrontendTable, Table};
+use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::http::control::TAKEN_OUT;
@@ -40,17 +41,18 @@ pub(super) async fn relay(
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
-    let farm = table.farm_of(&frontend);
+    let Some(feed) = frontend.default_feed().map(|feed| &frontend.feeds[feed]) else { return };
+    let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(&work, &table, &frontend, from, &cut, &mut attempts).await {
+    let outcome = match connect(&work, farm, feed, from, &cut, &mut attempts).await {
         None => {
             frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
             let reason = Some("no server can take the connection now");
             Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason } }
         }
         Some(Link { mut server, position, guard }) => {
-            let edge = frontend.edges[position].of(work.ix);
+            let edge = feed.edges[position].of(work.ix);
             let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge, &cut).await;
             drop(guard);
             if end.reason == Some(TAKEN_OUT) {
@@ -102,13 +104,12 @@ struct Link {
 
 async fn connect(
     work: &Arc<Work>,
-    table: &Table,
-    frontend: &FrontendTable,
+    farm: &FarmTable,
+    feed: &Feed,
     from: SocketAddr,
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
 ) -> Option<Link> {
-    let farm = table.farm_of(frontend);
     let key = Key { source: canonical(from.ip()), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
@@ -120,7 +121,7 @@ async fn connect(
             left.retries.add(1);
         }
         let addr = farm.servers[position].addr?;
-        let edge = frontend.edges[position].of(work.ix);
+        let edge = feed.edges[position].of(work.ix);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {

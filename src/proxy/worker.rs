@@ -301,6 +301,8 @@ impl Door {
         match frontend.frontend.protocol {
             Protocol::Http => self.serve_http(frontend, stream, from),
             Protocol::Tcp => self.serve_tcp(table, frontend, stream, from),
+            // Its listeners accept no connections.
+            Protocol::Udp => {}
         }
     }
 

@@ -1,12 +1,11 @@
 //! What the Store needs of the outside, as traits: sockets that listen and a journal that outlives the process.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::{
-    CheckBrief, CheckRecord, Event, FarmId, Field, Frontend, Name, Override, ProbeSlot, RequestTrace, SavedHealth,
-    ServerKey, SessionGroup, Timestamp, TrafficFault,
+    CheckBrief, CheckRecord, Event, FarmId, Field, Frontend, ListenAddr, Name, Override, ProbeSlot, RequestTrace,
+    SavedHealth, ServerKey, SessionGroup, Timestamp, TrafficFault,
 };
 
 /// Opens and closes the sockets of frontends; implemented by the proxy.
@@ -31,7 +30,7 @@ pub struct ListenError {
     /// The frontend that wants it.
     pub frontend: Name,
     /// The address.
-    pub address: SocketAddr,
+    pub address: ListenAddr,
     /// What the system said.
     #[source]
     pub cause: io::Error,

@@ -40,10 +40,18 @@ pub struct Snapshot {
 pub struct FrontendRow {
     /// The definition.
     pub frontend: Arc<Frontend>,
-    /// The position of its farm in [`Snapshot::farms`].
-    pub farm: usize,
+    /// The positions in [`Snapshot::farms`] of the farms that it may feed, the default one first, where there is one.
+    pub farms: Vec<usize>,
     /// Connections open now.
     pub connections_open: u64,
+}
+
+impl FrontendRow {
+    /// Returns the position in [`Snapshot::farms`] of the farm that takes what no route takes, where one does.
+    #[must_use]
+    pub fn default_farm(&self) -> Option<usize> {
+        self.frontend.default_farm().and_then(|_| self.farms.first().copied())
+    }
 }
 
 /// A farm at one instant.

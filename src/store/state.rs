@@ -18,7 +18,7 @@ use super::agenda::Agenda;
 use super::leaving::Leaving;
 use super::orders::Order;
 use super::seams::SavedOverride;
-use super::table::{FrontendTable, Table};
+use super::table::{Feed, FrontendTable, Table};
 
 /// See the module's doc.
 pub(super) struct State {
@@ -231,18 +231,21 @@ impl State {
             live.farm(after.farm.id).into_iter().for_each(|before| self.date_states(before, after, now));
         }
         let frontends = self.topology.frontends.clone();
-        let frontends = frontends.iter().filter_map(|frontend| {
-            let farm = farms.iter().position(|f| f.farm.id == frontend.farm)?;
+        let frontends = frontends.iter().map(|frontend| {
             let workers = self.workers;
             let fresh = || Arc::new(PerWorker::new(workers));
             let cells = Arc::clone(self.frontend_cells.entry(frontend.id).or_insert_with(fresh));
-            let edge = |entry: &ServerEntry| {
-                let key = ServerKey { farm: frontend.farm, server: entry.server.id };
-                let fresh = || Arc::new(PerWorker::new(workers));
-                Arc::clone(self.edge_cells.entry((frontend.id, key)).or_insert_with(fresh))
+            let mut feed = |id: FarmId| {
+                let farm = farms.iter().position(|f| f.farm.id == id)?;
+                let edge = |entry: &ServerEntry| {
+                    let key = ServerKey { farm: id, server: entry.server.id };
+                    let fresh = || Arc::new(PerWorker::new(workers));
+                    Arc::clone(self.edge_cells.entry((frontend.id, key)).or_insert_with(fresh))
+                };
+                Some(Feed { farm, edges: farms[farm].servers.iter().map(edge).collect() })
             };
-            let edges = farms[farm].servers.iter().map(edge).collect();
-            Some(Arc::new(FrontendTable { frontend: Arc::clone(frontend), farm, cells, edges }))
+            let feeds = frontend.farms().into_iter().filter_map(&mut feed).collect();
+            Arc::new(FrontendTable { frontend: Arc::clone(frontend), feeds, cells })
         });
         let frontends = frontends.collect();
         Table { generation: self.generation, service: Arc::clone(&self.topology.service), farms, frontends }

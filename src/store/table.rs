@@ -24,12 +24,27 @@ pub struct Table {
 pub struct FrontendTable {
     /// The definition.
     pub frontend: Arc<Frontend>,
-    /// The position of its farm in [`Table::farms`].
-    pub farm: usize,
+    /// The farms that it may feed, in the order of [`Frontend::farms`]: the default one first, where there is one.
+    pub feeds: Box<[Feed]>,
     /// What is counted of it.
     pub cells: Arc<PerWorker<FrontendCells>>,
-    /// What is counted of its work at each server of its farm, by the server's position.
+}
+
+/// A farm that a frontend may feed.
+#[derive(Debug)]
+pub struct Feed {
+    /// The position of the farm in [`Table::farms`].
+    pub farm: usize,
+    /// What is counted of the frontend's work at each server of the farm, by the server's position.
     pub edges: Box<[Arc<PerWorker<EdgeCells>>]>,
+}
+
+impl FrontendTable {
+    /// Returns the position among its feeds of the farm that takes what no route takes, where one does.
+    #[must_use]
+    pub fn default_feed(&self) -> Option<usize> {
+        self.frontend.default_farm().map(|_| 0).filter(|first| self.feeds.len() > *first)
+    }
 }
 
 impl Table {
@@ -45,10 +60,10 @@ impl Table {
         self.frontends.iter().find(|f| f.frontend.id == id)
     }
 
-    /// Returns the farm that a frontend of this table feeds.
+    /// Returns the farm that a frontend of this table feeds there.
     #[must_use]
-    pub fn farm_of(&self, frontend: &FrontendTable) -> &Arc<FarmTable> {
-        &self.farms[frontend.farm]
+    pub fn farm_of(&self, feed: &Feed) -> &Arc<FarmTable> {
+        &self.farms[feed.farm]
     }
 
     /// Returns a farm.

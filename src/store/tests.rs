@@ -21,8 +21,8 @@ use crate::farm::Serving;
 use crate::metrics::WorkerIx;
 use crate::model::{
     Act, AdminStatus, Balance, Change, CheckRecord, CheckStatus, Checked, Content, Farm, FarmId, Field, Frontend,
-    FrontendId, FrontendTimeouts, Health, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, ProbeSlot, Protocol,
-    SavedHealth, Server, ServerId, Service, SessionGroup, SessionKind, Weight, Wish,
+    FrontendId, FrontendTimeouts, Health, HttpProbe, InstanceId, Limits, ListenAddr, Name, Probe, ProbeKind, ProbeSlot,
+    Protocol, SavedHealth, Server, ServerId, Service, SessionGroup, SessionKind, Weight, Wish,
 };
 
 struct AnyHost;
@@ -45,7 +45,7 @@ impl ListenerHost for NoHost {
     fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
         let error = |f: &Arc<Frontend>| ListenError {
             frontend: f.name.clone(),
-            address: f.listen[0],
+            address: f.listen[0].clone(),
             cause: std::io::ErrorKind::AddrInUse.into(),
         };
         Err(frontends.iter().map(error).collect())
@@ -164,16 +164,20 @@ fn topology(servers: Vec<Server>, probe: Option<Probe>) -> Topology {
         ..Farm::new(FarmId::derive(&name("web")), name("web"), Protocol::Http)
     };
     let second = Duration::from_secs(1);
-    let timeouts = FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second };
+    let timeouts = FrontendTimeouts {
+        header: second,
+        body: second,
+        idle: second,
+        write: second,
+        tunnel: second,
+        ..FrontendTimeouts::default()
+    };
     let frontend = Frontend {
-        id: FrontendId::derive(&name("web")),
-        name: name("web"),
-        protocol: Protocol::Http,
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        farm: farm.id,
+        listen: vec![ListenAddr::parse("127.0.0.1:0").unwrap()],
         trust: Vec::new(),
         timeouts,
-        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000, ..Limits::default() },
+        ..Frontend::new(FrontendId::derive(&name("web")), name("web"), Protocol::Http, farm.id)
     };
     Topology { service: service(), frontends: vec![Arc::new(frontend)], farms: vec![Arc::new(farm)] }
 }
@@ -338,11 +342,11 @@ fn store_new_weight_or_threshold_keeps_health_and_a_new_address_starts_afresh() 
 fn store_reload_keeps_counters_of_what_stays_and_drops_the_rest() {
     let store = store(topology(vec![server("web", 1, 1), server("web", 2, 1)], None));
     let live = Arc::clone(&store.load().farms[0].servers[0].live);
-    let edge = Arc::clone(&store.load().frontends[0].edges[0]);
+    let edge = Arc::clone(&store.load().frontends[0].feeds[0].edges[0]);
     store.reload(topology(vec![server("web", 3, 1), server("web", 1, 1)], None), &AnyHost, Timestamp(6)).unwrap();
     let table = store.load();
     assert!(Arc::ptr_eq(&live, &table.farms[0].servers[1].live));
-    assert!(Arc::ptr_eq(&edge, &table.frontends[0].edges[1]));
+    assert!(Arc::ptr_eq(&edge, &table.frontends[0].feeds[0].edges[1]));
     assert_eq!(store.lock().edge_cells.len(), 2);
 }
 

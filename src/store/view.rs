@@ -18,7 +18,7 @@ use super::table::Table;
 pub(super) fn snapshot(state: &State, table: &Table, is_ready: bool, at: Timestamp) -> Snapshot {
     let frontends = table.frontends.iter().map(|f| FrontendRow {
         frontend: f.frontend.clone(),
-        farm: f.farm,
+        farms: f.feeds.iter().map(|feed| feed.farm).collect(),
         connections_open: f.cells.sum(|c| c.connections_open.value()),
     });
     let with_farm = state.leaving.iter().filter(|(key, _)| table.farm(key.farm).is_none());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farmgate::model::{
-    AdminStatus, Balance, DrainRule, FailOpen, Farm, FarmId, FlapGuard, Frontend, FrontendId, FrontendTimeouts,
-    HttpProbe, IncidentGuard, InstanceId, Leftovers, Limits, Name, Negate, Observe, Probe, ProbeKind, ProbeStart,
-    Protocol, Role, Server, ServerId, ServerKey, Service, Topology, Weight,
+    AdminStatus, Balance, DrainRule, FailOpen, Farm, FarmId, FlapGuard, Frontend, FrontendId, HttpProbe, IncidentGuard,
+    InstanceId, Leftovers, ListenAddr, Name, Negate, Observe, Probe, ProbeKind, ProbeStart, Protocol, Role, Server,
+    ServerId, ServerKey, Service, Topology, Weight,
 };
 
 use super::chance::Chance;
@@ -117,18 +117,10 @@ fn retuned(probe: &Probe, chance: &mut Chance) -> Probe {
 }
 
 fn with_frontends(farms: Vec<Arc<Farm>>) -> Topology {
-    let second = Duration::from_secs(1);
-    let timeouts = FrontendTimeouts { header: second, body: second, idle: second, write: second, tunnel: second };
     let frontend = |farm: &Arc<Farm>| {
         Arc::new(Frontend {
-            id: FrontendId::derive(&farm.name),
-            name: farm.name.clone(),
-            protocol: farm.protocol,
-            listen: vec!["127.0.0.1:80".parse().unwrap()],
-            farm: farm.id,
-            trust: Vec::new(),
-            timeouts,
-            limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000 },
+            listen: vec![ListenAddr::parse("127.0.0.1:80").unwrap()],
+            ..Frontend::new(FrontendId::derive(&farm.name), farm.name.clone(), farm.protocol, farm.id)
         })
     };
     Topology { service: service(), frontends: farms.iter().map(frontend).collect(), farms }

@@ -82,13 +82,13 @@ pub(super) fn frontends(snapshot: &Snapshot) -> FrontendList {
 
 /// Returns one frontend.
 pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
-    let (frontend, limits, timeouts) = (&row.frontend, row.frontend.limits, row.frontend.timeouts);
+    let (frontend, limits, timeouts) = (&row.frontend, &row.frontend.limits, row.frontend.timeouts);
     FrontendWire {
         id: frontend.id.0,
         name: frontend.name.to_string(),
         protocol: frontend.protocol.as_str().to_owned(),
         listen: frontend.listen.iter().map(ToString::to_string).collect(),
-        farm: snapshot.farms[row.farm].farm.name.to_string(),
+        farm: row.default_farm().map(|farm| snapshot.farms[farm].farm.name.to_string()),
         connections_open: row.connections_open,
         trust: frontend.trust.iter().map(ToString::to_string).collect(),
         timeouts: durations(&[

@@ -178,8 +178,8 @@ pub struct FrontendWire {
     pub protocol: String,
     /// The addresses it listens on, as written.
     pub listen: Vec<String>,
-    /// The farm that takes its work.
-    pub farm: String,
+    /// The farm that takes its work; of several, the one that takes what no route takes; null where none does.
+    pub farm: Option<String>,
     /// Client connections open now.
     pub connections_open: u64,
     /// Networks whose X-Forwarded-* are kept.

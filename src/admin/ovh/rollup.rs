@@ -15,7 +15,8 @@ use crate::store::snapshot::{FarmRow, ServerRow};
 pub(super) fn status(snapshot: &Snapshot) -> wire::Status {
     let servers: Vec<Light> = snapshot.farms.iter().flat_map(|farm| &farm.servers).map(Light::of_server).collect();
     let farms: Vec<Light> = snapshot.farms.iter().map(Light::of_farm).collect();
-    let frontends: Vec<Light> = snapshot.frontends.iter().map(|frontend| farms[frontend.farm]).collect();
+    let frontends: Vec<Light> =
+        snapshot.frontends.iter().filter_map(|row| row.farms.first().map(|farm| farms[*farm])).collect();
     wire::Status {
         service: wire::StatusService { status: Light::of_parts(&frontends).as_str() },
         frontends: component(&frontends),

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 use super::wire;
 use crate::admin::call::Caller;
+use std::net::IpAddr;
+
 use crate::model::{
     AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role, Service,
     StatusSet, Timestamp,
@@ -23,7 +25,7 @@ const NEGATABLE: &[&str] = &["contains", "matches"];
 /// Returns the service. Its address is the first declared one, else the first that a frontend listens on.
 pub(super) fn service(snapshot: &Snapshot) -> wire::Service<'_> {
     let service = &snapshot.service;
-    let listened = snapshot.frontends.iter().flat_map(|row| &row.frontend.listen).map(std::net::SocketAddr::ip);
+    let listened = snapshot.frontends.iter().flat_map(|row| ips(&row.frontend));
     let first = service.addresses.iter().copied().chain(listened).next();
     wire::Service {
         service_name: service.name.as_str(),
@@ -228,7 +230,7 @@ pub(super) fn http_frontend<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) ->
 pub(super) fn frontend<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> wire::Frontend<'s> {
     let frontend = &row.frontend;
     let mut dedicated: Vec<String> = Vec::new();
-    for ip in frontend.listen.iter().map(std::net::SocketAddr::ip).filter(|ip| !ip.is_unspecified()) {
+    for ip in ips(frontend).filter(|ip| !ip.is_unspecified()) {
         let block = ipnet::IpNet::from(ip).to_string();
         if !dedicated.contains(&block) {
             dedicated.push(block);
@@ -239,7 +241,7 @@ pub(super) fn frontend<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> wire
         zone: snapshot.service.zone.as_str(),
         port: ports(frontend),
         display_name: frontend.name.as_str(),
-        default_farm_id: Some(frontend.farm.0),
+        default_farm_id: frontend.default_farm().map(|farm| farm.0),
         default_ssl_id: None,
         disabled: false,
         ssl: false,
@@ -251,10 +253,15 @@ pub(super) fn frontend<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> wire
     }
 }
 
+/// The IP addresses that a frontend listens on.
+fn ips(frontend: &Frontend) -> impl Iterator<Item = IpAddr> {
+    frontend.listen.iter().filter_map(|addr| addr.ip()).map(|addr| addr.ip())
+}
+
 /// Returns the text of a frontend's `port`: each port once, in the order written.
 pub(super) fn ports(frontend: &Frontend) -> String {
     let mut ports: Vec<String> = Vec::new();
-    for port in frontend.listen.iter().map(|addr| addr.port().to_string()) {
+    for port in frontend.listen.iter().filter_map(|addr| Some(addr.ip()?.port().to_string())) {
         if !ports.contains(&port) {
             ports.push(port);
         }

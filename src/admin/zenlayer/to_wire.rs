@@ -9,7 +9,7 @@ use super::request::Request;
 use super::wire;
 use crate::model::{Balance, FailOpen, Farm, Frontend, Health, Host, Pace, Probe, ProbeKind};
 use crate::store::Snapshot;
-use crate::store::snapshot::{FrontendRow, ServerRow};
+use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
 
 /// What every listener is in this API: it is a layer 4 product, HTTP runs over TCP.
 pub(super) const PROTOCOL: &str = "TCP";
@@ -67,19 +67,24 @@ fn is_private(ip: IpAddr) -> bool {
 
 /// Returns a frontend as a listener.
 pub(super) fn listener<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> wire::Listener<'s> {
-    let farm = &snapshot.farms[row.farm].farm;
+    let farm = farm_of(snapshot, row).map(|row| &*row.farm);
     wire::Listener {
         listener_id: row.frontend.id.to_string(),
         listener_name: row.frontend.name.as_str(),
         protocol: PROTOCOL,
         port: ports(&row.frontend),
-        scheduler: scheduler(farm.balance),
+        scheduler: scheduler(farm.map_or(Balance::RoundRobin, |farm| farm.balance)),
         kind: "FNAT",
         persistent: 0,
         idle_timeout: row.frontend.timeouts.idle.as_secs(),
-        health_check: health_check(farm),
+        health_check: farm.map_or_else(wire::HealthCheck::default, health_check),
         create_time: None,
     }
+}
+
+/// The farm that takes a frontend's work; of several, the first.
+fn farm_of<'s>(snapshot: &'s Snapshot, row: &FrontendRow) -> Option<&'s FarmRow> {
+    row.farms.first().map(|farm| &snapshot.farms[*farm])
 }
 
 fn scheduler(balance: Balance) -> &'static str {
@@ -87,7 +92,7 @@ fn scheduler(balance: Balance) -> &'static str {
         Balance::LeastConn => "wlc",
         Balance::RoundRobin => "wrr",
         Balance::Source => "sh",
-        Balance::First | Balance::Uri => balance.as_str(),
+        Balance::Ewma | Balance::First | Balance::Maglev | Balance::Random | Balance::Uri => balance.as_str(),
     }
 }
 
@@ -136,12 +141,12 @@ fn seconds_up(duration: std::time::Duration) -> u64 {
 
 /// Returns the servers that a frontend leads to, in the order written.
 pub(super) fn backends<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<wire::Backend<'s>> {
-    snapshot.farms[row.farm].servers.iter().map(|server| backend(row, server)).collect()
+    farm_of(snapshot, row).into_iter().flat_map(|farm| &farm.servers).map(|server| backend(row, server)).collect()
 }
 
 /// Returns the health of the servers that a frontend leads to, in the order written.
 pub(super) fn backend_healths<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<wire::BackendHealth<'s>> {
-    let healths = snapshot.farms[row.farm].servers.iter().map(|server| {
+    let healths = farm_of(snapshot, row).into_iter().flat_map(|farm| &farm.servers).map(|server| {
         let health_status = health_status(server.standing.health);
         let detail = wire::PortHealth { port: server.server.address.port, health_status };
         let has_verdict = matches!(server.standing.health, Health::Down | Health::Stopping | Health::Up);
@@ -187,7 +192,7 @@ fn address(row: &ServerRow) -> String {
 
 /// A comma list in ascending order, ports that follow each other joined to a range, as the vendor stores them.
 fn ports(frontend: &Frontend) -> String {
-    let mut ports: Vec<u16> = frontend.listen.iter().map(std::net::SocketAddr::port).collect();
+    let mut ports: Vec<u16> = frontend.listen.iter().filter_map(|addr| Some(addr.ip()?.port())).collect();
     ports.sort_unstable();
     ports.dedup();
     let runs = ports.chunk_by(|a, b| *b - *a == 1).map(|run| match run {

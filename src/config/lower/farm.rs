@@ -64,9 +64,6 @@ pub(super) fn lower(value: &Value<'_>, around: Around<'_>, findings: &mut Findin
     let name = name?;
     let places = servers.iter().map(|s| Placed { path: s.path.clone(), at: s.at, it: s.it.id }).collect();
     let farm = Farm {
-        id: FarmId::derive(&name),
-        name,
-        protocol: protocol?,
         balance,
         probes,
         quorum,
@@ -83,6 +80,7 @@ pub(super) fn lower(value: &Value<'_>, around: Around<'_>, findings: &mut Findin
         retry_attempts,
         fail_open,
         servers: servers.into_iter().map(|s| Arc::new(s.it)).collect(),
+        ..Farm::new(FarmId::derive(&name), name, protocol?)
     };
     Some(Lowered { farm, servers: places })
 }

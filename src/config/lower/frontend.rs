@@ -14,7 +14,7 @@ use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::config::tree::Content;
 use crate::config::units::show_size;
-use crate::model::{FarmId, Frontend, FrontendId, FrontendTimeouts, Limits, Name, Protocol};
+use crate::model::{FarmId, Frontend, FrontendId, FrontendTimeouts, Limits, ListenAddr, Name, Protocol};
 
 /// Lowers one frontend; nothing where it has no name, protocol or farm.
 pub(super) fn lower(
@@ -43,18 +43,15 @@ pub(super) fn lower(
     }
     let name = name?;
     Some(Frontend {
-        id: FrontendId::derive(&name),
-        name,
-        protocol: protocol?,
         listen,
-        farm: farm?,
         trust,
         timeouts,
         limits,
+        ..Frontend::new(FrontendId::derive(&name), name, protocol?, farm?)
     })
 }
 
-fn listen(section: &Section<'_>, listeners: &mut Listeners, findings: &mut Findings) -> Vec<std::net::SocketAddr> {
+fn listen(section: &Section<'_>, listeners: &mut Listeners, findings: &mut Findings) -> Vec<ListenAddr> {
     let Some(value) = section.need(findings, "listen", "write listen: [\"ip:port\"]") else { return Vec::new() };
     let items = value.list(findings, "ip:port", LISTENERS_MAX);
     if matches!(value.tree.content, Content::List(_)) && items.is_empty() {
@@ -64,7 +61,7 @@ fn listen(section: &Section<'_>, listeners: &mut Listeners, findings: &mut Findi
     for item in items {
         if let Some(addr) = listen_addr(&item, findings) {
             listeners.add(addr, &item, findings);
-            addrs.push(addr);
+            addrs.push(addr.into());
         }
     }
     addrs
@@ -101,14 +98,7 @@ fn network(value: &Value<'_>, findings: &mut Findings) -> Option<IpNet> {
 }
 
 fn timeouts(section: &Section<'_>, findings: &mut Findings) -> FrontendTimeouts {
-    let defaults = FrontendTimeouts {
-        header: HEADER.default,
-        body: BODY.default,
-        idle: CLIENT_IDLE.default,
-        write: WRITE.default,
-        tunnel: TUNNEL.default,
-    };
-    section.or(findings, "timeouts", defaults, |value, findings| {
+    section.or(findings, "timeouts", FrontendTimeouts::default(), |value, findings| {
         let section = value.section(findings, keys::FRONTEND_TIMEOUTS)?;
         Some(FrontendTimeouts {
             header: section.duration(findings, "header", &HEADER),
@@ -116,18 +106,13 @@ fn timeouts(section: &Section<'_>, findings: &mut Findings) -> FrontendTimeouts 
             idle: section.duration(findings, "idle", &CLIENT_IDLE),
             write: section.duration(findings, "write", &WRITE),
             tunnel: section.duration(findings, "tunnel", &TUNNEL),
+            ..FrontendTimeouts::default()
         })
     })
 }
 
 fn limits(section: &Section<'_>, findings: &mut Findings) -> Limits {
-    let defaults = Limits {
-        connections: CONNECTIONS.default,
-        header_bytes: HEADER_BYTES.default,
-        uri_bytes: URI_BYTES.default,
-        body_bytes: BODY_BYTES.default,
-    };
-    section.or(findings, "limits", defaults, |value, findings| {
+    section.or(findings, "limits", Limits::default(), |value, findings| {
         let section = value.section(findings, keys::LIMITS)?;
         let header_bytes = section.size(findings, "header_bytes", &HEADER_BYTES);
         let uri_bytes = section.size(findings, "uri_bytes", &URI_BYTES);
@@ -142,6 +127,7 @@ fn limits(section: &Section<'_>, findings: &mut Findings) -> Limits {
             header_bytes,
             uri_bytes: uri_bytes.min(header_bytes),
             body_bytes: section.size(findings, "body_bytes", &BODY_BYTES),
+            ..Limits::default()
         })
     })
 }

@@ -12,10 +12,16 @@ use crate::model::probe::PROBES_MAX;
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Balance {
+    /// The quickest of two.
+    Ewma,
     /// The first eligible server in the order written.
     First,
     /// The least in-flight work per weight.
     LeastConn,
+    /// A hash, in constant time.
+    Maglev,
+    /// The less busy of two.
+    Random,
     /// Smooth weighted turns.
     RoundRobin,
     /// A hash of the client's address.

@@ -56,7 +56,7 @@ fn every_key_reaches_its_place_in_the_topology() {
     assert_eq!((service.addresses.len(), service.api_ports.clone()), (2, 2000..=3000));
     let web = &topology.frontends[0];
     assert_eq!(
-        (web.listen.len(), web.farm, web.trust[1].to_string()),
+        (web.listen.len(), web.default_farm().unwrap(), web.trust[1].to_string()),
         (2, topology.farms[0].id, "192.0.2.1/32".into())
     );
     assert_eq!((web.timeouts.header, web.timeouts.body), (Duration::from_secs(1), Duration::from_secs(30)));

@@ -24,8 +24,11 @@ pub(super) fn head(farm: &Farm, secrets: Secrets) -> schema::Farm {
     schema::Farm {
         protocol: protocol(farm.protocol),
         balance: Some(Filled::Value(match farm.balance {
+            Balance::Ewma => schema::Balance::Ewma,
             Balance::First => schema::Balance::First,
             Balance::LeastConn => schema::Balance::LeastConn,
+            Balance::Maglev => schema::Balance::Maglev,
+            Balance::Random => schema::Balance::Random,
             Balance::RoundRobin => schema::Balance::RoundRobin,
             Balance::Source => schema::Balance::Source,
             Balance::Uri => schema::Balance::Uri,
@@ -115,7 +118,9 @@ fn leftovers(leftovers: Leftovers) -> Filled<schema::Leftovers> {
 
 fn stickiness(stickiness: &Stickiness, secrets: Secrets) -> StickinessForm {
     let (source, cookie) = match stickiness {
-        Stickiness::None => return StickinessForm::Word(Filled::Value(StickinessWord::None)),
+        Stickiness::Header { .. } | Stickiness::None => {
+            return StickinessForm::Word(Filled::Value(StickinessWord::None));
+        }
         Stickiness::Source { idle, clients_max } => {
             let clients_max = Some(Number((*clients_max).into()));
             (Some(schema::StickySource { idle: duration(*idle), clients_max }), None)

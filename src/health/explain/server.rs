@@ -375,6 +375,7 @@ pub(super) fn suspicion_in_words(facts: &ServerFacts<'_>) -> Option<String> {
     let work = match facts.farm.protocol {
         Protocol::Http => "requests",
         Protocol::Tcp => "connections",
+        Protocol::Udp => "sessions",
     };
     Some(match suspicion.kind {
         SuspicionKind::TrafficFails => {

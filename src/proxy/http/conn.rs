@@ -217,9 +217,8 @@ impl ConnIo {
 
     /// A head is arriving: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
     fn poll_head(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let limits = self.connection.frontend.frontend.limits;
         let mut scan = self.scan;
-        let verdict = scan.look(self.inbox.held(), &limits);
+        let verdict = scan.look(self.inbox.held(), &self.connection.frontend.frontend.limits);
         self.scan = scan;
         match verdict {
             Verdict::Complete { start, end, body } => {

@@ -298,10 +298,12 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { connections: 1, header_bytes: 1024, uri_bytes: 128, body_bytes: 1000 };
+    fn limits() -> Limits {
+        Limits { header_bytes: 1024, uri_bytes: 128, body_bytes: 1000, ..Limits::default() }
+    }
 
     fn look(bytes: &[u8]) -> Verdict {
-        Scan::default().look(bytes, &LIMITS)
+        Scan::default().look(bytes, &limits())
     }
 
     #[test]
@@ -376,7 +378,7 @@ mod tests {
         assert_eq!(look(tunnel), Verdict::Refused(Fault::MethodNotAllowed));
         let body = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n";
         assert_eq!(look(body.as_bytes()), Verdict::Refused(Fault::BodyTooLarge));
-        let fields = Limits { header_bytes: 100_000, ..LIMITS };
+        let fields = Limits { header_bytes: 100_000, ..limits() };
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(FIELDS_MAX));
         let refused = Scan::default().look(many.as_bytes(), &fields);
         assert_eq!(refused, Verdict::Refused(Fault::HeaderTooLarge));
@@ -394,10 +396,10 @@ mod tests {
             bytes.extend_from_slice(b"\r\n\r\n");
             let cut = cut.min(bytes.len());
             let mut scan = Scan::default();
-            let first = scan.look(&bytes[..cut], &LIMITS);
+            let first = scan.look(&bytes[..cut], &limits());
             let whole = look(&bytes);
             if first == Verdict::Partial {
-                prop_assert_eq!(scan.look(&bytes, &LIMITS), whole);
+                prop_assert_eq!(scan.look(&bytes, &limits()), whole);
             } else {
                 prop_assert_eq!(first, whole);
             }

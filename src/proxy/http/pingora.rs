@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ::http::header::{self, HeaderValue};
-use ::http::{StatusCode, Version};
-use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout};
+use ::http::Version;
+use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::Digest;
@@ -21,26 +20,29 @@ use ::pingora::protocols::http::ServerSession;
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
 use ::pingora::upstreams::peer::HttpPeer;
-use ::pingora::{Error, ErrorSource, Result};
+use ::pingora::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::farm::choose::Key;
 use crate::metrics::Refusal;
-use crate::model::{AttemptOutcome, Protocol, SessionKind, TrafficFault};
+use crate::model::{Protocol, SessionKind};
 
 use super::super::sessions::Handle;
 use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
 use super::control::{Connection, TAKEN_OUT};
-use super::exchange::{self, AttemptEnd, AttemptFailure, Origin};
+use super::exchange;
 use super::kept;
 
 mod answer;
+mod failure;
+mod heads;
+mod peer;
 mod record;
 mod state;
 
-use answer::{close_if_retired, close_unless_in_step, is_final_response_written, respond, verdict};
+use answer::{is_final_response_written, respond, verdict};
 use record::record;
 pub use state::Exchange;
 use state::Route;
@@ -166,7 +168,9 @@ impl ProxyHttp for Engine {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
         // A frontend that speaks raw TCP now has no server for what this connection speaks.
         match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
-            Some((table, frontend)) => exchange.route = Some(Route { table, frontend }),
+            Some((table, frontend)) => {
+                exchange.route = frontend.default_feed().map(|feed| Route { table, frontend, feed });
+            }
             None => session.set_keepalive(None),
         }
         if self.choose(session, exchange).is_none() {
@@ -189,27 +193,10 @@ impl ProxyHttp for Engine {
                 return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
             }
             if let (Some(route), Some(before), Some(connection)) = (&exchange.route, before, &exchange.connection) {
-                route.frontend.edges[before].of(connection.work.ix).retries.add(1);
+                route.edge(before, connection.work.ix).retries.add(1);
             }
         }
-        let peer = exchange.route.as_ref().zip(exchange.position).and_then(|(route, position)| {
-            let farm = route.farm();
-            let addr = farm.servers[position].addr?;
-            let mut peer = HttpPeer::new(addr, false, String::new());
-            let timeouts = farm.farm.timeouts;
-            if let Some(connection) = &exchange.connection {
-                connection.expect_answer_within(timeouts.connect + timeouts.response);
-            }
-            peer.group_key = farm.farm.id.0;
-            peer.options.connection_timeout = Some(timeouts.connect);
-            peer.options.total_connection_timeout = Some(timeouts.connect);
-            // Pingora's read deadline stays when a connection is upgraded. One long enough for a tunnel would hold a
-            // stalled answer as long, for any client that writes Upgrade: so the stream watches both instead.
-            peer.options.read_timeout = (!session.is_upgrade_req()).then_some(timeouts.response);
-            peer.options.write_timeout = Some(timeouts.response);
-            peer.options.idle_timeout = Some(timeouts.idle);
-            Some(Box::new(peer))
-        });
+        let peer = peer::of(session, exchange);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }
 
@@ -241,12 +228,7 @@ impl ProxyHttp for Engine {
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
-            let version = session.req_header().version;
-            let origin = Origin { client: &connection.client_text, scheme: "http", version };
-            let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
-            exchange::set_forwarded(head, &origin, is_trusted);
-        }
+        heads::towards_server(session, head, exchange);
         Ok(())
     }
 
@@ -270,15 +252,7 @@ impl ProxyHttp for Engine {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        // Pingora 0.9.1 only refuses a switch that one side asked for and the other did not see.
-        if head.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
-            return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
-        }
-        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-            exchange.answer_began(head.status, session.is_upgrade_req());
-        }
-        exchange::strip_hop_by_hop(head);
-        Ok(())
+        heads::from_server(session, head, exchange)
     }
 
     async fn response_filter(
@@ -287,27 +261,7 @@ impl ProxyHttp for Engine {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switch {
-            exchange.upgraded();
-        }
-        if (is_switch || !head.status.is_informational())
-            && let Some(line) = exchange.set_cookie()
-        {
-            head.append_header(header::SET_COOKIE, line)?;
-        }
-        if !head.status.is_informational() {
-            close_unless_in_step(session);
-            close_if_retired(session, exchange);
-        }
-        // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
-        if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
-            head.remove_header(&header::TRANSFER_ENCODING);
-            head.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
-            session.set_keepalive(None);
-            exchange.is_ended_by_close = true;
-        }
-        Ok(())
+        heads::towards_client(session, head, exchange)
     }
 
     fn fail_to_connect(
@@ -317,24 +271,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
-        if is_cut {
-            exchange.attempt_failed(AttemptOutcome::TakenOut, None);
-        } else {
-            if let Some(edge) = exchange.edge() {
-                edge.connect_failures.add(1);
-            }
-            exchange.attempt_failed(AttemptOutcome::NotConnected, Some(TrafficFault::Connect));
-        }
-        if let Some(position) = exchange.position {
-            exchange.tried.add(position);
-        }
-        exchange.attempt = None;
-        let retry = may_retry(session, exchange, AttemptFailure::NotConnected);
-        if is_cut && !retry {
-            explain_cut(exchange);
-        }
-        error.set_retry(retry);
+        error.set_retry(failure::not_connected(session, exchange));
         error
     }
 
@@ -346,40 +283,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         client_reused: bool,
     ) -> Box<Error> {
-        let connection = exchange.connection.as_ref();
-        let is_cut = connection.is_some_and(|connection| connection.is_cut());
-        if exchange.is_stale {
-            if let Some(connection) = connection {
-                connection.attempt_reconnects();
-            }
-            // Nothing was sent: the attempt goes on, on another connection to the same server.
-            error.set_retry(true);
-            return error;
-        }
-        let end = AttemptEnd {
-            is_answered: exchange.answer.is_some() || is_final_response_written(session),
-            is_cut,
-            is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
-            is_late: connection.is_some_and(|connection| connection.is_server_late())
-                || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
-            is_servers: *error.esource() == ErrorSource::Upstream,
-            is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
-            is_kept: client_reused,
-        };
-        exchange.attempt_failed(end.outcome(), end.fault());
-        // A kept connection that turned out closed says nothing about its server, which may be the only one.
-        if (!client_reused || is_cut)
-            && let Some(position) = exchange.position
-        {
-            exchange.tried.add(position);
-        }
-        let retry = may_retry(session, exchange, end.failure());
-        if retry {
-            exchange.attempt = None;
-        } else if is_cut {
-            explain_cut(exchange);
-        }
-        error.set_retry(retry);
+        error.set_retry(failure::broken_off(session, exchange, &error, client_reused));
         error
     }
 
@@ -428,19 +332,4 @@ impl ProxyHttp for Engine {
             session.shutdown().await;
         }
     }
-}
-
-/// Has the client and the log told that the server was taken out.
-fn explain_cut(exchange: &Exchange) {
-    if let Some(connection) = &exchange.connection {
-        connection.set_fault(super::head::Fault::ServerTakenOut);
-    }
-}
-
-/// Whether one more attempt is allowed: by the farm's bound on servers tried and by what may have happened already.
-/// Stale kept connections count for nothing: each is gone once it failed, so there is an end to them.
-fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure) -> bool {
-    let allowed = exchange.route.as_ref().map_or(0, |route| usize::from(route.farm().farm.retry_attempts));
-    let is_body_replayable = !session.as_ref().retry_buffer_truncated();
-    exchange.tried.len() <= allowed && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
 }

@@ -182,21 +182,12 @@ impl InProcess {
 
     fn reload(&self) {
         let seconds = Duration::from_secs;
+        let (web, farm) = (name("web"), &self.farm);
         let frontend = Frontend {
-            id: FrontendId::derive(&name("web")),
-            name: name("web"),
-            protocol: self.farm.protocol,
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            farm: self.farm.id,
-            trust: Vec::new(),
-            timeouts: FrontendTimeouts {
-                header: seconds(10),
-                body: seconds(30),
-                idle: seconds(60),
-                write: seconds(30),
-                tunnel: seconds(60),
-            },
-            limits: Limits { connections: 1000, header_bytes: 16_384, uri_bytes: 8192, body_bytes: 1 << 30 },
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+            timeouts: FrontendTimeouts { tunnel: seconds(60), ..FrontendTimeouts::default() },
+            limits: Limits { connections: 1000, body_bytes: 1 << 30, ..Limits::default() },
+            ..Frontend::new(FrontendId::derive(&web), web, farm.protocol, farm.id)
         };
         let service = Arc::clone(&self.store.load().service);
         let topology =

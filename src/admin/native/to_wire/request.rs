@@ -102,8 +102,11 @@ fn status(trace: &RequestTrace) -> String {
 
 fn chosen(by: ChosenBy) -> String {
     match by {
+        ChosenBy::Balance(Balance::Ewma) => "the quicker of two drawn by weight".to_owned(),
         ChosenBy::Balance(Balance::First) => "the first that may take work".to_owned(),
         ChosenBy::Balance(Balance::LeastConn) => "it had the least work for its weight".to_owned(),
+        ChosenBy::Balance(Balance::Maglev) => "by the hash of its key".to_owned(),
+        ChosenBy::Balance(Balance::Random) => "the less busy of two drawn by weight".to_owned(),
         ChosenBy::Balance(Balance::RoundRobin) => "it was its turn".to_owned(),
         ChosenBy::Balance(Balance::Source) => "by the client's address".to_owned(),
         ChosenBy::Balance(Balance::Uri) => "by the request's path".to_owned(),

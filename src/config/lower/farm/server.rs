@@ -66,15 +66,13 @@ fn server(value: &Value<'_>, owner: Owner<'_>, around: Around<'_>, findings: &mu
     let admin = section.or(findings, "status", AdminStatus::Active, |value, findings| value.word(findings, STATUSES));
     let name = name?;
     Some(Server {
-        id: ServerId::derive(owner.name, &name),
-        name,
-        address: address?,
         weight,
         role: if is_backup { Role::Backup } else { Role::Primary },
         probed,
         aim,
         cookie,
         admin,
+        ..Server::new(ServerId::derive(owner.name, &name), name, address?)
     })
 }
 
@@ -95,7 +93,7 @@ fn cookie(value: &Value<'_>, owner: Owner<'_>, findings: &mut Findings) -> Optio
     let cookie = value.parsed(findings, "the value of a cookie", stickiness::parse_value)?;
     match owner.stickiness {
         Stickiness::Cookie(_) => {}
-        Stickiness::None | Stickiness::Source { .. } => {
+        Stickiness::Header { .. } | Stickiness::None | Stickiness::Source { .. } => {
             value.warn(findings, "has no effect without stickiness: {cookie: {}} of the farm");
         }
     }

@@ -9,9 +9,9 @@ use ::http::{HeaderValue, StatusCode};
 use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::Tried;
-use crate::metrics::EdgeCells;
+use crate::metrics::{EdgeCells, WorkerIx};
 use crate::model::{AttemptOutcome, TrafficFault};
-use crate::store::{FrontendTable, Table};
+use crate::store::{Feed, FrontendTable, Table};
 
 use super::super::super::recent::Attempts;
 use super::super::super::sticking::Cookies;
@@ -51,11 +51,22 @@ pub struct Exchange {
 pub(super) struct Route {
     pub(super) table: Arc<Table>,
     pub(super) frontend: Arc<FrontendTable>,
+    /// Which of the frontend's farms.
+    pub(super) feed: usize,
 }
 
 impl Route {
+    pub(super) fn feed(&self) -> &Feed {
+        &self.frontend.feeds[self.feed]
+    }
+
     pub(super) fn farm(&self) -> &FarmTable {
-        self.table.farm_of(&self.frontend)
+        self.table.farm_of(self.feed())
+    }
+
+    /// What is counted of its work at the server of that position.
+    pub(super) fn edge(&self, position: usize, worker: WorkerIx) -> &EdgeCells {
+        self.feed().edges[position].of(worker)
     }
 }
 
@@ -83,7 +94,7 @@ impl Exchange {
     pub(super) fn edge(&self) -> Option<&EdgeCells> {
         let (route, position) = (self.route.as_ref()?, self.position?);
         let connection = self.connection.as_ref()?;
-        Some(route.frontend.edges[position].of(connection.work.ix))
+        Some(route.edge(position, connection.work.ix))
     }
 
     /// Notes that an attempt begins.

@@ -1,0 +1,86 @@
+//! What follows from an attempt that failed: whose fault it was, and whether another one is made.
+
+use ::pingora::ErrorType::{HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout};
+use ::pingora::proxy::Session;
+use ::pingora::{Error, ErrorSource};
+
+use crate::model::{AttemptOutcome, TrafficFault};
+
+use super::super::exchange::{self, AttemptEnd, AttemptFailure};
+use super::super::head::Fault;
+use super::answer::is_final_response_written;
+use super::state::Exchange;
+
+/// Takes in that no connection was made; returns whether another server is tried.
+pub(super) fn not_connected(session: &Session, exchange: &mut Exchange) -> bool {
+    let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
+    if is_cut {
+        exchange.attempt_failed(AttemptOutcome::TakenOut, None);
+    } else {
+        if let Some(edge) = exchange.edge() {
+            edge.connect_failures.add(1);
+        }
+        exchange.attempt_failed(AttemptOutcome::NotConnected, Some(TrafficFault::Connect));
+    }
+    if let Some(position) = exchange.position {
+        exchange.tried.add(position);
+    }
+    exchange.attempt = None;
+    let retry = may_retry(session, exchange, AttemptFailure::NotConnected);
+    if is_cut && !retry {
+        explain_cut(exchange);
+    }
+    retry
+}
+
+/// Takes in that an attempt broke off; returns whether another one is made.
+pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Error, client_reused: bool) -> bool {
+    let connection = exchange.connection.as_ref();
+    let is_cut = connection.is_some_and(|connection| connection.is_cut());
+    if exchange.is_stale {
+        if let Some(connection) = connection {
+            connection.attempt_reconnects();
+        }
+        // Nothing was sent: the attempt goes on, on another connection to the same server.
+        return true;
+    }
+    let end = AttemptEnd {
+        is_answered: exchange.answer.is_some() || is_final_response_written(session),
+        is_cut,
+        is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
+        is_late: connection.is_some_and(|connection| connection.is_server_late())
+            || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
+        is_servers: *error.esource() == ErrorSource::Upstream,
+        is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
+        is_kept: client_reused,
+    };
+    exchange.attempt_failed(end.outcome(), end.fault());
+    // A kept connection that turned out closed says nothing about its server, which may be the only one.
+    if (!client_reused || is_cut)
+        && let Some(position) = exchange.position
+    {
+        exchange.tried.add(position);
+    }
+    let retry = may_retry(session, exchange, end.failure());
+    if retry {
+        exchange.attempt = None;
+    } else if is_cut {
+        explain_cut(exchange);
+    }
+    retry
+}
+
+/// Has the client and the log told that the server was taken out.
+fn explain_cut(exchange: &Exchange) {
+    if let Some(connection) = &exchange.connection {
+        connection.set_fault(Fault::ServerTakenOut);
+    }
+}
+
+/// Whether one more attempt is allowed: by the farm's bound on servers tried and by what may have happened already.
+/// Stale kept connections count for nothing: each is gone once it failed, so there is an end to them.
+fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure) -> bool {
+    let allowed = exchange.route.as_ref().map_or(0, |route| usize::from(route.farm().farm.retry_attempts));
+    let is_body_replayable = !session.as_ref().retry_buffer_truncated();
+    exchange.tried.len() <= allowed && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
+}

@@ -1,0 +1,60 @@
+//! What becomes of the heads on their way: of the request towards the server, of the answer towards the client.
+
+use ::http::header::{self, HeaderValue};
+use ::http::{StatusCode, Version};
+use ::pingora::ErrorType::InvalidHTTPHeader;
+use ::pingora::http::{RequestHeader, ResponseHeader};
+use ::pingora::proxy::Session;
+use ::pingora::{Error, Result};
+
+use super::super::exchange::{self, Origin};
+use super::answer::{close_if_retired, close_unless_in_step};
+use super::state::Exchange;
+
+/// Makes the head of a request what its server is to see.
+pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchange: &Exchange) {
+    if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
+        let version = session.req_header().version;
+        let origin = Origin { client: &connection.client_text, scheme: "http", version };
+        let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
+        exchange::set_forwarded(head, &origin, is_trusted);
+    }
+}
+
+/// Takes in the head of a server's answer.
+pub(super) fn from_server(session: &Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    // Pingora 0.9.1 only refuses a switch that one side asked for and the other did not see.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+        return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
+    }
+    if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+        exchange.answer_began(head.status, session.is_upgrade_req());
+    }
+    exchange::strip_hop_by_hop(head);
+    Ok(())
+}
+
+/// Makes the head of an answer what its client is to see.
+pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch {
+        exchange.upgraded();
+    }
+    if (is_switch || !head.status.is_informational())
+        && let Some(line) = exchange.set_cookie()
+    {
+        head.append_header(header::SET_COOKIE, line)?;
+    }
+    if !head.status.is_informational() {
+        close_unless_in_step(session);
+        close_if_retired(session, exchange);
+    }
+    // An HTTP/1.0 client cannot read chunks: the end of the connection ends the body.
+    if session.req_header().version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
+        head.remove_header(&header::TRANSFER_ENCODING);
+        head.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
+        session.set_keepalive(None);
+        exchange.is_ended_by_close = true;
+    }
+    Ok(())
+}
