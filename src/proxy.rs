@@ -17,6 +17,7 @@ mod sessions;
 mod sticking;
 mod tcp;
 mod turns;
+mod transport;
 mod work;
 
 pub use accept::Listeners;
