@@ -16,6 +16,7 @@ mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
+mod turns;
 mod transport;
 mod work;
 
