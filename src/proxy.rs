@@ -17,6 +17,8 @@ mod sessions;
 mod sticking;
 mod tcp;
 mod tls;
+mod transport;
+mod turns;
 mod work;
 
 pub use accept::Listeners;
