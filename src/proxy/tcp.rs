@@ -17,6 +17,7 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
@@ -49,7 +50,8 @@ pub(super) async fn relay(
         None => {
             frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
             let reason = Some("no server can take the connection now");
-            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason } }
+            let termination = Termination::new(EndedBy::Server, EndPhase::Connect);
+            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
         Some(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
@@ -70,6 +72,7 @@ pub(super) async fn relay(
         attempts,
         duration: started.elapsed(),
         reason: outcome.end.reason,
+        termination: outcome.end.termination,
         ..Ended::new(id)
     });
     if let Some(access) = &work.access {
@@ -84,6 +87,7 @@ pub(super) async fn relay(
             duration: started.elapsed(),
             retries: attempts.retries(),
             reason: outcome.end.reason,
+            termination: outcome.end.termination,
             ..AccessLine::new(&id)
         });
     }
@@ -161,6 +165,7 @@ struct End {
     bytes_in: u64,
     bytes_out: u64,
     reason: Option<&'static str>,
+    termination: Termination,
 }
 
 /// When bytes last moved, in milliseconds since the relay began.
@@ -200,18 +205,20 @@ async fn pump_both(
 ) -> End {
     let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
     let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (is_broken, reason) = {
+    let (is_broken, reason, by) = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let inward = pump(client_read, server_write, &activity, &bytes_in, &edge.bytes_in);
-        let outward = pump(server_read, client_write, &activity, &bytes_out, &edge.bytes_out);
+        let (client, server) = (EndedBy::Client, EndedBy::Server);
+        let inward = pump((client_read, client), (server_write, server), &activity, &bytes_in, &edge.bytes_in);
+        let outward = pump((server_read, server), (client_write, client), &activity, &bytes_out, &edge.bytes_out);
         tokio::select! {
             ended = async { tokio::try_join!(inward, outward) } => match ended {
-                Ok(_) => (false, None),
-                Err(_) => (true, Some("a side broke off")),
+                Ok(_) => (false, None, EndedBy::Nobody),
+                Err(side) => (true, Some("a side broke off"), side),
             },
-            () = activity.silence(idle) => (false, Some("both sides were silent")),
-            () = cut.notified() => (true, Some(TAKEN_OUT)),
+            // Who of the two should have spoken nobody can tell; HAProxy says so of the client.
+            () = activity.silence(idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = cut.notified() => (true, Some(TAKEN_OUT), EndedBy::TakenOut),
         }
     };
     if is_broken {
@@ -220,28 +227,29 @@ async fn pump_both(
             let _ = side.set_zero_linger();
         }
     }
-    End { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), reason }
+    let termination = if by == EndedBy::Nobody { Termination::WELL } else { Termination::new(by, EndPhase::Data) };
+    End { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), reason, termination }
 }
 
-/// Moves bytes one way until the source ends, then closes that way of the target.
+/// Moves bytes one way until the source ends, then closes that way of the target. The error is who broke off.
 async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    (mut from, source): (ReadHalf<'_>, EndedBy),
+    (mut to, target): (WriteHalf<'_>, EndedBy),
     activity: &Activity,
     moved: &AtomicU64,
     counted: &Cell,
-) -> io::Result<()> {
+) -> Result<(), EndedBy> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let n = from.read(&mut piece).await?;
+        let n = from.read(&mut piece).await.map_err(|_| source)?;
         activity.touch();
         if n == 0 {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(|_| target);
         }
         let mut left = &piece[..n];
         while !left.is_empty() {
             // Piece by piece, as the target takes them: one that takes little at a time is not silent.
-            let taken = to.write(left).await?;
+            let taken = to.write(left).await.map_err(|_| target)?;
             left = &left[taken..];
             activity.touch();
             moved.fetch_add(taken as u64, Relaxed);
