@@ -36,6 +36,7 @@ mod review;
 mod seen;
 mod sessions;
 mod shares;
+mod smuggling;
 mod sticky;
 mod tcp;
 mod webhook;
