@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential, Role, Tls, TlsForm, Token,
-    Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential,
+    Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
     AdminStatus, Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Incident, Leftovers, Observe, Off,
