@@ -223,7 +223,7 @@ pub(super) const WEBHOOK: &[&str] = &["url", "secret", "secret_file", "ca", "tim
 /// `log`.
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
-pub(super) const ACCESS: &[&str] = &["path", "format"];
+pub(super) const ACCESS: &[&str] = &["path", "format", "fields"];
 
 /// Every section under its schema's name.
 #[cfg(test)]

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential, Role, Tls, TlsForm, Token,
-    Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential,
+    Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
     Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,

@@ -33,6 +33,8 @@ use super::registry::{Entry, Registry};
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
 use super::tcp;
+use super::tls::Certificates;
+use super::transport::{Client, Transport};
 use super::work::{Shared, Work};
 
 /// How long accepting rests when the process is out of descriptors.
@@ -55,6 +57,7 @@ pub struct Plane {
     commands: Vec<UnboundedSender<Command>>,
     works: Vec<Weak<Work>>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    certificates: Arc<Certificates>,
 }
 
 /// What the plane is handed from outside.
@@ -83,7 +86,8 @@ impl Plane {
         let Chance { entropy, sticky_key } = chance;
         let sticking = Arc::new(SharedSticking::new(sticky_key));
         let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
-        let mut plane = Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new() };
+        let mut plane =
+            Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new(), certificates: Certificates::new() };
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -107,7 +111,13 @@ impl Plane {
     /// Returns what opens and closes listeners on these workers.
     #[must_use]
     pub fn listeners(&self) -> Listeners {
-        Listeners::new(self.commands.clone())
+        Listeners::new(self.commands.clone(), Arc::clone(&self.certificates))
+    }
+
+    /// Returns the certificates that clients are shown; it may outlive the plane.
+    #[must_use]
+    pub fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates)
     }
 
     /// Returns what counts and closes what is open on servers; it may outlive the plane.
@@ -298,15 +308,17 @@ impl Door {
         }
         // Latency over segments; a failure only costs that.
         let _ = stream.set_nodelay(true);
+        let client = Client::tcp(from, stream.local_addr().unwrap_or(from));
+        let stream = Transport::from(stream);
         match frontend.frontend.protocol {
-            Protocol::Http => self.serve_http(frontend, stream, from),
-            Protocol::Tcp => self.serve_tcp(table, frontend, stream, from),
+            Protocol::Http => self.serve_http(frontend, stream, client),
+            Protocol::Tcp => self.serve_tcp(table, frontend, stream, client),
             // Its listeners accept no connections.
             Protocol::Udp => {}
         }
     }
 
-    fn serve_http(&self, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
+    fn serve_http(&self, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
         let connection = Connection::new(Arc::clone(&self.work), Arc::clone(&frontend), self.owner.clone(), from);
         let entry = self.registry.enter(self.listener, Some(Arc::clone(&connection)));
         let is_open = OpenCount::begin(frontend, self.work.ix, entry);
@@ -323,7 +335,7 @@ impl Door {
         }
     }
 
-    fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
+    fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
         let entry = self.registry.enter(self.listener, None);
         let is_open = OpenCount::begin(Arc::clone(&frontend), self.work.ix, entry);
         let work = Arc::clone(&self.work);

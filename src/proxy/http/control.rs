@@ -11,12 +11,14 @@ use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
 use super::super::owner::Owner;
 use super::super::recent::Ended;
-use super::super::work::{RequestId, Work, canonical};
+use super::super::transport::Client;
+use super::super::work::{RequestId, Work};
 use super::head::Fault;
 
 /// Why work ends that was open on a server when the operator had it closed.
@@ -29,6 +31,9 @@ pub struct Connection {
     pub(in crate::proxy) frontend: Arc<FrontendTable>,
     /// The frontend that its requests are of now.
     pub(in crate::proxy) owner: Owner,
+    /// Who it is from, and how it came.
+    pub(in crate::proxy) from: Client,
+    /// The client's address.
     pub(in crate::proxy) client: SocketAddr,
     /// The client's address as X-Forwarded-For has it.
     pub(in crate::proxy) client_text: HeaderValue,
@@ -91,15 +96,16 @@ impl Connection {
         work: Arc<Work>,
         frontend: Arc<FrontendTable>,
         owner: Owner,
-        client: SocketAddr,
+        from: Client,
     ) -> Arc<Self> {
-        let client = SocketAddr::new(canonical(client.ip()), client.port());
+        let client = from.address;
         // An address is never anything but visible ASCII.
         let client_text = HeaderValue::try_from(client.ip().to_string()).unwrap_or(HeaderValue::from_static("unknown"));
         Arc::new(Self {
             work,
             frontend,
             owner,
+            from,
             client,
             client_text,
             signals: Mutex::default(),
@@ -310,11 +316,13 @@ impl Connection {
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
         self.count_own_answer(fault.status(), fault.refusal());
+        let termination = Termination::new(fault.ended_by(), EndPhase::Request);
         self.work.remember(Ended {
             client: self.client.ip(),
             frontend: self.frontend.frontend.id,
             status: fault.status(),
             reason: Some(fault.reason()),
+            termination,
             ..Ended::new(id)
         });
         if let Some(access) = &self.work.access {
@@ -323,6 +331,7 @@ impl Connection {
                 frontend: self.frontend.frontend.name.as_str(),
                 status: fault.status(),
                 reason: Some(fault.reason()),
+                termination,
                 ..AccessLine::new(&id)
             };
             access.write(&line);
@@ -366,6 +375,21 @@ impl Fault {
             Self::ResponseTimeout => "the server did not answer in time",
             Self::ServerTakenOut => TAKEN_OUT,
             Self::UriTooLong => "the request target is too long",
+        }
+    }
+
+    /// Returns who ended the request by it.
+    #[must_use]
+    pub fn ended_by(self) -> EndedBy {
+        match self {
+            Self::BadRequest(_)
+            | Self::BodyTooLarge
+            | Self::HeaderTooLarge
+            | Self::MethodNotAllowed
+            | Self::UriTooLong => EndedBy::Proxy,
+            Self::BodyTimeout | Self::HeaderTimeout => EndedBy::ClientTimeout,
+            Self::ResponseTimeout => EndedBy::ServerTimeout,
+            Self::ServerTakenOut => EndedBy::TakenOut,
         }
     }
 
