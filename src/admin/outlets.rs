@@ -13,6 +13,9 @@ pub trait Outlets: Send + Sync {
     /// Returns how often changed files of TLS were read again, by frontend.
     fn certificate_reads(&self) -> Vec<ReadNumbers>;
 
+    /// Returns what the access log counts, if there is one.
+    fn access_log(&self) -> Option<AccessLogNumbers>;
+
     /// Returns what the journal counts.
     fn journal(&self) -> JournalNumbers;
 
@@ -43,6 +46,16 @@ pub struct ReadNumbers {
     /// Times that they could not be used.
     pub refused: u64,
 }
+
+/// What the access log counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessLogNumbers {
+    /// Lines: written, dropped because the disk was slower than the traffic, refused by the disk.
+    pub lines: [u64; 3],
+}
+
+/// What became of lines of the access log, in the order of its numbers.
+pub const ACCESS_LOG_OUTCOMES: [&str; 3] = ["written", "dropped", "refused"];
 
 /// What the journal counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +99,10 @@ impl Outlets for NoOutlets {
 
     fn certificate_reads(&self) -> Vec<ReadNumbers> {
         Vec::new()
+    }
+
+    fn access_log(&self) -> Option<AccessLogNumbers> {
+        None
     }
 
     fn journal(&self) -> JournalNumbers {

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
-use super::outlets::{CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
+use super::outlets::{AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
@@ -419,6 +419,10 @@ fn metrics_tell_what_the_outlets_count() {
 
         fn certificate_reads(&self) -> Vec<ReadNumbers> {
             vec![ReadNumbers { frontend: "web".into(), applied: 2, refused: 1 }]
+        }
+
+        fn access_log(&self) -> Option<AccessLogNumbers> {
+            Some(AccessLogNumbers { lines: [7, 8, 9] })
         }
 
         fn journal(&self) -> JournalNumbers {

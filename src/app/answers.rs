@@ -1,18 +1,21 @@
 //! What the admin side answers from beside the Store: the last events, the journal, recent requests, and what is counted
-//! of the journal, of the receivers of webhooks and of certificates.
+//! of the journal and of the receivers of webhooks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admin::AdminState;
-use crate::admin::outlets::{CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
+use crate::admin::outlets::{
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+};
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
 use crate::model::settings::Settings;
 use crate::proxy::{Certificates, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
+use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::webhook::ReceiverCells;
 
 use super::webhooks::Webhooks;
@@ -23,18 +26,21 @@ pub(super) struct Answers {
     feed: Arc<Ring>,
     journal: SqliteJournal,
     has_history: bool,
-    journal_files: Vec<PathBuf>,
-    receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
+    outlets: Counted,
 }
 
 impl Answers {
-    pub(super) fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks) -> Result<Self, JournalError> {
+    pub(super) fn new(
+        settings: &Settings,
+        journal: &SqliteJournal,
+        webhooks: &Webhooks,
+        access: Option<AccessHandle>,
+    ) -> Result<Self, JournalError> {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
-            journal_files: settings.state_dir.iter().flat_map(files_of_journal).collect(),
-            receivers: webhooks.cells(),
+            outlets: Counted::new(settings, journal, webhooks, access),
         })
     }
 
@@ -51,8 +57,8 @@ impl Answers {
         requests: Arc<dyn Requests>,
         certificates: Arc<Certificates>,
     ) -> AdminState {
-        let Self { feed, journal, has_history, journal_files, receivers } = self;
-        let outlets = Arc::new(Counted { journal: journal.clone(), journal_files, receivers, certificates });
+        let Self { feed, journal, has_history, outlets } = self;
+        let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
         AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
@@ -63,19 +69,25 @@ impl Answers {
 struct Counted {
     journal: SqliteJournal,
     /// The files that the journal is in.
-    journal_files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
-    certificates: Arc<Certificates>,
+    access: Option<AccessHandle>,
+    /// Known once the data plane is there.
+    certificates: Option<Arc<Certificates>>,
 }
 
-fn files_of_journal(dir: &PathBuf) -> [PathBuf; 2] {
-    ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")))
+impl Counted {
+    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, access: Option<AccessHandle>) -> Self {
+        let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
+        let files = settings.state_dir.iter().flat_map(files).collect();
+        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access, certificates: None }
+    }
 }
 
 impl Outlets for Counted {
     fn certificates(&self) -> Vec<CertificateNumbers> {
         let mut first_to_end = BTreeMap::new();
-        for row in self.certificates.rows() {
+        for row in self.certificates.iter().flat_map(|certificates| certificates.rows()) {
             let until = first_to_end.entry((row.frontend, row.name, row.algorithm)).or_insert(row.until);
             *until = row.until.min(*until);
         }
@@ -94,7 +106,7 @@ impl Outlets for Counted {
             applied,
             refused,
         };
-        self.certificates.read_again().into_iter().map(numbers).collect()
+        self.certificates.iter().flat_map(|certificates| certificates.read_again()).map(numbers).collect()
     }
 
     fn journal(&self) -> JournalNumbers {
@@ -106,8 +118,13 @@ impl Outlets for Counted {
             dropped: [counters.events_lost, counters.checks_dropped, counters.evidence_dropped],
             failures: counters.failures,
             backlog: counters.backlog,
-            bytes: self.journal_files.iter().map(size).sum(),
+            bytes: self.files.iter().map(size).sum(),
         }
+    }
+
+    fn access_log(&self) -> Option<AccessLogNumbers> {
+        let AccessCounters { written, dropped, refused } = self.access.as_ref()?.counters();
+        Some(AccessLogNumbers { lines: [written, dropped, refused] })
     }
 
     fn receivers(&self) -> Vec<ReceiverNumbers> {

@@ -47,6 +47,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    ACCESS_LOG_LINES Counter "access_log_lines_total" ["outcome"] "lines"
+        "Lines of the access log: written, dropped because the disk was slower than the traffic, refused by the disk."
     BUILD_INFO Gauge "build_info" ["version"] "none" "The version that runs; always 1."
     CERTIFICATE_EXPIRY Gauge "certificate_expiry_timestamp_seconds" ["frontend", "certificate", "algorithm"] "seconds"
         "When a certificate that clients are shown ends, in seconds since 1970, by the first name that it is for."
