@@ -18,6 +18,7 @@ mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
+mod turns;
 mod transport;
 mod work;
 
