@@ -54,7 +54,7 @@ pub(super) fn read(bytes: &[u8]) -> Reading {
 }
 
 const UNREADABLE: &str = "the TLS client hello cannot be read";
-const TOO_LONG: &str = "the TLS client hello is too long";
+pub(super) const TOO_LONG: &str = "the TLS client hello is too long";
 
 /// Returns the first message of a handshake, put together from its records, once it is whole.
 fn message(bytes: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
