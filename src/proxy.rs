@@ -11,6 +11,7 @@ pub mod worker;
 
 mod client_hello;
 mod command;
+mod entry;
 mod owner;
 mod proxy_header;
 mod recent;
@@ -18,9 +19,11 @@ mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
-mod turns;
+mod tls;
 mod transport;
+mod turns;
 mod work;
 
 pub use accept::Listeners;
+pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

@@ -135,7 +135,7 @@ pub(in crate::proxy) async fn accept_until(door: Arc<Door>, socket: Listener, mu
             _ = stopped.changed() => break,
             accepted = socket.accept() => match accepted {
                 Ok((stream, client)) => {
-                    let is_last = door.ceiling.is_reached_by(stream.as_fd().as_raw_fd());
+                    let is_last = door.common.ceiling.is_reached_by(stream.as_fd().as_raw_fd());
                     if let Some((table, frontend)) = door.owner.find(&door.work.store).await {
                         take_in(&door, table, frontend, stream, client);
                     }
@@ -163,7 +163,7 @@ enum Rest {
 
 /// Waits until descriptors are free again.
 async fn rest(door: &Door, socket: &Listener, stopped: &mut watch::Receiver<bool>) -> Rest {
-    if !door.ceiling.is_reached(socket.as_fd()) {
+    if !door.common.ceiling.is_reached(socket.as_fd()) {
         return Rest::Over;
     }
     tracing::warn!(worker = door.work.ix.0, "accept rests: descriptors are nearly gone; raise the limit on open files");
@@ -175,7 +175,7 @@ async fn rest(door: &Door, socket: &Listener, stopped: &mut watch::Receiver<bool
             _ = stopped.changed() => return Rest::Stopped,
             () = tokio::time::sleep(ACCEPT_REST) => {}
         }
-        if !door.ceiling.is_reached(socket.as_fd()) {
+        if !door.common.ceiling.is_reached(socket.as_fd()) {
             return Rest::Over;
         }
     }

@@ -3,10 +3,11 @@
 use std::io;
 
 use super::super::client_hello;
-use super::super::http::h2::PREFACE;
 use super::super::proxy_header::{self, Addresses};
 use super::super::transport::Socket;
 
+/// What HTTP/2 begins with (RFC 9113 §3.4).
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes looked at, or read, at once.
 const PIECE_BYTES: usize = 2048;
 
