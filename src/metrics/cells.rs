@@ -166,6 +166,10 @@ pub enum Refusal {
     BodyTimeout,
     /// 413.
     BodyTooLarge,
+    /// TCP: a TLS client hello that cannot be read, or not to its end.
+    ClientHello,
+    /// TCP: the TLS client hello did not arrive in time.
+    ClientHelloTimeout,
     /// Over the frontend's connection limit.
     ConnectionLimit,
     /// 431.
@@ -174,20 +178,37 @@ pub enum Refusal {
     HeaderTimeout,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// No PROXY header, or a malformed one, from a network that begins with one.
+    ProxyHeader,
+    /// The PROXY header did not arrive in time.
+    ProxyHeaderTimeout,
+    /// A route rejects it.
+    Rejected,
+    /// From a network that may not connect.
+    SourceDenied,
+    /// Over the connection limit of one source.
+    SourceLimit,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
+        Self::ClientHello,
+        Self::ClientHelloTimeout,
         Self::ConnectionLimit,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
+        Self::ProxyHeader,
+        Self::ProxyHeaderTimeout,
+        Self::Rejected,
+        Self::SourceDenied,
+        Self::SourceLimit,
         Self::UriTooLong,
     ];
 
@@ -198,10 +219,17 @@ impl Refusal {
             Self::BadRequest => "bad_request",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::ClientHello => "client_hello",
+            Self::ClientHelloTimeout => "client_hello_timeout",
             Self::ConnectionLimit => "connection_limit",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::Rejected => "rejected",
+            Self::SourceDenied => "source_denied",
+            Self::SourceLimit => "source_limit",
             Self::UriTooLong => "uri_too_long",
         }
     }
@@ -214,8 +242,10 @@ pub struct FrontendCells {
     pub connections: Cell,
     /// Connections open now.
     pub connections_open: Cell,
+    /// Times that accepting rested because descriptors were nearly gone.
+    pub accept_rests: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
-    pub refused: [Cell; 8],
+    pub refused: [Cell; Refusal::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
     /// TLS handshakes.

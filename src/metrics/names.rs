@@ -47,6 +47,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    ACCEPT_RESTS Counter "accept_rests_total" ["frontend"] "rests"
+        "Times that accepting rested because file descriptors were nearly gone."
     ACCESS_LOG_LINES Counter "access_log_lines_total" ["outcome"] "lines"
         "Lines of the access log: written, dropped because the disk was slower than the traffic, refused by the disk."
     BUILD_INFO Gauge "build_info" ["version"] "none" "The version that runs; always 1."
