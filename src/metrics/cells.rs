@@ -166,26 +166,38 @@ pub enum Refusal {
     BodyTooLarge,
     /// Over the frontend's connection limit.
     ConnectionLimit,
+    /// HTTP/2: too many frames that only ask for an answer, or change nothing.
+    ControlFrames,
+    /// HTTP/2: too many frames of no bytes.
+    EmptyFrames,
+    /// HTTP/2: a head in too many frames, or otherwise more than the engine takes.
+    HeaderFrames,
     /// 431.
     HeaderTooLarge,
     /// The request head did not arrive in time.
     HeaderTimeout,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// HTTP/2: too many streams were reset.
+    StreamResets,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::ConnectionLimit,
+        Self::ControlFrames,
+        Self::EmptyFrames,
+        Self::HeaderFrames,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
+        Self::StreamResets,
         Self::UriTooLong,
     ];
 
@@ -197,9 +209,13 @@ impl Refusal {
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::ConnectionLimit => "connection_limit",
+            Self::ControlFrames => "control_frames",
+            Self::EmptyFrames => "empty_frames",
+            Self::HeaderFrames => "header_frames",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
+            Self::StreamResets => "stream_resets",
             Self::UriTooLong => "uri_too_long",
         }
     }
@@ -213,7 +229,7 @@ pub struct FrontendCells {
     /// Connections open now.
     pub connections_open: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
-    pub refused: [Cell; 8],
+    pub refused: [Cell; Refusal::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
 }

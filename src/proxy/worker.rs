@@ -27,6 +27,7 @@ use super::accept::Listeners;
 use super::command::{Command, ListenerId};
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
+use super::http::h2;
 use super::http::pingora::{Engine, engine, serve};
 use super::owner::Owner;
 use super::registry::{Entry, Registry};
@@ -315,15 +316,10 @@ impl Door {
         let is_open = OpenCount::begin(frontend, self.work.ix, entry);
         let engine = Arc::clone(&self.engine);
         let is_stopping = self.is_stopping.clone();
-        match ConnIo::new(stream, connection) {
-            Ok(io) => {
-                tokio::spawn(async move {
-                    let _is_open = is_open;
-                    serve(&engine, io, &is_stopping).await;
-                });
-            }
-            Err(error) => tracing::error!(%error, "connection dropped"),
-        }
+        tokio::spawn(async move {
+            let _is_open = is_open;
+            speak_http(&engine, stream, connection, &is_stopping).await;
+        });
     }
 
     fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
@@ -334,6 +330,22 @@ impl Door {
             let _is_open = is_open;
             tcp::relay(work, table, frontend, stream, from).await;
         });
+    }
+}
+
+/// Serves a client in the version of HTTP that it speaks.
+async fn speak_http(
+    engine: &Arc<HttpProxy<Engine>>,
+    mut stream: Transport,
+    connection: Arc<Connection>,
+    is_stopping: &watch::Receiver<bool>,
+) {
+    if connection.frontend.frontend.h2c && h2::begins(&mut stream, &connection).await {
+        return h2::serve(engine, stream, connection, is_stopping).await;
+    }
+    match ConnIo::new(stream, connection) {
+        Ok(io) => serve(engine, io, is_stopping).await,
+        Err(error) => tracing::error!(%error, "connection dropped"),
     }
 }
 

@@ -155,6 +155,10 @@ impl ProxyHttp for Engine {
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if let Some(connection) = exchange.connection.as_ref().filter(|connection| connection.progress().is_some()) {
+            // But for HTTP/2, where each answer is written by itself.
+            session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
+        }
         if session.req_header().version == Version::HTTP_10 {
             // To HTTP/1.0 an interim answer would be the answer.
             session.set_ignore_info_resp(true);
@@ -238,8 +242,14 @@ impl ProxyHttp for Engine {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some((connection, progress)) = exchange.connection.as_ref().and_then(|c| Some((c, c.progress()?)))
+            && let Err(fault) = progress.received(body.as_ref().map_or(0, Bytes::len), end_of_stream)
+        {
+            connection.set_fault(fault);
+            return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
+        }
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -253,6 +263,19 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::from_server(session, head, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
+            progress.answered();
+        }
+        Ok(None)
     }
 
     async fn response_filter(

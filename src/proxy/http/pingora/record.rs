@@ -10,6 +10,7 @@ use crate::telemetry::access::AccessLine;
 
 use super::super::super::recent::Ended;
 use super::super::control::TAKEN_OUT;
+use super::super::head::Fault;
 use super::state::Exchange;
 
 /// Why a request ends whose task ended before it did.
@@ -47,7 +48,8 @@ pub(super) fn record_lost(exchange: &Exchange) {
     let Some(connection) = &exchange.connection else { return };
     let status = exchange.answer.map_or(0, |status| status.as_u16());
     let traffic = Traffic { status, bytes_in: 0, bytes_out: 0, took: exchange.started.elapsed() };
-    let reason = if connection.is_cut() { TAKEN_OUT } else { STOPPED };
+    let unsaid = if connection.is_cut() { TAKEN_OUT } else { STOPPED };
+    let reason = connection.take_fault().map_or(unsaid, Fault::reason);
     tell(exchange, &traffic, Some(reason), AccessLine::new(&exchange.id));
 }
 
