@@ -9,15 +9,21 @@ pub mod accept;
 pub mod http;
 pub mod worker;
 
+mod client_hello;
 mod command;
+mod entry;
 mod owner;
+mod proxy_header;
 mod recent;
 mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
+mod tls;
 mod transport;
+mod turns;
 mod work;
 
 pub use accept::Listeners;
+pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

@@ -99,6 +99,7 @@ fn process(families: &mut Families, snapshot: &Snapshot, reloads: &ReloadCells) 
 
 fn frontend_cells(families: &mut Families, table: &FrontendTable) {
     let (name, cells) = (table.frontend.name.as_str(), &table.cells);
+    families.value(names::ACCEPT_RESTS, &[name], cells.sum(|c| c.accept_rests.value()));
     families.value(names::FRONTEND_CONNECTIONS, &[name], cells.sum(|c| c.connections.value()));
     families.value(names::FRONTEND_CONNECTIONS_OPEN, &[name], cells.sum(|c| c.connections_open.value()));
     for (position, why) in Refusal::ALL.iter().enumerate() {

@@ -9,6 +9,8 @@ use crossbeam_utils::CachePadded;
 
 use crate::model::CheckStatus;
 
+use super::handshakes::HandshakeCells;
+
 /// The position of a data-plane worker: 0..workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerIx(pub usize);
@@ -164,6 +166,10 @@ pub enum Refusal {
     BodyTimeout,
     /// 413.
     BodyTooLarge,
+    /// TCP: a TLS client hello that cannot be read, or not to its end.
+    ClientHello,
+    /// TCP: the TLS client hello did not arrive in time.
+    ClientHelloTimeout,
     /// Over the frontend's connection limit.
     ConnectionLimit,
     /// HTTP/2: too many frames that only ask for an answer, or change nothing.
@@ -178,6 +184,16 @@ pub enum Refusal {
     HeaderTimeout,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// No PROXY header, or a malformed one, from a network that begins with one.
+    ProxyHeader,
+    /// The PROXY header did not arrive in time.
+    ProxyHeaderTimeout,
+    /// A route rejects it.
+    Rejected,
+    /// From a network that may not connect.
+    SourceDenied,
+    /// Over the connection limit of one source.
+    SourceLimit,
     /// HTTP/2: too many streams were reset.
     StreamResets,
     /// 414.
@@ -186,10 +202,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 19] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
+        Self::ClientHello,
+        Self::ClientHelloTimeout,
         Self::ConnectionLimit,
         Self::ControlFrames,
         Self::EmptyFrames,
@@ -197,6 +215,11 @@ impl Refusal {
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
+        Self::ProxyHeader,
+        Self::ProxyHeaderTimeout,
+        Self::Rejected,
+        Self::SourceDenied,
+        Self::SourceLimit,
         Self::StreamResets,
         Self::UriTooLong,
     ];
@@ -208,6 +231,8 @@ impl Refusal {
             Self::BadRequest => "bad_request",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::ClientHello => "client_hello",
+            Self::ClientHelloTimeout => "client_hello_timeout",
             Self::ConnectionLimit => "connection_limit",
             Self::ControlFrames => "control_frames",
             Self::EmptyFrames => "empty_frames",
@@ -215,6 +240,11 @@ impl Refusal {
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::Rejected => "rejected",
+            Self::SourceDenied => "source_denied",
+            Self::SourceLimit => "source_limit",
             Self::StreamResets => "stream_resets",
             Self::UriTooLong => "uri_too_long",
         }
@@ -228,10 +258,14 @@ pub struct FrontendCells {
     pub connections: Cell,
     /// Connections open now.
     pub connections_open: Cell,
+    /// Times that accepting rested because descriptors were nearly gone.
+    pub accept_rests: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
     pub refused: [Cell; Refusal::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
+    /// TLS handshakes.
+    pub handshakes: HandshakeCells,
 }
 
 /// What is counted of the checks of one server. Written by the Store alone.

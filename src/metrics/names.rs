@@ -47,6 +47,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    ACCEPT_RESTS Counter "accept_rests_total" ["frontend"] "rests"
+        "Times that accepting rested because file descriptors were nearly gone."
     BUILD_INFO Gauge "build_info" ["version"] "none" "The version that runs; always 1."
     CHECK_DURATION Histogram "check_duration_seconds" ["farm"] "seconds" "How long checks of a farm's servers took."
     CHECKS Counter "checks_total" ["farm", "server", "status"] "checks"

@@ -6,8 +6,8 @@ use farmgate::metrics::Refusal;
 use farmgate::model::{AdminStatus, Balance, Farm, Frontend, Protocol};
 
 use crate::harness::h2::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, field,
-    frame, head, send_piece,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, field, frame, head,
+    send_piece,
 };
 use crate::harness::{Behaviour, Client, Frames, H2, InProcess, Origin, until};
 

@@ -36,6 +36,7 @@ mod retry;
 mod review;
 mod sessions;
 mod shares;
+mod smuggling;
 mod sticky;
 mod tcp;
 mod webhook;

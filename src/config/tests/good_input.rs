@@ -382,7 +382,7 @@ fn admin_side_without_tokens_warns_of_what_nobody_can_use() {
 fn warnings_name_what_is_probably_not_meant_in_file_order() {
     let text = r#"
 service: lb
-frontends: {db: {protocol: tcp, listen: ["127.0.0.1:1"], farm: db, trust: [], timeouts: {}}}
+frontends: {db: {protocol: tcp, listen: ["127.0.0.1:1"], farm: db, trust: [], timeouts: {idle: 1s}}}
 farms:
   db: {protocol: tcp, fail_open: true, servers: {a: "127.0.0.1:2", b: "127.0.0.1:2"}}
   idle: {protocol: tcp, servers: {a: {address: "127.0.0.1:2", weight: 0}}}

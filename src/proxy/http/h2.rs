@@ -21,7 +21,6 @@ use ::pingora::protocols::Digest;
 use ::pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake};
 use ::pingora::protocols::raw_connect::ProxyDigest;
 use ::pingora::proxy::HttpProxy;
-use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -41,9 +40,6 @@ mod wire;
 
 use wire::{Gauge, Wire};
 
-/// What a client begins with that speaks HTTP/2 (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// Bytes of a request body that may be on their way unread.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The same for all requests of a connection.
@@ -58,33 +54,6 @@ const LOCAL_RESETS_MAX: usize = 256;
 const MALFORMED_MAX: usize = 32;
 /// How long a connection that was told to go may take until it does.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Reads ahead whether a client without TLS begins as one of HTTP/2 does; what was read is to be read again. A client
-/// that says nothing is not waited for once it is retired or `idle` is over, nor one that stops within the beginning
-/// after `header`: the deadlines of HTTP/1 are for those.
-pub(in crate::proxy) async fn begins(transport: &mut Transport, connection: &Connection) -> bool {
-    let timeouts = &connection.frontend.frontend.timeouts;
-    let mut bytes = Vec::new();
-    let mut by = clock::monotonic() + timeouts.idle;
-    while PREFACE.starts_with(&bytes) && bytes.len() < PREFACE.len() {
-        let mut piece = [0; PREFACE.len()];
-        let left = PREFACE.len() - bytes.len();
-        let read = tokio::select! {
-            biased;
-            read = transport.read(&mut piece[..left]) => read,
-            () = retired(connection) => break,
-            () = tokio::time::sleep_until(by.into()) => break,
-        };
-        let Ok(n @ 1..) = read else { break };
-        if bytes.is_empty() {
-            by = clock::monotonic() + timeouts.header;
-        }
-        bytes.extend_from_slice(&piece[..n]);
-    }
-    let begins = bytes == PREFACE;
-    transport.put_back(bytes);
-    begins
-}
 
 /// Serves one client connection that speaks HTTP/2 to its end.
 pub(in crate::proxy) async fn serve(

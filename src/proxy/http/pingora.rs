@@ -159,6 +159,11 @@ impl ProxyHttp for Engine {
             // But for HTTP/2, where each answer is written by itself.
             session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
         }
+        exchange::make_origin_form(session.req_header_mut());
+        if exchange::asks_to_close(&session.req_header().headers) {
+            // The engine looks at the first Connection field only.
+            session.set_keepalive(None);
+        }
         if session.req_header().version == Version::HTTP_10 {
             // To HTTP/1.0 an interim answer would be the answer.
             session.set_ignore_info_resp(true);

@@ -83,9 +83,8 @@ impl H2 {
 
     /// Runs something with the connection.
     pub(crate) fn run<F: Future>(&self, with: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Output {
-        self.runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, with(self.send.clone())).await.expect("an end in time")
-        })
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, with(self.send.clone())).await.expect("an end in time") })
     }
 
     /// Waits until the connection has ended, and returns how.
@@ -96,11 +95,7 @@ impl H2 {
     }
 }
 
-async fn exchange(
-    send: SendRequest<Bytes>,
-    head: Request<()>,
-    pieces: Vec<Bytes>,
-) -> Result<H2Response, h2::Error> {
+async fn exchange(send: SendRequest<Bytes>, head: Request<()>, pieces: Vec<Bytes>) -> Result<H2Response, h2::Error> {
     let mut send = send.ready().await?;
     let (response, mut body) = send.send_request(head, pieces.is_empty())?;
     let count = pieces.len();

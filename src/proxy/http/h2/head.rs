@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn accepted_head_has_one_host_and_one_cookie() {
-        let mut crumbs = head("GET", "https://a.example:8443/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        let mut crumbs =
+            head("GET", "https://a.example:8443/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
         canonicalize(&mut crumbs);
         assert_eq!(crumbs.headers[HOST], "a.example:8443");
         assert_eq!(crumbs.headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);

@@ -48,8 +48,7 @@ enum Look {
 impl Progress {
     pub(in crate::proxy::http) fn new(is_grpc: bool, is_whole: bool, limits: &Limits) -> Self {
         let now = clock::monotonic();
-        let state =
-            State { began: now, body_bytes: 0, received: now, answered: now, ended: is_whole.then_some(now) };
+        let state = State { began: now, body_bytes: 0, received: now, answered: now, ended: is_whole.then_some(now) };
         Self { state: Mutex::new(state), is_grpc, body_bytes_max: limits.body_bytes }
     }
 
