@@ -25,6 +25,7 @@ mod agreement;
 mod bad_input;
 mod explain;
 mod guards;
+mod h2;
 mod health;
 mod http;
 mod journal;

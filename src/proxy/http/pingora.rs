@@ -161,6 +161,10 @@ impl ProxyHttp for Engine {
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if let Some(connection) = exchange.connection.as_ref().filter(|connection| connection.progress().is_some()) {
+            // But for HTTP/2, where each answer is written by itself.
+            session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
+        }
         exchange::make_origin_form(session.req_header_mut());
         if exchange::asks_to_close(&session.req_header().headers) {
             // The engine looks at the first Connection field only.
@@ -251,8 +255,14 @@ impl ProxyHttp for Engine {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some((connection, progress)) = exchange.connection.as_ref().and_then(|c| Some((c, c.progress()?)))
+            && let Err(fault) = progress.received(body.as_ref().map_or(0, Bytes::len), end_of_stream)
+        {
+            connection.set_fault(fault);
+            return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
+        }
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -266,6 +276,19 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::from_server(session, head, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
+            progress.answered();
+        }
+        Ok(None)
     }
 
     async fn response_filter(

@@ -51,7 +51,8 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
         is_late: connection.is_some_and(|connection| connection.is_server_late())
             || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
-        is_servers: *error.esource() == ErrorSource::Upstream,
+        is_servers: *error.esource() == ErrorSource::Upstream
+            && !connection.is_some_and(|connection| connection.is_client_late()),
         is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
         is_kept: client_reused,
     };
