@@ -170,22 +170,28 @@ pub enum Refusal {
     HeaderTooLarge,
     /// The request head did not arrive in time.
     HeaderTimeout,
+    /// The frontend is closed for maintenance.
+    Maintenance,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// A route says so.
+    Route,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::ConnectionLimit,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
+        Self::Maintenance,
         Self::NoServer,
+        Self::Route,
         Self::UriTooLong,
     ];
 
@@ -199,7 +205,9 @@ impl Refusal {
             Self::ConnectionLimit => "connection_limit",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::Maintenance => "maintenance",
             Self::NoServer => "no_server",
+            Self::Route => "route",
             Self::UriTooLong => "uri_too_long",
         }
     }
@@ -213,7 +221,7 @@ pub struct FrontendCells {
     /// Connections open now.
     pub connections_open: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
-    pub refused: [Cell; 8],
+    pub refused: [Cell; Refusal::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
 }

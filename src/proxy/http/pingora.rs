@@ -40,12 +40,12 @@ mod failure;
 mod heads;
 mod peer;
 mod record;
+mod route;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
 use record::record;
 pub use state::Exchange;
-use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -173,15 +173,18 @@ impl ProxyHttp for Engine {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
         // A frontend that speaks raw TCP now has no server for what this connection speaks.
         match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
-            Some((table, frontend)) => {
-                exchange.route = frontend.default_feed().map(|feed| Route { table, frontend, feed });
+            Some(found) => {
+                if route::decide(session, exchange, &connection, found).await? {
+                    return Ok(true);
+                }
             }
             None => session.set_keepalive(None),
         }
         if self.choose(session, exchange).is_none() {
             exchange.reason = Some("no server can take the request now");
             connection.count_own_answer(503, Some(Refusal::NoServer));
-            respond(session, exchange, 503, "no server can take the request now").await?;
+            let frontend = exchange.frontend();
+            respond(session, exchange, frontend.as_deref(), 503, "no server can take the request now").await?;
             return Ok(true);
         }
         Ok(false)
@@ -302,7 +305,8 @@ impl ProxyHttp for Engine {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = respond(session, exchange, status, why).await {
+            let frontend = exchange.frontend();
+            if let Err(error) = respond(session, exchange, frontend.as_deref(), status, why).await {
                 tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
             }
         }

@@ -7,8 +7,14 @@ use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::proxy::Session;
 use ::pingora::{Error, Result};
 
+use crate::model::Frontend;
+
+use super::super::control::Connection;
+use super::super::exchange::render::{self, Values};
+use super::super::exchange::rewrite::rewritten;
 use super::super::exchange::{self, Origin};
 use super::answer::{close_if_retired, close_unless_in_step};
+use super::route::authority;
 use super::state::Exchange;
 
 /// Makes the head of a request what its server is to see.
@@ -18,7 +24,68 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
         let origin = Origin { client: &connection.client_text, scheme: connection.from.scheme(), version };
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
+        let frontend = &route.frontend.frontend;
+        let Some(forward) = route.forward() else { return };
+        if let Some(rewrite) = &forward.rewrite
+            && let Some(target) = rewritten(rewrite, head.raw_path())
+        {
+            // What is made of a target that was taken is one that is.
+            let _ = head.set_raw_path(&target);
+        }
+        let all = [&frontend.request_headers, &forward.request_headers];
+        if all.iter().any(|rules| !rules.is_empty()) {
+            let values = values(session.req_header(), exchange, connection, frontend);
+            all.iter().for_each(|rules| render::apply(rules, &values, head));
+        }
     }
+}
+
+/// Returns what the variables of header rules and redirects stand for.
+pub(super) fn values<'a>(
+    head: &'a RequestHeader,
+    exchange: &'a Exchange,
+    connection: &'a Connection,
+    frontend: &'a Frontend,
+) -> Values<'a> {
+    Values {
+        client_ip: connection.client_text.as_bytes(),
+        client_port: connection.client.port(),
+        port: connection.from.local.port(),
+        scheme: connection.from.scheme(),
+        frontend: frontend.name.as_str(),
+        host: authority(head).unwrap_or_default(),
+        // Of a request about the server as a whole (OPTIONS *), the path is that of the whole.
+        target: if head.raw_path() == b"*" { b"/" } else { head.raw_path() },
+        id: &exchange.id,
+        sni: "",
+        tls_version: "",
+    }
+}
+
+/// Changes the head of an answer by the frontend's rules; `asked` is the head of the request.
+pub(super) fn own(
+    asked: &RequestHeader,
+    head: &mut ResponseHeader,
+    exchange: &Exchange,
+    connection: &Connection,
+    frontend: &Frontend,
+) {
+    if let Some(hsts) = frontend.hsts.filter(|_| connection.from.is_tls) {
+        render::set_hsts(hsts, head);
+    }
+    if !frontend.response_headers.is_empty() {
+        render::apply(&frontend.response_headers, &values(asked, exchange, connection, frontend), head);
+    }
+}
+
+/// Changes the head of a server's answer by the rules of its route and frontend.
+fn by_rules(asked: &RequestHeader, head: &mut ResponseHeader, exchange: &Exchange) {
+    let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) else { return };
+    let frontend = &route.frontend.frontend;
+    if let Some(forward) = route.forward().filter(|forward| !forward.response_headers.is_empty()) {
+        render::apply(&forward.response_headers, &values(asked, exchange, connection, frontend), head);
+    }
+    own(asked, head, exchange, connection, frontend);
 }
 
 /// Takes in the head of a server's answer.
@@ -44,6 +111,9 @@ pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, e
         && let Some(line) = exchange.set_cookie()
     {
         head.append_header(header::SET_COOKIE, line)?;
+    }
+    if is_switch || !head.status.is_informational() {
+        by_rules(session.req_header(), head, exchange);
     }
     if !head.status.is_informational() {
         close_unless_in_step(session);
