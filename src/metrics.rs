@@ -7,5 +7,7 @@ pub mod cells;
 pub mod names;
 pub mod reloads;
 
-pub use cells::{Cell, CheckCells, EdgeCells, FrontendCells, Histogram, PerWorker, Refusal, StatusClass, WorkerIx};
+pub use cells::{
+    Cell, CheckCells, EdgeCells, FrontendCells, Histogram, Mirrored, PerWorker, Refusal, StatusClass, WorkerIx,
+};
 pub use reloads::ReloadCells;

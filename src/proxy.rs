@@ -10,6 +10,7 @@ pub mod http;
 pub mod worker;
 
 mod command;
+mod mirror;
 mod owner;
 mod recent;
 mod registry;

@@ -213,6 +213,32 @@ impl Refusal {
     }
 }
 
+/// What became of a copy of a request for a second farm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirrored {
+    /// It was answered, whatever the answer.
+    Answered,
+    /// No connection, no answer in time, or half of one.
+    Failed,
+    /// It was not sent: no server, a body too long to copy, too many copies at once.
+    Skipped,
+}
+
+impl Mirrored {
+    /// Every end, in the order of [`FrontendCells::mirrored`].
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Skipped];
+
+    /// Returns the value of the `result` label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 /// What one worker counts of one frontend.
 #[derive(Debug, Default)]
 pub struct FrontendCells {
@@ -222,6 +248,8 @@ pub struct FrontendCells {
     pub connections_open: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
     pub refused: [Cell; Refusal::ALL.len()],
+    /// Copies of requests, in the order of [`Mirrored::ALL`].
+    pub mirrored: [Cell; Mirrored::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
 }

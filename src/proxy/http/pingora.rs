@@ -36,6 +36,7 @@ use super::exchange;
 use super::kept;
 
 mod answer;
+mod copy;
 mod failure;
 mod heads;
 mod peer;
@@ -237,6 +238,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
+        copy::begin(session, head, exchange);
         Ok(())
     }
 
@@ -246,8 +248,9 @@ impl ProxyHttp for Engine {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
+        copy::add(exchange, body.as_deref(), end_of_stream);
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }

@@ -14,11 +14,13 @@ use crate::model::{Action, AttemptOutcome, Forward, RouteId, TrafficFault};
 use crate::routing::Place;
 use crate::store::{Feed, FrontendTable, Table};
 
+use super::super::super::mirror::Draft;
 use super::super::super::recent::Attempts;
 use super::super::super::sticking::Cookies;
 use super::super::super::work::{Assigned, InFlight, RequestId};
 use super::super::control::Connection;
 use super::super::exchange;
+use super::copy;
 use super::record::record_lost;
 
 /// One request on its way.
@@ -30,6 +32,8 @@ pub struct Exchange {
     /// The route that took it, if one did.
     pub(super) taken_by: Option<RouteId>,
     pub(super) tried: Tried,
+    /// A copy of it for another farm, until that is sent.
+    pub(super) draft: Option<Box<Draft>>,
     pub(super) attempt: Option<InFlight>,
     /// The server of the last attempt.
     pub(super) position: Option<usize>,
@@ -92,6 +96,7 @@ impl Exchange {
             route: None,
             taken_by: None,
             tried: Tried::default(),
+            draft: None,
             attempt: None,
             position: None,
             attempts: Attempts::default(),
@@ -167,6 +172,7 @@ impl Exchange {
 
     /// Notes that the exchange is over. An answer that nothing was said of is worth what its status says.
     pub(super) fn ended(&mut self) {
+        copy::abandon(self);
         if let Some(connection) = &self.connection {
             connection.attempt_ended();
         }
