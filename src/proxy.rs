@@ -17,9 +17,11 @@ mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
+mod tls;
 mod transport;
 mod turns;
 mod work;
 
 pub use accept::Listeners;
+pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

@@ -18,7 +18,7 @@ use crate::metrics::{Cell, EdgeCells, Histogram, Mirrored, PerWorker, Refusal, R
 use crate::model::{AdminStatus, CheckStatus, Health};
 use crate::store::{Feed, FrontendTable, Snapshot, Store, Table};
 
-use super::outlets::{JOURNAL_KINDS, NoOutlets, Outlets};
+use super::outlets::{ACCESS_LOG_OUTCOMES, JOURNAL_KINDS, NoOutlets, Outlets};
 
 /// Collects every metric of [`names`].
 #[derive(Clone)]
@@ -221,6 +221,10 @@ fn standings(families: &mut Families, snapshot: &Snapshot) {
 }
 
 fn outlets(families: &mut Families, outlets: &dyn Outlets) {
+    let access_log = outlets.access_log().unwrap_or_default();
+    for (outcome, lines) in ACCESS_LOG_OUTCOMES.iter().zip(access_log.lines) {
+        families.value(names::ACCESS_LOG_LINES, &[outcome], lines);
+    }
     let journal = outlets.journal();
     for ((kind, written), dropped) in JOURNAL_KINDS.iter().zip(journal.written).zip(journal.dropped) {
         families.value(names::JOURNAL_WRITTEN, &[kind], written);

@@ -4,12 +4,25 @@
 
 /// Where events go, to be counted.
 pub trait Outlets: Send + Sync {
+    /// Returns what the access log counts, if there is one.
+    fn access_log(&self) -> Option<AccessLogNumbers>;
+
     /// Returns what the journal counts.
     fn journal(&self) -> JournalNumbers;
 
     /// Returns what each receiver of webhooks counts.
     fn receivers(&self) -> Vec<ReceiverNumbers>;
 }
+
+/// What the access log counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessLogNumbers {
+    /// Lines: written, dropped because the disk was slower than the traffic, refused by the disk.
+    pub lines: [u64; 3],
+}
+
+/// What became of lines of the access log, in the order of its numbers.
+pub const ACCESS_LOG_OUTCOMES: [&str; 3] = ["written", "dropped", "refused"];
 
 /// What the journal counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +60,10 @@ pub struct ReceiverNumbers {
 pub struct NoOutlets;
 
 impl Outlets for NoOutlets {
+    fn access_log(&self) -> Option<AccessLogNumbers> {
+        None
+    }
+
     fn journal(&self) -> JournalNumbers {
         JournalNumbers::default()
     }

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
-use super::outlets::{JournalNumbers, Outlets, ReceiverNumbers};
+use super::outlets::{AccessLogNumbers, JournalNumbers, Outlets, ReceiverNumbers};
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
@@ -407,6 +407,10 @@ fn metrics_tell_what_the_outlets_count() {
     struct Counted;
 
     impl Outlets for Counted {
+        fn access_log(&self) -> Option<AccessLogNumbers> {
+            Some(AccessLogNumbers { lines: [7, 8, 9] })
+        }
+
         fn journal(&self) -> JournalNumbers {
             JournalNumbers { written: [3, 20, 1], dropped: [0, 7, 2], failures: 1, backlog: 4, bytes: 8192 }
         }

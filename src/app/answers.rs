@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admin::AdminState;
-use crate::admin::outlets::{JournalNumbers, Outlets, ReceiverNumbers};
+use crate::admin::outlets::{AccessLogNumbers, JournalNumbers, Outlets, ReceiverNumbers};
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::settings::Settings;
 use crate::store::{EventSink, Journal, JournalError, Requests};
+use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::webhook::ReceiverCells;
 
 use super::webhooks::Webhooks;
@@ -24,12 +25,17 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks) -> Result<Self, JournalError> {
+    pub(super) fn new(
+        settings: &Settings,
+        journal: &SqliteJournal,
+        webhooks: &Webhooks,
+        access: Option<AccessHandle>,
+    ) -> Result<Self, JournalError> {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
-            outlets: Arc::new(Counted::new(settings, journal, webhooks)),
+            outlets: Arc::new(Counted::new(settings, journal, webhooks, access)),
         })
     }
 
@@ -54,13 +60,14 @@ struct Counted {
     /// The files that the journal is in.
     files: Vec<PathBuf>,
     receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
+    access: Option<AccessHandle>,
 }
 
 impl Counted {
-    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks) -> Self {
+    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, access: Option<AccessHandle>) -> Self {
         let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
         let files = settings.state_dir.iter().flat_map(files).collect();
-        Self { journal: journal.clone(), files, receivers: webhooks.cells() }
+        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access }
     }
 }
 
@@ -76,6 +83,11 @@ impl Outlets for Counted {
             backlog: counters.backlog,
             bytes: self.files.iter().map(size).sum(),
         }
+    }
+
+    fn access_log(&self) -> Option<AccessLogNumbers> {
+        let AccessCounters { written, dropped, refused } = self.access.as_ref()?.counters();
+        Some(AccessLogNumbers { lines: [written, dropped, refused] })
     }
 
     fn receivers(&self) -> Vec<ReceiverNumbers> {

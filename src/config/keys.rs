@@ -19,11 +19,70 @@ pub(super) const FILE: &[&str] = &[
 /// `service`, where it is a mapping.
 pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports"];
 /// One frontend.
-pub(super) const FRONTEND: &[&str] = &["protocol", "listen", "farm", "trust", "timeouts", "limits"];
+pub(super) const FRONTEND: &[&str] = &[
+    "protocol",
+    "listen",
+    "tls",
+    "h2c",
+    "accept_proxy",
+    "allow",
+    "deny",
+    "trust",
+    "hsts",
+    "maintenance",
+    "request_headers",
+    "response_headers",
+    "timeouts",
+    "limits",
+    "routes",
+    "redirect",
+    "farm",
+];
+/// A frontend's `tls`.
+pub(super) const FRONTEND_TLS: &[&str] =
+    &["certificates", "acme", "profile", "alpn", "client_ca", "client_crl", "client_auth"];
+/// One of a frontend's `tls.certificates`.
+pub(super) const CERTIFICATE: &[&str] = &["cert", "key"];
+/// A frontend's `accept_proxy`.
+pub(super) const ACCEPT_PROXY: &[&str] = &["from"];
+/// A frontend's `hsts`, where it is a mapping.
+pub(super) const HSTS: &[&str] = &["max_age", "include_subdomains"];
+/// A frontend's `maintenance`, where it is a mapping.
+pub(super) const MAINTENANCE: &[&str] = &["status", "body", "body_file", "content_type", "retry_after"];
+/// `request_headers` and `response_headers`.
+pub(super) const HEADER_RULES: &[&str] = &["set", "add", "remove"];
 /// A frontend's `timeouts`.
-pub(super) const FRONTEND_TIMEOUTS: &[&str] = &["header", "body", "idle", "write", "tunnel"];
+pub(super) const FRONTEND_TIMEOUTS: &[&str] = &["handshake", "header", "body", "idle", "write", "tunnel", "session"];
 /// A frontend's `limits`.
-pub(super) const LIMITS: &[&str] = &["connections", "header_bytes", "uri_bytes", "body_bytes"];
+pub(super) const LIMITS: &[&str] = &[
+    "connections",
+    "connections_per_source",
+    "handshakes",
+    "header_bytes",
+    "header_fields",
+    "uri_bytes",
+    "body_bytes",
+    "body_rate_min",
+    "streams",
+    "rate",
+];
+/// `limits.rate`.
+pub(super) const RATE: &[&str] = &["per", "requests", "window", "burst"];
+/// Something told apart by the value of a header field.
+pub(super) const BY_HEADER: &[&str] = &["header"];
+/// A frontend's `redirect`, where it is a mapping.
+pub(super) const REDIRECT: &[&str] = &["to", "status"];
+/// One of a frontend's `routes`.
+pub(super) const ROUTE: &[&str] = &["name", "priority", "rules", "action"];
+/// One of a route's `rules`.
+pub(super) const RULE: &[&str] = &["field", "name", "sub_field", "match", "pattern", "negate"];
+/// A route's `action`.
+pub(super) const ACTION: &[&str] =
+    &["farm", "farms", "redirect", "status", "reject", "rewrite", "mirror", "request_headers", "response_headers"];
+/// `action.rewrite`.
+pub(super) const REWRITE: &[&str] = &["prefix", "with"];
+/// `action.mirror`.
+pub(super) const MIRROR: &[&str] = &["farm", "share"];
 /// One farm.
 pub(super) const FARM: &[&str] = &[
     "protocol",
@@ -135,7 +194,7 @@ pub(super) const WEBHOOK: &[&str] = &["url", "secret", "secret_file", "ca", "tim
 /// `log`.
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
-pub(super) const ACCESS: &[&str] = &["path", "format"];
+pub(super) const ACCESS: &[&str] = &["path", "format", "fields"];
 
 /// Every section under its schema's name.
 #[cfg(test)]
@@ -143,8 +202,22 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("File", FILE),
     ("Service", SERVICE),
     ("Frontend", FRONTEND),
+    ("FrontendTls", FRONTEND_TLS),
+    ("Certificate", CERTIFICATE),
+    ("AcceptProxy", ACCEPT_PROXY),
+    ("Hsts", HSTS),
+    ("Maintenance", MAINTENANCE),
+    ("HeaderRules", HEADER_RULES),
     ("FrontendTimeouts", FRONTEND_TIMEOUTS),
     ("Limits", LIMITS),
+    ("Rate", RATE),
+    ("ByHeader", BY_HEADER),
+    ("RedirectTo", REDIRECT),
+    ("Route", ROUTE),
+    ("Rule", RULE),
+    ("Action", ACTION),
+    ("Rewrite", REWRITE),
+    ("Mirror", MIRROR),
     ("Farm", FARM),
     ("FarmTimeouts", FARM_TIMEOUTS),
     ("Retries", RETRIES),

@@ -9,6 +9,8 @@ use crossbeam_utils::CachePadded;
 
 use crate::model::CheckStatus;
 
+use super::handshakes::HandshakeCells;
+
 /// The position of a data-plane worker: 0..workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerIx(pub usize);
@@ -252,6 +254,8 @@ pub struct FrontendCells {
     pub mirrored: [Cell; Mirrored::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
+    /// TLS handshakes.
+    pub handshakes: HandshakeCells,
 }
 
 /// What is counted of the checks of one server. Written by the Store alone.

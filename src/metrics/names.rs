@@ -47,6 +47,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    ACCESS_LOG_LINES Counter "access_log_lines_total" ["outcome"] "lines"
+        "Lines of the access log: written, dropped because the disk was slower than the traffic, refused by the disk."
     BUILD_INFO Gauge "build_info" ["version"] "none" "The version that runs; always 1."
     CHECK_DURATION Histogram "check_duration_seconds" ["farm"] "seconds" "How long checks of a farm's servers took."
     CHECKS Counter "checks_total" ["farm", "server", "status"] "checks"

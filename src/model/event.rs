@@ -152,6 +152,46 @@ impl EventKind {
     }
 }
 
+/// What became of a certificate that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateChange {
+    /// It is past its end and still shown: there is no other.
+    Expired {
+        /// When it ended.
+        until: Timestamp,
+    },
+    /// It comes to its end and was not renewed.
+    Expiring {
+        /// When it ends.
+        until: Timestamp,
+        /// In how many days, rounded up.
+        days: u32,
+    },
+    /// Its files changed and cannot be used; what was shown before still is.
+    Refused {
+        /// Why, and what to do about it.
+        why: Box<str>,
+    },
+    /// It took the place of another one.
+    Renewed {
+        /// When it ends.
+        until: Timestamp,
+    },
+}
+
+impl CertificateChange {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "expired",
+            Self::Expiring { .. } => "expiring",
+            Self::Refused { .. } => "refused",
+            Self::Renewed { .. } => "renewed",
+        }
+    }
+}
+
 /// Whether an incident begins or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IncidentPhase {

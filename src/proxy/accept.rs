@@ -13,9 +13,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::model::{Frontend, FrontendId, Name};
-use crate::store::{ListenError, ListenerHost, PreparedListeners};
+use crate::store::{ListenError, ListenerHost, OpenError, PreparedListeners};
 
 use super::command::{Command, ListenerId};
+use super::tls::{self, Certificates};
 
 /// Connections that may wait to be accepted, per worker; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -23,6 +24,7 @@ const BACKLOG: i32 = 4096;
 /// Opens and closes listeners on every worker.
 pub struct Listeners {
     workers: Vec<UnboundedSender<Command>>,
+    certificates: Arc<Certificates>,
     open: Arc<Mutex<OpenListeners>>,
 }
 
@@ -55,8 +57,8 @@ struct OpenListener {
 }
 
 impl Listeners {
-    pub(super) fn new(workers: Vec<UnboundedSender<Command>>) -> Self {
-        Self { workers, open: Arc::default() }
+    pub(super) fn new(workers: Vec<UnboundedSender<Command>>, certificates: Arc<Certificates>) -> Self {
+        Self { workers, certificates, open: Arc::default() }
     }
 
     /// Returns the addresses that are listened on, with the port that the system chose where 0 was written.
@@ -76,16 +78,20 @@ impl std::fmt::Debug for Listeners {
 }
 
 impl ListenerHost for Listeners {
-    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wanted = HashMap::new();
         let mut fresh = Vec::new();
-        let mut errors = Vec::new();
+        let (certificates, mut errors) = match self.certificates.prepare(frontends) {
+            Ok(certificates) => (Some(certificates), Vec::new()),
+            Err(errors) => (None, errors.into_iter().map(OpenError::from).collect()),
+        };
         for frontend in frontends {
             for listen in &frontend.listen {
                 let Some(address) = listen.ip() else {
                     let cause = io::Error::from(io::ErrorKind::Unsupported);
-                    errors.push(ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause });
+                    let error = ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause };
+                    errors.push(error.into());
                     continue;
                 };
                 let place = Place::of(address, frontend.id);
@@ -98,7 +104,8 @@ impl ListenerHost for Listeners {
                         fresh.push(Fresh { place, bound, frontend: frontend.id, name: frontend.name.clone(), sockets })
                     }
                     Err(cause) => {
-                        errors.push(ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause })
+                        let error = ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause };
+                        errors.push(error.into());
                     }
                 }
             }
@@ -106,7 +113,13 @@ impl ListenerHost for Listeners {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Box::new(Prepared { workers: self.workers.clone(), open: Arc::clone(&self.open), wanted, fresh }))
+        Ok(Box::new(Prepared {
+            workers: self.workers.clone(),
+            certificates,
+            open: Arc::clone(&self.open),
+            wanted,
+            fresh,
+        }))
     }
 }
 
@@ -121,6 +134,7 @@ struct Fresh {
 
 struct Prepared {
     workers: Vec<UnboundedSender<Command>>,
+    certificates: Option<tls::Prepared>,
     open: Arc<Mutex<OpenListeners>>,
     wanted: HashMap<Place, FrontendId>,
     fresh: Vec<Fresh>,
@@ -137,6 +151,10 @@ impl Prepared {
 
 impl PreparedListeners for Prepared {
     fn commit(mut self: Box<Self>) {
+        // Before anything is accepted that needs them.
+        if let Some(certificates) = self.certificates.take() {
+            certificates.commit();
+        }
         let open = Arc::clone(&self.open);
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         for fresh in std::mem::take(&mut self.fresh) {

@@ -33,6 +33,7 @@ use super::registry::{Entry, Registry};
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
 use super::tcp;
+use super::tls::Certificates;
 use super::transport::{Client, Transport};
 use super::work::{Shared, Work};
 
@@ -56,6 +57,7 @@ pub struct Plane {
     commands: Vec<UnboundedSender<Command>>,
     works: Vec<Weak<Work>>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    certificates: Arc<Certificates>,
 }
 
 /// What the plane is handed from outside.
@@ -84,7 +86,8 @@ impl Plane {
         let Chance { entropy, sticky_key } = chance;
         let sticking = Arc::new(SharedSticking::new(sticky_key));
         let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
-        let mut plane = Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new() };
+        let mut plane =
+            Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new(), certificates: Certificates::new() };
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -108,7 +111,13 @@ impl Plane {
     /// Returns what opens and closes listeners on these workers.
     #[must_use]
     pub fn listeners(&self) -> Listeners {
-        Listeners::new(self.commands.clone())
+        Listeners::new(self.commands.clone(), Arc::clone(&self.certificates))
+    }
+
+    /// Returns the certificates that clients are shown; it may outlive the plane.
+    #[must_use]
+    pub fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates)
     }
 
     /// Returns what counts and closes what is open on servers; it may outlive the plane.

@@ -17,7 +17,8 @@ use crate::config::read::{Section, Value};
 use crate::model::{Balance, DrainRule, Farm, FarmId, FarmTimeouts, Leftovers, Name, Protocol, ServerId};
 
 /// The words of `protocol`.
-pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("http", Protocol::Http), ("tcp", Protocol::Tcp)];
+pub(super) const PROTOCOLS: &[(&str, Protocol)] =
+    &[("http", Protocol::Http), ("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 const BALANCES: &[(&str, Balance)] = &[
     ("roundrobin", Balance::RoundRobin),
     ("leastconn", Balance::LeastConn),

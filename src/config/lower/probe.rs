@@ -11,6 +11,7 @@ mod timing;
 mod url;
 
 pub(super) use self::aim::{lower as lower_aim, warn_of_unused};
+pub(super) use self::expect::last_line;
 use super::Around;
 use crate::config::error::Findings;
 use crate::config::keys;

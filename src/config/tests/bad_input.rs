@@ -73,6 +73,8 @@ fn bad_top_level_keys() {
             "zone: ${env:UNSET",
             "log: {level: loud, format: xml, acess: {}}",
             "log: {access: {}}",
+            "log: {access: {path: a, format: xml, fields: [at, at, weather]}}",
+            "log: {access: {path: a, format: clf, fields: [at]}}",
             "log: {access: /var/log/access.log}",
             "farms: {}",
             "journal: 30d",

@@ -44,7 +44,12 @@ fn conf_full_loads_with_its_commented_keys_too() {
         topology.farms.iter().flat_map(|farm| &farm.probes).map(|probe| probe.kind.as_str()).collect();
     assert_eq!(kinds.len(), 14, "{kinds:?}");
     let ways: Vec<_> = topology.farms.iter().map(|farm| &farm.stickiness).collect();
-    assert!(matches!(ways[..], [Stickiness::Cookie(_), Stickiness::Source { .. }]), "{ways:?}");
+    assert!(matches!(ways[..], [Stickiness::Cookie(_), Stickiness::None, Stickiness::Source { .. }]), "{ways:?}");
+    let web = &topology.frontends[0];
+    let tls = web.tls.as_ref().unwrap();
+    assert_eq!((tls.certificates.len(), tls.acme.len(), tls.client_auth.is_some()), (1, 1, true));
+    assert_eq!((web.routes.len(), web.farms().len(), web.limits.rate.is_some()), (3, 2, true));
+    assert!(web.hsts.is_some() && web.maintenance.is_some() && !web.accept_proxy.is_empty());
     assert!(topology.farms[0].observe.is_some() && topology.farms[0].shadow.is_some());
 }
 

@@ -29,7 +29,13 @@ fn schema_refuses_an_unknown_key_in_every_section() {
     let full = to_json(
         r#"
 service: {name: lb}
-frontends: {web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {}}}
+frontends:
+  web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {rate: {requests: 1, per: {header: A}}},
+        tls: {certificates: [{cert: a, key: b}]}, accept_proxy: {from: ["::1"]}, hsts: {}, maintenance: {},
+        request_headers: {}, response_headers: {},
+        routes: [{name: a, rules: [{field: uri, match: is, pattern: 5}],
+                  action: {farm: web, rewrite: {prefix: /, with: /}, mirror: {farm: web}, request_headers: {}}}]}
+  old: {protocol: http, listen: ["unix:/run/x"], redirect: {to: "https://${host}${uri}"}}
 farms:
   web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {}, observe: {}, flap: {}, incident: {},
         drain: {}, stickiness: {cookie: {}}, shadow: {type: ping},
@@ -52,6 +58,21 @@ log: {access: {path: a}}
         "/frontends/web",
         "/frontends/web/timeouts",
         "/frontends/web/limits",
+        "/frontends/web/limits/rate",
+        "/frontends/web/limits/rate/per",
+        "/frontends/web/tls",
+        "/frontends/web/tls/certificates/0",
+        "/frontends/web/accept_proxy",
+        "/frontends/web/hsts",
+        "/frontends/web/maintenance",
+        "/frontends/web/request_headers",
+        "/frontends/web/routes/0",
+        "/frontends/web/routes/0/rules/0",
+        "/frontends/web/routes/0/action",
+        "/frontends/web/routes/0/action/rewrite",
+        "/frontends/web/routes/0/action/mirror",
+        "/frontends/web/routes/0/action/request_headers",
+        "/frontends/old/redirect",
         "/farms/web",
         "/farms/web/probe",
         "/farms/web/probe/expect",

@@ -23,7 +23,7 @@ pub(super) async fn respond(
     status: u16,
     why: &str,
 ) -> Result<()> {
-    let id = exchange.id.to_string();
+    let id = exchange.shown_id().to_string();
     let body = pages::body(status, why, &id);
     let mut head = ResponseHeader::build(status, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
@@ -42,7 +42,7 @@ pub(super) async fn respond_with(
     mut head: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
-    head.insert_header("X-Request-Id", exchange.id.to_string())?;
+    head.insert_header("X-Request-Id", exchange.shown_id().to_string())?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     if let Some((frontend, connection)) = frontend.zip(exchange.connection.as_ref()) {
         heads::own(session.req_header(), &mut head, exchange, connection, &frontend.frontend);

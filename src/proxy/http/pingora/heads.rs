@@ -1,5 +1,7 @@
 //! What becomes of the heads on their way: of the request towards the server, of the answer towards the client.
 
+use std::fmt::Display;
+
 use ::http::header::{self, HeaderValue};
 use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::InvalidHTTPHeader;
@@ -24,6 +26,7 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
         let origin = Origin { client: &connection.client_text, scheme: connection.from.scheme(), version };
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
+        exchange::set_request_id(head, &exchange.shown_id());
         let frontend = &route.frontend.frontend;
         let Some(forward) = route.forward() else { return };
         if let Some(rewrite) = &forward.rewrite
@@ -34,7 +37,8 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
         }
         let all = [&frontend.request_headers, &forward.request_headers];
         if all.iter().any(|rules| !rules.is_empty()) {
-            let values = values(session.req_header(), exchange, connection, frontend);
+            let id = exchange.shown_id();
+            let values = values(session.req_header(), &id, connection, frontend);
             all.iter().for_each(|rules| render::apply(rules, &values, head));
         }
     }
@@ -43,7 +47,7 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
 /// Returns what the variables of header rules and redirects stand for.
 pub(super) fn values<'a>(
     head: &'a RequestHeader,
-    exchange: &'a Exchange,
+    id: &'a dyn Display,
     connection: &'a Connection,
     frontend: &'a Frontend,
 ) -> Values<'a> {
@@ -56,7 +60,7 @@ pub(super) fn values<'a>(
         host: authority(head).unwrap_or_default(),
         // Of a request about the server as a whole (OPTIONS *), the path is that of the whole.
         target: if head.raw_path() == b"*" { b"/" } else { head.raw_path() },
-        id: &exchange.id,
+        id,
         sni: "",
         tls_version: "",
     }
@@ -74,7 +78,7 @@ pub(super) fn own(
         render::set_hsts(hsts, head);
     }
     if !frontend.response_headers.is_empty() {
-        render::apply(&frontend.response_headers, &values(asked, exchange, connection, frontend), head);
+        render::apply(&frontend.response_headers, &values(asked, &exchange.shown_id(), connection, frontend), head);
     }
 }
 
@@ -83,7 +87,7 @@ fn by_rules(asked: &RequestHeader, head: &mut ResponseHeader, exchange: &Exchang
     let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) else { return };
     let frontend = &route.frontend.frontend;
     if let Some(forward) = route.forward().filter(|forward| !forward.response_headers.is_empty()) {
-        render::apply(&forward.response_headers, &values(asked, exchange, connection, frontend), head);
+        render::apply(&forward.response_headers, &values(asked, &exchange.shown_id(), connection, frontend), head);
     }
     own(asked, head, exchange, connection, frontend);
 }
@@ -113,6 +117,7 @@ pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, e
         head.append_header(header::SET_COOKIE, line)?;
     }
     if is_switch || !head.status.is_informational() {
+        exchange::set_request_id(head, &exchange.shown_id());
         by_rules(session.req_header(), head, exchange);
     }
     if !head.status.is_informational() {

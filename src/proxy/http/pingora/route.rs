@@ -12,6 +12,7 @@ use ::pingora::proxy::Session;
 use bytes::Bytes;
 
 use crate::metrics::Refusal;
+use crate::model::trace::{EndPhase, EndedBy};
 use crate::model::{Action, MaintenancePage, Redirect};
 use crate::routing::{Decision, RequestView, host_of};
 use crate::store::{FrontendTable, Table};
@@ -136,7 +137,8 @@ async fn lead(
 ) -> Result<()> {
     exchange.reason = Some(REDIRECTED);
     let place = {
-        let values = heads::values(session.req_header(), exchange, connection, &frontend.frontend);
+        let id = exchange.shown_id();
+        let values = heads::values(session.req_header(), &id, connection, &frontend.frontend);
         render::location(&redirect.target, &values)
     };
     let mut head = ResponseHeader::build(redirect.status, Some(6))?;
@@ -158,6 +160,7 @@ async fn close(
     page: &MaintenancePage,
 ) -> Result<()> {
     exchange.reason = Some(CLOSED);
+    exchange.seen.ended_in(EndedBy::Local, EndPhase::Request);
     let mut head = ResponseHeader::build(page.status, Some(8))?;
     head.insert_header(header::CONTENT_TYPE, &*page.content_type)?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
