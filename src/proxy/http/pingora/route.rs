@@ -27,6 +27,8 @@ use super::state::{Exchange, Route};
 
 /// What the client of a rejecting route is told.
 const REJECTED: &str = "a route refuses such requests";
+/// What it is told where there is none, and nothing else either.
+const TAKEN_BY_NONE: &str = "no route takes such requests";
 /// What the log says of an answer of its own kind.
 const REDIRECTED: &str = "a route leads elsewhere";
 const CLOSED: &str = "the frontend is closed for maintenance";
@@ -120,9 +122,10 @@ pub(super) async fn decide(
             Ok(true)
         }
         Action::Reject(status) => {
-            exchange.reason = Some(REJECTED);
+            let why = if route.is_some() { REJECTED } else { TAKEN_BY_NONE };
+            exchange.reason = Some(why);
             connection.count_own_answer(*status, Some(Refusal::Route));
-            respond(session, exchange, Some(&frontend), *status, REJECTED).await?;
+            respond(session, exchange, Some(&frontend), *status, why).await?;
             Ok(true)
         }
     }
