@@ -12,6 +12,7 @@ pub mod worker;
 mod client_hello;
 mod command;
 mod entry;
+mod mirror;
 mod owner;
 mod proxy_header;
 mod recent;

@@ -38,17 +38,18 @@ use super::kept;
 
 mod answer;
 mod blame;
+mod copy;
 mod failure;
 mod heads;
 mod peer;
 mod record;
+mod route;
 mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
 use record::record;
 pub use state::Exchange;
-use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -183,8 +184,10 @@ impl ProxyHttp for Engine {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
         // A frontend that speaks raw TCP now has no server for what this connection speaks.
         match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
-            Some((table, frontend)) => {
-                exchange.route = frontend.default_feed().map(|feed| Route { table, frontend, feed });
+            Some(found) => {
+                if route::decide(session, exchange, &connection, found).await? {
+                    return Ok(true);
+                }
             }
             None => session.set_keepalive(None),
         }
@@ -192,7 +195,8 @@ impl ProxyHttp for Engine {
             exchange.reason = Some("no server can take the request now");
             exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
             connection.count_own_answer(503, Some(Refusal::NoServer));
-            respond(session, exchange, 503, "no server can take the request now").await?;
+            let frontend = exchange.frontend();
+            respond(session, exchange, frontend.as_deref(), 503, "no server can take the request now").await?;
             return Ok(true);
         }
         Ok(false)
@@ -246,6 +250,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
+        copy::begin(session, head, exchange);
         Ok(())
     }
 
@@ -263,6 +268,7 @@ impl ProxyHttp for Engine {
             connection.set_fault(fault);
             return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
         }
+        copy::add(exchange, body.as_deref(), end_of_stream);
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -339,7 +345,8 @@ impl ProxyHttp for Engine {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = respond(session, exchange, status, why).await {
+            let frontend = exchange.frontend();
+            if let Err(error) = respond(session, exchange, frontend.as_deref(), status, why).await {
                 tracing::debug!(request_id = %exchange.shown_id(), %error, "error page not sent");
             }
         }
