@@ -16,9 +16,11 @@ use farmgate::farm::{Choosers, FarmTable, Key, Rotation, ServerEntry, ServerLive
 use farmgate::health::{Machine, Rule};
 use farmgate::metrics::WorkerIx;
 use farmgate::model::{
-    Balance, Epoch, FailOpen, Farm, FarmId, Generation, Health, Host, Name, ProbeStart, Progress, Protocol, Server,
-    ServerAddr, ServerId, Standing, Verdict, Weight,
+    self, Action, Balance, Epoch, FailOpen, Farm, FarmId, Forward, Frontend, FrontendId, Generation, Health, Host,
+    Name, ProbeStart, Progress, Protocol, Route, RouteId, Server, ServerAddr, ServerId, Standing, Subject, Test,
+    Verdict, Weight,
 };
+use farmgate::routing::{Conversation, RouteTable};
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -198,4 +200,47 @@ fn record_check(bencher: Bencher<'_, '_>) {
     let verdicts = [Verdict::Passed, Verdict::Passed, Verdict::Failed, Verdict::Failed, Verdict::Failed];
     let mut next = verdicts.iter().cycle();
     bencher.bench_local(|| next.next().map(|verdict| machine.record(black_box(*verdict))));
+}
+
+/// Routes that each name a host, and one that looks at every connection's client.
+fn host_routes(count: usize, test: impl Fn(usize) -> Test) -> RouteTable {
+    let (web, to) = (name("web"), FarmId::derive(&name("other")));
+    let route = |(text, rule): (String, model::Rule)| {
+        let name = name(&text);
+        let action = Action::Forward(Forward::to(to));
+        Arc::new(Route { id: RouteId::derive(&web, &name), name, priority: 0, rules: Box::new([rule]), action })
+    };
+    let rule = |subject, test| model::Rule { subject, test, is_negated: false };
+    let hosts = (0..count).map(|n| (format!("r{n}"), rule(Subject::Host, test(n))));
+    let networks = Box::new([ipnet::IpNet::from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))]);
+    let source = ("source".to_owned(), rule(Subject::Source, Test::Within(networks)));
+    let routes = hosts.chain([source]).map(route).collect();
+    RouteTable::new(&Frontend { routes, ..Frontend::new(FrontendId::derive(&web), web.clone(), Protocol::Tcp, to) })
+}
+
+/// Asks for one host after the other, the last of them declared by no route.
+fn route_by(bencher: Bencher<'_, '_>, count: usize, table: &RouteTable) {
+    let names: Vec<_> = (0..=count).map(|n| format!("h{n:03}.example.com")).collect();
+    let client = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let views: Vec<_> = names.iter().map(|name| Conversation::<&[u8]>::tls(client, Some(name.as_str()), &[])).collect();
+    let mut next = views.iter().cycle();
+    bencher.bench_local(|| next.next().map(|view| table.decide(black_box(view), |_| 0).feed));
+}
+
+/// Is a decision no slower at 1,000 host routes than at 10, and free of allocations?
+#[divan::bench(args = [10, 1000], sample_size = 1000)]
+fn route_by_host(bencher: Bencher<'_, '_>, count: usize) {
+    route_by(bencher, count, &host_routes(count, |n| Test::Is(format!("h{n:03}.example.com").into())));
+}
+
+/// And where they name the ends of hosts?
+#[divan::bench(args = [10, 1000], sample_size = 1000)]
+fn route_by_host_end(bencher: Bencher<'_, '_>, count: usize) {
+    route_by(bencher, count, &host_routes(count, |n| Test::EndsWith(format!("{n:03}.example.com").into())));
+}
+
+/// What does a reload pay for compiling them?
+#[divan::bench(args = [10, 1000])]
+fn build_routes(bencher: Bencher<'_, '_>, count: usize) {
+    bencher.bench_local(|| host_routes(black_box(count), |n| Test::Is(format!("h{n:03}.example.com").into())));
 }

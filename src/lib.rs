@@ -13,6 +13,7 @@ pub mod model;
 
 pub mod balance;
 pub mod health;
+pub mod routing;
 
 pub mod config;
 pub mod farm;

@@ -16,6 +16,8 @@ mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
+mod turns;
+mod transport;
 mod work;
 
 pub use accept::Listeners;

@@ -2,15 +2,16 @@
 //! sides have ended. Each direction ends by itself (half-close); silence in both ends the connection. A side that
 //! breaks off ends the other with a reset, lest what was passed on so far look whole.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -24,7 +25,8 @@ use crate::telemetry::access::AccessLine;
 use super::http::control::TAKEN_OUT;
 use super::recent::{Attempts, Ended};
 use super::sessions::Handle;
-use super::work::{Assigned, Errand, InFlight, Work, canonical};
+use super::transport::{Client, Transport};
+use super::work::{Assigned, Errand, InFlight, Work};
 
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -36,8 +38,8 @@ pub(super) async fn relay(
     work: Arc<Work>,
     table: Arc<Table>,
     frontend: Arc<FrontendTable>,
-    mut client: TcpStream,
-    from: SocketAddr,
+    mut client: Transport,
+    from: Client,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
@@ -45,7 +47,7 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(&work, farm, feed, from, &cut, &mut attempts).await {
+    let outcome = match connect(&work, farm, feed, &from, &cut, &mut attempts).await {
         None => {
             frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
             let reason = Some("no server can take the connection now");
@@ -64,7 +66,7 @@ pub(super) async fn relay(
         }
     };
     work.remember(Ended {
-        client: canonical(from.ip()),
+        client: from.address.ip(),
         frontend: frontend.frontend.id,
         given: Some((farm.farm.id, table.generation)),
         attempts,
@@ -75,7 +77,7 @@ pub(super) async fn relay(
     if let Some(access) = &work.access {
         let name = |position: usize| (farm.farm.name.as_str(), farm.servers[position].server.name.as_str());
         access.write(&AccessLine {
-            client: SocketAddr::new(canonical(from.ip()), from.port()),
+            client: from.address,
             frontend: frontend.frontend.name.as_str(),
             server: outcome.server.map(name),
             method: "TCP",
@@ -97,7 +99,7 @@ struct Outcome {
 
 /// An open way to a server.
 struct Link {
-    server: TcpStream,
+    server: Transport,
     position: usize,
     guard: InFlight,
 }
@@ -106,11 +108,11 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    from: SocketAddr,
+    from: &Client,
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
 ) -> Option<Link> {
-    let key = Key { source: canonical(from.ip()), uri: None };
+    let key = Key { source: from.address.ip(), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
@@ -128,7 +130,7 @@ async fn connect(
                 work.judge(farm, position, None);
                 // Small exchanges must not wait for more; a failure only costs latency.
                 let _ = server.set_nodelay(true);
-                return Some(Link { server, position, guard });
+                return Some(Link { server: server.into(), position, guard });
             }
             Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
@@ -192,61 +194,112 @@ impl Activity {
 }
 
 async fn pump_both(
-    client: &mut TcpStream,
-    server: &mut TcpStream,
+    client: &mut Transport,
+    server: &mut Transport,
     idle: Duration,
     edge: &EdgeCells,
     cut: &Notify,
 ) -> End {
     let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
-    let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (mut inward, mut outward) = (Way::new(&activity, &edge.bytes_in), Way::new(&activity, &edge.bytes_out));
     let (is_broken, reason) = {
-        let (client_read, client_write) = client.split();
-        let (server_read, server_write) = server.split();
-        let inward = pump(client_read, server_write, &activity, &bytes_in, &edge.bytes_in);
-        let outward = pump(server_read, client_write, &activity, &bytes_out, &edge.bytes_out);
+        let both = poll_fn(|cx| {
+            let is_inward_over = inward.poll(client, server, cx)?.is_ready();
+            let is_outward_over = outward.poll(server, client, cx)?.is_ready();
+            if is_inward_over && is_outward_over { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+        });
         tokio::select! {
-            ended = async { tokio::try_join!(inward, outward) } => match ended {
-                Ok(_) => (false, None),
+            ended = both => match ended {
+                Ok(()) => (false, None),
                 Err(_) => (true, Some("a side broke off")),
             },
             () = activity.silence(idle) => (false, Some("both sides were silent")),
             () = cut.notified() => (true, Some(TAKEN_OUT)),
         }
     };
+    let (bytes_in, bytes_out) = (inward.moved, outward.moved);
     if is_broken {
         for side in [client, server] {
             // Fails for the side that is gone.
             let _ = side.set_zero_linger();
         }
     }
-    End { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), reason }
+    End { bytes_in, bytes_out, reason }
 }
 
-/// Moves bytes one way until the source ends, then closes that way of the target.
-async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    activity: &Activity,
-    moved: &AtomicU64,
-    counted: &Cell,
-) -> io::Result<()> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let n = from.read(&mut piece).await?;
-        activity.touch();
-        if n == 0 {
-            return to.shutdown().await;
-        }
-        let mut left = &piece[..n];
-        while !left.is_empty() {
+/// Bytes on their way from one side to the other.
+struct Way<'a> {
+    piece: Box<[u8]>,
+    /// Read and not yet written are `piece[start..end]`.
+    start: usize,
+    end: usize,
+    stage: Stage,
+    activity: &'a Activity,
+    counted: &'a Cell,
+    /// Bytes that the target took.
+    moved: u64,
+    /// Whether the target may hold back what was written to it.
+    is_unflushed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Bytes may come.
+    Open,
+    /// The source has ended.
+    Ending,
+    /// The target knows.
+    Ended,
+}
+
+impl<'a> Way<'a> {
+    fn new(activity: &'a Activity, counted: &'a Cell) -> Self {
+        let piece = vec![0; PIECE_BYTES].into_boxed_slice();
+        Self { piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
+    }
+
+    /// Moves bytes until the source ends, then closes this way of the target.
+    fn poll(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
             // Piece by piece, as the target takes them: one that takes little at a time is not silent.
-            let taken = to.write(left).await?;
-            left = &left[taken..];
-            activity.touch();
-            moved.fetch_add(taken as u64, Relaxed);
-            counted.add(taken as u64);
+            while self.start < self.end {
+                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]))?;
+                if taken == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.start += taken;
+                self.moved += taken as u64;
+                self.is_unflushed = true;
+                self.counted.add(taken as u64);
+                self.activity.touch();
+            }
+            match self.stage {
+                Stage::Open => ready!(self.poll_piece(from, to, cx))?,
+                Stage::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.stage = Stage::Ended;
+                }
+                Stage::Ended => return Poll::Ready(Ok(())),
+            }
         }
+    }
+
+    /// Reads the next piece; while there is none, what the target holds back is sent on its way.
+    fn poll_piece(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = ReadBuf::new(&mut self.piece);
+        let polled = Pin::new(from).poll_read(cx, &mut piece);
+        let read = piece.filled().len();
+        if polled.is_pending() && self.is_unflushed {
+            ready!(Pin::new(to).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        ready!(polled)?;
+        self.activity.touch();
+        (self.start, self.end) = (0, read);
+        if read == 0 {
+            self.stage = Stage::Ending;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -12,13 +12,14 @@ use crate::farm::chain::Place;
 use crate::farm::choose::{Choosers, Key, Tried};
 use crate::farm::{FarmTable, ServerLive};
 use crate::metrics::WorkerIx;
-use crate::model::{ChosenBy, RequestTrace, ServerKey, SessionKind, TrafficFault};
+use crate::model::{ChosenBy, FrontendId, RequestTrace, Route, ServerKey, SessionKind, TrafficFault};
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
 use super::recent::{Ended, Recent};
 use super::sessions::{Handle, OpenWork};
 use super::sticking::{Cookies, SharedSticking, Sticking};
+use super::turns::{SplitTurns, TurnKey, TurnOf};
 
 /// What all workers share.
 pub(super) struct Shared {
@@ -37,6 +38,7 @@ pub(super) struct Work {
     shared: Arc<Shared>,
     desk: Mutex<Desk>,
     recent: Mutex<Recent>,
+    turns: SplitTurns,
     sequence: AtomicU64,
     boot: u32,
 }
@@ -81,6 +83,7 @@ impl Work {
             shared,
             desk: Mutex::new(desk),
             recent: Mutex::default(),
+            turns: SplitTurns::new(entropy.rotate_left(32) ^ ix.0 as u64),
             sequence: AtomicU64::new(0),
             boot: u32::try_from(boot).unwrap_or(0),
         })
@@ -162,9 +165,20 @@ impl Work {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).find(id)
     }
 
-    /// Frees what was kept for farms and servers that are gone.
+    /// Returns whose turn it is in what a route of a frontend spreads or copies; `None`: in what no route takes.
+    pub(super) fn turn(&self, frontend: FrontendId, route: Option<&Route>, of: TurnOf) -> u64 {
+        self.turns.next(TurnKey { frontend, route: route.map(|route| route.id), of })
+    }
+
+    /// Frees what was kept for farms, servers and routes that are gone.
     pub(super) fn forget_gone_farms(&self) {
         let table = self.store.load();
+        self.turns.forget_except(|key| {
+            let frontend = table.frontend(key.frontend).map(|known| &known.frontend);
+            frontend.is_some_and(|known| {
+                key.route.is_none() || known.routes.iter().any(|route| Some(route.id) == key.route)
+            })
+        });
         let mut desk = self.desk();
         desk.choosers.forget_except(|id| table.farm(id).is_some());
         desk.sticking.forget_except(|id| table.farm(id).is_some());

@@ -33,6 +33,7 @@ use super::registry::{Entry, Registry};
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
 use super::tcp;
+use super::transport::{Client, Transport};
 use super::work::{Shared, Work};
 
 /// How long accepting rests when the process is out of descriptors.
@@ -298,15 +299,17 @@ impl Door {
         }
         // Latency over segments; a failure only costs that.
         let _ = stream.set_nodelay(true);
+        let client = Client::tcp(from, stream.local_addr().unwrap_or(from));
+        let stream = Transport::from(stream);
         match frontend.frontend.protocol {
-            Protocol::Http => self.serve_http(frontend, stream, from),
-            Protocol::Tcp => self.serve_tcp(table, frontend, stream, from),
+            Protocol::Http => self.serve_http(frontend, stream, client),
+            Protocol::Tcp => self.serve_tcp(table, frontend, stream, client),
             // Its listeners accept no connections.
             Protocol::Udp => {}
         }
     }
 
-    fn serve_http(&self, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
+    fn serve_http(&self, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
         let connection = Connection::new(Arc::clone(&self.work), Arc::clone(&frontend), self.owner.clone(), from);
         let entry = self.registry.enter(self.listener, Some(Arc::clone(&connection)));
         let is_open = OpenCount::begin(frontend, self.work.ix, entry);
@@ -323,7 +326,7 @@ impl Door {
         }
     }
 
-    fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
+    fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
         let entry = self.registry.enter(self.listener, None);
         let is_open = OpenCount::begin(Arc::clone(&frontend), self.work.ix, entry);
         let work = Arc::clone(&self.work);

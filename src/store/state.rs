@@ -10,9 +10,10 @@ use crate::health::explain::state_word;
 use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, FrontendId, Generation, Health, Override, SavedHealth,
-    Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health, Override,
+    SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
+use crate::routing::RouteTable;
 
 use super::agenda::Agenda;
 use super::leaving::Leaving;
@@ -245,7 +246,8 @@ impl State {
                 Some(Feed { farm, edges: farms[farm].servers.iter().map(edge).collect() })
             };
             let feeds = frontend.farms().into_iter().filter_map(&mut feed).collect();
-            Arc::new(FrontendTable { frontend: Arc::clone(frontend), feeds, cells })
+            let routes = routes_of(frontend, live.frontend(frontend.id));
+            Arc::new(FrontendTable { frontend: Arc::clone(frontend), feeds, routes, cells })
         });
         let frontends = frontends.collect();
         Table { generation: self.generation, service: Arc::clone(&self.topology.service), farms, frontends }
@@ -300,6 +302,15 @@ impl State {
             made.wish.apply(&mut server);
         }
         Arc::new(server)
+    }
+}
+
+/// Returns the compiled routes of a frontend: those there are, if they are for the same.
+fn routes_of(frontend: &Frontend, before: Option<&Arc<FrontendTable>>) -> Arc<RouteTable> {
+    let is_same = |known: &Frontend| known.routes == frontend.routes && known.otherwise == frontend.otherwise;
+    match before {
+        Some(before) if is_same(&before.frontend) => Arc::clone(&before.routes),
+        Some(_) | None => Arc::new(RouteTable::new(frontend)),
     }
 }
 

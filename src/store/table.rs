@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::farm::FarmTable;
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{FarmId, Frontend, FrontendId, Generation, Service};
+use crate::routing::RouteTable;
 
 /// Every frontend and farm at one instant.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct FrontendTable {
     pub frontend: Arc<Frontend>,
     /// The farms that it may feed, in the order of [`Frontend::farms`]: the default one first, where there is one.
     pub feeds: Box<[Feed]>,
+    /// Which of them takes what; the same one in all tables while the frontend's routes stay as they are.
+    pub routes: Arc<RouteTable>,
     /// What is counted of it.
     pub cells: Arc<PerWorker<FrontendCells>>,
 }

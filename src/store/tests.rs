@@ -10,6 +10,7 @@ mod quorum;
 mod random;
 mod restart;
 mod retuned;
+mod routes;
 mod telling;
 
 use std::collections::BTreeMap;

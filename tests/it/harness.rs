@@ -10,7 +10,7 @@ mod receiver;
 mod tcp_origin;
 mod wait;
 
-pub(crate) use client::{Client, Fault, Response};
+pub(crate) use client::{Client, Fault, Response, find};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
 pub(crate) use farmgate::{Farmgate, run_to_end};
 pub(crate) use load::Load;

@@ -35,6 +35,7 @@ mod retry;
 mod review;
 mod sessions;
 mod shares;
+mod smuggling;
 mod sticky;
 mod tcp;
 mod webhook;

@@ -1,9 +1,9 @@
 //! Follows a chunked body to its end, strictly, without decoding it. Pure.
 //!
 //! Sizes are 1 to 15 hex digits; extensions are allowed up to a bound and must be free of control bytes; every line
-//! ends in CRLF; trailers are bounded. Anything else is an error: nothing ambiguous is passed on.
+//! ends in CRLF; trailers have a name and are bounded. Anything else is an error: nothing ambiguous is passed on.
 
-use super::head::Fault;
+use super::head::{Fault, is_token};
 
 /// Bytes of one chunk-size line with its extension.
 const SIZE_LINE_BYTES_MAX: u32 = 256;
@@ -27,7 +27,9 @@ enum At {
     DataLf,
     /// At the beginning of a trailer line.
     TrailerStart { total: u32 },
-    /// In a trailer line.
+    /// In the name of a trailer.
+    TrailerName { total: u32 },
+    /// In the value of a trailer.
     Trailer { total: u32 },
     /// After the CR of a trailer line.
     TrailerLf { total: u32 },
@@ -105,12 +107,19 @@ impl Chunked {
             (At::DataLf, b'\n') => Ok(At::Size { digits: 0, size: 0, line: 0 }),
             (At::TrailerStart { .. }, b'\r') => Ok(At::EndLf),
             (At::Trailer { total }, b'\r') => Ok(At::TrailerLf { total }),
-            (At::TrailerStart { total } | At::Trailer { total }, b) if b >= b' ' && b != 0x7f || b == b'\t' => {
-                if total >= TRAILER_BYTES_MAX {
-                    return bad("the trailers are too long");
-                }
-                Ok(At::Trailer { total: total + 1 })
+            (At::TrailerStart { total } | At::TrailerName { total } | At::Trailer { total }, _)
+                if total >= TRAILER_BYTES_MAX =>
+            {
+                bad("the trailers are too long")
             }
+            (At::TrailerStart { total } | At::TrailerName { total }, b) if is_token(b) => {
+                Ok(At::TrailerName { total: total + 1 })
+            }
+            (At::TrailerName { total }, b':') => Ok(At::Trailer { total: total + 1 }),
+            (At::TrailerStart { .. } | At::TrailerName { .. }, _) => {
+                bad("a trailer has no name, or no colon behind it")
+            }
+            (At::Trailer { total }, b) if b >= b' ' && b != 0x7f || b == b'\t' => Ok(At::Trailer { total: total + 1 }),
             (At::TrailerLf { total }, b'\n') => Ok(At::TrailerStart { total }),
             (At::EndLf, b'\n') => Ok(At::End),
             _ => bad("the chunked coding is broken"),
@@ -167,6 +176,10 @@ mod tests {
             b"FFFFFFFFFFFFFFFFF\r\n",
             b"5;a\0\r\nhello\r\n",
             b"0\r\nTrailer: x\n\r\n",
+            b"0\r\nTrailer\r\n\r\n",
+            b"0\r\nTrailer : x\r\n\r\n",
+            b"0\r\nTrailer: x\r\n y\r\n\r\n",
+            b"0\r\n: x\r\n\r\n",
         ] {
             assert!(matches!(follow(body, 1), Err(Fault::BadRequest(_))), "{body:?}");
         }

@@ -8,7 +8,6 @@
 //! Memory: an idle connection holds no buffer; a head is bounded by `limits.header_bytes`, writes by 16 KiB.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,12 +20,11 @@ use ::pingora::protocols::{
     UniqueIDType,
 };
 use async_trait::async_trait;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::clock;
 
+use super::super::transport::Transport;
 use super::chunked::Chunked;
 use super::control::Connection;
 use super::head::{BodyFraming, Fault, Scan, Verdict};
@@ -75,7 +73,7 @@ enum Body {
 
 /// See the module's doc.
 pub struct ConnIo {
-    stream: TcpStream,
+    stream: Transport,
     connection: Arc<Connection>,
     digest: Arc<ProxyDigest>,
     phase: Phase,
@@ -95,7 +93,7 @@ pub struct ConnIo {
 }
 
 impl ConnIo {
-    pub(in crate::proxy) fn new(stream: TcpStream, connection: Arc<Connection>) -> io::Result<Self> {
+    pub(in crate::proxy) fn new(stream: Transport, connection: Arc<Connection>) -> io::Result<Self> {
         // The engine hands this digest to the proxy callbacks: the way to know which connection a request is of.
         let user_data: Box<dyn std::any::Any + Send + Sync> = Box::new(Arc::clone(&connection));
         let placeholder = ::pingora::http::ResponseHeader::build(200u16, Some(0)).map_err(io::Error::other)?;
@@ -201,18 +199,12 @@ impl ConnIo {
     /// Retired between requests: the end, unless a request is here or may be on its way.
     fn poll_farewell(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.is_used {
-            let is_here = self.is_more_here();
+            let is_here = self.stream.is_more_here();
             // The reactor has yet to say so, and will.
             return if is_here { Poll::Pending } else { Poll::Ready(Ok(false)) };
         }
         let farewell = *self.farewell.get_or_insert_with(|| clock::monotonic() + FAREWELL);
         self.read_deadline.poll(by.min(farewell), cx).map(|()| Ok(false))
-    }
-
-    /// Returns whether bytes of the client, its end or an error wait in the socket.
-    fn is_more_here(&self) -> bool {
-        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
-        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// A head is arriving: `Ready(true)` when the phase moved on, `Ready(false)` when the client left.
@@ -375,7 +367,7 @@ impl ConnIo {
 
 /// Reads at most `max` bytes into `buf`.
 fn poll_read_at_most(
-    stream: &mut TcpStream,
+    stream: &mut Transport,
     max: usize,
     cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,

@@ -16,7 +16,8 @@ use crate::telemetry::access::AccessLine;
 
 use super::super::owner::Owner;
 use super::super::recent::Ended;
-use super::super::work::{RequestId, Work, canonical};
+use super::super::transport::Client;
+use super::super::work::{RequestId, Work};
 use super::head::Fault;
 
 /// Why work ends that was open on a server when the operator had it closed.
@@ -29,6 +30,9 @@ pub struct Connection {
     pub(in crate::proxy) frontend: Arc<FrontendTable>,
     /// The frontend that its requests are of now.
     pub(in crate::proxy) owner: Owner,
+    /// Who it is from, and how it came.
+    pub(in crate::proxy) from: Client,
+    /// The client's address.
     pub(in crate::proxy) client: SocketAddr,
     /// The client's address as X-Forwarded-For has it.
     pub(in crate::proxy) client_text: HeaderValue,
@@ -91,15 +95,16 @@ impl Connection {
         work: Arc<Work>,
         frontend: Arc<FrontendTable>,
         owner: Owner,
-        client: SocketAddr,
+        from: Client,
     ) -> Arc<Self> {
-        let client = SocketAddr::new(canonical(client.ip()), client.port());
+        let client = from.address;
         // An address is never anything but visible ASCII.
         let client_text = HeaderValue::try_from(client.ip().to_string()).unwrap_or(HeaderValue::from_static("unknown"));
         Arc::new(Self {
             work,
             frontend,
             owner,
+            from,
             client,
             client_text,
             signals: Mutex::default(),

@@ -224,6 +224,22 @@ pub fn is_servers_failure(status: StatusCode) -> bool {
         && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED
 }
 
+/// Returns whether any Connection field of a request says that it is the last on its connection.
+#[must_use]
+pub fn asks_to_close(headers: &HeaderMap) -> bool {
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"close"))
+}
+
+/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well.
+pub fn make_origin_form(head: &mut RequestHeader) {
+    if !matches!(head.raw_path().first(), Some(b'/' | b'*'))
+        && let Some(target) = head.uri.path_and_query().cloned()
+    {
+        head.set_uri(target.into());
+    }
+}
+
 /// Returns the part of a request target that the `uri` balance hashes: up to `?`.
 #[must_use]
 pub fn hashed_path(target: &[u8]) -> &[u8] {
@@ -378,6 +394,36 @@ mod tests {
     fn server_fails_with_a_5xx_but_those_that_refuse_what_was_asked() {
         for (status, want) in [(200, false), (404, false), (500, true), (501, false), (503, true), (505, false)] {
             assert_eq!(is_servers_failure(StatusCode::from_u16(status).unwrap()), want, "{status}");
+        }
+    }
+
+    #[test]
+    fn close_in_any_connection_field_is_meant() {
+        for (values, want) in [
+            (&["close"][..], true),
+            (&["keep-alive", "Close"], true),
+            (&["keep-alive, close"], true),
+            (&["keep-alive"], false),
+            (&["enclose"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONNECTION, value.parse().unwrap());
+            }
+            assert_eq!(asks_to_close(&headers), want, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn whole_uri_becomes_a_path_and_a_path_stays() {
+        for (target, want) in
+            [("http://a/b?c", "/b?c"), ("http://a", "/"), ("/b?c", "/b?c"), ("//a/b", "//a/b"), ("*", "*")]
+        {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            head.set_raw_path(target.as_bytes()).unwrap();
+            make_origin_form(&mut head);
+            assert_eq!(String::from_utf8_lossy(head.raw_path()), want, "{target}");
         }
     }
 

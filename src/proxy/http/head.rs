@@ -197,11 +197,20 @@ fn read_request_line(line: &[u8], limits: &Limits) -> Result<Version, Fault> {
     if target.is_empty() || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
         return bad("the request target is empty or has a control byte");
     }
+    if !is_target_form(method, target) {
+        return bad("the request target is neither a path nor an http or https URI");
+    }
     match version {
         b"HTTP/1.1" => Ok(Version::OneOne),
         b"HTTP/1.0" => Ok(Version::One),
         _ => bad("the version is neither HTTP/1.1 nor HTTP/1.0"),
     }
+}
+
+/// Whether a target is in a form that its method may have (RFC 9112 §3.2): a path, a whole URI, or `*` for OPTIONS.
+fn is_target_form(method: &[u8], target: &[u8]) -> bool {
+    let has_scheme = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
+    target[0] == b'/' || has_scheme(b"http://") || has_scheme(b"https://") || (target == b"*" && method == b"OPTIONS")
 }
 
 /// What decides framing and routing; every other field is only checked for form.
@@ -286,7 +295,8 @@ fn is_authority(byte: u8) -> bool {
         | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
 }
 
-fn is_token(byte: u8) -> bool {
+/// What a method and the name of a field are made of (RFC 9110 §5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
     matches!(byte,
         b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
         | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')

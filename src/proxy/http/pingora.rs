@@ -155,6 +155,11 @@ impl ProxyHttp for Engine {
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        exchange::make_origin_form(session.req_header_mut());
+        if exchange::asks_to_close(&session.req_header().headers) {
+            // The engine looks at the first Connection field only.
+            session.set_keepalive(None);
+        }
         if session.req_header().version == Version::HTTP_10 {
             // To HTTP/1.0 an interim answer would be the answer.
             session.set_ignore_info_resp(true);

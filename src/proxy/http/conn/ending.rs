@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock;
 
@@ -28,7 +28,7 @@ impl ConnIo {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.outbox.poll_drain(&mut self.stream, cx))?;
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(self.outbox.poll_shutdown(&mut self.stream, cx))?;
             self.is_shut = true;
             let by = clock::monotonic() + LINGER;
             let lingers = self.may_be_sending();
@@ -45,7 +45,7 @@ impl ConnIo {
         if self.inbox.is_ended() {
             return false;
         }
-        !matches!(self.phase, Phase::Held { .. }) || !self.inbox.held().is_empty() || self.is_more_here()
+        !matches!(self.phase, Phase::Held { .. }) || !self.inbox.held().is_empty() || self.stream.is_more_here()
     }
 
     /// Makes the end of the connection a reset.

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::super::super::transport::Transport;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -69,7 +70,7 @@ impl Inbox {
     /// of the stream. Allocates only once bytes are there.
     pub(super) fn poll_fill(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
         bound: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
@@ -87,6 +88,10 @@ impl Inbox {
         let polled = Pin::new(stream).poll_read(cx, &mut spare);
         let n = spare.filled().len();
         self.bytes.truncate(before + n);
+        if self.bytes.is_empty() {
+            // In TLS, where bytes may have come that are no data.
+            self.clear();
+        }
         ready!(polled)?;
         self.is_ended = n == 0;
         Poll::Ready(Ok(n))

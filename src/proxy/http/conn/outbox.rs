@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::clock;
 
+use super::super::super::transport::Transport;
 use super::deadline::Deadline;
 
 /// Bytes gathered before they are sent.
@@ -19,17 +19,19 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// Whether the stream may hold back what was written to it.
+    is_unflushed: bool,
     timeout: Duration,
     deadline: Deadline,
 }
 
 impl Outbox {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { bytes: Vec::new(), sent: 0, timeout, deadline: Deadline::default() }
+        Self { bytes: Vec::new(), sent: 0, is_unflushed: false, timeout, deadline: Deadline::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && !self.is_unflushed
     }
 
     /// Gathers `data` whatever its size.
@@ -40,7 +42,7 @@ impl Outbox {
     /// Takes `data` in, or sends it together with what was gathered.
     pub(super) fn poll_write(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -54,28 +56,46 @@ impl Outbox {
             let slices = if gathered == 0 { &slices[1..] } else { &slices[..] };
             let polled = Pin::new(&mut *stream).poll_write_vectored(cx, slices);
             let n = ready!(self.in_time(polled, cx))?;
+            self.is_unflushed = true;
             if n < gathered {
                 self.sent += n;
                 continue;
             }
-            self.clear();
+            self.drop_gathered();
             if n > gathered {
                 return Poll::Ready(Ok(n - gathered));
             }
         }
     }
 
-    /// Sends what was gathered.
-    pub(super) fn poll_drain(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends what was gathered, and what the stream holds back.
+    pub(super) fn poll_drain(&mut self, stream: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.bytes.len() {
             let polled = Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]);
             self.sent += ready!(self.in_time(polled, cx))?;
+            self.is_unflushed = true;
+        }
+        if self.is_unflushed {
+            let flushed = Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| 1);
+            ready!(self.in_time(flushed, cx))?;
         }
         self.clear();
         Poll::Ready(Ok(()))
     }
 
+    /// Ends our half of the stream.
+    pub(super) fn poll_shutdown(&mut self, stream: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ended = Pin::new(stream).poll_shutdown(cx).map_ok(|()| 1);
+        self.in_time(ended, cx).map_ok(|_| ())
+    }
+
+    /// Forgets all that was not sent.
     pub(super) fn clear(&mut self) {
+        self.drop_gathered();
+        self.is_unflushed = false;
+    }
+
+    fn drop_gathered(&mut self) {
         self.bytes = Vec::new();
         self.sent = 0;
     }

@@ -15,7 +15,7 @@ use super::state::Exchange;
 pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchange: &Exchange) {
     if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
         let version = session.req_header().version;
-        let origin = Origin { client: &connection.client_text, scheme: "http", version };
+        let origin = Origin { client: &connection.client_text, scheme: connection.from.scheme(), version };
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
     }

@@ -1,0 +1,310 @@
+//! The connection of a client or of a server, whatever carries it, and who is at the other end.
+//!
+//! A plain TCP connection costs what it would cost by itself: no box, no virtual call. What was read ahead of time, to
+//! find out what is spoken, is read again first. Knows nothing of what the bytes mean.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+use super::work::canonical;
+
+/// A socket of the system.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Ready once there may be something to read.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Makes its end a reset, where there is such a thing.
+    fn set_zero_linger(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_zero_linger(),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing is held back here.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// See the module's doc.
+#[derive(Debug)]
+pub(super) struct Transport {
+    stream: Stream,
+    ahead: Ahead,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// Bytes that were read ahead of time and are to be read again.
+#[derive(Debug, Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Transport {
+    pub(super) fn tls(stream: TlsStream<Socket>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), ahead: Ahead::default() }
+    }
+
+    /// Puts bytes that were read ahead of time back, to be read before all others.
+    pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
+        self.ahead = Ahead { bytes, start: 0 };
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Ready once there may be something to read; a hint only, which comes at once where it cannot be known.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Stream::Plain(socket) if self.ahead.bytes.is_empty() => socket.poll_read_ready(cx),
+            Stream::Plain(_) | Stream::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Returns whether bytes of the other side, its end or an error wait here, whatever the runtime knows by now.
+    pub(super) fn is_more_here(&self) -> bool {
+        if !self.ahead.bytes.is_empty() {
+            return true;
+        }
+        let peeked = SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Makes the end of the connection a reset. A Unix socket has none: there, and in TLS beside it, an end that was
+    /// not announced is what tells.
+    pub(super) fn set_zero_linger(&self) -> io::Result<()> {
+        self.socket().set_zero_linger()
+    }
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        Socket::Tcp(stream).into()
+    }
+}
+
+impl From<Socket> for Transport {
+    fn from(socket: Socket) -> Self {
+        Self { stream: Stream::Plain(socket), ahead: Ahead::default() }
+    }
+}
+
+impl AsRawFd for Transport {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket().as_fd().as_raw_fd()
+    }
+}
+
+impl Ahead {
+    #[cold]
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) {
+        let left = &self.bytes[self.start..];
+        let n = left.len().min(buf.remaining());
+        buf.put_slice(&left[..n]);
+        self.start += n;
+        if self.start == self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.ahead.bytes.is_empty() {
+            this.ahead.deliver(buf);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write(cx, data),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// In TLS a write may leave what it made in a buffer: whoever wants it on its way flushes.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Who a connection is from, and how it came.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// Whose connection was accepted.
+    pub(super) peer: SocketAddr,
+    /// Who is behind it, as a PROXY header says; the peer without one.
+    pub(super) address: SocketAddr,
+    /// Where the client connected to, as a PROXY header says; our own address without one.
+    pub(super) local: SocketAddr,
+    /// Whether it speaks TLS to us.
+    pub(super) is_tls: bool,
+    /// Whether it came through a Unix socket.
+    pub(super) is_unix: bool,
+}
+
+impl Client {
+    /// Returns who came from `peer` to `local` over TCP.
+    pub(super) fn tcp(peer: SocketAddr, local: SocketAddr) -> Self {
+        let [peer, local] = [peer, local].map(|addr| SocketAddr::new(canonical(addr.ip()), addr.port()));
+        Self { peer, address: peer, local, is_tls: false, is_unix: false }
+    }
+
+    /// Returns who came through a Unix socket: somebody of this host.
+    pub(super) fn unix() -> Self {
+        let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self { peer: here, address: here, local: here, is_tls: false, is_unix: true }
+    }
+
+    /// Returns what the client speaks to us, where it speaks HTTP.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_put_back_are_read_first_and_once() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut transport = Transport::from(Socket::Unix(ours));
+        assert!(!transport.is_more_here());
+        transport.put_back(b"PRI".to_vec());
+        assert!(transport.is_more_here());
+        poll_fn(|cx| transport.poll_read_ready(cx)).await.unwrap();
+        theirs.write_all(b"NT").await.unwrap();
+        drop(theirs);
+        let mut piece = [0; 2];
+        transport.read_exact(&mut piece).await.unwrap();
+        assert_eq!(&piece, b"PR");
+        let mut rest = String::new();
+        transport.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "INT");
+    }
+
+    #[test]
+    fn client_of_a_mapped_address_is_one_of_ipv4() {
+        let client = Client::tcp("[::ffff:192.0.2.7]:1234".parse().unwrap(), "[::1]:80".parse().unwrap());
+        assert_eq!(client.address.to_string(), "192.0.2.7:1234");
+        assert_eq!(client.scheme(), "http");
+    }
+}
