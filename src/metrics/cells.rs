@@ -172,6 +172,12 @@ pub enum Refusal {
     ClientHelloTimeout,
     /// Over the frontend's connection limit.
     ConnectionLimit,
+    /// HTTP/2: too many frames that only ask for an answer, or change nothing.
+    ControlFrames,
+    /// HTTP/2: too many frames of no bytes.
+    EmptyFrames,
+    /// HTTP/2: a head in too many frames, or otherwise more than the engine takes.
+    HeaderFrames,
     /// 431.
     HeaderTooLarge,
     /// The request head did not arrive in time.
@@ -188,19 +194,24 @@ pub enum Refusal {
     SourceDenied,
     /// Over the connection limit of one source.
     SourceLimit,
+    /// HTTP/2: too many streams were reset.
+    StreamResets,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::ClientHello,
         Self::ClientHelloTimeout,
         Self::ConnectionLimit,
+        Self::ControlFrames,
+        Self::EmptyFrames,
+        Self::HeaderFrames,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
@@ -209,6 +220,7 @@ impl Refusal {
         Self::Rejected,
         Self::SourceDenied,
         Self::SourceLimit,
+        Self::StreamResets,
         Self::UriTooLong,
     ];
 
@@ -222,6 +234,9 @@ impl Refusal {
             Self::ClientHello => "client_hello",
             Self::ClientHelloTimeout => "client_hello_timeout",
             Self::ConnectionLimit => "connection_limit",
+            Self::ControlFrames => "control_frames",
+            Self::EmptyFrames => "empty_frames",
+            Self::HeaderFrames => "header_frames",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
@@ -230,6 +245,7 @@ impl Refusal {
             Self::Rejected => "rejected",
             Self::SourceDenied => "source_denied",
             Self::SourceLimit => "source_limit",
+            Self::StreamResets => "stream_resets",
             Self::UriTooLong => "uri_too_long",
         }
     }

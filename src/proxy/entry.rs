@@ -28,6 +28,7 @@ use super::client_hello::{Hello, Reading};
 use super::command::ListenerId;
 use super::http::conn::ConnIo;
 use super::http::control::Connection;
+use super::http::h2;
 use super::http::pingora::{Engine, serve};
 use super::owner::Owner;
 use super::registry::{Entry, Registry};
@@ -184,7 +185,7 @@ impl Visit {
             None => false,
         };
         if is_http2 {
-            return self.refuse(Refusal::BadRequest, &"HTTP/2");
+            return h2::serve(&door.engine, transport, connection, &door.is_stopping).await;
         }
         match ConnIo::new(transport, connection) {
             Ok(io) => serve(&door.engine, io, &door.is_stopping).await,

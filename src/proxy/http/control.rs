@@ -1,9 +1,9 @@
 //! One client connection, as its stream and the engine share it.
 
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
@@ -18,6 +19,7 @@ use super::super::owner::Owner;
 use super::super::recent::Ended;
 use super::super::transport::Client;
 use super::super::work::{RequestId, Work};
+use super::h2::progress::Progress;
 use super::head::Fault;
 
 /// Why work ends that was open on a server when the operator had it closed.
@@ -36,6 +38,10 @@ pub struct Connection {
     pub(in crate::proxy) client: SocketAddr,
     /// The client's address as X-Forwarded-For has it.
     pub(in crate::proxy) client_text: HeaderValue,
+    /// HTTP/2: the connection that this is a request of.
+    parent: Option<Arc<Self>>,
+    /// HTTP/2: how far the request has come.
+    progress: OnceLock<Progress>,
     signals: Mutex<Signals>,
     /// The answer under way was cut: what comes next is the end.
     is_broken: AtomicBool,
@@ -63,6 +69,8 @@ struct Signals {
     stage: Stage,
     /// The attempt under way, or the one that ended last, was cut.
     is_cut: bool,
+    /// The socket that the attempt shares with others, kept so that it names no other one meanwhile.
+    shared: Option<OwnedFd>,
 }
 
 /// How far the attempt at a server has come.
@@ -107,9 +115,37 @@ impl Connection {
             from,
             client,
             client_text,
+            parent: None,
+            progress: OnceLock::new(),
             signals: Mutex::default(),
             is_broken: AtomicBool::new(false),
         })
+    }
+
+    /// Returns what one request of an HTTP/2 connection has for itself: it is answered, cut and late by itself.
+    pub(super) fn stream_of(connection: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self {
+            work: Arc::clone(&connection.work),
+            frontend: Arc::clone(&connection.frontend),
+            owner: connection.owner.clone(),
+            from: connection.from.clone(),
+            client: connection.client,
+            client_text: connection.client_text.clone(),
+            parent: Some(Arc::clone(connection)),
+            progress: OnceLock::new(),
+            signals: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+        })
+    }
+
+    /// Says that a request of HTTP/2 begins; returns how far it has come.
+    pub(super) fn begin_progress(&self, is_grpc: bool, is_whole: bool) -> &Progress {
+        self.progress.get_or_init(|| Progress::new(is_grpc, is_whole, &self.frontend.frontend.limits))
+    }
+
+    /// Returns how far the request has come, if it is one of HTTP/2.
+    pub(in crate::proxy) fn progress(&self) -> Option<&Progress> {
+        self.progress.get()
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
@@ -174,6 +210,7 @@ impl Connection {
     /// Says that a request is to go to a server.
     pub(in crate::proxy) fn attempt_began(&self) {
         let mut signals = self.signals();
+        signals.shared = None;
         signals.stage = Stage::Connecting;
         signals.is_cut = false;
     }
@@ -185,6 +222,27 @@ impl Connection {
         !signals.is_cut
     }
 
+    /// The same for a socket that other requests go through as well: of its own number, since nobody tells this one
+    /// when it is closed.
+    pub(in crate::proxy) fn attempt_shares(&self, socket: OwnedFd) -> bool {
+        let may_go = self.attempt_goes_through(socket.as_raw_fd());
+        self.signals().shared = Some(socket);
+        may_go
+    }
+
+    /// Breaks the connection that the attempt waits at; returns whether it could: one that is shared is left alone.
+    pub(super) fn end_attempt(&self) -> bool {
+        let signals = self.signals();
+        match signals.stage {
+            Stage::Waiting { socket } if signals.shared.is_none() => {
+                // Fails for a connection that is broken already.
+                let _ = shutdown(socket, Shutdown::Both);
+                true
+            }
+            Stage::Answering | Stage::Connecting | Stage::None | Stage::Waiting { .. } => false,
+        }
+    }
+
     /// Says that the attempt goes on, through another socket.
     pub(in crate::proxy) fn attempt_reconnects(&self) {
         self.signals().stage = Stage::Connecting;
@@ -192,7 +250,9 @@ impl Connection {
 
     /// Says that the attempt is over.
     pub(in crate::proxy) fn attempt_ended(&self) {
-        self.signals().stage = Stage::None;
+        let mut signals = self.signals();
+        signals.stage = Stage::None;
+        signals.shared = None;
     }
 
     /// Cuts the attempt under way. Before the server's answer its connection is shut down, and the engine learns that
@@ -249,7 +309,7 @@ impl Connection {
     }
 
     pub(in crate::proxy) fn is_retired(&self) -> bool {
-        self.signals().is_retired
+        self.signals().is_retired || self.parent.as_ref().is_some_and(|parent| parent.is_retired())
     }
 
     /// Returns and clears why the stream ended the request.
@@ -265,6 +325,11 @@ impl Connection {
     /// Returns whether the stream ended the request because the server was late.
     pub(in crate::proxy) fn is_server_late(&self) -> bool {
         matches!(self.signals().fault, Some(Fault::ResponseTimeout))
+    }
+
+    /// Returns whether the request was ended because the client was late with it.
+    pub(in crate::proxy) fn is_client_late(&self) -> bool {
+        matches!(self.signals().fault, Some(Fault::BodyTimeout))
     }
 
     /// Returns whether the request was answered, and clears it: the next one begins.
@@ -315,11 +380,13 @@ impl Connection {
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
         self.count_own_answer(fault.status(), fault.refusal());
+        let termination = Termination::new(fault.ended_by(), EndPhase::Request);
         self.work.remember(Ended {
             client: self.client.ip(),
             frontend: self.frontend.frontend.id,
             status: fault.status(),
             reason: Some(fault.reason()),
+            termination,
             ..Ended::new(id)
         });
         if let Some(access) = &self.work.access {
@@ -328,6 +395,7 @@ impl Connection {
                 frontend: self.frontend.frontend.name.as_str(),
                 status: fault.status(),
                 reason: Some(fault.reason()),
+                termination,
                 ..AccessLine::new(&id)
             };
             access.write(&line);
@@ -371,6 +439,21 @@ impl Fault {
             Self::ResponseTimeout => "the server did not answer in time",
             Self::ServerTakenOut => TAKEN_OUT,
             Self::UriTooLong => "the request target is too long",
+        }
+    }
+
+    /// Returns who ended the request by it.
+    #[must_use]
+    pub fn ended_by(self) -> EndedBy {
+        match self {
+            Self::BadRequest(_)
+            | Self::BodyTooLarge
+            | Self::HeaderTooLarge
+            | Self::MethodNotAllowed
+            | Self::UriTooLong => EndedBy::Proxy,
+            Self::BodyTimeout | Self::HeaderTimeout => EndedBy::ClientTimeout,
+            Self::ResponseTimeout => EndedBy::ServerTimeout,
+            Self::ServerTakenOut => EndedBy::TakenOut,
         }
     }
 

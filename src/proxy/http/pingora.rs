@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ::http::Version;
-use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
+use ::pingora::ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::Digest;
@@ -26,6 +26,7 @@ use bytes::Bytes;
 
 use crate::farm::choose::Key;
 use crate::metrics::Refusal;
+use crate::model::trace::{EndPhase, EndedBy};
 use crate::model::{Protocol, SessionKind};
 
 use super::super::sessions::Handle;
@@ -36,10 +37,12 @@ use super::exchange;
 use super::kept;
 
 mod answer;
+mod blame;
 mod failure;
 mod heads;
 mod peer;
 mod record;
+mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
@@ -149,12 +152,19 @@ impl ProxyHttp for Engine {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
         connection.taken_up();
+        let trust = &connection.frontend.frontend.trust;
+        exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
+        exchange.seen.is_timed = connection.work.access.is_some();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if let Some(connection) = exchange.connection.as_ref().filter(|connection| connection.progress().is_some()) {
+            // But for HTTP/2, where each answer is written by itself.
+            session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
+        }
         exchange::make_origin_form(session.req_header_mut());
         if exchange::asks_to_close(&session.req_header().headers) {
             // The engine looks at the first Connection field only.
@@ -180,6 +190,7 @@ impl ProxyHttp for Engine {
         }
         if self.choose(session, exchange).is_none() {
             exchange.reason = Some("no server can take the request now");
+            exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
             connection.count_own_answer(503, Some(Refusal::NoServer));
             respond(session, exchange, 503, "no server can take the request now").await?;
             return Ok(true);
@@ -224,6 +235,7 @@ impl ProxyHttp for Engine {
             exchange.is_stale = true;
             return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
         }
+        exchange.seen.connected();
         Ok(())
     }
 
@@ -243,8 +255,14 @@ impl ProxyHttp for Engine {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some((connection, progress)) = exchange.connection.as_ref().and_then(|c| Some((c, c.progress()?)))
+            && let Err(fault) = progress.received(body.as_ref().map_or(0, Bytes::len), end_of_stream)
+        {
+            connection.set_fault(fault);
+            return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
+        }
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -258,6 +276,19 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::from_server(session, head, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
+            progress.answered();
+        }
+        Ok(None)
     }
 
     async fn response_filter(
@@ -277,6 +308,9 @@ impl ProxyHttp for Engine {
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.set_retry(failure::not_connected(session, exchange));
+        if *error.etype() == ConnectTimedout {
+            exchange.seen.ended_by(EndedBy::ServerTimeout);
+        }
         error
     }
 
@@ -296,14 +330,17 @@ impl ProxyHttp for Engine {
         let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
         exchange.reason = Some(why);
-        tracing::debug!(request_id = %exchange.id, status, why, %error, "request failed");
+        if let Some(by) = blame::of(fault, error, exchange.seen.is_ended()) {
+            exchange.seen.ended_by(by);
+        }
+        tracing::debug!(request_id = %exchange.shown_id(), status, why, %error, "request failed");
         if status > 0 && !is_final_response_written(session) {
             if let Some(connection) = &exchange.connection {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
             if let Err(error) = respond(session, exchange, status, why).await {
-                tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
+                tracing::debug!(request_id = %exchange.shown_id(), %error, "error page not sent");
             }
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }

@@ -4,6 +4,7 @@ use ::pingora::ErrorType::{HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTim
 use ::pingora::proxy::Session;
 use ::pingora::{Error, ErrorSource};
 
+use crate::model::trace::EndedBy;
 use crate::model::{AttemptOutcome, TrafficFault};
 
 use super::super::exchange::{self, AttemptEnd, AttemptFailure};
@@ -50,11 +51,16 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
         is_late: connection.is_some_and(|connection| connection.is_server_late())
             || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
-        is_servers: *error.esource() == ErrorSource::Upstream,
+        is_servers: *error.esource() == ErrorSource::Upstream
+            && !connection.is_some_and(|connection| connection.is_client_late()),
         is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
         is_kept: client_reused,
     };
     exchange.attempt_failed(end.outcome(), end.fault());
+    if end.is_malformed && end.is_servers && !end.is_cut {
+        // What the server said was refused.
+        exchange.seen.ended_by(EndedBy::Proxy);
+    }
     // A kept connection that turned out closed says nothing about its server, which may be the only one.
     if (!client_reused || is_cut)
         && let Some(position) = exchange.position

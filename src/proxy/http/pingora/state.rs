@@ -19,6 +19,7 @@ use super::super::super::work::{Assigned, InFlight, RequestId};
 use super::super::control::Connection;
 use super::super::exchange;
 use super::record::record_lost;
+use super::seen::{Seen, ShownId};
 
 /// One request on its way.
 pub struct Exchange {
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub(super) is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
     pub(super) reason: Option<&'static str>,
+    /// What else is told of it.
+    pub(super) seen: Seen,
     /// Whether it was counted and logged.
     pub(super) is_recorded: bool,
 }
@@ -87,8 +90,14 @@ impl Exchange {
             is_stale: false,
             is_ended_by_close: false,
             reason: None,
+            seen: Seen::new(),
             is_recorded: false,
         }
+    }
+
+    /// Returns the id that server, client and log see.
+    pub(super) fn shown_id(&self) -> ShownId<'_> {
+        ShownId { own: self.id, outside: self.seen.outside.as_deref() }
     }
 
     pub(super) fn edge(&self) -> Option<&EdgeCells> {
@@ -110,11 +119,13 @@ impl Exchange {
         self.position = Some(position);
         self.cookies = cookies;
         self.is_judged = false;
+        self.seen.attempt_began();
     }
 
     /// Notes that the server began its final answer.
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
+        self.seen.answer_began();
         let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
         if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
             connection.expect_more_within(route.farm().farm.timeouts.response);
@@ -140,6 +151,7 @@ impl Exchange {
             connection.attempt_ended();
         }
         self.attempts.end(outcome);
+        self.seen.attempt_failed(outcome);
         if fault.is_some() {
             self.judge(fault);
         }
