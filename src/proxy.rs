@@ -23,6 +23,7 @@ mod tcp;
 mod tls;
 mod transport;
 mod turns;
+mod udp;
 mod work;
 
 pub use accept::Listeners;

@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -41,8 +42,8 @@ mod census;
 mod door;
 mod first;
 
-pub(super) use census::Census;
-use census::{Gate, Pass};
+use census::Gate;
+pub(super) use census::{Census, Pass};
 pub(super) use door::{Ceiling, Listener, accept_until};
 use first::Fault;
 
@@ -93,7 +94,7 @@ impl Door {
             cells.refused[Refusal::ConnectionLimit as usize].add(1);
             return None;
         };
-        let is_introduced = contains(&declared.accept_proxy, &client);
+        let is_introduced = contains(&declared.accept_proxy, client.peer.ip());
         cells.connections_open.add(1);
         let mut visit = Visit {
             table,
@@ -124,12 +125,7 @@ impl Visit {
     /// Asks whether whoever this is from may come in, and counts its source.
     fn let_in(&mut self) -> Result<(), Refusal> {
         let declared = &self.frontend.frontend;
-        let may = match &declared.sources {
-            Sources::All => true,
-            Sources::AllBut(networks) => !contains(networks, &self.client),
-            Sources::Only(networks) => contains(networks, &self.client),
-        };
-        if !may {
+        if !may_connect(&declared.sources, self.client.address.ip()) {
             return Err(Refusal::SourceDenied);
         }
         let max = declared.limits.connections_per_source;
@@ -328,7 +324,15 @@ fn looks_at_hello(frontend: &Frontend) -> bool {
     rules.any(|rule| matches!(rule.subject, Subject::Host | Subject::Protocol))
 }
 
-fn contains(networks: &[IpNet], client: &Client) -> bool {
-    let ip = client.address.ip();
+/// Returns whether whoever has that address may connect.
+pub(super) fn may_connect(sources: &Sources, ip: IpAddr) -> bool {
+    match sources {
+        Sources::All => true,
+        Sources::AllBut(networks) => !contains(networks, ip),
+        Sources::Only(networks) => contains(networks, ip),
+    }
+}
+
+fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&ip))
 }

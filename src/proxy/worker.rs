@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::UdpSocket;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use super::registry::Registry;
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
 use super::tls::Certificates;
+use super::udp;
 use super::work::{Shared, Work};
 
 /// The data plane could not be started.
@@ -201,17 +203,27 @@ impl Worker {
         let owner = Owner::new(frontend);
         let (stop, stopped) = watch::channel(false);
         let opened = match socket {
-            Bound::Tcp(socket) => Listener::tcp(socket),
-            Bound::Unix(socket) => Listener::unix(socket),
-            Bound::Udp(_) => Err(io::ErrorKind::Unsupported.into()),
+            Bound::Tcp(socket) => Listener::tcp(socket).map(|socket| self.accept(listener, &owner, socket, stopped)),
+            Bound::Unix(socket) => Listener::unix(socket).map(|socket| self.accept(listener, &owner, socket, stopped)),
+            Bound::Udp(socket) => self.receive(listener, &owner, socket, stopped),
         };
-        let socket = match opened {
-            Ok(socket) => socket,
+        match opened {
+            Ok(door) => {
+                self.listeners.insert(listener, Accepting { owner, stop, door });
+            }
             Err(error) => {
                 tracing::error!(%error, worker = self.work.ix.0, "listener lost: it cannot be registered");
-                return;
             }
-        };
+        }
+    }
+
+    fn accept(
+        &self,
+        listener: ListenerId,
+        owner: &Owner,
+        socket: Listener,
+        stopped: watch::Receiver<bool>,
+    ) -> JoinHandle<()> {
         let door = Arc::new(Door {
             listener,
             owner: owner.clone(),
@@ -221,8 +233,19 @@ impl Worker {
             common: Arc::clone(&self.common),
             is_stopping: self.is_stopping.subscribe(),
         });
-        let door = tokio::spawn(accept_until(door, socket, stopped));
-        self.listeners.insert(listener, Accepting { owner, stop, door });
+        tokio::spawn(accept_until(door, socket, stopped))
+    }
+
+    fn receive(
+        &self,
+        listener: ListenerId,
+        owner: &Owner,
+        socket: UdpSocket,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<JoinHandle<()>> {
+        let (work, registry, common) = (Arc::clone(&self.work), Arc::clone(&self.registry), Arc::clone(&self.common));
+        let door = udp::Door::new(listener, owner.clone(), work, registry, common, socket)?;
+        Ok(tokio::spawn(udp::receive_until(door, stopped)))
     }
 
     fn close(&mut self, listener: ListenerId) {

@@ -23,6 +23,7 @@ mod admin;
 mod affinity;
 mod agreement;
 mod bad_input;
+mod entry;
 mod explain;
 mod guards;
 mod h2;

@@ -21,8 +21,7 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: Arc<Path>,
-    /// Which file it is: device and inode.
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 impl Drop for SocketFile {
@@ -48,15 +47,18 @@ pub(super) fn bind(path: &Arc<Path>) -> io::Result<(UnixListener, SocketFile)> {
         bound => bound,
     };
     bound?;
-    let file = SocketFile { path: Arc::clone(path), identity: identity(path)? };
-    // Nobody can connect before the next step.
+    // Nobody can connect before the last step.
     fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    let file = SocketFile { path: Arc::clone(path), identity: identity(path)? };
     socket.listen(BACKLOG)?;
     Ok((socket.into(), file))
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+/// Which file it is: device, inode, and when it was changed last, since inodes are used again.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino(), file.ctime(), file.ctime_nsec()))
 }
 
 /// Returns whether the file is a socket on which nobody listens.
