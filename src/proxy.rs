@@ -22,6 +22,7 @@ mod tcp;
 mod tls;
 mod transport;
 mod turns;
+mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;

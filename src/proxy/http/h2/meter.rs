@@ -173,6 +173,19 @@ impl Meter {
         None
     }
 
+    /// Returns what there was most of, for when the engine has had too much and does not say of what.
+    pub(super) fn most(&self) -> Refusal {
+        let spent = |budget: &Budget| budget.allowance.burst - budget.left;
+        let (resets, empties) = (spent(&self.resets), spent(&self.empties));
+        if self.is_head_open || resets.max(empties) == 0 {
+            Refusal::HeaderFrames
+        } else if resets >= empties {
+            Refusal::StreamResets
+        } else {
+            Refusal::EmptyFrames
+        }
+    }
+
     /// Returns whether a head has begun to arrive and is not whole, or the client's first frame is still to come.
     pub(super) fn is_head_open(&self) -> bool {
         !self.has_begun || self.is_head_open || (self.is_head_frame && self.read.skip > 0)
