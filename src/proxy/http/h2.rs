@@ -101,7 +101,7 @@ pub(in crate::proxy) async fn serve(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    if let Some(refusal) = gauge.excess().or_else(|| gauge.most().filter(|_| is_excess(&error))) {
+                    if let Some(refusal) = gauge.excess() {
                         count(&connection, refusal);
                     }
                     tracing::debug!(client = %connection.client, %error, "http/2 connection broken");
@@ -179,12 +179,6 @@ async fn retired(connection: &Connection) {
 /// Ready once there was too much of something.
 async fn exceeded(gauge: &Gauge) -> Refusal {
     poll_fn(|_| gauge.excess().map_or(Poll::Pending, Poll::Ready)).await
-}
-
-/// Returns whether the engine ended the connection because it had too much of something.
-fn is_excess(error: &::pingora::Error) -> bool {
-    let error = error.root_cause().downcast_ref::<h2::Error>();
-    error.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 fn count(connection: &Connection, refusal: Refusal) {

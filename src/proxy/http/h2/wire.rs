@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,31 +29,16 @@ use super::meter::Meter;
 
 /// What there was too much of, if anything; shared by the bytes and by whoever drives the connection, in one task.
 #[derive(Debug, Default)]
-pub(super) struct Gauge(Mutex<Reading>);
-
-#[derive(Debug, Default)]
-struct Reading {
-    excess: Option<Refusal>,
-    most: Option<Refusal>,
-}
+pub(super) struct Gauge(Mutex<Option<Refusal>>);
 
 impl Gauge {
-    fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn set(&self, excess: Refusal) {
-        self.reading().excess.get_or_insert(excess);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(excess);
     }
 
     /// Returns what there was too much of.
     pub(super) fn excess(&self) -> Option<Refusal> {
-        self.reading().excess
-    }
-
-    /// Returns what there was most of.
-    pub(super) fn most(&self) -> Option<Refusal> {
-        self.reading().most
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +98,6 @@ impl AsyncRead for Wire {
                     buf.set_filled(before);
                     return Poll::Pending;
                 }
-                this.gauge.reading().most = Some(this.meter.most());
                 if !this.meter.is_head_open() {
                     this.read_deadline.restart();
                 }
