@@ -24,6 +24,7 @@ mod tls;
 mod transport;
 mod turns;
 mod udp;
+mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;

@@ -39,6 +39,7 @@ use super::kept;
 mod answer;
 mod blame;
 mod copy;
+mod dial;
 mod failure;
 mod heads;
 mod peer;
@@ -48,6 +49,7 @@ mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
+use dial::Lines;
 use record::record;
 pub use state::Exchange;
 
@@ -72,7 +74,7 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Engine { work }, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Engine { work, lines: Arc::default() }, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
@@ -113,6 +115,7 @@ async fn given_up(connection: &Connection) {
 /// See the module's doc.
 pub struct Engine {
     work: Arc<Work>,
+    lines: Arc<Lines>,
 }
 
 impl Engine {
@@ -216,7 +219,7 @@ impl ProxyHttp for Engine {
                 route.edge(before, connection.work.ix).retries.add(1);
             }
         }
-        let peer = peer::of(session, exchange);
+        let peer = peer::of(session, exchange, &self.lines);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }
 
@@ -230,9 +233,17 @@ impl ProxyHttp for Engine {
         _digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let connection = exchange.connection.as_ref();
-        if connection.is_some_and(|connection| !connection.attempt_goes_through(socket)) {
+        let is_shared = exchange.goes_over.is_http2;
+        exchange.line = if exchange.goes_over.is_tls { self.lines.line(socket) } else { None };
+        let may_go = |connection: &Arc<Connection>| {
+            if is_shared { connection.attempt_shares() } else { connection.attempt_goes_through(socket) }
+        };
+        if !exchange.connection.as_ref().is_none_or(may_go) {
             return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
+        }
+        if is_shared {
+            // Bytes that nobody asked for are usual there.
+            return Ok(());
         }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         if is_reused && !is_repeatable && !kept::is_quiet(socket) {
@@ -251,7 +262,7 @@ impl ProxyHttp for Engine {
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
         copy::begin(session, head, exchange);
-        Ok(())
+        heads::towards_http2(session, head, exchange)
     }
 
     /// An empty last piece would end a chunked body twice (cloudflare/pingora#935).
@@ -288,9 +299,12 @@ impl ProxyHttp for Engine {
         &self,
         _session: &mut Session,
         _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
+        if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
+            return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
+        }
         if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
             progress.answered();
         }
@@ -313,7 +327,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(failure::not_connected(session, exchange));
+        error.set_retry(failure::not_connected(session, exchange, &error, &self.lines));
         if *error.etype() == ConnectTimedout {
             exchange.seen.ended_by(EndedBy::ServerTimeout);
         }

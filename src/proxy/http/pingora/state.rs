@@ -21,6 +21,8 @@ use super::super::super::work::{Assigned, InFlight, RequestId};
 use super::super::control::Connection;
 use super::super::exchange;
 use super::copy;
+use super::dial::Line;
+use super::peer::Over;
 use super::record::record_lost;
 use super::seen::{Seen, ShownId};
 
@@ -47,6 +49,12 @@ pub struct Exchange {
     pub(super) answer: Option<StatusCode>,
     /// Whether the kept connection that the attempt was to use had been closed.
     pub(super) is_stale: bool,
+    /// What the attempt goes over.
+    pub(super) goes_over: Over,
+    /// Whether the attempt is to go on in HTTP/1.1, which is all that its server speaks.
+    pub(super) is_downgraded: bool,
+    /// The connection that the answer comes on, where its bytes are moved by us.
+    pub(super) line: Option<Arc<Line>>,
     /// Whether only the end of the connection ends the answer.
     pub(super) is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
@@ -107,6 +115,9 @@ impl Exchange {
             cookies: None,
             answer: None,
             is_stale: false,
+            goes_over: Over::default(),
+            is_downgraded: false,
+            line: None,
             is_ended_by_close: false,
             reason: None,
             seen: Seen::new(),
