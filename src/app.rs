@@ -5,6 +5,7 @@
 //! then the prober and the keeper stop, then the admin side, which answers to the last.
 
 mod answers;
+mod certificates;
 mod checks;
 mod events;
 mod keeper;
@@ -63,6 +64,7 @@ pub struct App {
     fingerprint: Option<String>,
     prober: Edge,
     keeper: Keeper,
+    certificates: Edge,
     webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
@@ -164,12 +166,15 @@ impl App {
         });
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
+        let certificates = certificates::start(plane.certificates(), &core.store, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
         let requests = plane.requests();
-        let admin = admin.map(|server| start_admin(server, answers.state(&core, requests), &alarm)).transpose()?;
+        let admin = admin
+            .map(|server| start_admin(server, answers.state(&core, requests, plane.certificates()), &alarm))
+            .transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         Ok(Self {
             core,
@@ -181,6 +186,7 @@ impl App {
             fingerprint,
             prober,
             keeper,
+            certificates,
             webhooks,
             runtime,
             signals,
@@ -228,6 +234,7 @@ impl App {
             admin,
             prober,
             keeper,
+            certificates,
             webhooks,
             runtime,
             mut signals,
@@ -263,6 +270,7 @@ impl App {
             return lost;
         }
         prober.stop();
+        certificates.stop();
         keeper.stop();
         if let Some(admin) = admin {
             admin.stop();
@@ -425,7 +433,8 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         EventKind::Reloaded { .. } => {
             changed.send_modify(|n| *n += 1);
         }
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

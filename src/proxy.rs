@@ -9,9 +9,12 @@ pub mod accept;
 pub mod http;
 pub mod worker;
 
+mod client_hello;
 mod command;
+mod entry;
 mod mirror;
 mod owner;
+mod proxy_header;
 mod recent;
 mod registry;
 mod sessions;

@@ -166,6 +166,10 @@ pub enum Refusal {
     BodyTimeout,
     /// 413.
     BodyTooLarge,
+    /// TCP: a TLS client hello that cannot be read, or not to its end.
+    ClientHello,
+    /// TCP: the TLS client hello did not arrive in time.
+    ClientHelloTimeout,
     /// Over the frontend's connection limit.
     ConnectionLimit,
     /// 431.
@@ -176,24 +180,38 @@ pub enum Refusal {
     Maintenance,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
-    /// A route says so.
-    Route,
+    /// No PROXY header, or a malformed one, from a network that begins with one.
+    ProxyHeader,
+    /// The PROXY header did not arrive in time.
+    ProxyHeaderTimeout,
+    /// A route rejects it.
+    Rejected,
+    /// From a network that may not connect.
+    SourceDenied,
+    /// Over the connection limit of one source.
+    SourceLimit,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
+        Self::ClientHello,
+        Self::ClientHelloTimeout,
         Self::ConnectionLimit,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::Maintenance,
         Self::NoServer,
-        Self::Route,
+        Self::ProxyHeader,
+        Self::ProxyHeaderTimeout,
+        Self::Rejected,
+        Self::SourceDenied,
+        Self::SourceLimit,
         Self::UriTooLong,
     ];
 
@@ -204,12 +222,18 @@ impl Refusal {
             Self::BadRequest => "bad_request",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::ClientHello => "client_hello",
+            Self::ClientHelloTimeout => "client_hello_timeout",
             Self::ConnectionLimit => "connection_limit",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::Maintenance => "maintenance",
             Self::NoServer => "no_server",
-            Self::Route => "route",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::Rejected => "rejected",
+            Self::SourceDenied => "source_denied",
+            Self::SourceLimit => "source_limit",
             Self::UriTooLong => "uri_too_long",
         }
     }
@@ -248,6 +272,8 @@ pub struct FrontendCells {
     pub connections: Cell,
     /// Connections open now.
     pub connections_open: Cell,
+    /// Times that accepting rested because descriptors were nearly gone.
+    pub accept_rests: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
     pub refused: [Cell; Refusal::ALL.len()],
     /// Copies of requests, in the order of [`Mirrored::ALL`].

@@ -47,9 +47,15 @@ macro_rules! metrics {
 }
 
 metrics! {
+    ACCEPT_RESTS Counter "accept_rests_total" ["frontend"] "rests"
+        "Times that accepting rested because file descriptors were nearly gone."
     ACCESS_LOG_LINES Counter "access_log_lines_total" ["outcome"] "lines"
         "Lines of the access log: written, dropped because the disk was slower than the traffic, refused by the disk."
     BUILD_INFO Gauge "build_info" ["version"] "none" "The version that runs; always 1."
+    CERTIFICATE_EXPIRY Gauge "certificate_expiry_timestamp_seconds" ["frontend", "certificate", "algorithm"] "seconds"
+        "When a certificate that clients are shown ends, in seconds since 1970, by the first name that it is for."
+    CERTIFICATE_READS Counter "certificate_reads_total" ["frontend", "result"] "reads"
+        "Times that changed files of TLS were read again: applied, or refused and the former kept."
     CHECK_DURATION Histogram "check_duration_seconds" ["farm"] "seconds" "How long checks of a farm's servers took."
     CHECKS Counter "checks_total" ["farm", "server", "status"] "checks"
         "Checks of a server by how they ended, in HAProxy's words."
@@ -72,6 +78,10 @@ metrics! {
     FRONTEND_REFUSED Counter "frontend_refused_total" ["frontend", "reason"] "requests"
         "Clients that Farmgate itself refused, by why."
     GENERATION Gauge "generation" [] "none" "Which table the data plane works by; grows with every change of state."
+    HANDSHAKE_FAILURES Counter "tls_handshake_failures_total" ["frontend", "reason"] "handshakes"
+        "TLS handshakes with clients that failed, by why; only where the frontend has TLS."
+    HANDSHAKES Counter "tls_handshakes_total" ["frontend", "version", "resumed"] "handshakes"
+        "TLS handshakes with clients, by version and whether an earlier session was resumed; only where the frontend has TLS."
     HELD_DOWN Gauge "server_held_down" ["farm", "server"] "none"
         "1 while a server is held down for changing too often; only where the farm has a flap guard."
     IN_FLIGHT Gauge "server_in_flight" ["farm", "server"] "requests"

@@ -4,13 +4,14 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -19,7 +20,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -32,23 +33,24 @@ use super::work::{Assigned, Errand, InFlight, Work};
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Relays one client connection to its end.
+/// Relays one client connection to its end, through a farm of that position among the frontend's feeds.
 ///
 /// `frontend` is of `table`: the connection uses the farm as it was when it was accepted.
 pub(super) async fn relay(
-    work: Arc<Work>,
-    table: Arc<Table>,
-    frontend: Arc<FrontendTable>,
+    work: &Arc<Work>,
+    table: &Table,
+    frontend: &FrontendTable,
+    feed: usize,
     mut client: Transport,
-    from: Client,
+    from: &Client,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
-    let Some(feed) = frontend.default_feed().map(|feed| &frontend.feeds[feed]) else { return };
+    let Some(feed) = frontend.feeds.get(feed) else { return };
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(&work, farm, feed, &from, &cut, &mut attempts).await {
+    let outcome = match connect(work, farm, feed, from, &cut, &mut attempts).await {
         None => {
             frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
             let reason = Some("no server can take the connection now");
@@ -57,7 +59,8 @@ pub(super) async fn relay(
         }
         Some(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
-            let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge, &cut).await;
+            let bounds = Bounds { idle: farm.farm.timeouts.idle, session: frontend.frontend.timeouts.session };
+            let end = pump_both(&mut client, &mut server, &bounds, edge, &cut).await;
             drop(guard);
             if end.reason == Some(TAKEN_OUT) {
                 attempts.end(AttemptOutcome::TakenOut);
@@ -128,13 +131,12 @@ async fn connect(
         }
         let addr = farm.servers[position].addr?;
         let edge = feed.edges[position].of(work.ix);
-        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
+        let reaching = reach(addr, &farm.servers[position].server, from);
+        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
                 work.judge(farm, position, None);
-                // Small exchanges must not wait for more; a failure only costs latency.
-                let _ = server.set_nodelay(true);
-                return Some(Link { server: server.into(), position, guard });
+                return Some(Link { server, position, guard });
             }
             Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
@@ -151,6 +153,17 @@ async fn connect(
     None
 }
 
+/// Connects to a server, and tells it of the client where it wants to know.
+async fn reach(addr: SocketAddr, server: &Server, from: &Client) -> io::Result<Transport> {
+    let mut stream = TcpStream::connect(addr).await?;
+    // Small exchanges must not wait for more; a failure only costs latency.
+    let _ = stream.set_nodelay(true);
+    if let Some(form) = server.proxy_protocol {
+        stream.write_all(&from.proxy_header(form)).await?;
+    }
+    Ok(stream.into())
+}
+
 /// Returns what an attempt came to; nothing if it was cut. A cut is taken note of even where the attempt ends at the same
 /// moment: left over, it would cut the next one, at another server.
 async fn unless_cut<T>(cut: &Notify, attempt: impl Future<Output = T>) -> Option<T> {
@@ -158,6 +171,23 @@ async fn unless_cut<T>(cut: &Notify, attempt: impl Future<Output = T>) -> Option
         biased;
         () = cut.notified() => None,
         ended = attempt => Some(ended),
+    }
+}
+
+/// How long a relay may last.
+struct Bounds {
+    /// While both sides are silent.
+    idle: Duration,
+    /// Whatever they do.
+    session: Option<Duration>,
+}
+
+impl Bounds {
+    async fn end_of_session(&self) {
+        match self.session {
+            Some(session) => tokio::time::sleep(session).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -201,7 +231,7 @@ impl Activity {
 async fn pump_both(
     client: &mut Transport,
     server: &mut Transport,
-    idle: Duration,
+    bounds: &Bounds,
     edge: &EdgeCells,
     cut: &Notify,
 ) -> End {
@@ -220,7 +250,10 @@ async fn pump_both(
                 Err(side) => (true, Some("a side broke off"), side),
             },
             // Who of the two should have spoken nobody can tell; HAProxy says so of the client.
-            () = activity.silence(idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = activity.silence(bounds.idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = bounds.end_of_session() => {
+                (true, Some("the connection has lasted as long as it may"), EndedBy::Proxy)
+            }
             () = cut.notified() => (true, Some(TAKEN_OUT), EndedBy::TakenOut),
         }
     };

@@ -291,7 +291,7 @@ impl Connection {
     }
 
     /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.
-    pub(super) fn wake_when_retired(&self, waker: &Waker) -> bool {
+    pub(in crate::proxy) fn wake_when_retired(&self, waker: &Waker) -> bool {
         let mut signals = self.signals();
         if !signals.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             signals.waker = Some(waker.clone());

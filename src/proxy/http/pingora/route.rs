@@ -124,7 +124,7 @@ pub(super) async fn decide(
         Action::Reject(status) => {
             let why = if route.is_some() { REJECTED } else { TAKEN_BY_NONE };
             exchange.reason = Some(why);
-            connection.count_own_answer(*status, Some(Refusal::Route));
+            connection.count_own_answer(*status, Some(Refusal::Rejected));
             respond(session, exchange, Some(&frontend), *status, why).await?;
             Ok(true)
         }
