@@ -35,6 +35,7 @@ mod rare;
 mod reload;
 mod retry;
 mod review;
+mod routes;
 mod seen;
 mod sessions;
 mod shares;
