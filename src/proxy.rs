@@ -11,13 +11,14 @@ pub mod worker;
 
 mod command;
 mod owner;
+mod queue;
 mod recent;
 mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
-mod turns;
 mod transport;
+mod turns;
 mod work;
 
 pub use accept::Listeners;

@@ -172,13 +172,17 @@ pub enum Refusal {
     HeaderTimeout,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// Every server was full, and so was the line: 503 (TCP: closed).
+    QueueFull,
+    /// Every server was full for as long as work may wait: 503 (TCP: closed).
+    QueueTimeout,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -186,6 +190,8 @@ impl Refusal {
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::NoServer,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::UriTooLong,
     ];
 
@@ -200,6 +206,8 @@ impl Refusal {
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::NoServer => "no_server",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::UriTooLong => "uri_too_long",
         }
     }
@@ -213,7 +221,7 @@ pub struct FrontendCells {
     /// Connections open now.
     pub connections_open: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
-    pub refused: [Cell; 8],
+    pub refused: [Cell; Refusal::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
 }

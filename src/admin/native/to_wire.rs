@@ -153,6 +153,8 @@ pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerW
         weight: server.weight.0,
         effective_weight: row.effective_weight,
         in_flight: row.in_flight,
+        max_connections: server.max_connections,
+        queued: row.queued,
         backup: server.role == Role::Backup,
         probed: row.standing.health != Health::Off,
         aim: json(&aim_view(&server.aim)),

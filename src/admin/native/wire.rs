@@ -319,6 +319,12 @@ pub struct ServerWire {
     pub effective_weight: u16,
     /// Requests or connections under way.
     pub in_flight: u64,
+    /// The most that it may have under way; null where it has no bound.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
+    /// How many wait for a place at it, those that would take one elsewhere too.
+    #[serde(default)]
+    pub queued: u32,
     /// Whether it is used only when no primary is.
     pub backup: bool,
     /// Whether it is checked.

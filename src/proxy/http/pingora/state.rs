@@ -115,6 +115,9 @@ impl Exchange {
     /// Notes that the server began its final answer.
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.answered();
+        }
         let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
         if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
             connection.expect_more_within(route.farm().farm.timeouts.response);
