@@ -8,7 +8,7 @@ pub mod rotation;
 pub mod sticky;
 pub mod table;
 
-pub use choose::{Choosers, Key, Tried};
+pub use choose::{Ask, Choosers, Key, Tried};
 pub use entry::ServerEntry;
 pub use live::ServerLive;
 pub use rotation::{Eligible, Rotation, Serving};

@@ -12,6 +12,7 @@ pub mod worker;
 mod client_hello;
 mod command;
 mod entry;
+mod mirror;
 mod owner;
 mod proxy_header;
 mod recent;
@@ -23,6 +24,7 @@ mod tls;
 mod transport;
 mod turns;
 mod udp;
+mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;

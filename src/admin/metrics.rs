@@ -15,7 +15,7 @@ use crate::farm::{FarmTable, Serving};
 use crate::metrics::cells::DURATION_BOUNDS_US;
 use crate::metrics::names::{self, Kind, Metric};
 use crate::metrics::{
-    Cell, EdgeCells, Handshake, HandshakeFailure, Histogram, PerWorker, Refusal, ReloadCells, StatusClass,
+    Cell, EdgeCells, Handshake, HandshakeFailure, Histogram, Mirrored, PerWorker, Refusal, ReloadCells, StatusClass,
 };
 use crate::model::{AdminStatus, CheckStatus, Health};
 use crate::store::{Feed, FrontendTable, Snapshot, Store, Table};
@@ -107,6 +107,12 @@ fn frontend_cells(families: &mut Families, table: &FrontendTable) {
     for (position, why) in Refusal::ALL.iter().enumerate() {
         let refused = cells.sum(|c| c.refused[position].value());
         families.value(names::FRONTEND_REFUSED, &[name, why.as_str()], refused);
+    }
+    for (position, result) in Mirrored::ALL.iter().enumerate() {
+        let copies = cells.sum(|c| c.mirrored[position].value());
+        if copies > 0 {
+            families.value(names::MIRRORED, &[name, result.as_str()], copies);
+        }
     }
     for (position, class) in StatusClass::ALL.iter().enumerate() {
         let answers = cells.sum(|c| c.own_answers[position].value());

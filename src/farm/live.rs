@@ -1,10 +1,11 @@
 //! What changes with every request or check of one server, and outlives the tables that point to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
 
+use crate::balance::Latency;
 use crate::metrics::{Cell, CheckCells, PerWorker, WorkerIx};
 use crate::model::CheckRecord;
 
@@ -13,6 +14,8 @@ use crate::model::CheckRecord;
 pub struct ServerLive {
     /// Requests or connections under way, per worker.
     pub in_flight: PerWorker<Cell>,
+    /// How long its answers take, as each worker finds; kept only where the farm chooses by it.
+    pub latency: PerWorker<LatencyCell>,
     /// What its traffic shows.
     pub traffic: Traffic,
     /// What was counted of its checks.
@@ -27,6 +30,7 @@ impl ServerLive {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             in_flight: PerWorker::new(workers),
+            latency: PerWorker::new(workers),
             traffic: Traffic::new(workers),
             checks: CheckCells::default(),
             last_check: ArcSwapOption::empty(),
@@ -37,6 +41,28 @@ impl ServerLive {
     #[must_use]
     pub fn in_flight_total(&self) -> u64 {
         self.in_flight.sum(Cell::value)
+    }
+}
+
+/// What one worker knows of how long a server's answers take. Written and read by that worker only.
+#[derive(Debug, Default)]
+pub struct LatencyCell {
+    fine: AtomicU64,
+    at_ms: AtomicU64,
+}
+
+impl LatencyCell {
+    /// Takes in that an answer took `us`.
+    pub fn sample(&self, us: u64, now_ms: u64) {
+        let Latency { fine, at_ms } = self.value().with_sample(us, now_ms);
+        self.fine.store(fine, Relaxed);
+        self.at_ms.store(at_ms, Relaxed);
+    }
+
+    /// Returns what is known.
+    #[must_use]
+    pub fn value(&self) -> Latency {
+        Latency { fine: self.fine.load(Relaxed), at_ms: self.at_ms.load(Relaxed) }
     }
 }
 

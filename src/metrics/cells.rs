@@ -182,6 +182,8 @@ pub enum Refusal {
     HeaderTooLarge,
     /// The request head did not arrive in time.
     HeaderTimeout,
+    /// The frontend is closed for maintenance.
+    Maintenance,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
     /// No PROXY header, or a malformed one, from a network that begins with one.
@@ -202,7 +204,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -214,6 +216,7 @@ impl Refusal {
         Self::HeaderFrames,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
+        Self::Maintenance,
         Self::NoServer,
         Self::ProxyHeader,
         Self::ProxyHeaderTimeout,
@@ -239,6 +242,7 @@ impl Refusal {
             Self::HeaderFrames => "header_frames",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::Maintenance => "maintenance",
             Self::NoServer => "no_server",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
@@ -247,6 +251,32 @@ impl Refusal {
             Self::SourceLimit => "source_limit",
             Self::StreamResets => "stream_resets",
             Self::UriTooLong => "uri_too_long",
+        }
+    }
+}
+
+/// What became of a copy of a request for a second farm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirrored {
+    /// It was answered, whatever the answer.
+    Answered,
+    /// No connection, no answer in time, or half of one.
+    Failed,
+    /// It was not sent: no server, a body too long to copy, too many copies at once.
+    Skipped,
+}
+
+impl Mirrored {
+    /// Every end, in the order of [`FrontendCells::mirrored`].
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Skipped];
+
+    /// Returns the value of the `result` label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -262,6 +292,8 @@ pub struct FrontendCells {
     pub accept_rests: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
     pub refused: [Cell; Refusal::ALL.len()],
+    /// Copies of requests, in the order of [`Mirrored::ALL`].
+    pub mirrored: [Cell; Mirrored::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
     /// TLS handshakes.

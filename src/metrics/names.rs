@@ -94,6 +94,8 @@ metrics! {
         "Entries that the journal lost, under load or because the disk refused."
     JOURNAL_FAILURES Counter "journal_failures_total" [] "failures" "Reads and writes of the journal that failed."
     JOURNAL_WRITTEN Counter "journal_written_total" ["kind"] "entries" "Entries that the journal wrote."
+    MIRRORED Counter "mirrored_total" ["frontend", "result"] "requests"
+        "Copies of requests for a second farm, by what became of them; only where a route makes some."
     OWN_ANSWERS Counter "own_answers_total" ["frontend", "code"] "responses"
         "Responses that Farmgate made itself, by class of their status."
     READY Gauge "ready" [] "none" "1 once every server was checked once."

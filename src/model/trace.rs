@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::farm::Balance;
-use super::id::{FarmId, FrontendId, Generation, ServerId};
+use super::id::{FarmId, FrontendId, Generation, RouteId, ServerId};
 use super::time::Timestamp;
 
 /// Attempts of one request that are remembered: the first ones.
@@ -21,6 +21,8 @@ pub struct RequestTrace {
     pub client: IpAddr,
     /// Where it came in.
     pub frontend: FrontendId,
+    /// The route that took it; none if no route did.
+    pub route: Option<RouteId>,
     /// The farm that it was given to; none if it was refused before.
     pub farm: Option<FarmId>,
     /// The table by which its servers were chosen; none if it was refused before.

@@ -16,6 +16,7 @@ use crate::model::{ChosenBy, FrontendId, RequestTrace, Route, ServerKey, Session
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
+use super::mirror::Copies;
 use super::recent::{Ended, Recent};
 use super::sessions::{Handle, OpenWork};
 use super::sticking::{Cookies, SharedSticking, Sticking};
@@ -39,6 +40,7 @@ pub(super) struct Work {
     desk: Mutex<Desk>,
     recent: Mutex<Recent>,
     turns: SplitTurns,
+    pub(super) copies: Copies,
     sequence: AtomicU64,
     boot: u32,
 }
@@ -83,6 +85,7 @@ impl Work {
             shared,
             desk: Mutex::new(desk),
             recent: Mutex::default(),
+            copies: Copies::default(),
             turns: SplitTurns::new(entropy.rotate_left(32) ^ ix.0 as u64),
             sequence: AtomicU64::new(0),
             boot: u32::try_from(boot).unwrap_or(0),
@@ -118,6 +121,25 @@ impl Work {
         drop(desk);
         let guard = InFlight { work: Arc::clone(self), server, live: Arc::clone(&entry.live), place };
         Some(Assigned { position, chosen_by, guard, cookies })
+    }
+
+    /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server.
+    pub(super) fn assign_copy(
+        self: &Arc<Self>,
+        farm: &FarmTable,
+        key: Key<'_>,
+        handle: Handle,
+    ) -> Option<(usize, InFlight)> {
+        let now_ms = self.now_ms();
+        let mut desk = self.desk();
+        let Desk { choosers, open, .. } = &mut *desk;
+        let position = choosers.choose(farm, key, &Tried::none(), now_ms)?;
+        choosers.started(farm, position);
+        let entry = &farm.servers[position];
+        let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
+        let place = open.begin(server, SessionKind::Request, now_ms, handle);
+        drop(desk);
+        Some((position, InFlight { work: Arc::clone(self), server, live: Arc::clone(&entry.live), place }))
     }
 
     /// Cuts the work of a server that was marked. On the worker's own thread only.

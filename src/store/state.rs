@@ -253,20 +253,12 @@ impl State {
         Table { generation: self.generation, service: Arc::clone(&self.topology.service), farms, frontends }
     }
 
-    /// Builds one farm's table; its rotation keeps the version of `before` where it lets the same servers in and shares
-    /// the work among them in the same way.
+    /// Builds one farm's table, which follows `before`.
     fn farm_table(&self, declared: &Farm, before: Option<&FarmTable>) -> FarmTable {
         let servers: Box<[_]> = declared.servers.iter().map(|server| self.entry(declared.id, server)).collect();
         let live = servers.iter().map(|entry| Arc::clone(&entry.server)).collect();
         let farm = Arc::new(Farm { servers: live, ..declared.clone() });
-        let mut table = FarmTable::new(farm, servers, self.generation);
-        if let Some(before) = before
-            && before.farm.balance == table.farm.balance
-            && before.rotation.is_same_as(&table.rotation)
-        {
-            table.rotation.version = before.rotation.version;
-        }
-        table
+        FarmTable::following(before, farm, servers, self.generation)
     }
 
     /// Notes of whom the word for the state changed.

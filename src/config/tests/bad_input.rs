@@ -10,9 +10,10 @@ macro_rules! assert_answers {
         insta::with_settings!({omit_expression => true}, { insta::assert_snapshot!($answers) })
     };
 }
+pub(super) use assert_answers;
 
 /// Puts each row where `PATCH` stands in the template and returns the rows with what they are answered.
-fn answers(template: &str, rows: &[&str]) -> String {
+pub(super) fn answers(template: &str, rows: &[&str]) -> String {
     let mut out = String::new();
     for row in rows {
         let answers = errors(&template.replace("PATCH", row));

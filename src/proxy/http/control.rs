@@ -1,7 +1,7 @@
 //! One client connection, as its stream and the engine share it.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
@@ -69,8 +69,6 @@ struct Signals {
     stage: Stage,
     /// The attempt under way, or the one that ended last, was cut.
     is_cut: bool,
-    /// The socket that the attempt shares with others, kept so that it names no other one meanwhile.
-    shared: Option<OwnedFd>,
 }
 
 /// How far the attempt at a server has come.
@@ -83,6 +81,8 @@ enum Stage {
     /// None is under way.
     #[default]
     None,
+    /// The request goes, or went, through a connection that it shares with others: nothing but its own end can end it.
+    Sharing,
     /// The request goes, or went, through this socket, and the server has not begun its final answer. The socket is
     /// open: whatever closes it ends this stage before anything else of the worker's thread has a turn.
     Waiting { socket: RawFd },
@@ -210,7 +210,6 @@ impl Connection {
     /// Says that a request is to go to a server.
     pub(in crate::proxy) fn attempt_began(&self) {
         let mut signals = self.signals();
-        signals.shared = None;
         signals.stage = Stage::Connecting;
         signals.is_cut = false;
     }
@@ -222,24 +221,23 @@ impl Connection {
         !signals.is_cut
     }
 
-    /// The same for a socket that other requests go through as well: of its own number, since nobody tells this one
-    /// when it is closed.
-    pub(in crate::proxy) fn attempt_shares(&self, socket: OwnedFd) -> bool {
-        let may_go = self.attempt_goes_through(socket.as_raw_fd());
-        self.signals().shared = Some(socket);
-        may_go
+    /// The same for an attempt whose connection other requests go through as well.
+    pub(in crate::proxy) fn attempt_shares(&self) -> bool {
+        let mut signals = self.signals();
+        signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Sharing };
+        !signals.is_cut
     }
 
     /// Breaks the connection that the attempt waits at; returns whether it could: one that is shared is left alone.
     pub(super) fn end_attempt(&self) -> bool {
         let signals = self.signals();
         match signals.stage {
-            Stage::Waiting { socket } if signals.shared.is_none() => {
+            Stage::Waiting { socket } => {
                 // Fails for a connection that is broken already.
                 let _ = shutdown(socket, Shutdown::Both);
                 true
             }
-            Stage::Answering | Stage::Connecting | Stage::None | Stage::Waiting { .. } => false,
+            Stage::Answering | Stage::Connecting | Stage::None | Stage::Sharing => false,
         }
     }
 
@@ -250,9 +248,7 @@ impl Connection {
 
     /// Says that the attempt is over.
     pub(in crate::proxy) fn attempt_ended(&self) {
-        let mut signals = self.signals();
-        signals.stage = Stage::None;
-        signals.shared = None;
+        self.signals().stage = Stage::None;
     }
 
     /// Cuts the attempt under way. Before the server's answer its connection is shut down, and the engine learns that
@@ -267,7 +263,7 @@ impl Connection {
                 // Fails for a connection that is broken already.
                 let _ = shutdown(socket, Shutdown::Both);
             }
-            Stage::Answering => {
+            Stage::Answering | Stage::Sharing => {
                 signals.is_aborted = true;
                 self.is_broken.store(true, Relaxed);
             }

@@ -101,7 +101,7 @@ pub(in crate::proxy) async fn serve(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    if let Some(refusal) = gauge.excess().or_else(|| excess_of(&error)) {
+                    if let Some(refusal) = gauge.excess() {
                         count(&connection, refusal);
                     }
                     tracing::debug!(client = %connection.client, %error, "http/2 connection broken");
@@ -179,22 +179,6 @@ async fn retired(connection: &Connection) {
 /// Ready once there was too much of something.
 async fn exceeded(gauge: &Gauge) -> Refusal {
     poll_fn(|_| gauge.excess().map_or(Poll::Pending, Poll::Ready)).await
-}
-
-/// What the engine had too much of, if that is why it ended the connection. It says so in words only.
-fn excess_of(error: &::pingora::Error) -> Option<Refusal> {
-    let error = error.root_cause().downcast_ref::<h2::Error>()?;
-    if !error.is_library() || error.reason() != Some(h2::Reason::ENHANCE_YOUR_CALM) {
-        return None;
-    }
-    let words = error.to_string();
-    Some(if words.contains("resets") {
-        Refusal::StreamResets
-    } else if words.contains("data_frames") {
-        Refusal::EmptyFrames
-    } else {
-        Refusal::HeaderFrames
-    })
 }
 
 fn count(connection: &Connection, refusal: Refusal) {

@@ -38,17 +38,20 @@ use super::kept;
 
 mod answer;
 mod blame;
+mod copy;
+mod dial;
 mod failure;
 mod heads;
 mod peer;
 mod record;
+mod route;
 mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
+use dial::Lines;
 use record::record;
 pub use state::Exchange;
-use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -71,7 +74,7 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Engine { work }, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Engine { work, lines: Arc::default() }, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
@@ -112,6 +115,7 @@ async fn given_up(connection: &Connection) {
 /// See the module's doc.
 pub struct Engine {
     work: Arc<Work>,
+    lines: Arc<Lines>,
 }
 
 impl Engine {
@@ -183,8 +187,10 @@ impl ProxyHttp for Engine {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
         // A frontend that speaks raw TCP now has no server for what this connection speaks.
         match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
-            Some((table, frontend)) => {
-                exchange.route = frontend.default_feed().map(|feed| Route { table, frontend, feed });
+            Some(found) => {
+                if route::decide(session, exchange, &connection, found).await? {
+                    return Ok(true);
+                }
             }
             None => session.set_keepalive(None),
         }
@@ -192,7 +198,8 @@ impl ProxyHttp for Engine {
             exchange.reason = Some("no server can take the request now");
             exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
             connection.count_own_answer(503, Some(Refusal::NoServer));
-            respond(session, exchange, 503, "no server can take the request now").await?;
+            let frontend = exchange.frontend();
+            respond(session, exchange, frontend.as_deref(), 503, "no server can take the request now").await?;
             return Ok(true);
         }
         Ok(false)
@@ -212,7 +219,7 @@ impl ProxyHttp for Engine {
                 route.edge(before, connection.work.ix).retries.add(1);
             }
         }
-        let peer = peer::of(session, exchange);
+        let peer = peer::of(session, exchange, &self.lines);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }
 
@@ -226,9 +233,17 @@ impl ProxyHttp for Engine {
         _digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let connection = exchange.connection.as_ref();
-        if connection.is_some_and(|connection| !connection.attempt_goes_through(socket)) {
+        let is_shared = exchange.goes_over.is_http2;
+        exchange.line = if exchange.goes_over.is_tls { self.lines.line(socket) } else { None };
+        let may_go = |connection: &Arc<Connection>| {
+            if is_shared { connection.attempt_shares() } else { connection.attempt_goes_through(socket) }
+        };
+        if !exchange.connection.as_ref().is_none_or(may_go) {
             return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
+        }
+        if is_shared {
+            // Bytes that nobody asked for are usual there.
+            return Ok(());
         }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         if is_reused && !is_repeatable && !kept::is_quiet(socket) {
@@ -246,7 +261,8 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
-        Ok(())
+        copy::begin(session, head, exchange);
+        heads::towards_http2(session, head, exchange)
     }
 
     /// An empty last piece would end a chunked body twice (cloudflare/pingora#935).
@@ -263,6 +279,7 @@ impl ProxyHttp for Engine {
             connection.set_fault(fault);
             return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
         }
+        copy::add(exchange, body.as_deref(), end_of_stream);
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -282,9 +299,12 @@ impl ProxyHttp for Engine {
         &self,
         _session: &mut Session,
         _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
+        if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
+            return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
+        }
         if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
             progress.answered();
         }
@@ -307,7 +327,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(failure::not_connected(session, exchange));
+        error.set_retry(failure::not_connected(session, exchange, &error, &self.lines));
         if *error.etype() == ConnectTimedout {
             exchange.seen.ended_by(EndedBy::ServerTimeout);
         }
@@ -339,7 +359,8 @@ impl ProxyHttp for Engine {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = respond(session, exchange, status, why).await {
+            let frontend = exchange.frontend();
+            if let Err(error) = respond(session, exchange, frontend.as_deref(), status, why).await {
                 tracing::debug!(request_id = %exchange.shown_id(), %error, "error page not sent");
             }
         }

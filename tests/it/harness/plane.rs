@@ -20,7 +20,7 @@ use farmgate::telemetry::access::AccessLog;
 use serde_json::Value;
 
 use super::client::Client;
-use super::wait::until;
+use super::wait::{PATIENCE, until, until_within};
 
 /// Workers of the plane.
 const WORKERS: usize = 2;
@@ -136,7 +136,9 @@ impl InProcess {
     /// Waits until one was refused for that reason.
     #[track_caller]
     pub(crate) fn wait_refused(&self, why: Refusal) {
-        until(&format!("a refusal for {}", why.as_str()), || (self.refused(why) > 0).then_some(()));
+        let found = until_within(PATIENCE, || (self.refused(why) > 0).then_some(()));
+        let others: Vec<_> = Refusal::ALL.into_iter().filter(|other| self.refused(*other) > 0).collect();
+        assert!(found.is_some(), "nothing was refused for {}; for others: {others:?}", why.as_str());
     }
 
     /// Tells every worker to stop, and to end once idle.

@@ -20,15 +20,6 @@ const BALANCES: &[(&str, Balance)] = &[
     ("ewma", Balance::Ewma),
     ("maglev", Balance::Maglev),
 ];
-/// What a hash is made of, where that is a word.
-const HASHED: &[(&str, Hashed)] = &[("source", Hashed::Source), ("uri", Hashed::Uri)];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hashed {
-    Source,
-    Uri,
-}
-
 /// Returns the word of a protocol that has no requests.
 pub(super) fn without_requests(protocol: Option<Protocol>) -> Option<&'static str> {
     protocol.filter(|protocol| *protocol != Protocol::Http).map(Protocol::as_str)
@@ -75,10 +66,12 @@ pub(super) fn hash(
 
 fn hash_key(value: &Value<'_>, protocol: Option<Protocol>, findings: &mut Findings) -> Option<HashKey> {
     let key = if value.is_scalar() {
-        match value.word(findings, HASHED)? {
-            Hashed::Source => HashKey::Source,
-            Hashed::Uri => HashKey::Uri,
-        }
+        let wanted = "source, uri or {header: NAME}";
+        value.parsed(findings, wanted, |text| match text {
+            "source" => Ok(HashKey::Source),
+            "uri" => Ok(HashKey::Uri),
+            _ => Err(format!("is not {wanted}; write one of them")),
+        })?
     } else {
         HashKey::Header(by_header(value, findings)?)
     };

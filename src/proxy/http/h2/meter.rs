@@ -21,6 +21,7 @@ const CONTINUATIONS_MAX: u32 = 32;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
+const GOAWAY: u8 = 0x7;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
@@ -163,11 +164,20 @@ impl Meter {
         None
     }
 
-    /// Takes in what is sent to the client; returns what there was too much of.
+    /// Takes in what is sent to the client; returns what there was too much of, if only in the engine's eyes: it tells
+    /// the client so, and why in its last words.
     pub(super) fn written(&mut self, mut bytes: &[u8], now: Instant) -> Option<Refusal> {
         while let Some(frame) = self.written.next(&mut bytes) {
             if frame.kind == RST_STREAM && !self.resets.take(now) {
                 return Some(Refusal::StreamResets);
+            }
+            if frame.kind == GOAWAY {
+                let payload = &bytes[..frame.length.min(bytes.len())];
+                if let Some((&[.., code], why)) = payload.split_first_chunk::<8>()
+                    && u32::from(code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM)
+                {
+                    return Some(excess(why));
+                }
             }
         }
         None
@@ -176,6 +186,17 @@ impl Meter {
     /// Returns whether a head has begun to arrive and is not whole, or the client's first frame is still to come.
     pub(super) fn is_head_open(&self) -> bool {
         !self.has_begun || self.is_head_open || (self.is_head_frame && self.read.skip > 0)
+    }
+}
+
+/// What the engine has had too much of, by its last words.
+fn excess(why: &[u8]) -> Refusal {
+    if memchr::memmem::find(why, b"resets").is_some() {
+        Refusal::StreamResets
+    } else if memchr::memmem::find(why, b"data_frames").is_some() {
+        Refusal::EmptyFrames
+    } else {
+        Refusal::HeaderFrames
     }
 }
 

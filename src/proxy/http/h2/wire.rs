@@ -29,18 +29,16 @@ use super::meter::Meter;
 
 /// What there was too much of, if anything; shared by the bytes and by whoever drives the connection, in one task.
 #[derive(Debug, Default)]
-pub(super) struct Gauge {
-    excess: Mutex<Option<Refusal>>,
-}
+pub(super) struct Gauge(Mutex<Option<Refusal>>);
 
 impl Gauge {
     fn set(&self, excess: Refusal) {
-        self.excess.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(excess);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(excess);
     }
 
     /// Returns what there was too much of.
     pub(super) fn excess(&self) -> Option<Refusal> {
-        *self.excess.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

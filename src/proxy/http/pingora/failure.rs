@@ -10,10 +10,21 @@ use crate::model::{AttemptOutcome, TrafficFault};
 use super::super::exchange::{self, AttemptEnd, AttemptFailure};
 use super::super::head::Fault;
 use super::answer::is_final_response_written;
+use super::dial::{DialError, Lines};
 use super::state::Exchange;
 
 /// Takes in that no connection was made; returns whether another server is tried.
-pub(super) fn not_connected(session: &Session, exchange: &mut Exchange) -> bool {
+pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &Error, lines: &Lines) -> bool {
+    if let Some(why) = error.root_cause().downcast_ref::<DialError>() {
+        if matches!(why, DialError::Http1Only) && !std::mem::replace(&mut exchange.is_downgraded, true) {
+            // The attempt goes on, in what the server speaks.
+            return true;
+        }
+        let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
+        if let Some(addr) = entry.and_then(|entry| entry.addr) {
+            lines.say(addr, why);
+        }
+    }
     let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
     if is_cut {
         exchange.attempt_failed(AttemptOutcome::TakenOut, None);

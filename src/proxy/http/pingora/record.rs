@@ -87,6 +87,7 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         at: line.at,
         client: connection.client.ip(),
         frontend: route.map_or(connection.frontend.frontend.id, |route| route.frontend.frontend.id),
+        route: exchange.taken_by,
         given: route.map(|route| (route.farm().farm.id, route.table.generation)),
         attempts: exchange.attempts,
         status,
