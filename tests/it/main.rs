@@ -43,5 +43,7 @@ mod shares;
 mod smuggling;
 mod sticky;
 mod tcp;
+mod tcp_tls;
+mod udp;
 mod webhook;
 mod why;
