@@ -26,6 +26,15 @@ pub struct Event {
 /// The kinds of [`Event`].
 #[derive(Clone, Debug)]
 pub enum EventKind {
+    /// A certificate that clients are shown was renewed, comes to its end, or its new files cannot be used.
+    Certificate {
+        /// The frontend.
+        frontend: Name,
+        /// The first name that it is of; where a file cannot be used, its path.
+        certificate: Box<str>,
+        /// What became of it.
+        change: CertificateChange,
+    },
     /// An operator changed a server.
     Changed {
         /// The server.
@@ -147,7 +156,7 @@ impl EventKind {
             | Self::OrderEnded { server, .. }
             | Self::StandingChanged { server, .. }
             | Self::Transition { server, .. } => Some(*server),
-            Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
+            Self::Certificate { .. } | Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
         }
     }
 }

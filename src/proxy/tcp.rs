@@ -19,6 +19,7 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
@@ -53,7 +54,8 @@ pub(super) async fn relay(
         None => {
             frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
             let reason = Some("no server can take the connection now");
-            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason } }
+            let termination = Termination::new(EndedBy::Server, EndPhase::Connect);
+            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
         Some(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
@@ -75,6 +77,7 @@ pub(super) async fn relay(
         attempts,
         duration: started.elapsed(),
         reason: outcome.end.reason,
+        termination: outcome.end.termination,
         ..Ended::new(id)
     });
     if let Some(access) = &work.access {
@@ -89,6 +92,7 @@ pub(super) async fn relay(
             duration: started.elapsed(),
             retries: attempts.retries(),
             reason: outcome.end.reason,
+            termination: outcome.end.termination,
             ..AccessLine::new(&id)
         });
     }
@@ -193,6 +197,7 @@ struct End {
     bytes_in: u64,
     bytes_out: u64,
     reason: Option<&'static str>,
+    termination: Termination,
 }
 
 /// When bytes last moved, in milliseconds since the relay began.
@@ -231,21 +236,25 @@ async fn pump_both(
     cut: &Notify,
 ) -> End {
     let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
-    let (mut inward, mut outward) = (Way::new(&activity, &edge.bytes_in), Way::new(&activity, &edge.bytes_out));
-    let (is_broken, reason) = {
+    let mut inward = Way::new([EndedBy::Client, EndedBy::Server], &activity, &edge.bytes_in);
+    let mut outward = Way::new([EndedBy::Server, EndedBy::Client], &activity, &edge.bytes_out);
+    let (is_broken, reason, by) = {
         let both = poll_fn(|cx| {
             let is_inward_over = inward.poll(client, server, cx)?.is_ready();
             let is_outward_over = outward.poll(server, client, cx)?.is_ready();
-            if is_inward_over && is_outward_over { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+            if is_inward_over && is_outward_over { Poll::Ready(Result::<(), EndedBy>::Ok(())) } else { Poll::Pending }
         });
         tokio::select! {
             ended = both => match ended {
-                Ok(()) => (false, None),
-                Err(_) => (true, Some("a side broke off")),
+                Ok(()) => (false, None, EndedBy::Nobody),
+                Err(side) => (true, Some("a side broke off"), side),
             },
-            () = activity.silence(bounds.idle) => (false, Some("both sides were silent")),
-            () = bounds.end_of_session() => (true, Some("the connection has lasted as long as it may")),
-            () = cut.notified() => (true, Some(TAKEN_OUT)),
+            // Who of the two should have spoken nobody can tell; HAProxy says so of the client.
+            () = activity.silence(bounds.idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = bounds.end_of_session() => {
+                (true, Some("the connection has lasted as long as it may"), EndedBy::Proxy)
+            }
+            () = cut.notified() => (true, Some(TAKEN_OUT), EndedBy::TakenOut),
         }
     };
     let (bytes_in, bytes_out) = (inward.moved, outward.moved);
@@ -255,11 +264,14 @@ async fn pump_both(
             let _ = side.set_zero_linger();
         }
     }
-    End { bytes_in, bytes_out, reason }
+    let termination = if by == EndedBy::Nobody { Termination::WELL } else { Termination::new(by, EndPhase::Data) };
+    End { bytes_in, bytes_out, reason, termination }
 }
 
 /// Bytes on their way from one side to the other.
 struct Way<'a> {
+    /// Who is to blame where reading fails, and where writing does.
+    sides: [EndedBy; 2],
     piece: Box<[u8]>,
     /// Read and not yet written are `piece[start..end]`.
     start: usize,
@@ -284,19 +296,21 @@ enum Stage {
 }
 
 impl<'a> Way<'a> {
-    fn new(activity: &'a Activity, counted: &'a Cell) -> Self {
+    fn new(sides: [EndedBy; 2], activity: &'a Activity, counted: &'a Cell) -> Self {
         let piece = vec![0; PIECE_BYTES].into_boxed_slice();
-        Self { piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
+        Self { sides, piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
     }
 
-    /// Moves bytes until the source ends, then closes this way of the target.
-    fn poll(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Moves bytes until the source ends, then closes this way of the target. The error is who broke off.
+    fn poll(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<Result<(), EndedBy>> {
+        let [_, target] = self.sides;
         loop {
             // Piece by piece, as the target takes them: one that takes little at a time is not silent.
             while self.start < self.end {
-                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]))?;
+                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]));
+                let taken = taken.map_err(|_| target)?;
                 if taken == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(target));
                 }
                 self.start += taken;
                 self.moved += taken as u64;
@@ -307,7 +321,7 @@ impl<'a> Way<'a> {
             match self.stage {
                 Stage::Open => ready!(self.poll_piece(from, to, cx))?,
                 Stage::Ending => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| target)?;
                     self.stage = Stage::Ended;
                 }
                 Stage::Ended => return Poll::Ready(Ok(())),
@@ -316,15 +330,21 @@ impl<'a> Way<'a> {
     }
 
     /// Reads the next piece; while there is none, what the target holds back is sent on its way.
-    fn poll_piece(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_piece(
+        &mut self,
+        from: &mut Transport,
+        to: &mut Transport,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), EndedBy>> {
+        let [source, target] = self.sides;
         let mut piece = ReadBuf::new(&mut self.piece);
         let polled = Pin::new(from).poll_read(cx, &mut piece);
         let read = piece.filled().len();
         if polled.is_pending() && self.is_unflushed {
-            ready!(Pin::new(to).poll_flush(cx))?;
+            ready!(Pin::new(to).poll_flush(cx)).map_err(|_| target)?;
             self.is_unflushed = false;
         }
-        ready!(polled)?;
+        ready!(polled).map_err(|_| source)?;
         self.activity.touch();
         (self.start, self.end) = (0, read);
         if read == 0 {

@@ -159,10 +159,11 @@ impl Work {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(ended);
     }
 
-    /// Returns what became of the request of that id, if it was this worker's.
+    /// Returns what became of the request of that id, the balancer's own or the accepted one, if it was this worker's.
     pub(super) fn recent(&self, id: &str) -> Option<RequestTrace> {
-        let id = RequestId::parse(id).filter(|id| id.boot == self.boot && id.worker == self.ix.0)?;
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).find(id)
+        let own = RequestId::parse(id).filter(|id| id.boot == self.boot && id.worker == self.ix.0);
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        own.and_then(|own| recent.find(own)).or_else(|| recent.find_outside(id))
     }
 
     /// Returns whose turn it is in what a route of a frontend spreads or copies; `None`: in what no route takes.

@@ -34,6 +34,7 @@ mod rare;
 mod reload;
 mod retry;
 mod review;
+mod seen;
 mod sessions;
 mod shares;
 mod smuggling;

@@ -73,6 +73,8 @@ fn bad_top_level_keys() {
             "zone: ${env:UNSET",
             "log: {level: loud, format: xml, acess: {}}",
             "log: {access: {}}",
+            "log: {access: {path: a, format: xml, fields: [at, at, weather]}}",
+            "log: {access: {path: a, format: clf, fields: [at]}}",
             "log: {access: /var/log/access.log}",
             "farms: {}",
             "journal: 30d",
@@ -151,7 +153,7 @@ fn bad_farms() {
             "web: {}",
             "'80': {protocol: http, servers: {}}",
             "a b: {protocol: http, servers: {a: nowhere}}",
-            "web: {protocol: http, balance: random, servers: {}}",
+            "web: {protocol: http, balance: rnadom, servers: {}}",
             "web: {protocol: tcp, balance: uri, servers: {}}",
             "web: {protocol: http, servers: {}, timeouts: {connect: 0s, response: 1.5s, idle: '10'}}",
             "web: {protocol: http, servers: {}, retries: 3}",
@@ -334,7 +336,7 @@ fn bad_stickiness() {
     assert_answers!(answers(
         "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, stickiness: PATCH}\n",
         &[
-            "cookie",
+            "cookies",
             "true",
             "{}",
             "{source: }",

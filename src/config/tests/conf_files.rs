@@ -44,7 +44,10 @@ fn conf_full_loads_with_its_commented_keys_too() {
         topology.farms.iter().flat_map(|farm| &farm.probes).map(|probe| probe.kind.as_str()).collect();
     assert_eq!(kinds.len(), 14, "{kinds:?}");
     let ways: Vec<_> = topology.farms.iter().map(|farm| &farm.stickiness).collect();
-    assert!(matches!(ways[..], [Stickiness::Cookie(_), Stickiness::None, Stickiness::Source { .. }]), "{ways:?}");
+    assert!(
+        matches!(ways[..], [Stickiness::Cookie(_), Stickiness::Header { .. }, Stickiness::Source { .. }]),
+        "{ways:?}"
+    );
     let web = &topology.frontends[0];
     let tls = web.tls.as_ref().unwrap();
     assert_eq!((tls.certificates.len(), tls.acme.len(), tls.client_auth.is_some()), (1, 1, true));

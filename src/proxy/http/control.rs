@@ -11,6 +11,7 @@ use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
@@ -375,11 +376,13 @@ impl Connection {
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
         self.count_own_answer(fault.status(), fault.refusal());
+        let termination = Termination::new(fault.ended_by(), EndPhase::Request);
         self.work.remember(Ended {
             client: self.client.ip(),
             frontend: self.frontend.frontend.id,
             status: fault.status(),
             reason: Some(fault.reason()),
+            termination,
             ..Ended::new(id)
         });
         if let Some(access) = &self.work.access {
@@ -388,6 +391,7 @@ impl Connection {
                 frontend: self.frontend.frontend.name.as_str(),
                 status: fault.status(),
                 reason: Some(fault.reason()),
+                termination,
                 ..AccessLine::new(&id)
             };
             access.write(&line);
@@ -431,6 +435,21 @@ impl Fault {
             Self::ResponseTimeout => "the server did not answer in time",
             Self::ServerTakenOut => TAKEN_OUT,
             Self::UriTooLong => "the request target is too long",
+        }
+    }
+
+    /// Returns who ended the request by it.
+    #[must_use]
+    pub fn ended_by(self) -> EndedBy {
+        match self {
+            Self::BadRequest(_)
+            | Self::BodyTooLarge
+            | Self::HeaderTooLarge
+            | Self::MethodNotAllowed
+            | Self::UriTooLong => EndedBy::Proxy,
+            Self::BodyTimeout | Self::HeaderTimeout => EndedBy::ClientTimeout,
+            Self::ResponseTimeout => EndedBy::ServerTimeout,
+            Self::ServerTakenOut => EndedBy::TakenOut,
         }
     }
 

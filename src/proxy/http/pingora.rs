@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ::http::Version;
-use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
+use ::pingora::ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::Digest;
@@ -26,6 +26,7 @@ use bytes::Bytes;
 
 use crate::farm::choose::Key;
 use crate::metrics::Refusal;
+use crate::model::trace::{EndPhase, EndedBy};
 use crate::model::{Protocol, SessionKind};
 
 use super::super::sessions::Handle;
@@ -36,11 +37,13 @@ use super::exchange;
 use super::kept;
 
 mod answer;
+mod blame;
 mod dial;
 mod failure;
 mod heads;
 mod peer;
 mod record;
+mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
@@ -152,6 +155,9 @@ impl ProxyHttp for Engine {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
         connection.taken_up();
+        let trust = &connection.frontend.frontend.trust;
+        exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
+        exchange.seen.is_timed = connection.work.access.is_some();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
@@ -187,6 +193,7 @@ impl ProxyHttp for Engine {
         }
         if self.choose(session, exchange).is_none() {
             exchange.reason = Some("no server can take the request now");
+            exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
             connection.count_own_answer(503, Some(Refusal::NoServer));
             respond(session, exchange, 503, "no server can take the request now").await?;
             return Ok(true);
@@ -239,6 +246,7 @@ impl ProxyHttp for Engine {
             exchange.is_stale = true;
             return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
         }
+        exchange.seen.connected();
         Ok(())
     }
 
@@ -314,6 +322,9 @@ impl ProxyHttp for Engine {
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.set_retry(failure::not_connected(session, exchange, &error, &self.lines));
+        if *error.etype() == ConnectTimedout {
+            exchange.seen.ended_by(EndedBy::ServerTimeout);
+        }
         error
     }
 
@@ -333,14 +344,17 @@ impl ProxyHttp for Engine {
         let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
         exchange.reason = Some(why);
-        tracing::debug!(request_id = %exchange.id, status, why, %error, "request failed");
+        if let Some(by) = blame::of(fault, error, exchange.seen.is_ended()) {
+            exchange.seen.ended_by(by);
+        }
+        tracing::debug!(request_id = %exchange.shown_id(), status, why, %error, "request failed");
         if status > 0 && !is_final_response_written(session) {
             if let Some(connection) = &exchange.connection {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
             if let Err(error) = respond(session, exchange, status, why).await {
-                tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
+                tracing::debug!(request_id = %exchange.shown_id(), %error, "error page not sent");
             }
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }

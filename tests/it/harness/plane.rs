@@ -8,7 +8,7 @@ use farmgate::alarm::Alarm;
 use farmgate::clock;
 use farmgate::farm::sticky::StickyKey;
 use farmgate::metrics::{Cell, Refusal};
-use farmgate::model::settings::LogFormat;
+use farmgate::model::settings::{self, AccessField, AccessFormat};
 use farmgate::model::{
     AdminStatus, Farm, FarmId, Frontend, FrontendId, FrontendTimeouts, InstanceId, Limits, Name, Protocol,
     RequestTrace, Server, ServerId, ServerKey, Service, SessionKind, Topology, TrafficFault,
@@ -86,7 +86,12 @@ impl InProcess {
         };
         adjust(&mut farm, &mut frontend);
         let dir = tempfile::tempdir().unwrap();
-        let (access, _) = AccessLog::open(&dir.path().join("access.log"), LogFormat::Json).unwrap();
+        let declared = settings::AccessLog {
+            path: dir.path().join("access.log"),
+            format: AccessFormat::Json,
+            fields: AccessField::usual(),
+        };
+        let (access, _) = AccessLog::open(&declared).unwrap();
         let service = Service {
             name: name("lb"),
             addresses: Vec::new(),

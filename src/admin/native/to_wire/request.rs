@@ -1,5 +1,6 @@
 //! What became of a request → its sentence and tree. Pure. Names are those of the farm as it is now.
 
+use crate::model::trace::Termination;
 use crate::model::{Attempt, AttemptOutcome, Balance, ChosenBy, FarmId, RequestTrace, ServerId};
 use crate::store::Snapshot;
 
@@ -11,6 +12,8 @@ pub(in crate::admin::native) fn request(snapshot: &Snapshot, trace: &RequestTrac
     RequestExplainWire {
         id: trace.id.to_string(),
         at: trace.at.to_string(),
+        outside_id: trace.outside_id.as_deref().map(str::to_owned),
+        termination: trace.termination.to_string(),
         sentence: sentence(&names, trace),
         tree: tree(&names, trace),
         attempts: trace.attempts.iter().map(|attempt| attempt_of(&names, attempt)).collect(),
@@ -88,6 +91,10 @@ fn tree(names: &Names<'_>, trace: &RequestTrace) -> Vec<BranchWire> {
         tree.push(BranchWire { label: "farm".to_owned(), text: format!("{farm}{generation}"), children: attempts });
     }
     tree.extend(trace.reason.map(|reason| leaf("ended by Farmgate", reason.to_owned())));
+    if trace.termination != Termination::WELL {
+        let Termination { by, phase } = trace.termination;
+        tree.push(leaf("end", format!("{}: {}, {}", trace.termination, by.as_str(), phase.as_str())));
+    }
     tree.push(leaf("client got", status(trace)));
     tree
 }
@@ -145,6 +152,7 @@ mod tests {
 
     use super::*;
     use crate::admin::fixture::{key, store_with};
+    use crate::model::trace::{EndPhase, EndedBy};
     use crate::model::{FrontendId, Generation, Timestamp};
     use crate::store::NoJournal;
 
@@ -161,6 +169,8 @@ mod tests {
             status,
             duration: Duration::from_micros(12_340),
             reason,
+            termination: Termination::WELL,
+            outside_id: None,
         }
     }
 
@@ -195,6 +205,10 @@ mod tests {
         );
         let gone = Attempt { server: ServerId(7), ..attempt("s1", turn, AttemptOutcome::TakenOut) };
         assert!(said(&trace(vec![gone], 0, None)).starts_with("went to 7 (it was its turn), and was closed when"));
+        let late = Termination::new(EndedBy::ServerTimeout, EndPhase::Head);
+        let branches = request(&snapshot, &RequestTrace { termination: late, ..sticky }).tree;
+        let end = branches.iter().find(|branch| branch.label == "end").unwrap();
+        assert_eq!(end.text, "sH: the server was silent for too long, while the server's answer was awaited");
         insta::assert_snapshot!(serde_json::to_string_pretty(&request(&snapshot, &retried)).unwrap());
     }
 }

@@ -15,7 +15,7 @@ use super::state::Exchange;
 
 /// Sends an error page; the connection closes after it unless the request was read to its end.
 pub(super) async fn respond(session: &mut Session, exchange: &mut Exchange, status: u16, why: &str) -> Result<()> {
-    let id = exchange.id.to_string();
+    let id = exchange.shown_id().to_string();
     let body = pages::body(status, why, &id);
     let mut head = ResponseHeader::build(status, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;

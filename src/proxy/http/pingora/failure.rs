@@ -4,6 +4,7 @@ use ::pingora::ErrorType::{HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTim
 use ::pingora::proxy::Session;
 use ::pingora::{Error, ErrorSource};
 
+use crate::model::trace::EndedBy;
 use crate::model::{AttemptOutcome, TrafficFault};
 
 use super::super::exchange::{self, AttemptEnd, AttemptFailure};
@@ -67,6 +68,10 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         is_kept: client_reused,
     };
     exchange.attempt_failed(end.outcome(), end.fault());
+    if end.is_malformed && end.is_servers && !end.is_cut {
+        // What the server said was refused.
+        exchange.seen.ended_by(EndedBy::Proxy);
+    }
     // A kept connection that turned out closed says nothing about its server, which may be the only one.
     if (!client_reused || is_cut)
         && let Some(position) = exchange.position

@@ -19,6 +19,7 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
         let origin = Origin { client: &connection.client_text, scheme: connection.from.scheme(), version };
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
+        exchange::set_request_id(head, &exchange.shown_id());
     }
 }
 
@@ -69,6 +70,9 @@ pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, e
         && let Some(line) = exchange.set_cookie()
     {
         head.append_header(header::SET_COOKIE, line)?;
+    }
+    if is_switch || !head.status.is_informational() {
+        exchange::set_request_id(head, &exchange.shown_id());
     }
     if !head.status.is_informational() {
         close_unless_in_step(session);

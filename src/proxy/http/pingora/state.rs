@@ -21,6 +21,7 @@ use super::super::exchange;
 use super::dial::Line;
 use super::peer::Over;
 use super::record::record_lost;
+use super::seen::{Seen, ShownId};
 
 /// One request on its way.
 pub struct Exchange {
@@ -51,6 +52,8 @@ pub struct Exchange {
     pub(super) is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
     pub(super) reason: Option<&'static str>,
+    /// What else is told of it.
+    pub(super) seen: Seen,
     /// Whether it was counted and logged.
     pub(super) is_recorded: bool,
 }
@@ -98,8 +101,14 @@ impl Exchange {
             line: None,
             is_ended_by_close: false,
             reason: None,
+            seen: Seen::new(),
             is_recorded: false,
         }
+    }
+
+    /// Returns the id that server, client and log see.
+    pub(super) fn shown_id(&self) -> ShownId<'_> {
+        ShownId { own: self.id, outside: self.seen.outside.as_deref() }
     }
 
     pub(super) fn edge(&self) -> Option<&EdgeCells> {
@@ -121,11 +130,13 @@ impl Exchange {
         self.position = Some(position);
         self.cookies = cookies;
         self.is_judged = false;
+        self.seen.attempt_began();
     }
 
     /// Notes that the server began its final answer.
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
+        self.seen.answer_began();
         let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
         if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
             connection.expect_more_within(route.farm().farm.timeouts.response);
@@ -151,6 +162,7 @@ impl Exchange {
             connection.attempt_ended();
         }
         self.attempts.end(outcome);
+        self.seen.attempt_failed(outcome);
         if fault.is_some() {
             self.judge(fault);
         }
