@@ -22,5 +22,5 @@ mod turns;
 mod work;
 
 pub use accept::Listeners;
-pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
+pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};
