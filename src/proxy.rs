@@ -9,8 +9,13 @@ pub mod accept;
 pub mod http;
 pub mod worker;
 
+mod client_hello;
 mod command;
+mod entry;
+mod mirror;
 mod owner;
+mod proxy_header;
+mod queue;
 mod recent;
 mod registry;
 mod sessions;
@@ -19,6 +24,8 @@ mod tcp;
 mod tls;
 mod transport;
 mod turns;
+mod udp;
+mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;

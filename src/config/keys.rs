@@ -88,6 +88,12 @@ pub(super) const MIRROR: &[&str] = &["farm", "share"];
 pub(super) const FARM: &[&str] = &[
     "protocol",
     "balance",
+    "hash",
+    "http2",
+    "tls",
+    "proxy_protocol",
+    "reuse",
+    "queue",
     "probe",
     "probes",
     "quorum",
@@ -108,7 +114,17 @@ pub(super) const FARM: &[&str] = &[
 /// A farm's `timeouts`.
 pub(super) const FARM_TIMEOUTS: &[&str] = &["connect", "response", "idle"];
 /// A farm's `retries`.
-pub(super) const RETRIES: &[&str] = &["attempts"];
+pub(super) const RETRIES: &[&str] = &["attempts", "budget"];
+/// `retries.budget`, where it is a mapping.
+pub(super) const RETRY_BUDGET: &[&str] = &["share", "per_second_min"];
+/// A farm's `hash`.
+pub(super) const HASH: &[&str] = &["key", "load_max"];
+/// A farm's `queue`.
+pub(super) const QUEUE: &[&str] = &["length", "timeout"];
+/// A farm's `reuse`.
+pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams"];
+/// `tls` of a farm and of a server, where it is a mapping.
+pub(super) const SERVER_TLS: &[&str] = &["ca", "sni", "verify", "cert", "key"];
 /// A farm's `observe`, where it is a mapping.
 pub(super) const OBSERVE: &[&str] = &["errors", "count", "eject", "eject_max", "share_max"];
 /// A farm's `flap`, where it is a mapping.
@@ -118,9 +134,11 @@ pub(super) const INCIDENT: &[&str] = &["share", "hold"];
 /// A farm's `drain`.
 pub(super) const DRAIN: &[&str] = &["deadline", "at_deadline"];
 /// A farm's `stickiness`, where it is a mapping.
-pub(super) const STICKINESS: &[&str] = &["source", "cookie"];
+pub(super) const STICKINESS: &[&str] = &["source", "cookie", "header"];
 /// `stickiness.source`.
 pub(super) const STICKY_SOURCE: &[&str] = &["idle", "clients_max"];
+/// `stickiness.header`, where it is a mapping.
+pub(super) const STICKY_HEADER: &[&str] = &["name", "idle", "clients_max"];
 /// `stickiness.cookie`.
 pub(super) const STICKY_COOKIE: &[&str] = &["name", "max_age", "secure", "http_only", "same_site", "key", "key_file"];
 /// One probe of a farm.
@@ -163,7 +181,18 @@ pub(super) const EXPECT: &[&str] = &["status", "stopping", "contains", "matches"
 /// One of a probe's `steps`: one key of these.
 pub(super) const STEP: &[&str] = &["send", "send_hex", "expect", "expect_hex", "matches"];
 /// One server, where it is a mapping.
-pub(super) const SERVER: &[&str] = &["address", "weight", "backup", "probe", "cookie", "status"];
+pub(super) const SERVER: &[&str] = &[
+    "address",
+    "weight",
+    "backup",
+    "probe",
+    "tls",
+    "proxy_protocol",
+    "max_connections",
+    "cookie",
+    "on_down",
+    "status",
+];
 /// A server's `probe`, where it is a mapping; the same keys of a farm's probe say where it goes and as whom.
 pub(super) const AIM: &[&str] = &["port", "address", "host", "sni", "verify", "ca", "proxy", "source"];
 /// `admin`.
@@ -224,6 +253,12 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Farm", FARM),
     ("FarmTimeouts", FARM_TIMEOUTS),
     ("Retries", RETRIES),
+    ("RetryBudget", RETRY_BUDGET),
+    ("Hash", HASH),
+    ("Queue", QUEUE),
+    ("Reuse", REUSE),
+    ("ServerTls", SERVER_TLS),
+    ("StickyHeader", STICKY_HEADER),
     ("Observe", OBSERVE),
     ("Flap", FLAP),
     ("Incident", INCIDENT),

@@ -10,6 +10,7 @@ mod farm;
 mod frontend;
 mod probe;
 mod route;
+mod server;
 mod text;
 
 use schemars::JsonSchema;
@@ -22,9 +23,9 @@ pub use admin::{
     Ovh, OvhCredential, Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
-    AdminStatus, Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Incident, Leftovers, Observe, Off,
-    Retries, SameSite, Server, ServerForm, ServerProbe, Stickiness, StickinessForm, StickinessWord, StickyCookie,
-    StickySource, Switch,
+    Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,
+    Off, Queue, Retries, RetryBudget, Reuse, SameSite, Stickiness, StickinessForm, StickinessWord, StickyCookie,
+    StickyHeader, StickyHeaderForm, StickySource, Switch,
 };
 pub use frontend::{
     AcceptProxy, Alpn, ByHeader, Certificate, ClientAuth, Frontend, FrontendTimeouts, FrontendTls, Hsts, Limits,
@@ -35,6 +36,7 @@ pub use route::{
     Action, Field, HeaderRules, Match, Mirror, PatternText, Redirect, RedirectStatus, RedirectTo, Reject, RejectStatus,
     Rewrite, Route, Rule,
 };
+pub use server::{AdminStatus, ProxyOut, Server, ServerForm, ServerProbe, ServerTls};
 pub use text::{
     AddressText, BelowText, DurationText, EnvText, Fields, Filled, HexText, IpText, ListenText, NameText, Named,
     Number, OneOrMany, PercentText, PortsText, SizeText, UrlText, VersionText, WebhookUrlText,

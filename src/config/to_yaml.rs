@@ -15,7 +15,7 @@ use super::expand::OPENING;
 use super::schema::{self, DurationText, Filled, NameText, Named, Number, PortsText, ServiceForm, SizeText};
 use super::tree::{join, old_line_break};
 use super::units::{show_duration, show_size};
-use crate::model::{Aim, Farm, FarmId, Frontend, Probe, Protocol, Topology};
+use crate::model::{Aim, Farm, FarmId, Frontend, Probe, Protocol, Server, Topology};
 
 /// What is done with a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,12 @@ pub fn farm_view(farm: &Farm) -> schema::Farm {
 #[must_use]
 pub fn frontend_view(frontend: &Frontend, names: &dyn Fn(FarmId) -> String) -> schema::Frontend {
     frontend::frontend(frontend, names)
+}
+
+/// Returns a server as the file writes it.
+#[must_use]
+pub fn server_view(server: &Server) -> schema::Server {
+    farm::server(server)
 }
 
 /// Returns a probe as the file writes it, without its secrets.

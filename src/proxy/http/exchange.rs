@@ -12,6 +12,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::model::{AttemptOutcome, TrafficFault};
 
+pub mod render;
+pub mod rewrite;
+
 /// What Via gets for a request of either version.
 const VIA_1_0: &str = "1.0 farmgate";
 const VIA_1_1: &str = "1.1 farmgate";

@@ -66,7 +66,8 @@ pub(super) fn record_lost(exchange: &Exchange) {
     let Some(connection) = &exchange.connection else { return };
     let status = exchange.answer.map_or(0, |status| status.as_u16());
     let traffic = Traffic { status, bytes_in: 0, bytes_out: 0, took: exchange.started.elapsed() };
-    let (reason, by) = if connection.is_cut() { (TAKEN_OUT, EndedBy::TakenOut) } else { (STOPPED, EndedBy::Balancer) };
+    let (unsaid, by) = if connection.is_cut() { (TAKEN_OUT, EndedBy::TakenOut) } else { (STOPPED, EndedBy::Balancer) };
+    let (reason, by) = connection.take_fault().map_or((unsaid, by), |fault| (fault.reason(), fault.ended_by()));
     let (id, termination) = (exchange.shown_id(), exchange.seen.now_ended_by(by));
     tell(exchange, &traffic, AccessLine { termination, reason: Some(reason), ..AccessLine::new(&id) });
 }
@@ -86,6 +87,7 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         at: line.at,
         client: connection.client.ip(),
         frontend: route.map_or(connection.frontend.frontend.id, |route| route.frontend.frontend.id),
+        route: exchange.taken_by,
         given: route.map(|route| (route.farm().farm.id, route.table.generation)),
         attempts: exchange.attempts,
         status,
