@@ -29,5 +29,5 @@ mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;
-pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
+pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};
