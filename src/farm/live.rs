@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use arc_swap::ArcSwapOption;
-
 use crate::metrics::{Cell, CheckCells, PerWorker, WorkerIx};
-use crate::model::CheckRecord;
 
 /// The live counters of one server; shared by every table that holds the server.
 #[derive(Debug)]
@@ -17,8 +14,6 @@ pub struct ServerLive {
     pub traffic: Traffic,
     /// What was counted of its checks.
     pub checks: CheckCells,
-    /// The last check, if there was one.
-    pub last_check: ArcSwapOption<CheckRecord>,
 }
 
 impl ServerLive {
@@ -29,7 +24,6 @@ impl ServerLive {
             in_flight: PerWorker::new(workers),
             traffic: Traffic::new(workers),
             checks: CheckCells::default(),
-            last_check: ArcSwapOption::empty(),
         })
     }
 

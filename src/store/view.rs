@@ -76,7 +76,7 @@ fn server_row(state: &State, table: &FarmTable, position: usize, entry: &ServerE
         effective_weight: table.rotation.effective_weight(position),
         effective_hundredths: table.rotation.effective_hundredths(position),
         in_flight: entry.live.in_flight_total(),
-        last_check: entry.live.last_check.load_full(),
+        last_check: row.and_then(|row| row.last_check.clone()),
         since: row.map_or_else(Timestamp::default, |row| row.since),
         health_since: row.map_or_else(Timestamp::default, |row| row.health_since),
         state_since: row.map_or_else(Timestamp::default, |row| row.state_since),
