@@ -40,5 +40,6 @@ mod shares;
 mod smuggling;
 mod sticky;
 mod tcp;
+mod to_servers;
 mod webhook;
 mod why;

@@ -10,7 +10,6 @@ use ::pingora::{Error, ErrorSource, Result};
 use bytes::Bytes;
 
 use super::super::pages;
-use super::dial::DialError;
 use super::state::Exchange;
 
 /// Sends an error page; the connection closes after it unless the request was read to its end.
@@ -33,11 +32,6 @@ pub(super) async fn respond(session: &mut Session, exchange: &mut Exchange, stat
 
 /// What the client is told about a failed exchange.
 pub(super) fn verdict(error: &Error) -> (u16, &'static str) {
-    match error.root_cause().downcast_ref::<DialError>() {
-        Some(DialError::Untrusted { kind, .. }) => return (502, kind.as_str()),
-        Some(DialError::Unusable(_)) => return (502, "there are no usable files for TLS with the server"),
-        Some(DialError::Http1Only) | None => {}
-    }
     match (error.etype(), error.esource()) {
         (HTTPStatus(status), _) => (*status, "the request could not be served"),
         (ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => {
