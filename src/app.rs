@@ -5,6 +5,7 @@
 //! then the prober and the keeper stop, then the admin side, which answers to the last.
 
 mod answers;
+mod certificates;
 mod checks;
 mod events;
 mod keeper;
@@ -39,7 +40,7 @@ use crate::prober;
 use crate::proxy::{Chance, Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Store};
-use crate::telemetry::access::{AccessLog, AccessWriter};
+use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
 
 use answers::Answers;
 use checks::StoreChecks;
@@ -63,6 +64,7 @@ pub struct App {
     fingerprint: Option<String>,
     prober: Edge,
     keeper: Keeper,
+    certificates: Edge,
     webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
@@ -81,6 +83,7 @@ struct Core {
     reloads: Arc<ReloadCells>,
     one_at_a_time: Mutex<()>,
     is_stopping: AtomicBool,
+    access: Option<AccessHandle>,
 }
 
 /// An edge on a thread of its own.
@@ -123,12 +126,13 @@ impl App {
         let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
+        let access_handle = access_writer.as_ref().map(AccessWriter::handle);
 
         let (changed, changes) = watch::channel(0);
         let journal = open_journal(&settings, &alarm)?;
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
-        let answers = Answers::new(&settings, &journal, &webhooks)?;
+        let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
         let sinks: Vec<EventSink> = vec![
             Box::new(|event| events::log(event)),
             Box::new(move |event| on_change(&changed, event)),
@@ -148,16 +152,29 @@ impl App {
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let settings = Mutex::new(settings);
         let (one_at_a_time, is_stopping) = (Mutex::new(()), AtomicBool::new(false));
-        let core =
-            Arc::new(Core { store, listeners, source, settings, credentials, reloads, one_at_a_time, is_stopping });
+        let access = access_handle;
+        let core = Arc::new(Core {
+            store,
+            listeners,
+            source,
+            settings,
+            credentials,
+            reloads,
+            one_at_a_time,
+            is_stopping,
+            access,
+        });
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
+        let certificates = certificates::start(plane.certificates(), &core.store, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
         let requests = plane.requests();
-        let admin = admin.map(|server| start_admin(server, answers.state(&core, requests), &alarm)).transpose()?;
+        let admin = admin
+            .map(|server| start_admin(server, answers.state(&core, requests, plane.certificates()), &alarm))
+            .transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         Ok(Self {
             core,
@@ -169,6 +186,7 @@ impl App {
             fingerprint,
             prober,
             keeper,
+            certificates,
             webhooks,
             runtime,
             signals,
@@ -216,6 +234,7 @@ impl App {
             admin,
             prober,
             keeper,
+            certificates,
             webhooks,
             runtime,
             mut signals,
@@ -240,7 +259,7 @@ impl App {
             });
             let ended = tokio::select! {
                 _ = finished => Ended::Finished,
-                () = second_stop(&mut signals, &mut commands) => Ended::Cut,
+                () = second_stop(&core, &mut signals, &mut commands) => Ended::Cut,
             };
             (ended, lost)
         });
@@ -251,6 +270,7 @@ impl App {
             return lost;
         }
         prober.stop();
+        certificates.stop();
         keeper.stop();
         if let Some(admin) = admin {
             admin.stop();
@@ -292,6 +312,7 @@ async fn carry_out(
                     // Its result is logged and counted by the reload itself.
                     let _ = tokio::task::spawn_blocking(move || core.reload()).await;
                 }
+                Command::Rotate => core.rotate(),
             },
             Ok(thread) = lost.wait_for(Option::is_some) => {
                 let thread = thread.clone().unwrap_or_default();
@@ -309,15 +330,27 @@ async fn next_command(signals: &mut Signals, commands: &mut mpsc::UnboundedRecei
     }
 }
 
-async fn second_stop(signals: &mut Signals, commands: &mut mpsc::UnboundedReceiver<Command>) {
-    while next_command(signals, commands).await == Command::Reload {
-        tracing::warn!("reload refused: the process is stopping");
+async fn second_stop(core: &Core, signals: &mut Signals, commands: &mut mpsc::UnboundedReceiver<Command>) {
+    loop {
+        match next_command(signals, commands).await {
+            Command::Reload => tracing::warn!("reload refused: the process is stopping"),
+            Command::Rotate => core.rotate(),
+            Command::Stop => return,
+        }
     }
 }
 
 impl Core {
     fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens log files again, which whoever rotates them has moved away.
+    fn rotate(&self) {
+        match &self.access {
+            Some(access) => access.reopen(),
+            None => tracing::info!("no access log to open again"),
+        }
     }
 
     /// Reads the config again and makes it live, whole or not at all. Blocking. The error has every reason, one a line.
@@ -400,7 +433,8 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         EventKind::Reloaded { .. } => {
             changed.send_modify(|n| *n += 1);
         }
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
@@ -411,7 +445,7 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
 }
 
 fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, AccessWriter)> {
-    AccessLog::open(&log.path, log.format).with_context(|| {
+    AccessLog::open(log).with_context(|| {
         format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
     })
 }

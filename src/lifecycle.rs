@@ -1,6 +1,6 @@
 //! What the process around us says and is told: signals become [`Command`]s, states go to the service manager.
 //!
-//! SIGHUP reloads. SIGTERM and SIGINT stop gracefully; a second one stops at once. Under systemd (`Type=notify`) the
+//! SIGHUP reloads, SIGUSR1 opens log files again. SIGTERM and SIGINT stop gracefully; a second one stops at once. Under systemd (`Type=notify`) the
 //! manager hears READY, RELOADING and STOPPING; without it nothing is sent.
 
 use std::io;
@@ -13,6 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub enum Command {
     /// Read the config again.
     Reload,
+    /// Open log files again.
+    Rotate,
     /// Stop: gracefully the first time, at once the second.
     Stop,
 }
@@ -23,6 +25,7 @@ pub struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
+    user_1: Signal,
 }
 
 impl Signals {
@@ -35,6 +38,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            user_1: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -44,6 +48,7 @@ impl Signals {
             _ = self.hangup.recv() => Command::Reload,
             _ = self.interrupt.recv() => Command::Stop,
             _ = self.terminate.recv() => Command::Stop,
+            _ = self.user_1.recv() => Command::Rotate,
         }
     }
 }

@@ -4,8 +4,12 @@
 //! cache line that another worker writes. A collector sums them when somebody scrapes.
 
 pub mod cells;
+pub mod handshakes;
 pub mod names;
 pub mod reloads;
 
-pub use cells::{Cell, CheckCells, EdgeCells, FrontendCells, Histogram, PerWorker, Refusal, StatusClass, WorkerIx};
+pub use cells::{
+    Cell, CheckCells, EdgeCells, FrontendCells, Histogram, Mirrored, PerWorker, Refusal, StatusClass, WorkerIx,
+};
+pub use handshakes::{Handshake, HandshakeCells, HandshakeFailure};
 pub use reloads::ReloadCells;

@@ -9,17 +9,25 @@ pub mod accept;
 pub mod http;
 pub mod worker;
 
+mod client_hello;
 mod command;
+mod entry;
+mod mirror;
 mod owner;
+mod proxy_header;
 mod queue;
 mod recent;
 mod registry;
 mod sessions;
 mod sticking;
 mod tcp;
+mod tls;
 mod transport;
 mod turns;
+mod udp;
+mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;
+pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

@@ -33,8 +33,9 @@ use crate::model::{Epoch, Event, EventKind, ServerKey, Service, Timestamp, Topol
 
 pub use change::ChangeError;
 pub use seams::{
-    Chronicle, Entry, EventQuery, Faults, Journal, JournalError, ListenError, ListenerHost, NoFaults, NoJournal,
-    NoRequests, NoSessions, Order, PreparedListeners, RecordedEvent, Requests, SavedOverride, Sessions,
+    Chronicle, Entry, EventQuery, Faults, FileError, Journal, JournalError, ListenError, ListenerHost, NoFaults,
+    NoJournal, NoRequests, NoSessions, OpenError, Order, PreparedListeners, RecordedEvent, Requests, SavedOverride,
+    Sessions,
 };
 pub use snapshot::Snapshot;
 pub use table::{Feed, FrontendTable, Table};
@@ -69,9 +70,9 @@ pub enum ReloadError {
     /// Overrides could not be brought in line.
     #[error("cannot keep the overrides: {0}; nothing was changed")]
     Journal(#[source] JournalError),
-    /// Listeners could not be opened; every one that failed is here.
+    /// Frontends could not be opened; everything that failed is here.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Listen(Vec<ListenError>),
+    Listen(Vec<OpenError>),
 }
 
 impl Store {

@@ -464,6 +464,20 @@ fn modules_are_files_not_mod_rs() {
     .hold();
 }
 
+/// TLS has one crypto provider in the binary: `ring`, which is Pingora's too and builds with a C compiler alone.
+#[test]
+fn ring_is_the_one_crypto_provider() {
+    assert_eq!(other_providers("[[package]]\nname = \"ring\"\nname = \"aws-lc-rs\""), ["aws-lc-rs"]);
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap();
+    assert!(lock.contains("name = \"ring\""), "the lock file was not read");
+    assert_eq!(other_providers(&lock), [] as [&str; 0]);
+}
+
+fn other_providers(lock: &str) -> Vec<&str> {
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    names.filter(|name| ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "boring-sys"].contains(name)).collect()
+}
+
 #[test]
 fn files_begin_with_their_doc() {
     Rule {

@@ -24,7 +24,7 @@ use crate::model::{
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
     ServerId, ServerKey, Service, SessionGroup, SessionKind, Timestamp, Topology, Weight,
 };
-use crate::store::{Journal, ListenError, ListenerHost, NoJournal, PreparedListeners, Sessions, Store};
+use crate::store::{Journal, ListenerHost, NoJournal, OpenError, PreparedListeners, Sessions, Store};
 
 pub(crate) const OPS: &str = "token-of-ops";
 pub(crate) const VIEWER: &str = "token-of-viewer";
@@ -37,7 +37,7 @@ struct AnyHost;
 struct Bound;
 
 impl ListenerHost for AnyHost {
-    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
         Ok(Box::new(Bound))
     }
 }

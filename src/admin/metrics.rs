@@ -14,11 +14,13 @@ use crate::clock;
 use crate::farm::{FarmTable, Serving};
 use crate::metrics::cells::DURATION_BOUNDS_US;
 use crate::metrics::names::{self, Kind, Metric};
-use crate::metrics::{Cell, EdgeCells, Histogram, PerWorker, Refusal, ReloadCells, StatusClass};
+use crate::metrics::{
+    Cell, EdgeCells, Handshake, HandshakeFailure, Histogram, Mirrored, PerWorker, Refusal, ReloadCells, StatusClass,
+};
 use crate::model::{AdminStatus, CheckStatus, Health};
 use crate::store::{Feed, FrontendTable, Snapshot, Store, Table};
 
-use super::outlets::{JOURNAL_KINDS, NoOutlets, Outlets};
+use super::outlets::{ACCESS_LOG_OUTCOMES, JOURNAL_KINDS, NoOutlets, Outlets};
 
 /// Collects every metric of [`names`].
 #[derive(Clone)]
@@ -100,15 +102,38 @@ fn process(families: &mut Families, snapshot: &Snapshot, reloads: &ReloadCells) 
 
 fn frontend_cells(families: &mut Families, table: &FrontendTable) {
     let (name, cells) = (table.frontend.name.as_str(), &table.cells);
+    families.value(names::ACCEPT_RESTS, &[name], cells.sum(|c| c.accept_rests.value()));
     families.value(names::FRONTEND_CONNECTIONS, &[name], cells.sum(|c| c.connections.value()));
     families.value(names::FRONTEND_CONNECTIONS_OPEN, &[name], cells.sum(|c| c.connections_open.value()));
     for (position, why) in Refusal::ALL.iter().enumerate() {
         let refused = cells.sum(|c| c.refused[position].value());
         families.value(names::FRONTEND_REFUSED, &[name, why.as_str()], refused);
     }
+    for (position, result) in Mirrored::ALL.iter().enumerate() {
+        let copies = cells.sum(|c| c.mirrored[position].value());
+        if copies > 0 {
+            families.value(names::MIRRORED, &[name, result.as_str()], copies);
+        }
+    }
     for (position, class) in StatusClass::ALL.iter().enumerate() {
         let answers = cells.sum(|c| c.own_answers[position].value());
         families.value(names::OWN_ANSWERS, &[name, class.as_str()], answers);
+    }
+    if table.frontend.tls.is_some() {
+        handshakes(families, table);
+    }
+}
+
+fn handshakes(families: &mut Families, table: &FrontendTable) {
+    let (name, cells) = (table.frontend.name.as_str(), &table.cells);
+    for (position, handshake) in Handshake::ALL.iter().enumerate() {
+        let [version, resumed] = handshake.labels();
+        let done = cells.sum(|c| c.handshakes.done[position].value());
+        families.value(names::HANDSHAKES, &[name, version, resumed], done);
+    }
+    for (position, why) in HandshakeFailure::ALL.iter().enumerate() {
+        let failed = cells.sum(|c| c.handshakes.failed[position].value());
+        families.value(names::HANDSHAKE_FAILURES, &[name, why.as_str()], failed);
     }
 }
 
@@ -229,6 +254,10 @@ fn standings(families: &mut Families, snapshot: &Snapshot) {
 }
 
 fn outlets(families: &mut Families, outlets: &dyn Outlets) {
+    let access_log = outlets.access_log().unwrap_or_default();
+    for (outcome, lines) in ACCESS_LOG_OUTCOMES.iter().zip(access_log.lines) {
+        families.value(names::ACCESS_LOG_LINES, &[outcome], lines);
+    }
     let journal = outlets.journal();
     for ((kind, written), dropped) in JOURNAL_KINDS.iter().zip(journal.written).zip(journal.dropped) {
         families.value(names::JOURNAL_WRITTEN, &[kind], written);
@@ -237,6 +266,14 @@ fn outlets(families: &mut Families, outlets: &dyn Outlets) {
     families.value(names::JOURNAL_FAILURES, &[], journal.failures);
     families.value(names::JOURNAL_BACKLOG, &[], journal.backlog);
     families.value(names::JOURNAL_BYTES, &[], journal.bytes);
+    for row in outlets.certificates() {
+        let labels = [&*row.frontend, &*row.certificate, row.algorithm];
+        families.value(names::CERTIFICATE_EXPIRY, &labels, row.until.unix_seconds());
+    }
+    for row in outlets.certificate_reads() {
+        families.value(names::CERTIFICATE_READS, &[&row.frontend, "applied"], row.applied);
+        families.value(names::CERTIFICATE_READS, &[&row.frontend, "refused"], row.refused);
+    }
     for receiver in outlets.receivers() {
         families.value(names::WEBHOOK_DELIVERED, &[&receiver.name], receiver.delivered);
         families.value(names::WEBHOOK_FAILED, &[&receiver.name], receiver.failed);

@@ -1,15 +1,61 @@
-//! What is counted where events go: the journal and the receivers of webhooks, as the scrape reads it.
+//! What is counted where events go, the journal and the receivers of webhooks, and which certificates clients are shown,
+//! as the scrape reads it.
 //!
 //! The admin side knows neither; whoever builds the process says what they count.
 
-/// Where events go, to be counted.
+use crate::model::Timestamp;
+
+/// What is counted beside the Store.
 pub trait Outlets: Send + Sync {
+    /// Returns the certificates that clients are shown, one for each frontend, first name and algorithm.
+    fn certificates(&self) -> Vec<CertificateNumbers>;
+
+    /// Returns how often changed files of TLS were read again, by frontend.
+    fn certificate_reads(&self) -> Vec<ReadNumbers>;
+
+    /// Returns what the access log counts, if there is one.
+    fn access_log(&self) -> Option<AccessLogNumbers>;
+
     /// Returns what the journal counts.
     fn journal(&self) -> JournalNumbers;
 
     /// Returns what each receiver of webhooks counts.
     fn receivers(&self) -> Vec<ReceiverNumbers>;
 }
+
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateNumbers {
+    /// The frontend.
+    pub frontend: Box<str>,
+    /// The first name that it is for.
+    pub certificate: Box<str>,
+    /// How its key signs.
+    pub algorithm: &'static str,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// How often changed files of one frontend were read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadNumbers {
+    /// The frontend.
+    pub frontend: Box<str>,
+    /// Times that they came into use.
+    pub applied: u64,
+    /// Times that they could not be used.
+    pub refused: u64,
+}
+
+/// What the access log counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessLogNumbers {
+    /// Lines: written, dropped because the disk was slower than the traffic, refused by the disk.
+    pub lines: [u64; 3],
+}
+
+/// What became of lines of the access log, in the order of its numbers.
+pub const ACCESS_LOG_OUTCOMES: [&str; 3] = ["written", "dropped", "refused"];
 
 /// What the journal counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +93,18 @@ pub struct ReceiverNumbers {
 pub struct NoOutlets;
 
 impl Outlets for NoOutlets {
+    fn certificates(&self) -> Vec<CertificateNumbers> {
+        Vec::new()
+    }
+
+    fn certificate_reads(&self) -> Vec<ReadNumbers> {
+        Vec::new()
+    }
+
+    fn access_log(&self) -> Option<AccessLogNumbers> {
+        None
+    }
+
     fn journal(&self) -> JournalNumbers {
         JournalNumbers::default()
     }

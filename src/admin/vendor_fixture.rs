@@ -19,7 +19,7 @@ use crate::model::{
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, ListenAddr, Name, Negate, Probe, ProbeKind, Protocol,
     Role, Secret, Server, ServerId, ServerKey, Service, Timestamp, Topology, Weight,
 };
-use crate::store::{ListenError, ListenerHost, NoJournal, PreparedListeners, Store};
+use crate::store::{ListenerHost, NoJournal, OpenError, PreparedListeners, Store};
 
 /// When every call of these tests is made: 2025-11-21T13:34:20Z.
 pub(super) const NOW: Timestamp = Timestamp(1_763_732_060_000_000);
@@ -33,7 +33,7 @@ pub(super) const CASES: [&str; 10] =
 struct Sockets;
 
 impl ListenerHost for Sockets {
-    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
         Ok(Box::new(Self))
     }
 }

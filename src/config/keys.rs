@@ -19,15 +19,80 @@ pub(super) const FILE: &[&str] = &[
 /// `service`, where it is a mapping.
 pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports"];
 /// One frontend.
-pub(super) const FRONTEND: &[&str] = &["protocol", "listen", "farm", "trust", "timeouts", "limits"];
+pub(super) const FRONTEND: &[&str] = &[
+    "protocol",
+    "listen",
+    "tls",
+    "h2c",
+    "accept_proxy",
+    "allow",
+    "deny",
+    "trust",
+    "hsts",
+    "maintenance",
+    "request_headers",
+    "response_headers",
+    "timeouts",
+    "limits",
+    "routes",
+    "redirect",
+    "farm",
+];
+/// A frontend's `tls`.
+pub(super) const FRONTEND_TLS: &[&str] =
+    &["certificates", "acme", "profile", "alpn", "client_ca", "client_crl", "client_auth"];
+/// One of a frontend's `tls.certificates`.
+pub(super) const CERTIFICATE: &[&str] = &["cert", "key"];
+/// A frontend's `accept_proxy`.
+pub(super) const ACCEPT_PROXY: &[&str] = &["from"];
+/// A frontend's `hsts`, where it is a mapping.
+pub(super) const HSTS: &[&str] = &["max_age", "include_subdomains"];
+/// A frontend's `maintenance`, where it is a mapping.
+pub(super) const MAINTENANCE: &[&str] = &["status", "body", "body_file", "content_type", "retry_after"];
+/// `request_headers` and `response_headers`.
+pub(super) const HEADER_RULES: &[&str] = &["set", "add", "remove"];
 /// A frontend's `timeouts`.
-pub(super) const FRONTEND_TIMEOUTS: &[&str] = &["header", "body", "idle", "write", "tunnel"];
+pub(super) const FRONTEND_TIMEOUTS: &[&str] = &["handshake", "header", "body", "idle", "write", "tunnel", "session"];
 /// A frontend's `limits`.
-pub(super) const LIMITS: &[&str] = &["connections", "header_bytes", "uri_bytes", "body_bytes"];
+pub(super) const LIMITS: &[&str] = &[
+    "connections",
+    "connections_per_source",
+    "handshakes",
+    "header_bytes",
+    "header_fields",
+    "uri_bytes",
+    "body_bytes",
+    "body_rate_min",
+    "streams",
+    "rate",
+];
+/// `limits.rate`.
+pub(super) const RATE: &[&str] = &["per", "requests", "window", "burst"];
+/// Something told apart by the value of a header field.
+pub(super) const BY_HEADER: &[&str] = &["header"];
+/// A frontend's `redirect`, where it is a mapping.
+pub(super) const REDIRECT: &[&str] = &["to", "status"];
+/// One of a frontend's `routes`.
+pub(super) const ROUTE: &[&str] = &["name", "priority", "rules", "action"];
+/// One of a route's `rules`.
+pub(super) const RULE: &[&str] = &["field", "name", "sub_field", "match", "pattern", "negate"];
+/// A route's `action`.
+pub(super) const ACTION: &[&str] =
+    &["farm", "farms", "redirect", "status", "reject", "rewrite", "mirror", "request_headers", "response_headers"];
+/// `action.rewrite`.
+pub(super) const REWRITE: &[&str] = &["prefix", "with"];
+/// `action.mirror`.
+pub(super) const MIRROR: &[&str] = &["farm", "share"];
 /// One farm.
 pub(super) const FARM: &[&str] = &[
     "protocol",
     "balance",
+    "hash",
+    "http2",
+    "tls",
+    "proxy_protocol",
+    "reuse",
+    "queue",
     "probe",
     "probes",
     "quorum",
@@ -48,7 +113,17 @@ pub(super) const FARM: &[&str] = &[
 /// A farm's `timeouts`.
 pub(super) const FARM_TIMEOUTS: &[&str] = &["connect", "response", "idle"];
 /// A farm's `retries`.
-pub(super) const RETRIES: &[&str] = &["attempts"];
+pub(super) const RETRIES: &[&str] = &["attempts", "budget"];
+/// `retries.budget`, where it is a mapping.
+pub(super) const RETRY_BUDGET: &[&str] = &["share", "per_second_min"];
+/// A farm's `hash`.
+pub(super) const HASH: &[&str] = &["key", "load_max"];
+/// A farm's `queue`.
+pub(super) const QUEUE: &[&str] = &["length", "timeout"];
+/// A farm's `reuse`.
+pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams"];
+/// `tls` of a farm and of a server, where it is a mapping.
+pub(super) const SERVER_TLS: &[&str] = &["ca", "sni", "verify", "cert", "key"];
 /// A farm's `observe`, where it is a mapping.
 pub(super) const OBSERVE: &[&str] = &["errors", "count", "eject", "eject_max", "share_max"];
 /// A farm's `flap`, where it is a mapping.
@@ -58,9 +133,11 @@ pub(super) const INCIDENT: &[&str] = &["share", "hold"];
 /// A farm's `drain`.
 pub(super) const DRAIN: &[&str] = &["deadline", "at_deadline"];
 /// A farm's `stickiness`, where it is a mapping.
-pub(super) const STICKINESS: &[&str] = &["source", "cookie"];
+pub(super) const STICKINESS: &[&str] = &["source", "cookie", "header"];
 /// `stickiness.source`.
 pub(super) const STICKY_SOURCE: &[&str] = &["idle", "clients_max"];
+/// `stickiness.header`, where it is a mapping.
+pub(super) const STICKY_HEADER: &[&str] = &["name", "idle", "clients_max"];
 /// `stickiness.cookie`.
 pub(super) const STICKY_COOKIE: &[&str] = &["name", "max_age", "secure", "http_only", "same_site", "key", "key_file"];
 /// One probe of a farm.
@@ -103,7 +180,18 @@ pub(super) const EXPECT: &[&str] = &["status", "stopping", "contains", "matches"
 /// One of a probe's `steps`: one key of these.
 pub(super) const STEP: &[&str] = &["send", "send_hex", "expect", "expect_hex", "matches"];
 /// One server, where it is a mapping.
-pub(super) const SERVER: &[&str] = &["address", "weight", "backup", "probe", "cookie", "status"];
+pub(super) const SERVER: &[&str] = &[
+    "address",
+    "weight",
+    "backup",
+    "probe",
+    "tls",
+    "proxy_protocol",
+    "max_connections",
+    "cookie",
+    "on_down",
+    "status",
+];
 /// A server's `probe`, where it is a mapping; the same keys of a farm's probe say where it goes and as whom.
 pub(super) const AIM: &[&str] = &["port", "address", "host", "sni", "verify", "ca", "proxy", "source"];
 /// `admin`.
@@ -135,7 +223,7 @@ pub(super) const WEBHOOK: &[&str] = &["url", "secret", "secret_file", "ca", "tim
 /// `log`.
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
-pub(super) const ACCESS: &[&str] = &["path", "format"];
+pub(super) const ACCESS: &[&str] = &["path", "format", "fields"];
 
 /// Every section under its schema's name.
 #[cfg(test)]
@@ -143,11 +231,31 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("File", FILE),
     ("Service", SERVICE),
     ("Frontend", FRONTEND),
+    ("FrontendTls", FRONTEND_TLS),
+    ("Certificate", CERTIFICATE),
+    ("AcceptProxy", ACCEPT_PROXY),
+    ("Hsts", HSTS),
+    ("Maintenance", MAINTENANCE),
+    ("HeaderRules", HEADER_RULES),
     ("FrontendTimeouts", FRONTEND_TIMEOUTS),
     ("Limits", LIMITS),
+    ("Rate", RATE),
+    ("ByHeader", BY_HEADER),
+    ("RedirectTo", REDIRECT),
+    ("Route", ROUTE),
+    ("Rule", RULE),
+    ("Action", ACTION),
+    ("Rewrite", REWRITE),
+    ("Mirror", MIRROR),
     ("Farm", FARM),
     ("FarmTimeouts", FARM_TIMEOUTS),
     ("Retries", RETRIES),
+    ("RetryBudget", RETRY_BUDGET),
+    ("Hash", HASH),
+    ("Queue", QUEUE),
+    ("Reuse", REUSE),
+    ("ServerTls", SERVER_TLS),
+    ("StickyHeader", STICKY_HEADER),
     ("Observe", OBSERVE),
     ("Flap", FLAP),
     ("Incident", INCIDENT),

@@ -29,7 +29,7 @@ use super::error::Findings;
 use super::keys;
 use super::read::{Section, Value};
 use super::tree::{Position, Tree};
-use crate::model::{Protocol, Settings, Topology};
+use crate::model::{ListenAddr, Protocol, Settings, Topology};
 
 /// Reads a file that the config file names.
 pub(super) type ReadFile<'r> = &'r dyn Fn(&Path) -> io::Result<String>;
@@ -80,7 +80,7 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
     let frontends: Vec<_> = values
         .iter()
         .filter_map(|v| {
-            let frontend = frontend::lower(v, &protocols, &mut listeners, findings);
+            let frontend = frontend::lower(v, &protocols, read_file, &mut listeners, findings);
             frontend.map(|frontend| Placed::new(v, frontend))
         })
         .collect();
@@ -90,7 +90,7 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
     warn_of_idle_farms(&farms, &frontends, findings);
     let topology = Topology {
         service: Arc::new(service?),
-        frontends: frontends.into_iter().map(|f| Arc::new(f.it)).collect(),
+        frontends: frontends.into_iter().map(|f| Arc::new(f.it.frontend)).collect(),
         farms: farms.into_iter().map(|f| Arc::new(f.it.farm)).collect(),
     };
     Some((topology, settings))
@@ -138,34 +138,57 @@ fn listen_addr(value: &Value<'_>, findings: &mut Findings) -> Option<SocketAddr>
     })
 }
 
-/// The addresses that are listened on so far, with where they were declared.
+/// The addresses that are listened on so far, with where they were declared. Connections and datagrams may share one.
 #[derive(Default)]
-struct Listeners(HashMap<SocketAddr, (String, Position)>);
+struct Listeners {
+    connections: HashMap<ListenAddr, (String, Position)>,
+    datagrams: HashMap<ListenAddr, (String, Position)>,
+}
 
 impl Listeners {
-    /// Adds an address, or reports who has it already. Port 0 is never the same port twice.
-    fn add(&mut self, addr: SocketAddr, value: &Value<'_>, findings: &mut Findings) {
-        if addr.port() == 0 {
+    /// Adds an address for connections, or reports who has it already. Port 0 is never the same port twice.
+    fn add(&mut self, addr: &ListenAddr, value: &Value<'_>, findings: &mut Findings) {
+        Self::add_to(&mut self.connections, addr, value, findings);
+    }
+
+    /// Adds an address for datagrams, or reports who has it already.
+    fn add_datagrams(&mut self, addr: &ListenAddr, value: &Value<'_>, findings: &mut Findings) {
+        Self::add_to(&mut self.datagrams, addr, value, findings);
+    }
+
+    /// Tells who has an address for connections.
+    fn taken(&self, addr: &ListenAddr) -> Option<String> {
+        Self::taken_of(&self.connections, addr)
+    }
+
+    fn add_to(
+        all: &mut HashMap<ListenAddr, (String, Position)>,
+        addr: &ListenAddr,
+        value: &Value<'_>,
+        findings: &mut Findings,
+    ) {
+        if addr.is_chosen() {
             return;
         }
-        if let Some(taken) = self.taken(addr) {
+        if let Some(taken) = Self::taken_of(all, addr) {
             value.refuse(findings, format!("{taken}; choose another address or port"));
         } else {
-            self.0.insert(addr, (value.path.clone(), value.tree.at));
+            all.insert(addr.clone(), (value.path.clone(), value.tree.at));
         }
     }
 
-    /// Tells who has an address.
-    fn taken(&self, addr: SocketAddr) -> Option<String> {
-        self.0.get(&addr).map(|(path, at)| format!("is taken by {path} at {at}"))
+    fn taken_of(all: &HashMap<ListenAddr, (String, Position)>, addr: &ListenAddr) -> Option<String> {
+        all.get(addr).map(|(path, at)| format!("is taken by {path} at {at}"))
     }
 }
 
-fn check_ids(farms: &[Placed<farm::Lowered>], frontends: &[Placed<crate::model::Frontend>], findings: &mut Findings) {
+fn check_ids(farms: &[Placed<farm::Lowered>], frontends: &[Placed<frontend::Lowered>], findings: &mut Findings) {
     refuse_same_ids(farms.iter().map(|f| (f.it.farm.id.0, f.path.as_str(), f.at)), findings);
-    refuse_same_ids(frontends.iter().map(|f| (f.it.id.0, f.path.as_str(), f.at)), findings);
+    refuse_same_ids(frontends.iter().map(|f| (f.it.frontend.id.0, f.path.as_str(), f.at)), findings);
     let servers = farms.iter().flat_map(|farm| &farm.it.servers);
     refuse_same_ids(servers.map(|s| (s.it.0, s.path.as_str(), s.at)), findings);
+    let routes = frontends.iter().flat_map(|frontend| &frontend.it.routes);
+    refuse_same_ids(routes.map(|r| (r.it.0, r.path.as_str(), r.at)), findings);
 }
 
 /// Ids are derived from names, so two names can, very rarely, give one id.
@@ -186,10 +209,10 @@ fn refuse_same_ids<'p, I: Copy + Eq + Hash + std::fmt::Display>(
 
 fn warn_of_idle_farms(
     farms: &[Placed<farm::Lowered>],
-    frontends: &[Placed<crate::model::Frontend>],
+    frontends: &[Placed<frontend::Lowered>],
     findings: &mut Findings,
 ) {
-    let fed: std::collections::HashSet<_> = frontends.iter().flat_map(|f| f.it.farms()).collect();
+    let fed: std::collections::HashSet<_> = frontends.iter().flat_map(|f| f.it.frontend.farms()).collect();
     for farm in farms.iter().filter(|farm| !fed.contains(&farm.it.farm.id)) {
         findings.warn(farm.at, &farm.path, "no frontend feeds this farm; it is only checked");
     }

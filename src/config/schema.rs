@@ -7,7 +7,10 @@
 
 mod admin;
 mod farm;
+mod frontend;
 mod probe;
+mod route;
+mod server;
 mod text;
 
 use schemars::JsonSchema;
@@ -16,18 +19,27 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential, Role, Tls, TlsForm, Token,
-    Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential,
+    Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
-    AdminStatus, Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Incident, Leftovers, Observe, Off,
-    Retries, SameSite, Server, ServerForm, ServerProbe, Stickiness, StickinessForm, StickinessWord, StickyCookie,
-    StickySource, Switch,
+    Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,
+    Off, Queue, Retries, RetryBudget, Reuse, SameSite, Stickiness, StickinessForm, StickinessWord, StickyCookie,
+    StickyHeader, StickyHeaderForm, StickySource, Switch,
+};
+pub use frontend::{
+    AcceptProxy, Alpn, ByHeader, Certificate, ClientAuth, Frontend, FrontendTimeouts, FrontendTls, Hsts, Limits,
+    Maintenance, Rate, RateKey, SourceWord, TlsProfile,
 };
 pub use probe::{Aim, Expect, Probe, ProbeMethod, ProbeStart, ProbeType, ProxyHeader, Statuses, Step};
+pub use route::{
+    Action, Field, HeaderRules, Match, Mirror, PatternText, Redirect, RedirectStatus, RedirectTo, Reject, RejectStatus,
+    Rewrite, Route, Rule,
+};
+pub use server::{AdminStatus, ProxyOut, Server, ServerForm, ServerProbe, ServerTls};
 pub use text::{
-    AddressText, BelowText, DurationText, EnvText, Filled, HexText, IpText, ListenText, NameText, Named, Number,
-    PercentText, PortsText, SizeText, UrlText, VersionText, WebhookUrlText,
+    AddressText, BelowText, DurationText, EnvText, Fields, Filled, HexText, IpText, ListenText, NameText, Named,
+    Number, OneOrMany, PercentText, PortsText, SizeText, UrlText, VersionText, WebhookUrlText,
 };
 
 /// Returns the JSON Schema (2020-12) of the config file.
@@ -153,65 +165,4 @@ pub enum Protocol {
     Tcp,
     /// UDP datagrams.
     Udp,
-}
-
-/// An entry.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Frontend {
-    /// What clients speak; the farm's is the same.
-    pub protocol: Filled<Protocol>,
-    /// The ip:port it listens on.
-    #[schemars(length(min = 1, max = bounds::LISTENERS_MAX))]
-    pub listen: Vec<ListenText>,
-    /// The farm that takes its work.
-    pub farm: NameText,
-    /// Networks whose X-Forwarded-* and Via are kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trust: Option<Vec<String>>,
-    /// Deadlines towards clients.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<FrontendTimeouts>,
-    /// Bounds on what a client may send.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
-}
-
-/// Deadlines towards clients.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FrontendTimeouts {
-    /// For a whole request head.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<DurationText>,
-    /// Between two reads of a request body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<DurationText>,
-    /// Between two requests of a connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle: Option<DurationText>,
-    /// For a client to take what is written to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub write: Option<DurationText>,
-    /// How long an upgraded connection may be silent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tunnel: Option<DurationText>,
-}
-
-/// Bounds on what a client may send.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Open connections.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connections: Option<Number<1, { *bounds::CONNECTIONS.range.end() as u64 }>>,
-    /// Request line and header fields together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header_bytes: Option<SizeText>,
-    /// The request target.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uri_bytes: Option<SizeText>,
-    /// A request body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body_bytes: Option<SizeText>,
 }

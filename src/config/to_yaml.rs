@@ -6,17 +6,16 @@
 //! allows them. The views are parts of the same text for showing, without the secrets.
 
 mod farm;
+mod frontend;
 mod probe;
 
 use serde_yaml::Value;
 
 use super::expand::OPENING;
-use super::schema::{
-    self, DurationText, Filled, ListenText, NameText, Named, Number, PortsText, ServiceForm, SizeText,
-};
+use super::schema::{self, DurationText, Filled, NameText, Named, Number, PortsText, ServiceForm, SizeText};
 use super::tree::{join, old_line_break};
 use super::units::{show_duration, show_size};
-use crate::model::{Aim, Farm, Frontend, Probe, Protocol, Topology};
+use crate::model::{Aim, Farm, FarmId, Frontend, Probe, Protocol, Server, Topology};
 
 /// What is done with a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +65,18 @@ pub fn farm_view(farm: &Farm) -> schema::Farm {
     farm::head(farm, Secrets::Hidden)
 }
 
+/// Returns a frontend as the file writes it; `names` tells the name of a farm.
+#[must_use]
+pub fn frontend_view(frontend: &Frontend, names: &dyn Fn(FarmId) -> String) -> schema::Frontend {
+    frontend::frontend(frontend, names)
+}
+
+/// Returns a server as the file writes it.
+#[must_use]
+pub fn server_view(server: &Server) -> schema::Server {
+    farm::server(server)
+}
+
 /// Returns a probe as the file writes it, without its secrets.
 #[must_use]
 pub fn probe_view(probe: &Probe) -> schema::Probe {
@@ -97,6 +108,8 @@ fn refuse_lossy(value: &Value, path: &str) -> Result<(), ExportError> {
 
 fn file(topology: &Topology) -> schema::File {
     let service = &topology.service;
+    let names = |id| topology.farm(id).map_or_else(String::new, |farm| farm.name.to_string());
+    let frontends = topology.frontends.iter().map(|f| (f.name.to_string(), frontend::frontend(f, &names)));
     schema::File {
         service: ServiceForm::Full(schema::Service {
             name: NameText(service.name.to_string()),
@@ -109,37 +122,12 @@ fn file(topology: &Topology) -> schema::File {
         state_dir: None,
         grace: None,
         checks_at_once: None,
-        frontends: Named(topology.frontends.iter().map(|f| (f.name.to_string(), frontend(f, topology))).collect()),
+        frontends: Named(frontends.collect()),
         farms: Named(topology.farms.iter().map(|f| (f.name.to_string(), farm::farm(f))).collect()),
         admin: None,
         journal: None,
         webhooks: None,
         log: None,
-    }
-}
-
-fn frontend(frontend: &Frontend, topology: &Topology) -> schema::Frontend {
-    let farm =
-        frontend.default_farm().and_then(|id| topology.farm(id)).map_or_else(String::new, |farm| farm.name.to_string());
-    let (timeouts, limits) = (&frontend.timeouts, &frontend.limits);
-    schema::Frontend {
-        protocol: protocol(frontend.protocol),
-        listen: frontend.listen.iter().map(|addr| ListenText(addr.to_string())).collect(),
-        farm: NameText(farm),
-        trust: Some(frontend.trust.iter().map(ToString::to_string).collect()),
-        timeouts: Some(schema::FrontendTimeouts {
-            header: duration(timeouts.header),
-            body: duration(timeouts.body),
-            idle: duration(timeouts.idle),
-            write: duration(timeouts.write),
-            tunnel: duration(timeouts.tunnel),
-        }),
-        limits: Some(schema::Limits {
-            connections: Some(Number(limits.connections.into())),
-            header_bytes: size(limits.header_bytes.into()),
-            uri_bytes: size(limits.uri_bytes.into()),
-            body_bytes: size(limits.body_bytes),
-        }),
     }
 }
 

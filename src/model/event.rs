@@ -26,6 +26,15 @@ pub struct Event {
 /// The kinds of [`Event`].
 #[derive(Clone, Debug)]
 pub enum EventKind {
+    /// A certificate that clients are shown was renewed, comes to its end, or its new files cannot be used.
+    Certificate {
+        /// The frontend.
+        frontend: Name,
+        /// The first name that it is of; where a file cannot be used, its path.
+        certificate: Box<str>,
+        /// What became of it.
+        change: CertificateChange,
+    },
     /// An operator changed a server.
     Changed {
         /// The server.
@@ -147,7 +156,47 @@ impl EventKind {
             | Self::OrderEnded { server, .. }
             | Self::StandingChanged { server, .. }
             | Self::Transition { server, .. } => Some(*server),
-            Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
+            Self::Certificate { .. } | Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
+        }
+    }
+}
+
+/// What became of a certificate that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateChange {
+    /// It is past its end and still shown: there is no other.
+    Expired {
+        /// When it ended.
+        until: Timestamp,
+    },
+    /// It comes to its end and was not renewed.
+    Expiring {
+        /// When it ends.
+        until: Timestamp,
+        /// In how many days, rounded up.
+        days: u32,
+    },
+    /// Its files changed and cannot be used; what was shown before still is.
+    Refused {
+        /// Why, and what to do about it.
+        why: Box<str>,
+    },
+    /// It took the place of another one.
+    Renewed {
+        /// When it ends.
+        until: Timestamp,
+    },
+}
+
+impl CertificateChange {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "expired",
+            Self::Expiring { .. } => "expiring",
+            Self::Refused { .. } => "refused",
+            Self::Renewed { .. } => "renewed",
         }
     }
 }

@@ -1,10 +1,14 @@
 //! What a config file declares about the process itself rather than about traffic. Fixed at start except where a
 //! reload is said to change it.
 
+mod log;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use log::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings, TraceSettings};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -171,35 +175,6 @@ pub struct AdminSettings {
     pub zenlayer: Vec<ZenlayerKey>,
     /// Whether probes may run programs.
     pub allow_commands: bool,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// The access log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
-    /// The file it is appended to.
-    pub path: PathBuf,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// What is logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Least level of the process log: error, warn, info, debug or trace.
-    pub level: Box<str>,
-    /// Form of the process log, on standard error.
-    pub format: LogFormat,
-    /// One line a request, if wanted.
-    pub access: Option<AccessLog>,
 }
 
 /// Everything of a config file that is not traffic. A reload changes `grace` and the admin side's credentials.

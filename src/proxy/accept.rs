@@ -1,28 +1,32 @@
 //! The listening sockets: bound before a change is made, opened with it, closed after it.
 //!
-//! Every listener has one SO_REUSEPORT socket per worker, so workers never share an accept queue. A reload keeps the
-//! socket of every address that stays, whichever frontend owns it then; port 0 is another port for every frontend
-//! that writes it.
+//! Every listener has one SO_REUSEPORT socket per worker, so workers never share an accept queue; Unix sockets have no
+//! such thing, and are shared. A reload keeps the socket of every address that stays, whichever frontend owns it then;
+//! port 0 is another port for every frontend that writes it.
 
 use std::collections::HashMap;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::model::{Frontend, FrontendId, Name};
-use crate::store::{ListenError, ListenerHost, PreparedListeners};
+use crate::model::{Frontend, FrontendId, ListenAddr, Name, Protocol};
+use crate::store::{ListenError, ListenerHost, OpenError, PreparedListeners};
 
 use super::command::{Command, ListenerId};
+use super::tls::{self, Certificates};
 
-/// Connections that may wait to be accepted, per worker; the kernel bounds it by `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+mod bind;
+mod unix;
+
+use bind::{Sockets, Traffic};
+use unix::SocketFile;
 
 /// Opens and closes listeners on every worker.
 pub struct Listeners {
     workers: Vec<UnboundedSender<Command>>,
+    certificates: Arc<Certificates>,
     open: Arc<Mutex<OpenListeners>>,
 }
 
@@ -33,37 +37,52 @@ struct OpenListeners {
 }
 
 /// What a listener is known by from one topology to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
-    /// This address, whoever owns it.
-    Fixed(SocketAddr),
     /// A port that the system chooses, of this frontend.
-    Chosen(SocketAddr, FrontendId),
+    Chosen(SocketAddr, Traffic, FrontendId),
+    /// This address, whoever owns it.
+    Fixed(SocketAddr, Traffic),
+    /// The socket of this path, whoever owns it.
+    Unix(Arc<Path>),
 }
 
 impl Place {
-    fn of(address: SocketAddr, frontend: FrontendId) -> Self {
-        if address.port() == 0 { Self::Chosen(address, frontend) } else { Self::Fixed(address) }
+    fn of(listen: &ListenAddr, frontend: &Frontend) -> Self {
+        match listen {
+            ListenAddr::Ip(addr) if addr.port() == 0 => Self::Chosen(*addr, traffic_of(frontend), frontend.id),
+            ListenAddr::Ip(addr) => Self::Fixed(*addr, traffic_of(frontend)),
+            ListenAddr::Unix(path) => Self::Unix(Arc::clone(path)),
+        }
     }
 }
 
-#[derive(Clone, Debug)]
+fn traffic_of(frontend: &Frontend) -> Traffic {
+    match frontend.protocol {
+        Protocol::Http | Protocol::Tcp => Traffic::Connections,
+        Protocol::Udp => Traffic::Datagrams,
+    }
+}
+
+#[derive(Debug)]
 struct OpenListener {
     id: ListenerId,
     frontend: FrontendId,
-    bound: SocketAddr,
+    bound: ListenAddr,
+    _file: Option<SocketFile>,
 }
 
 impl Listeners {
-    pub(super) fn new(workers: Vec<UnboundedSender<Command>>) -> Self {
-        Self { workers, open: Arc::default() }
+    pub(super) fn new(workers: Vec<UnboundedSender<Command>>, certificates: Arc<Certificates>) -> Self {
+        Self { workers, certificates, open: Arc::default() }
     }
 
     /// Returns the addresses that are listened on, with the port that the system chose where 0 was written.
     #[must_use]
     pub fn bound(&self) -> Vec<(FrontendId, SocketAddr)> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bound: Vec<_> = open.by_address.values().map(|l| (l.frontend, l.bound)).collect();
+        let ip_of = |listener: &OpenListener| listener.bound.ip().map(|bound| (listener.frontend, bound));
+        let mut bound: Vec<_> = open.by_address.values().filter_map(ip_of).collect();
         bound.sort_unstable();
         bound
     }
@@ -76,29 +95,28 @@ impl std::fmt::Debug for Listeners {
 }
 
 impl ListenerHost for Listeners {
-    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wanted = HashMap::new();
         let mut fresh = Vec::new();
-        let mut errors = Vec::new();
+        let (certificates, mut errors) = match self.certificates.prepare(frontends) {
+            Ok(certificates) => (Some(certificates), Vec::new()),
+            Err(errors) => (None, errors.into_iter().map(OpenError::from).collect()),
+        };
         for frontend in frontends {
             for listen in &frontend.listen {
-                let Some(address) = listen.ip() else {
-                    let cause = io::Error::from(io::ErrorKind::Unsupported);
-                    errors.push(ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause });
-                    continue;
-                };
-                let place = Place::of(address, frontend.id);
-                wanted.insert(place, frontend.id);
+                let place = Place::of(listen, frontend);
+                wanted.insert(place.clone(), frontend.id);
                 if open.by_address.contains_key(&place) {
                     continue;
                 }
-                match bind_for_each(address, self.workers.len()) {
-                    Ok((bound, sockets)) => {
-                        fresh.push(Fresh { place, bound, frontend: frontend.id, name: frontend.name.clone(), sockets })
+                match bind::for_each(listen, traffic_of(frontend), self.workers.len()) {
+                    Ok(sockets) => {
+                        fresh.push(Fresh { place, frontend: frontend.id, name: frontend.name.clone(), sockets })
                     }
                     Err(cause) => {
-                        errors.push(ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause })
+                        let error = ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause };
+                        errors.push(error.into());
                     }
                 }
             }
@@ -106,21 +124,27 @@ impl ListenerHost for Listeners {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Box::new(Prepared { workers: self.workers.clone(), open: Arc::clone(&self.open), wanted, fresh }))
+        Ok(Box::new(Prepared {
+            workers: self.workers.clone(),
+            certificates,
+            open: Arc::clone(&self.open),
+            wanted,
+            fresh,
+        }))
     }
 }
 
 /// An address bound for every worker and not yet accepted on.
 struct Fresh {
     place: Place,
-    bound: SocketAddr,
     frontend: FrontendId,
     name: Name,
-    sockets: Vec<TcpListener>,
+    sockets: Sockets,
 }
 
 struct Prepared {
     workers: Vec<UnboundedSender<Command>>,
+    certificates: Option<tls::Prepared>,
     open: Arc<Mutex<OpenListeners>>,
     wanted: HashMap<Place, FrontendId>,
     fresh: Vec<Fresh>,
@@ -137,13 +161,19 @@ impl Prepared {
 
 impl PreparedListeners for Prepared {
     fn commit(mut self: Box<Self>) {
+        // Before anything is accepted that needs them.
+        if let Some(certificates) = self.certificates.take() {
+            certificates.commit();
+        }
         let open = Arc::clone(&self.open);
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         for fresh in std::mem::take(&mut self.fresh) {
             open.last_id += 1;
-            let listener = OpenListener { id: ListenerId(open.last_id), frontend: fresh.frontend, bound: fresh.bound };
-            tracing::info!(frontend = %fresh.name, address = %fresh.bound, "listener open");
-            for (worker, socket) in self.workers.iter().zip(fresh.sockets) {
+            let Sockets { at, each, file } = fresh.sockets;
+            tracing::info!(frontend = %fresh.name, address = %at, "listener open");
+            let id = ListenerId(open.last_id);
+            let listener = OpenListener { id, frontend: fresh.frontend, bound: at, _file: file };
+            for (worker, socket) in self.workers.iter().zip(each) {
                 let _ = worker.send(Command::Open { listener: listener.id, frontend: listener.frontend, socket });
             }
             open.by_address.insert(fresh.place, listener);
@@ -163,57 +193,5 @@ impl PreparedListeners for Prepared {
             }
         });
         self.tell(|| Command::TableChanged);
-    }
-}
-
-/// Binds one socket for each worker to the same address.
-fn bind_for_each(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // SO_REUSEPORT lets another process of the same user share the port unseen, so first make sure that it is free.
-    let mut bound = address;
-    if address.port() != 0 {
-        drop(socket(address, Sharing::Exclusive)?);
-    }
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = socket(bound, Sharing::AmongWorkers)?;
-        bound = socket.local_addr()?;
-        sockets.push(socket);
-    }
-    Ok((bound, sockets))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
-    AmongWorkers,
-    Exclusive,
-}
-
-fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(sharing == Sharing::AmongWorkers)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    if sharing == Sharing::AmongWorkers {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(socket.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bind_shares_one_port_among_workers_and_with_nobody_else() {
-        let (bound, sockets) = bind_for_each("127.0.0.1:0".parse().unwrap(), 3).unwrap();
-        assert!(sockets.iter().all(|s| s.local_addr().unwrap() == bound));
-        let refused = bind_for_each(bound, 1).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-        drop(sockets);
-        assert!(bind_for_each(bound, 1).is_ok());
     }
 }

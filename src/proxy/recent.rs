@@ -1,11 +1,12 @@
 //! The last requests of one worker, in a ring that is filled once and then written over.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::trace::ATTEMPTS_MAX;
+use crate::model::trace::{ATTEMPTS_MAX, Termination};
 use crate::model::{
-    Attempt, AttemptOutcome, ChosenBy, FarmId, FrontendId, Generation, RequestTrace, ServerId, Timestamp,
+    Attempt, AttemptOutcome, ChosenBy, FarmId, FrontendId, Generation, RequestTrace, RouteId, ServerId, Timestamp,
 };
 
 use super::work::RequestId;
@@ -34,20 +35,31 @@ impl Recent {
     pub(super) fn find(&self, id: RequestId) -> Option<RequestTrace> {
         self.ended.iter().find(|ended| ended.id == id).map(Ended::trace)
     }
+
+    /// Returns what became of the last request that was accepted under an id.
+    pub(super) fn find_outside(&self, id: &str) -> Option<RequestTrace> {
+        let (newer, older) = self.ended.split_at(self.next.min(self.ended.len()));
+        let newest_first = newer.iter().rev().chain(older.iter().rev());
+        newest_first.into_iter().find(|ended| ended.outside.as_deref() == Some(id)).map(Ended::trace)
+    }
 }
 
-/// What became of one request, without anything that would have to be allocated.
-#[derive(Clone, Copy, Debug)]
+/// What became of one request; only an id from outside is allocated, with the request.
+#[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) id: RequestId,
     pub(super) at: Timestamp,
     pub(super) client: IpAddr,
     pub(super) frontend: FrontendId,
+    pub(super) route: Option<RouteId>,
     pub(super) given: Option<(FarmId, Generation)>,
     pub(super) attempts: Attempts,
     pub(super) status: u16,
     pub(super) duration: Duration,
     pub(super) reason: Option<&'static str>,
+    pub(super) termination: Termination,
+    /// The id under which a trusted proxy sent it.
+    pub(super) outside: Option<Arc<str>>,
 }
 
 impl Ended {
@@ -58,11 +70,14 @@ impl Ended {
             at: crate::clock::wall(),
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             frontend: FrontendId(0),
+            route: None,
             given: None,
             attempts: Attempts::default(),
             status: 0,
             duration: Duration::ZERO,
             reason: None,
+            termination: Termination::WELL,
+            outside: None,
         }
     }
 
@@ -72,6 +87,7 @@ impl Ended {
             at: self.at,
             client: self.client,
             frontend: self.frontend,
+            route: self.route,
             farm: self.given.map(|(farm, _)| farm),
             generation: self.given.map(|(_, generation)| generation),
             attempts: self.attempts.first.iter().copied().flatten().collect(),
@@ -79,6 +95,8 @@ impl Ended {
             status: self.status,
             duration: self.duration,
             reason: self.reason,
+            termination: self.termination,
+            outside_id: self.outside.as_deref().map(Into::into),
         }
     }
 }
@@ -134,6 +152,24 @@ mod tests {
         assert!(recent.find(id(9)).is_none());
         assert!(recent.find(id(10)).is_some());
         assert_eq!(&*recent.find(id(last)).unwrap().id, "00000001-0-809");
+    }
+
+    #[test]
+    fn request_from_outside_is_found_by_its_last_use_of_the_id() {
+        let mut recent = Recent::default();
+        let ended = |number, outside: &str| Ended { outside: Some(outside.into()), ..Ended::new(id(number)) };
+        recent.add(ended(0, "x"));
+        recent.add(ended(1, "y"));
+        recent.add(ended(2, "x"));
+        let found = |recent: &Recent, outside: &str| recent.find_outside(outside).map(|trace| trace.id.to_string());
+        assert_eq!(found(&recent, "x").as_deref(), Some("00000001-0-2"));
+        assert_eq!(found(&recent, "z"), None);
+        for number in 3..RECENT_MAX as u64 + 1 {
+            recent.add(Ended::new(id(number)));
+        }
+        recent.add(ended(5000, "x"));
+        assert_eq!(found(&recent, "x").as_deref(), Some("00000001-0-1388"), "the ring has come round");
+        assert_eq!(found(&recent, "y"), None);
     }
 
     #[test]

@@ -4,13 +4,14 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -18,7 +19,8 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, StatusClass};
-use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
+use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -32,33 +34,36 @@ use super::work::{Assigned, Errand, InFlight, Work};
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Relays one client connection to its end.
+/// Relays one client connection to its end, through a farm of that position among the frontend's feeds.
 ///
 /// `frontend` is of `table`: the connection uses the farm as it was when it was accepted.
 pub(super) async fn relay(
-    work: Arc<Work>,
-    table: Arc<Table>,
-    frontend: Arc<FrontendTable>,
+    work: &Arc<Work>,
+    table: &Table,
+    frontend: &FrontendTable,
+    feed: usize,
     mut client: Transport,
-    from: Client,
+    from: &Client,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
-    let Some(feed) = frontend.default_feed().map(|feed| &frontend.feeds[feed]) else { return };
+    let Some(feed) = frontend.feeds.get(feed) else { return };
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(&work, farm, feed, &from, &cut, &mut attempts).await {
+    let outcome = match connect(work, farm, feed, from, &cut, &mut attempts).await {
         Err(why) => {
             if let Some(refusal) = why.refusal() {
                 frontend.cells.of(work.ix).refused[refusal as usize].add(1);
             }
             let reason = Some(why.reason(SessionKind::Connection));
-            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason } }
+            let termination = Termination::new(EndedBy::Server, EndPhase::Connect);
+            Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
         Ok(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
-            let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge, &cut).await;
+            let bounds = Bounds { idle: farm.farm.timeouts.idle, session: frontend.frontend.timeouts.session };
+            let end = pump_both(&mut client, &mut server, &bounds, edge, &cut).await;
             drop(guard);
             if end.reason == Some(TAKEN_OUT) {
                 attempts.end(AttemptOutcome::TakenOut);
@@ -75,6 +80,7 @@ pub(super) async fn relay(
         attempts,
         duration: started.elapsed(),
         reason: outcome.end.reason,
+        termination: outcome.end.termination,
         ..Ended::new(id)
     });
     if let Some(access) = &work.access {
@@ -89,6 +95,7 @@ pub(super) async fn relay(
             duration: started.elapsed(),
             retries: attempts.retries(),
             reason: outcome.end.reason,
+            termination: outcome.end.termination,
             ..AccessLine::new(&id)
         });
     }
@@ -128,14 +135,13 @@ async fn connect(
         }
         let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
-        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
+        let reaching = reach(addr, &farm.servers[position].server, from);
+        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
                 work.judge(farm, position, None);
                 guard.answered();
-                // Small exchanges must not wait for more; a failure only costs latency.
-                let _ = server.set_nodelay(true);
-                return Ok(Link { server: server.into(), position, guard });
+                return Ok(Link { server, position, guard });
             }
             Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
@@ -155,6 +161,17 @@ async fn connect(
     Err(Unserved::NoServer)
 }
 
+/// Connects to a server, and tells it of the client where it wants to know.
+async fn reach(addr: SocketAddr, server: &Server, from: &Client) -> io::Result<Transport> {
+    let mut stream = TcpStream::connect(addr).await?;
+    // Small exchanges must not wait for more; a failure only costs latency.
+    let _ = stream.set_nodelay(true);
+    if let Some(form) = server.proxy_protocol {
+        stream.write_all(&from.proxy_header(form)).await?;
+    }
+    Ok(stream.into())
+}
+
 /// Returns what an attempt came to; nothing if it was cut. A cut is taken note of even where the attempt ends at the same
 /// moment: left over, it would cut the next one, at another server.
 async fn unless_cut<T>(cut: &Notify, attempt: impl Future<Output = T>) -> Option<T> {
@@ -165,12 +182,30 @@ async fn unless_cut<T>(cut: &Notify, attempt: impl Future<Output = T>) -> Option
     }
 }
 
+/// How long a relay may last.
+struct Bounds {
+    /// While both sides are silent.
+    idle: Duration,
+    /// Whatever they do.
+    session: Option<Duration>,
+}
+
+impl Bounds {
+    async fn end_of_session(&self) {
+        match self.session {
+            Some(session) => tokio::time::sleep(session).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// How a relay ended.
 #[derive(Debug)]
 struct End {
     bytes_in: u64,
     bytes_out: u64,
     reason: Option<&'static str>,
+    termination: Termination,
 }
 
 /// When bytes last moved, in milliseconds since the relay began.
@@ -204,25 +239,30 @@ impl Activity {
 async fn pump_both(
     client: &mut Transport,
     server: &mut Transport,
-    idle: Duration,
+    bounds: &Bounds,
     edge: &EdgeCells,
     cut: &Notify,
 ) -> End {
     let activity = Activity { began: clock::monotonic(), last_ms: AtomicU64::new(0) };
-    let (mut inward, mut outward) = (Way::new(&activity, &edge.bytes_in), Way::new(&activity, &edge.bytes_out));
-    let (is_broken, reason) = {
+    let mut inward = Way::new([EndedBy::Client, EndedBy::Server], &activity, &edge.bytes_in);
+    let mut outward = Way::new([EndedBy::Server, EndedBy::Client], &activity, &edge.bytes_out);
+    let (is_broken, reason, by) = {
         let both = poll_fn(|cx| {
             let is_inward_over = inward.poll(client, server, cx)?.is_ready();
             let is_outward_over = outward.poll(server, client, cx)?.is_ready();
-            if is_inward_over && is_outward_over { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+            if is_inward_over && is_outward_over { Poll::Ready(Result::<(), EndedBy>::Ok(())) } else { Poll::Pending }
         });
         tokio::select! {
             ended = both => match ended {
-                Ok(()) => (false, None),
-                Err(_) => (true, Some("a side broke off")),
+                Ok(()) => (false, None, EndedBy::Nobody),
+                Err(side) => (true, Some("a side broke off"), side),
             },
-            () = activity.silence(idle) => (false, Some("both sides were silent")),
-            () = cut.notified() => (true, Some(TAKEN_OUT)),
+            // Who of the two should have spoken nobody can tell; HAProxy says so of the client.
+            () = activity.silence(bounds.idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = bounds.end_of_session() => {
+                (true, Some("the connection has lasted as long as it may"), EndedBy::Proxy)
+            }
+            () = cut.notified() => (true, Some(TAKEN_OUT), EndedBy::TakenOut),
         }
     };
     let (bytes_in, bytes_out) = (inward.moved, outward.moved);
@@ -232,11 +272,14 @@ async fn pump_both(
             let _ = side.set_zero_linger();
         }
     }
-    End { bytes_in, bytes_out, reason }
+    let termination = if by == EndedBy::Nobody { Termination::WELL } else { Termination::new(by, EndPhase::Data) };
+    End { bytes_in, bytes_out, reason, termination }
 }
 
 /// Bytes on their way from one side to the other.
 struct Way<'a> {
+    /// Who is to blame where reading fails, and where writing does.
+    sides: [EndedBy; 2],
     piece: Box<[u8]>,
     /// Read and not yet written are `piece[start..end]`.
     start: usize,
@@ -261,19 +304,21 @@ enum Stage {
 }
 
 impl<'a> Way<'a> {
-    fn new(activity: &'a Activity, counted: &'a Cell) -> Self {
+    fn new(sides: [EndedBy; 2], activity: &'a Activity, counted: &'a Cell) -> Self {
         let piece = vec![0; PIECE_BYTES].into_boxed_slice();
-        Self { piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
+        Self { sides, piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
     }
 
-    /// Moves bytes until the source ends, then closes this way of the target.
-    fn poll(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Moves bytes until the source ends, then closes this way of the target. The error is who broke off.
+    fn poll(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<Result<(), EndedBy>> {
+        let [_, target] = self.sides;
         loop {
             // Piece by piece, as the target takes them: one that takes little at a time is not silent.
             while self.start < self.end {
-                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]))?;
+                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]));
+                let taken = taken.map_err(|_| target)?;
                 if taken == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(target));
                 }
                 self.start += taken;
                 self.moved += taken as u64;
@@ -284,7 +329,7 @@ impl<'a> Way<'a> {
             match self.stage {
                 Stage::Open => ready!(self.poll_piece(from, to, cx))?,
                 Stage::Ending => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| target)?;
                     self.stage = Stage::Ended;
                 }
                 Stage::Ended => return Poll::Ready(Ok(())),
@@ -293,15 +338,21 @@ impl<'a> Way<'a> {
     }
 
     /// Reads the next piece; while there is none, what the target holds back is sent on its way.
-    fn poll_piece(&mut self, from: &mut Transport, to: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_piece(
+        &mut self,
+        from: &mut Transport,
+        to: &mut Transport,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), EndedBy>> {
+        let [source, target] = self.sides;
         let mut piece = ReadBuf::new(&mut self.piece);
         let polled = Pin::new(from).poll_read(cx, &mut piece);
         let read = piece.filled().len();
         if polled.is_pending() && self.is_unflushed {
-            ready!(Pin::new(to).poll_flush(cx))?;
+            ready!(Pin::new(to).poll_flush(cx)).map_err(|_| target)?;
             self.is_unflushed = false;
         }
-        ready!(polled)?;
+        ready!(polled).map_err(|_| source)?;
         self.activity.touch();
         (self.start, self.end) = (0, read);
         if read == 0 {

@@ -21,6 +21,7 @@ use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
 use super::http::pingora::reuse::Served;
+use super::mirror::Copies;
 use super::recent::{Ended, Recent};
 use super::sessions::{Handle, OpenWork};
 use super::sticking::{Cookies, SharedSticking, Sticking};
@@ -46,6 +47,7 @@ pub(super) struct Work {
     turns: SplitTurns,
     /// What connections to servers have served.
     pub(super) served: Served,
+    pub(super) copies: Copies,
     sequence: AtomicU64,
     boot: u32,
 }
@@ -102,6 +104,7 @@ impl Work {
             shared,
             desk: Mutex::new(desk),
             recent: Mutex::default(),
+            copies: Copies::default(),
             turns: SplitTurns::new(entropy.rotate_left(32) ^ ix.0 as u64),
             served: Served::default(),
             sequence: AtomicU64::new(0),
@@ -199,15 +202,21 @@ impl Work {
         let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
         let place = desk.open.begin(server, errand.kind, self.now_ms(), handle);
         drop(desk);
-        let guard = InFlight {
+        let guard = self.in_flight(farm, position, place);
+        Assigned { position, chosen_by, guard, cookies }
+    }
+
+    /// Returns what ends the work, which is counted already, when dropped.
+    fn in_flight(self: &Arc<Self>, farm: &FarmTable, position: usize, place: Option<Place>) -> InFlight {
+        let entry = &farm.servers[position];
+        InFlight {
             work: Arc::clone(self),
-            server,
+            server: ServerKey { farm: farm.farm.id, server: entry.server.id },
             live: Arc::clone(&entry.live),
             place,
             queue: entry.server.max_connections.map(|_| Arc::clone(&farm.live.queue)),
             began: (farm.farm.balance == Balance::Ewma).then(clock::monotonic),
-        };
-        Assigned { position, chosen_by, guard, cookies }
+        }
     }
 
     /// Gives a place of a server back, or hands it to the first in line that may have it now.
@@ -230,6 +239,25 @@ impl Work {
     fn sample(&self, live: &ServerLive, began: Instant) {
         let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         live.latency.of(self.ix).sample(us, self.now_ms());
+    }
+
+    /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server, and none waits.
+    pub(super) fn assign_copy(
+        self: &Arc<Self>,
+        farm: &FarmTable,
+        key: Key<'_>,
+        handle: Handle,
+    ) -> Option<(usize, InFlight)> {
+        let now_ms = self.now_ms();
+        let mut desk = self.desk();
+        let Desk { choosers, open, .. } = &mut *desk;
+        let ask = Ask { key, header: None, now_ms };
+        let position = choose(choosers, farm, ask, true, |_| true).ok()?;
+        choosers.started(farm, position);
+        let server = ServerKey { farm: farm.farm.id, server: farm.servers[position].server.id };
+        let place = open.begin(server, SessionKind::Request, now_ms, handle);
+        drop(desk);
+        Some((position, self.in_flight(farm, position, place)))
     }
 
     /// Cuts the work of a server that was marked. On the worker's own thread only.
@@ -276,10 +304,11 @@ impl Work {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(ended);
     }
 
-    /// Returns what became of the request of that id, if it was this worker's.
+    /// Returns what became of the request of that id, the balancer's own or the accepted one, if it was this worker's.
     pub(super) fn recent(&self, id: &str) -> Option<RequestTrace> {
-        let id = RequestId::parse(id).filter(|id| id.boot == self.boot && id.worker == self.ix.0)?;
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).find(id)
+        let own = RequestId::parse(id).filter(|id| id.boot == self.boot && id.worker == self.ix.0);
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        own.and_then(|own| recent.find(own)).or_else(|| recent.find_outside(id))
     }
 
     /// Returns whose turn it is in what a route of a frontend spreads or copies; `None`: in what no route takes.

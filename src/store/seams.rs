@@ -1,6 +1,7 @@
 //! What the Store needs of the outside, as traits: sockets that listen and a journal that outlives the process.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::{
@@ -10,17 +11,45 @@ use crate::model::{
 
 /// Opens and closes the sockets of frontends; implemented by the proxy.
 pub trait ListenerHost: Send + Sync {
-    /// Binds what `frontends` need beyond what is open, without accepting yet. Dropping the result undoes it.
+    /// Binds what `frontends` need beyond what is open, without accepting yet, and reads the files that they name.
+    /// Dropping the result undoes it.
     ///
     /// # Errors
-    /// One [`ListenError`] for each address that cannot be bound.
-    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>>;
+    /// One [`OpenError`] for each address that cannot be bound and each file that cannot be used.
+    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>>;
 }
 
 /// Sockets bound by [`ListenerHost::prepare`].
 pub trait PreparedListeners {
     /// Accepts on the new sockets and stops accepting on those that no frontend wants any more.
     fn commit(self: Box<Self>);
+}
+
+/// Why a frontend cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file that it names cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// A file of a frontend that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("frontend \"{frontend}\": {key}: \"{}\" {why}; {remedy}", path.display())]
+pub struct FileError {
+    /// The frontend that names it.
+    pub frontend: Name,
+    /// The config key below the frontend.
+    pub key: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it, as the sentence goes on behind its name.
+    pub why: String,
+    /// What to do about it.
+    pub remedy: &'static str,
 }
 
 /// An address that cannot be listened on.

@@ -31,7 +31,7 @@ struct AnyHost;
 struct Bound;
 
 impl ListenerHost for AnyHost {
-    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
         Ok(Box::new(Bound))
     }
 }
@@ -43,11 +43,10 @@ impl PreparedListeners for Bound {
 struct NoHost;
 
 impl ListenerHost for NoHost {
-    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
-        let error = |f: &Arc<Frontend>| ListenError {
-            frontend: f.name.clone(),
-            address: f.listen[0].clone(),
-            cause: std::io::ErrorKind::AddrInUse.into(),
+    fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
+        let error = |f: &Arc<Frontend>| {
+            let (frontend, address) = (f.name.clone(), f.listen[0].clone());
+            OpenError::from(ListenError { frontend, address, cause: std::io::ErrorKind::AddrInUse.into() })
         };
         Err(frontends.iter().map(error).collect())
     }
@@ -287,7 +286,8 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
     assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
     let down = seen.iter().find_map(|e| match &e.kind {
         EventKind::Transition { to: Health::Down, check, .. } => Some(check.status),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

@@ -19,7 +19,7 @@ use farmgate::model::{
     CheckRecord, Checked, Content, Epoch, Event, Frontend, Host, ServerKey, Timestamp, Topology, TrafficFault,
 };
 use farmgate::store::{
-    ChangeError, Journal, ListenError, ListenerHost, PreparedListeners, ReloadError, SNAPSHOT_AGE_US_MAX, Store, Table,
+    ChangeError, Journal, ListenerHost, OpenError, PreparedListeners, ReloadError, SNAPSHOT_AGE_US_MAX, Store, Table,
 };
 
 use super::chance::Chance;
@@ -59,7 +59,7 @@ enum Moment {
 struct AnyHost;
 
 impl ListenerHost for AnyHost {
-    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<ListenError>> {
+    fn prepare(&self, _frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
         Ok(Box::new(Self))
     }
 }

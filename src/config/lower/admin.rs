@@ -79,14 +79,14 @@ fn listen(
     findings: &mut Findings,
 ) -> Option<SocketAddr> {
     let Some(value) = section.get("listen") else {
-        let addr = ADMIN_LISTEN.parse().ok()?;
-        if let Some(taken) = listeners.taken(addr) {
+        let addr: SocketAddr = ADMIN_LISTEN.parse().ok()?;
+        if let Some(taken) = listeners.taken(&addr.into()) {
             section.complain(findings, format!("listens on {addr} by default, which {taken}; write another as listen"));
         }
         return Some(addr);
     };
     let addr = listen_addr(&value, findings)?;
-    listeners.add(addr, &value, findings);
+    listeners.add(&addr.into(), &value, findings);
     if !addr.ip().is_loopback() && tls == Some(&AdminTls::Off) {
         let remedy = "add tls: auto or tls: {cert: FILE, key: FILE}, or listen on 127.0.0.1";
         value.refuse(findings, format!("is outside loopback and not encrypted; {remedy}"));

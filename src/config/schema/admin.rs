@@ -243,9 +243,88 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccessLog {
-    /// The file it is appended to.
+    /// The file it is appended to; opened again at SIGUSR1.
     pub path: String,
     /// The form of a line.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<Filled<LogFormat>>,
+    pub format: Option<Filled<AccessFormat>>,
+    /// What a line has, with format json.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<Filled<AccessField>>>,
+}
+
+/// The form of a line of the access log.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessFormat {
+    /// The Common Log Format.
+    Clf,
+    /// The Common Log Format with Referer and User-Agent behind it.
+    Combined,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// A field of the JSON access log.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessField {
+    /// The protocol that client and balancer agreed on in the TLS handshake.
+    Alpn,
+    /// When it ended.
+    At,
+    /// Body bytes from the client.
+    BytesIn,
+    /// Body bytes to the client.
+    BytesOut,
+    /// Who sent it, with the port.
+    Client,
+    /// How long the connection to the server took, in microseconds.
+    ConnectUs,
+    /// From the head's arrival to the end, in microseconds.
+    DurationUs,
+    /// The farm that it was given to.
+    Farm,
+    /// From the head's arrival to the head of the server's answer, in microseconds.
+    FirstByteUs,
+    /// Where it came in.
+    Frontend,
+    /// Host as received.
+    Host,
+    /// Method; `TCP` for a raw connection.
+    Method,
+    /// The id that the balancer gave it, where another one was accepted.
+    OwnId,
+    /// The version of HTTP that the client spoke.
+    Protocol,
+    /// How long it waited for a server to have room, in microseconds.
+    QueueUs,
+    /// Why Farmgate itself ended it.
+    Reason,
+    /// Referer as received.
+    Referer,
+    /// Its id: the accepted one, or its own.
+    RequestId,
+    /// Other servers tried.
+    Retries,
+    /// The route that took it.
+    Route,
+    /// The server that it was given to last.
+    Server,
+    /// The name that the client asked for in the TLS handshake.
+    Sni,
+    /// Status sent; 0 if none.
+    Status,
+    /// Request target as received.
+    Target,
+    /// Who ended it, in which phase.
+    Termination,
+    /// The version of TLS that the client spoke.
+    Tls,
+    /// The trace that it is part of.
+    TraceId,
+    /// User-Agent as received.
+    UserAgent,
 }

@@ -59,9 +59,9 @@ text!(
     format!("^[0-9A-Fa-f.:]+$|{ENV}")
 );
 text!(
-    /// An ip:port to listen on.
+    /// An ip:port to listen on, or unix:/path.
     ListenText,
-    format!(r"^([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]{{1,5}}$|{ENV}")
+    format!(r"^([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]{{1,5}}$|^unix:/.+$|{ENV}")
 );
 text!(
     /// 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit, not all digits.
@@ -71,7 +71,7 @@ text!(
 text!(
     /// A share, as 50%.
     PercentText,
-    format!("^[0-9]{{1,3}}%$|{ENV}")
+    format!("^[0-9]{{1,4}}%$|{ENV}")
 );
 text!(
     /// Ports, as LOW-HIGH.
@@ -94,6 +94,8 @@ text!(
     format!("^https?://[!-~]+$|{ENV}")
 );
 
+/// A token of RFC 9110.
+const FIELD: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 const NAME: &str = "^(?![0-9]+$)[a-z0-9][a-z0-9._-]{0,62}$";
 
 /// A value, or a text that the environment fills in.
@@ -149,6 +151,46 @@ impl<const LOW: u64, const HIGH: u64> JsonSchema for Number<LOW, HIGH> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let env = generator.subschema_for::<EnvText>();
         json_schema!({"anyOf": [{"type": "integer", "minimum": LOW, "maximum": HIGH}, env]})
+    }
+}
+
+/// One, or a list of them.
+#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// Several.
+    Many(Vec<T>),
+}
+
+/// A mapping of header fields, in the order written.
+#[derive(Clone, Debug)]
+pub struct Fields<T>(pub Vec<(String, T)>);
+
+impl<T: Serialize> Serialize for Fields<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, it) in &self.0 {
+            map.serialize_entry(name, it)?;
+        }
+        map.end()
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Fields<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Fields_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let it = generator.subschema_for::<T>();
+        json_schema!({"type": "object", "propertyNames": {"pattern": FIELD}, "additionalProperties": it})
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load;
-use crate::model::settings::{AdminTls, LogFormat, MetricsAccess};
+use crate::model::settings::{AccessField, AccessFormat, AdminTls, LogFormat, MetricsAccess};
 use crate::model::{
     Access, AdminStatus, Aim, Balance, BodyMatch, CookieRule, DrainRule, Encryption, FailOpen, Farm, FlapGuard,
     HttpVersion, IncidentGuard, Leftovers, Negate, Observe, Probe, ProbeKind, ProbeMethod, ProbeSlot, ProbeStart,
@@ -106,7 +106,11 @@ fn every_key_reaches_its_place_in_the_settings() {
     assert_eq!((admin.tokens[1].access, admin.tokens[1].token.reveal()), (Access::Read, "0123456789abcdef0123"));
     assert_eq!((admin.ovh[0].application_secret.reveal(), &*admin.zenlayer[0].id), ("as", "key-id"));
     let access = settings.log.access.unwrap();
-    assert_eq!((&*settings.log.level, settings.log.format, access.format), ("debug", LogFormat::Json, LogFormat::Text));
+    assert_eq!(access.fields, AccessField::usual());
+    assert_eq!(
+        (&*settings.log.level, settings.log.format, access.format),
+        ("debug", LogFormat::Json, AccessFormat::Text)
+    );
 }
 
 /// A farm of these keys.
@@ -382,7 +386,7 @@ fn admin_side_without_tokens_warns_of_what_nobody_can_use() {
 fn warnings_name_what_is_probably_not_meant_in_file_order() {
     let text = r#"
 service: lb
-frontends: {db: {protocol: tcp, listen: ["127.0.0.1:1"], farm: db, trust: [], timeouts: {}}}
+frontends: {db: {protocol: tcp, listen: ["127.0.0.1:1"], farm: db, trust: [], timeouts: {idle: 1s}}}
 farms:
   db: {protocol: tcp, fail_open: true, servers: {a: "127.0.0.1:2", b: "127.0.0.1:2"}}
   idle: {protocol: tcp, servers: {a: {address: "127.0.0.1:2", weight: 0}}}
@@ -391,4 +395,17 @@ admin: {tokens: [{name: a, token: short}]}
 webhooks: {pager: {url: "http://pager.example.com/", secret: short}}
 "#;
     insta::assert_snapshot!(load(text).unwrap().warnings.join("\n"));
+}
+
+#[test]
+fn access_log_has_the_fields_that_are_named_in_their_order() {
+    let all: Vec<_> = AccessField::WORDS.iter().map(|(word, _)| *word).collect();
+    for (written, want) in [
+        ("[status, at]".to_owned(), vec![AccessField::Status, AccessField::At]),
+        (format!("[{}]", all.join(", ")), AccessField::WORDS.iter().map(|(_, field)| *field).collect()),
+    ] {
+        let text = format!("service: s\nfrontends: {{}}\nfarms: {{}}\nlog: {{access: {{path: a, fields: {written}}}}}");
+        assert_eq!(super::schema::refusals(&super::schema::to_json(&text)), Vec::<String>::new());
+        assert_eq!(load(&text).unwrap().settings.log.access.unwrap().fields, want);
+    }
 }

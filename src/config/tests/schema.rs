@@ -29,12 +29,20 @@ fn schema_refuses_an_unknown_key_in_every_section() {
     let full = to_json(
         r#"
 service: {name: lb}
-frontends: {web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {}}}
+frontends:
+  web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {rate: {requests: 1, per: {header: A}}},
+        tls: {certificates: [{cert: a, key: b}]}, accept_proxy: {from: ["::1"]}, hsts: {}, maintenance: {},
+        request_headers: {}, response_headers: {},
+        routes: [{name: a, rules: [{field: uri, match: is, pattern: 5}],
+                  action: {farm: web, rewrite: {prefix: /, with: /}, mirror: {farm: web}, request_headers: {}}}]}
+  old: {protocol: http, listen: ["unix:/run/x"], redirect: {to: "https://${host}${uri}"}}
 farms:
-  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {}, observe: {}, flap: {}, incident: {},
+  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {budget: {}}, observe: {}, flap: {}, incident: {},
         drain: {}, stickiness: {cookie: {}}, shadow: {type: ping},
-        servers: {a: {address: "h:1"}, b: {address: "h:1", probe: {port: 1}}}}
+        tls: {ca: x}, hash: {key: {header: A}}, queue: {}, reuse: {},
+        servers: {a: {address: "h:1", tls: {cert: a, key: b}}, b: {address: "h:1", probe: {port: 1}}}}
   db: {protocol: tcp, probes: {talk: {type: exchange, steps: [{send: x}]}}, stickiness: {source: {}}, servers: {}}
+  api: {protocol: http, stickiness: {header: {name: A}}, servers: {}}
 journal: {}
 webhooks: {pager: {url: "https://h/", secret: x}}
 admin:
@@ -52,6 +60,21 @@ log: {access: {path: a}}
         "/frontends/web",
         "/frontends/web/timeouts",
         "/frontends/web/limits",
+        "/frontends/web/limits/rate",
+        "/frontends/web/limits/rate/per",
+        "/frontends/web/tls",
+        "/frontends/web/tls/certificates/0",
+        "/frontends/web/accept_proxy",
+        "/frontends/web/hsts",
+        "/frontends/web/maintenance",
+        "/frontends/web/request_headers",
+        "/frontends/web/routes/0",
+        "/frontends/web/routes/0/rules/0",
+        "/frontends/web/routes/0/action",
+        "/frontends/web/routes/0/action/rewrite",
+        "/frontends/web/routes/0/action/mirror",
+        "/frontends/web/routes/0/action/request_headers",
+        "/frontends/old/redirect",
         "/farms/web",
         "/farms/web/probe",
         "/farms/web/probe/expect",
@@ -70,6 +93,14 @@ log: {access: {path: a}}
         "/webhooks/pager",
         "/farms/web/timeouts",
         "/farms/web/retries",
+        "/farms/web/retries/budget",
+        "/farms/web/tls",
+        "/farms/web/hash",
+        "/farms/web/hash/key",
+        "/farms/web/queue",
+        "/farms/web/reuse",
+        "/farms/web/servers/a/tls",
+        "/farms/api/stickiness/header",
         "/farms/web/servers/a",
         "/admin",
         "/admin/tls",
@@ -151,7 +182,7 @@ fn schema_holds_a_farm_to_its_forms() {
         "flap: 10",
         "reserve: 50",
         "reserve: half",
-        "stickiness: cookie",
+        "stickiness: cookies",
         "stickiness: {}",
         "stickiness: {source: {}, cookie: {}}",
         "stickiness: {cookie: {key: a, key_file: b}}",

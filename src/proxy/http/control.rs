@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::metrics::{FrontendCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
@@ -18,6 +19,7 @@ use super::super::owner::Owner;
 use super::super::recent::Ended;
 use super::super::transport::Client;
 use super::super::work::{RequestId, Work};
+use super::h2::progress::Progress;
 use super::head::Fault;
 use super::kept;
 
@@ -37,6 +39,10 @@ pub struct Connection {
     pub(in crate::proxy) client: SocketAddr,
     /// The client's address as X-Forwarded-For has it.
     pub(in crate::proxy) client_text: HeaderValue,
+    /// HTTP/2: the connection that this is a request of.
+    parent: Option<Arc<Self>>,
+    /// HTTP/2: how far the request has come.
+    progress: OnceLock<Progress>,
     signals: Mutex<Signals>,
     /// The answer under way was cut: what comes next is the end.
     is_broken: AtomicBool,
@@ -78,6 +84,8 @@ enum Stage {
     /// None is under way.
     #[default]
     None,
+    /// The request goes, or went, through a connection that it shares with others: nothing but its own end can end it.
+    Sharing,
     /// The request goes, or went, through this socket, and the server has not begun its final answer. The socket is
     /// open: whatever closes it ends this stage before anything else of the worker's thread has a turn.
     Waiting { socket: RawFd },
@@ -110,10 +118,39 @@ impl Connection {
             from,
             client,
             client_text,
+            parent: None,
+            progress: OnceLock::new(),
             signals: Mutex::default(),
             is_broken: AtomicBool::new(false),
             socket: AtomicI32::new(-1),
         })
+    }
+
+    /// Returns what one request of an HTTP/2 connection has for itself: it is answered, cut and late by itself.
+    pub(super) fn stream_of(connection: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self {
+            work: Arc::clone(&connection.work),
+            frontend: Arc::clone(&connection.frontend),
+            owner: connection.owner.clone(),
+            from: connection.from.clone(),
+            client: connection.client,
+            client_text: connection.client_text.clone(),
+            parent: Some(Arc::clone(connection)),
+            progress: OnceLock::new(),
+            signals: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+            socket: AtomicI32::new(-1),
+        })
+    }
+
+    /// Says that a request of HTTP/2 begins; returns how far it has come.
+    pub(super) fn begin_progress(&self, is_grpc: bool, is_whole: bool) -> &Progress {
+        self.progress.get_or_init(|| Progress::new(is_grpc, is_whole, &self.frontend.frontend.limits))
+    }
+
+    /// Returns how far the request has come, if it is one of HTTP/2.
+    pub(in crate::proxy) fn progress(&self) -> Option<&Progress> {
+        self.progress.get()
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
@@ -201,6 +238,26 @@ impl Connection {
         !signals.is_cut
     }
 
+    /// The same for an attempt whose connection other requests go through as well.
+    pub(in crate::proxy) fn attempt_shares(&self) -> bool {
+        let mut signals = self.signals();
+        signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Sharing };
+        !signals.is_cut
+    }
+
+    /// Breaks the connection that the attempt waits at; returns whether it could: one that is shared is left alone.
+    pub(super) fn end_attempt(&self) -> bool {
+        let signals = self.signals();
+        match signals.stage {
+            Stage::Waiting { socket } => {
+                // Fails for a connection that is broken already.
+                let _ = shutdown(socket, Shutdown::Both);
+                true
+            }
+            Stage::Answering | Stage::Connecting | Stage::None | Stage::Sharing => false,
+        }
+    }
+
     /// Says that the attempt goes on, through another socket.
     pub(in crate::proxy) fn attempt_reconnects(&self) {
         self.signals().stage = Stage::Connecting;
@@ -223,7 +280,7 @@ impl Connection {
                 // Fails for a connection that is broken already.
                 let _ = shutdown(socket, Shutdown::Both);
             }
-            Stage::Answering => {
+            Stage::Answering | Stage::Sharing => {
                 signals.is_aborted = true;
                 self.is_broken.store(true, Relaxed);
             }
@@ -265,7 +322,7 @@ impl Connection {
     }
 
     pub(in crate::proxy) fn is_retired(&self) -> bool {
-        self.signals().is_retired
+        self.signals().is_retired || self.parent.as_ref().is_some_and(|parent| parent.is_retired())
     }
 
     /// Returns and clears why the stream ended the request.
@@ -281,6 +338,11 @@ impl Connection {
     /// Returns whether the stream ended the request because the server was late.
     pub(in crate::proxy) fn is_server_late(&self) -> bool {
         matches!(self.signals().fault, Some(Fault::ResponseTimeout))
+    }
+
+    /// Returns whether the request was ended because the client was late with it.
+    pub(in crate::proxy) fn is_client_late(&self) -> bool {
+        matches!(self.signals().fault, Some(Fault::BodyTimeout))
     }
 
     /// Returns whether the request was answered, and clears it: the next one begins.
@@ -306,7 +368,7 @@ impl Connection {
     }
 
     /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.
-    pub(super) fn wake_when_retired(&self, waker: &Waker) -> bool {
+    pub(in crate::proxy) fn wake_when_retired(&self, waker: &Waker) -> bool {
         let mut signals = self.signals();
         if !signals.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             signals.waker = Some(waker.clone());
@@ -331,11 +393,13 @@ impl Connection {
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
         self.count_own_answer(fault.status(), fault.refusal());
+        let termination = Termination::new(fault.ended_by(), EndPhase::Request);
         self.work.remember(Ended {
             client: self.client.ip(),
             frontend: self.frontend.frontend.id,
             status: fault.status(),
             reason: Some(fault.reason()),
+            termination,
             ..Ended::new(id)
         });
         if let Some(access) = &self.work.access {
@@ -344,6 +408,7 @@ impl Connection {
                 frontend: self.frontend.frontend.name.as_str(),
                 status: fault.status(),
                 reason: Some(fault.reason()),
+                termination,
                 ..AccessLine::new(&id)
             };
             access.write(&line);
@@ -387,6 +452,21 @@ impl Fault {
             Self::ResponseTimeout => "the server did not answer in time",
             Self::ServerTakenOut => TAKEN_OUT,
             Self::UriTooLong => "the request target is too long",
+        }
+    }
+
+    /// Returns who ended the request by it.
+    #[must_use]
+    pub fn ended_by(self) -> EndedBy {
+        match self {
+            Self::BadRequest(_)
+            | Self::BodyTooLarge
+            | Self::HeaderTooLarge
+            | Self::MethodNotAllowed
+            | Self::UriTooLong => EndedBy::Proxy,
+            Self::BodyTimeout | Self::HeaderTimeout => EndedBy::ClientTimeout,
+            Self::ResponseTimeout => EndedBy::ServerTimeout,
+            Self::ServerTakenOut => EndedBy::TakenOut,
         }
     }
 

@@ -1,7 +1,9 @@
 //! What happens to one request, as pure steps on its heads. Both the head towards the server and the head towards
 //! the client pass through here, whatever engine moves the bytes.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ::http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use ::http::{Method, StatusCode, Version};
@@ -10,12 +12,18 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::model::{AttemptOutcome, TrafficFault};
 
+pub mod render;
+pub mod rewrite;
+
 /// What Via gets for a request of either version.
 const VIA_1_0: &str = "1.0 farmgate";
 const VIA_1_1: &str = "1.1 farmgate";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Bytes of an id that is accepted from outside.
+pub const OUTSIDE_ID_BYTES_MAX: usize = 128;
 /// Fields that say where a request came from: a stranger's are dropped, ours are put in their place.
 const ORIGIN_FIELDS: [&str; 7] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
@@ -44,6 +52,79 @@ pub struct Origin<'a> {
 #[must_use]
 pub fn is_trusted(client: IpAddr, trust: &[IpNet]) -> bool {
     trust.iter().any(|net| net.contains(&client))
+}
+
+/// Returns the id that a trusted client gave its request; nothing, if it gave none, several, or one that is no id: not
+/// visible ASCII, or longer than [`OUTSIDE_ID_BYTES_MAX`].
+#[must_use]
+pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Option<Arc<str>> {
+    if trust.is_empty() {
+        return None;
+    }
+    let mut given = headers.get_all(X_REQUEST_ID).iter();
+    let (id, None) = (given.next()?.as_bytes(), given.next()) else { return None };
+    let is_id = (1..=OUTSIDE_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+    if !is_id || !is_trusted(client, trust) {
+        return None;
+    }
+    std::str::from_utf8(id).ok().map(Arc::from)
+}
+
+/// Sets X-Request-Id, in whichever direction the head goes.
+pub fn set_request_id<H: Head>(head: &mut H, id: &dyn fmt::Display) {
+    let mut text = IdText::default();
+    // An id is shorter than the place for it, and visible ASCII.
+    if fmt::write(&mut text, format_args!("{id}")).is_ok()
+        && let Ok(value) = HeaderValue::from_bytes(text.bytes())
+    {
+        head.set_field(X_REQUEST_ID, value);
+    }
+}
+
+/// A head of either direction.
+pub trait Head {
+    /// Puts a field in the place of all of its name.
+    fn set_field(&mut self, name: HeaderName, value: HeaderValue);
+}
+
+impl Head for RequestHeader {
+    fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
+        set(self, name, value);
+    }
+}
+
+impl Head for ResponseHeader {
+    fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
+        // Fails only for values that are no header values; this is one by its type.
+        let _ = self.insert_header(name, value);
+    }
+}
+
+/// Where an id is written, so that the value made of it is the only thing allocated.
+struct IdText {
+    bytes: [u8; OUTSIDE_ID_BYTES_MAX],
+    length: usize,
+}
+
+impl Default for IdText {
+    fn default() -> Self {
+        Self { bytes: [0; OUTSIDE_ID_BYTES_MAX], length: 0 }
+    }
+}
+
+impl IdText {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl fmt::Write for IdText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
 }
 
 /// Sets X-Forwarded-For/-Proto/-Host and Via on the head towards the server. From a stranger, what it sent of the
@@ -395,6 +476,38 @@ mod tests {
         for (status, want) in [(200, false), (404, false), (500, true), (501, false), (503, true), (505, false)] {
             assert_eq!(is_servers_failure(StatusCode::from_u16(status).unwrap()), want, "{status}");
         }
+    }
+
+    #[test]
+    fn request_id_is_accepted_from_trusted_networks_if_it_is_one() {
+        let trust = ["10.0.0.0/8".parse().unwrap()];
+        let (near, far): (IpAddr, IpAddr) = ("10.1.2.3".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let accepted = |ids: &[&[u8]], client, trust: &[IpNet]| {
+            let mut headers = HeaderMap::new();
+            for id in ids {
+                headers.append(X_REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
+            }
+            accepted_id(&headers, client, trust)
+        };
+        let longest = [b'a'; OUTSIDE_ID_BYTES_MAX];
+        assert_eq!(accepted(&[b"a-1"], near, &trust).as_deref(), Some("a-1"));
+        assert!(accepted(&[&longest], near, &trust).is_some());
+        assert!(accepted(&[&[&longest[..], b"a"].concat()], near, &trust).is_none());
+        let refused: [&[&[u8]]; 5] = [&[], &[b""], &[b"a b"], &[b"a\xc3\xa9"], &[b"a", b"b"]];
+        for ids in refused {
+            assert!(accepted(ids, near, &trust).is_none(), "{ids:?}");
+        }
+        assert!(accepted(&[b"a-1"], far, &trust).is_none() && accepted(&[b"a-1"], near, &[]).is_none());
+    }
+
+    #[test]
+    fn request_id_replaces_what_was_there() {
+        let mut head = ResponseHeader::build(200, None).unwrap();
+        head.append_header("X-Request-Id", "theirs").unwrap();
+        head.append_header("X-Request-Id", "theirs too").unwrap();
+        set_request_id(&mut head, &"ours");
+        let ids: Vec<_> = head.headers.get_all("x-request-id").iter().collect();
+        assert_eq!(ids, ["ours"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ::http::Version;
-use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
+use ::pingora::ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::http::ServerSession;
@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::farm::choose::Key;
+use crate::model::trace::{EndPhase, EndedBy};
 use crate::model::{Protocol, SessionKind};
 
 use super::super::queue::Unserved;
@@ -36,17 +37,22 @@ use super::exchange;
 use super::kept;
 
 mod answer;
+mod blame;
+mod copy;
+mod dial;
 mod failure;
 mod heads;
 mod peer;
 mod record;
 pub(in crate::proxy) mod reuse;
+mod route;
+mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
+use dial::Lines;
 use record::record;
 pub use state::Exchange;
-use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -69,7 +75,7 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Engine { work }, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Engine { work, lines: Arc::default() }, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
@@ -111,6 +117,7 @@ async fn given_up(connection: &Connection) {
 /// See the module's doc.
 pub struct Engine {
     work: Arc<Work>,
+    lines: Arc<Lines>,
 }
 
 impl Engine {
@@ -153,12 +160,19 @@ impl ProxyHttp for Engine {
             return Err(Error::explain(HTTPStatus(500), "bug: a connection without its control"));
         };
         connection.taken_up();
+        let trust = &connection.frontend.frontend.trust;
+        exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
+        exchange.seen.is_timed = connection.work.access.is_some();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if let Some(connection) = exchange.connection.as_ref().filter(|connection| connection.progress().is_some()) {
+            // But for HTTP/2, where each answer is written by itself.
+            session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
+        }
         exchange::make_origin_form(session.req_header_mut());
         if exchange::asks_to_close(&session.req_header().headers) {
             // The engine looks at the first Connection field only.
@@ -177,8 +191,10 @@ impl ProxyHttp for Engine {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
         // A frontend that speaks raw TCP now has no server for what this connection speaks.
         match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
-            Some((table, frontend)) => {
-                exchange.route = frontend.default_feed().map(|feed| Route { table, frontend, feed });
+            Some(found) => {
+                if route::decide(session, exchange, &connection, found).await? {
+                    return Ok(true);
+                }
             }
             None => session.set_keepalive(None),
         }
@@ -188,8 +204,10 @@ impl ProxyHttp for Engine {
         if why == Unserved::ClientLeft {
             return Err(Error::explain(ConnectionClosed, reason).into_down());
         }
+        exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
         connection.count_own_answer(503, why.refusal());
-        respond(session, exchange, 503, reason).await?;
+        let frontend = exchange.frontend();
+        respond(session, exchange, frontend.as_deref(), 503, reason).await?;
         Ok(true)
     }
 
@@ -213,7 +231,7 @@ impl ProxyHttp for Engine {
                 route.edge(before, connection.work.ix).retries.add(1);
             }
         }
-        let peer = peer::of(session, exchange);
+        let peer = peer::of(session, exchange, &self.lines);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }
 
@@ -227,9 +245,17 @@ impl ProxyHttp for Engine {
         digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let connection = exchange.connection.as_ref();
-        if connection.is_some_and(|connection| !connection.attempt_goes_through(socket)) {
+        let is_shared = exchange.goes_over.is_http2;
+        exchange.line = if exchange.goes_over.is_tls { self.lines.line(socket) } else { None };
+        let may_go = |connection: &Arc<Connection>| {
+            if is_shared { connection.attempt_shares() } else { connection.attempt_goes_through(socket) }
+        };
+        if !exchange.connection.as_ref().is_none_or(may_go) {
             return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
+        }
+        if is_shared {
+            // Bytes that nobody asked for are usual there.
+            return Ok(());
         }
         if !reuse::may_serve(&self.work, exchange, is_reused, socket, digest) {
             exchange.is_stale = true;
@@ -240,6 +266,7 @@ impl ProxyHttp for Engine {
             exchange.is_stale = true;
             return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
         }
+        exchange.seen.connected();
         Ok(())
     }
 
@@ -250,7 +277,8 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
-        Ok(())
+        copy::begin(session, head, exchange);
+        heads::towards_http2(session, head, exchange)
     }
 
     /// An empty last piece would end a chunked body twice (cloudflare/pingora#935).
@@ -259,8 +287,15 @@ impl ProxyHttp for Engine {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some((connection, progress)) = exchange.connection.as_ref().and_then(|c| Some((c, c.progress()?)))
+            && let Err(fault) = progress.received(body.as_ref().map_or(0, Bytes::len), end_of_stream)
+        {
+            connection.set_fault(fault);
+            return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
+        }
+        copy::add(exchange, body.as_deref(), end_of_stream);
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -274,6 +309,22 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::from_server(session, head, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
+            return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
+        }
+        if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
+            progress.answered();
+        }
+        Ok(None)
     }
 
     async fn response_filter(
@@ -292,7 +343,10 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(failure::not_connected(session, exchange));
+        error.set_retry(failure::not_connected(session, exchange, &error, &self.lines));
+        if *error.etype() == ConnectTimedout {
+            exchange.seen.ended_by(EndedBy::ServerTimeout);
+        }
         error
     }
 
@@ -312,14 +366,18 @@ impl ProxyHttp for Engine {
         let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
         exchange.reason = Some(why);
-        tracing::debug!(request_id = %exchange.id, status, why, %error, "request failed");
+        if let Some(by) = blame::of(fault, error, exchange.seen.is_ended()) {
+            exchange.seen.ended_by(by);
+        }
+        tracing::debug!(request_id = %exchange.shown_id(), status, why, %error, "request failed");
         if status > 0 && !is_final_response_written(session) {
             if let Some(connection) = &exchange.connection {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = respond(session, exchange, status, why).await {
-                tracing::debug!(request_id = %exchange.id, %error, "error page not sent");
+            let frontend = exchange.frontend();
+            if let Err(error) = respond(session, exchange, frontend.as_deref(), status, why).await {
+                tracing::debug!(request_id = %exchange.shown_id(), %error, "error page not sent");
             }
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }

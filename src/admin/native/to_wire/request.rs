@@ -1,5 +1,6 @@
 //! What became of a request → its sentence and tree. Pure. Names are those of the farm as it is now.
 
+use crate::model::trace::Termination;
 use crate::model::{Attempt, AttemptOutcome, Balance, ChosenBy, FarmId, RequestTrace, ServerId};
 use crate::store::Snapshot;
 
@@ -11,6 +12,8 @@ pub(in crate::admin::native) fn request(snapshot: &Snapshot, trace: &RequestTrac
     RequestExplainWire {
         id: trace.id.to_string(),
         at: trace.at.to_string(),
+        outside_id: trace.outside_id.as_deref().map(str::to_owned),
+        termination: trace.termination.to_string(),
         sentence: sentence(&names, trace),
         tree: tree(&names, trace),
         attempts: trace.attempts.iter().map(|attempt| attempt_of(&names, attempt)).collect(),
@@ -28,6 +31,14 @@ impl Names<'_> {
         let id = self.farm?;
         let row = self.snapshot.farms.iter().find(|row| row.farm.id == id);
         Some(row.map_or_else(|| id.to_string(), |row| row.farm.name.to_string()))
+    }
+
+    fn route(&self, trace: &RequestTrace) -> Option<String> {
+        let id = trace.route?;
+        let row = self.snapshot.frontends.iter().find(|row| row.frontend.id == trace.frontend);
+        let mut routes = row.into_iter().flat_map(|row| &row.frontend.routes);
+        let route = routes.find(|route| route.id == id);
+        Some(route.map_or_else(|| id.to_string(), |route| route.name.to_string()))
     }
 
     fn server(&self, id: ServerId) -> String {
@@ -49,6 +60,7 @@ fn attempt_of(names: &Names<'_>, attempt: &Attempt) -> AttemptWire {
 /// `went to web-2 (chosen by turns), which answered; before that web-1 could not be connected to; 1 retry; status 200 …`
 fn sentence(names: &Names<'_>, trace: &RequestTrace) -> String {
     let mut parts = Vec::new();
+    parts.extend(names.route(trace).map(|route| format!("was taken by route {route}")));
     match trace.attempts.split_last() {
         None => parts.push("went to no server".to_owned()),
         Some((last, earlier)) => {
@@ -72,6 +84,7 @@ fn tree(names: &Names<'_>, trace: &RequestTrace) -> Vec<BranchWire> {
     let frontend = names.snapshot.frontends.iter().map(|row| &row.frontend).find(|front| front.id == trace.frontend);
     let frontend = frontend.map_or_else(|| trace.frontend.to_string(), |front| front.name.to_string());
     let mut tree = vec![leaf("client", format!("{} at frontend {frontend}", trace.client))];
+    tree.extend(names.route(trace).map(|route| leaf("route", route)));
     if let Some(farm) = names.farm() {
         let generation = trace.generation.map(|table| format!(", by table {}", table.0)).unwrap_or_default();
         let attempt = |one: &Attempt| BranchWire {
@@ -88,6 +101,10 @@ fn tree(names: &Names<'_>, trace: &RequestTrace) -> Vec<BranchWire> {
         tree.push(BranchWire { label: "farm".to_owned(), text: format!("{farm}{generation}"), children: attempts });
     }
     tree.extend(trace.reason.map(|reason| leaf("ended by Farmgate", reason.to_owned())));
+    if trace.termination != Termination::WELL {
+        let Termination { by, phase } = trace.termination;
+        tree.push(leaf("end", format!("{}: {}, {}", trace.termination, by.as_str(), phase.as_str())));
+    }
     tree.push(leaf("client got", status(trace)));
     tree
 }
@@ -147,7 +164,8 @@ mod tests {
 
     use super::*;
     use crate::admin::fixture::{key, store_with};
-    use crate::model::{FrontendId, Generation, Timestamp};
+    use crate::model::trace::{EndPhase, EndedBy};
+    use crate::model::{FrontendId, Generation, RouteId, Timestamp};
     use crate::store::NoJournal;
 
     fn trace(attempts: Vec<Attempt>, status: u16, reason: Option<&'static str>) -> RequestTrace {
@@ -156,6 +174,7 @@ mod tests {
             at: Timestamp(9_000_000),
             client: [192, 0, 2, 9].into(),
             frontend: FrontendId::derive(&crate::admin::fixture::name("web")),
+            route: None,
             farm: Some(key("web", "s1").farm),
             generation: Some(Generation(7)),
             attempts_total: u32::try_from(attempts.len()).unwrap(),
@@ -163,6 +182,8 @@ mod tests {
             status,
             duration: Duration::from_micros(12_340),
             reason,
+            termination: Termination::WELL,
+            outside_id: None,
         }
     }
 
@@ -195,8 +216,14 @@ mod tests {
             said(&refused),
             "went to no server; Farmgate itself ended it: the head is too long; status 400 after 12.3 ms"
         );
+        let routed = RequestTrace { route: Some(RouteId(7)), farm: None, ..trace(Vec::new(), 302, None) };
+        assert_eq!(said(&routed), "was taken by route 7; went to no server; status 302 after 12.3 ms");
         let gone = Attempt { server: ServerId(7), ..attempt("s1", turn, AttemptOutcome::TakenOut) };
         assert!(said(&trace(vec![gone], 0, None)).starts_with("went to 7 (it was its turn), and was closed when"));
+        let late = Termination::new(EndedBy::ServerTimeout, EndPhase::Head);
+        let branches = request(&snapshot, &RequestTrace { termination: late, ..sticky }).tree;
+        let end = branches.iter().find(|branch| branch.label == "end").unwrap();
+        assert_eq!(end.text, "sH: the server was silent for too long, while the server's answer was awaited");
         insta::assert_snapshot!(serde_json::to_string_pretty(&request(&snapshot, &retried)).unwrap());
     }
 }

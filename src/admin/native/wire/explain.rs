@@ -57,8 +57,13 @@ pub struct FarmExplainWire {
 pub struct RequestExplainWire {
     /// Its id.
     pub id: String,
+    /// The id under which a trusted proxy sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside_id: Option<String>,
     /// When it ended.
     pub at: String,
+    /// Who ended it, in which phase: two letters, `--` where it came to its natural end.
+    pub termination: String,
     /// All of it in one sentence.
     pub sentence: String,
     /// All of it, taken apart.

@@ -94,7 +94,8 @@ fn ip(section: &Section<'_>, key: &str, otherwise: &str, findings: &mut Findings
     section.get(key).and_then(parse)
 }
 
-fn parse_sni(text: &str) -> Result<Box<str>, String> {
+/// Reads the name that is asked for in TLS.
+pub(in crate::config::lower) fn parse_sni(text: &str) -> Result<Box<str>, String> {
     let is_good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if (1..=SNI_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_good) {
         return Ok(text.into());

@@ -100,7 +100,7 @@ fn check_pattern_text(text: &str) -> Result<(), String> {
 }
 
 /// The crate draws its syntax errors over several lines; the last one has the reason.
-fn last_line(text: &str) -> String {
+pub(in crate::config::lower) fn last_line(text: &str) -> String {
     let last = text.lines().last().unwrap_or(text).trim();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }

@@ -4,15 +4,27 @@ use ::pingora::ErrorType::{HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTim
 use ::pingora::proxy::Session;
 use ::pingora::{Error, ErrorSource};
 
+use crate::model::trace::EndedBy;
 use crate::model::{AttemptOutcome, TrafficFault};
 
 use super::super::exchange::{self, AttemptEnd, AttemptFailure};
 use super::super::head::Fault;
 use super::answer::is_final_response_written;
+use super::dial::{DialError, Lines};
 use super::state::Exchange;
 
 /// Takes in that no connection was made; returns whether another server is tried.
-pub(super) fn not_connected(session: &Session, exchange: &mut Exchange) -> bool {
+pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &Error, lines: &Lines) -> bool {
+    if let Some(why) = error.root_cause().downcast_ref::<DialError>() {
+        if matches!(why, DialError::Http1Only) && !std::mem::replace(&mut exchange.is_downgraded, true) {
+            // The attempt goes on, in what the server speaks.
+            return true;
+        }
+        let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
+        if let Some(addr) = entry.and_then(|entry| entry.addr) {
+            lines.say(addr, why);
+        }
+    }
     let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
     if is_cut {
         exchange.attempt_failed(AttemptOutcome::TakenOut, None);
@@ -50,11 +62,16 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
         is_late: connection.is_some_and(|connection| connection.is_server_late())
             || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
-        is_servers: *error.esource() == ErrorSource::Upstream,
+        is_servers: *error.esource() == ErrorSource::Upstream
+            && !connection.is_some_and(|connection| connection.is_client_late()),
         is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
         is_kept: client_reused,
     };
     exchange.attempt_failed(end.outcome(), end.fault());
+    if end.is_malformed && end.is_servers && !end.is_cut {
+        // What the server said was refused.
+        exchange.seen.ended_by(EndedBy::Proxy);
+    }
     // A kept connection that turned out closed says nothing about its server, which may be the only one.
     if (!client_reused || is_cut)
         && let Some(position) = exchange.position

@@ -1,11 +1,14 @@
 //! Counts, logs and remembers what became of a request.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use ::http::header;
+use ::http::Version;
+use ::http::header::{self, HeaderName};
 use ::pingora::proxy::Session;
 
 use crate::metrics::StatusClass;
+use crate::model::trace::EndedBy;
 use crate::telemetry::access::AccessLine;
 
 use super::super::super::recent::Ended;
@@ -33,13 +36,29 @@ pub(super) fn record(session: &Session, exchange: &mut Exchange) {
         took: exchange.started.elapsed(),
     };
     let head = session.req_header();
+    let field = |name: &HeaderName| head.headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+    let id = exchange.shown_id();
     let line = AccessLine {
         method: head.method.as_str(),
         target: head.raw_path(),
-        host: head.headers.get(header::HOST).map_or(b"", |host| host.as_bytes()),
-        ..AccessLine::new(&exchange.id)
+        host: field(&header::HOST),
+        protocol: version(head.version),
+        user_agent: field(&header::USER_AGENT),
+        referer: field(&header::REFERER),
+        termination: exchange.seen.termination(traffic.status),
+        reason: exchange.reason,
+        ..AccessLine::new(&id)
     };
-    tell(exchange, &traffic, exchange.reason, line);
+    tell(exchange, &traffic, line);
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "",
+    }
 }
 
 /// Records a request that was dropped with its task; what it was is not known any more.
@@ -47,11 +66,14 @@ pub(super) fn record_lost(exchange: &Exchange) {
     let Some(connection) = &exchange.connection else { return };
     let status = exchange.answer.map_or(0, |status| status.as_u16());
     let traffic = Traffic { status, bytes_in: 0, bytes_out: 0, took: exchange.started.elapsed() };
-    let reason = if connection.is_cut() { TAKEN_OUT } else { STOPPED };
-    tell(exchange, &traffic, Some(reason), AccessLine::new(&exchange.id));
+    let (unsaid, by) = if connection.is_cut() { (TAKEN_OUT, EndedBy::TakenOut) } else { (STOPPED, EndedBy::Balancer) };
+    let (reason, by) = connection.take_fault().map_or((unsaid, by), |fault| (fault.reason(), fault.ended_by()));
+    let (id, termination) = (exchange.shown_id(), exchange.seen.now_ended_by(by));
+    tell(exchange, &traffic, AccessLine { termination, reason: Some(reason), ..AccessLine::new(&id) });
 }
 
-fn tell(exchange: &Exchange, traffic: &Traffic, reason: Option<&'static str>, line: AccessLine<'_>) {
+/// `line` has what is told of the request's head and of how it ended.
+fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
     let Traffic { status, bytes_in, bytes_out, took } = *traffic;
     if let Some(edge) = exchange.edge() {
         edge.requests[StatusClass::of(status) as usize].add(1);
@@ -65,11 +87,14 @@ fn tell(exchange: &Exchange, traffic: &Traffic, reason: Option<&'static str>, li
         at: line.at,
         client: connection.client.ip(),
         frontend: route.map_or(connection.frontend.frontend.id, |route| route.frontend.frontend.id),
+        route: exchange.taken_by,
         given: route.map(|route| (route.farm().farm.id, route.table.generation)),
         attempts: exchange.attempts,
         status,
         duration: took,
-        reason,
+        reason: line.reason,
+        termination: line.termination,
+        outside: exchange.seen.outside.clone(),
         ..Ended::new(exchange.id)
     });
     let Some(access) = &connection.work.access else { return };
@@ -77,7 +102,9 @@ fn tell(exchange: &Exchange, traffic: &Traffic, reason: Option<&'static str>, li
         let farm = route.farm();
         (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
     });
+    let outside = exchange.seen.outside.as_ref();
     access.write(&AccessLine {
+        own_id: outside.map(|_| &exchange.id as &dyn Display),
         client: connection.client,
         frontend: connection.frontend.frontend.name.as_str(),
         server,
@@ -85,8 +112,9 @@ fn tell(exchange: &Exchange, traffic: &Traffic, reason: Option<&'static str>, li
         bytes_in,
         bytes_out,
         duration: took,
+        connect: exchange.seen.connect,
+        first_byte: exchange.seen.first_byte.map(|at| at - exchange.started),
         retries: exchange.attempts.retries(),
-        reason,
         ..line
     });
 }

@@ -1,0 +1,27 @@
+//! Whose doing the end of a request is, by the error that the engine ends it with. Pure.
+
+use ::pingora::ErrorType::{ConnectTimedout, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+use ::pingora::{Error, ErrorSource};
+
+use crate::model::trace::EndedBy;
+
+use super::super::head::Fault;
+
+/// Returns who ended a request; nothing, where what is known already (`is_known`) says more than the error does.
+pub(super) fn of(fault: Option<Fault>, error: &Error, is_known: bool) -> Option<EndedBy> {
+    if let Some(fault) = fault {
+        return Some(fault.ended_by());
+    }
+    if is_known {
+        return None;
+    }
+    let is_late = matches!(error.etype(), ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout);
+    Some(match error.esource() {
+        ErrorSource::Downstream if *error.etype() == InvalidHTTPHeader => EndedBy::Proxy,
+        ErrorSource::Downstream if is_late => EndedBy::ClientTimeout,
+        ErrorSource::Downstream => EndedBy::Client,
+        ErrorSource::Internal | ErrorSource::Unset => EndedBy::Bug,
+        ErrorSource::Upstream if is_late => EndedBy::ServerTimeout,
+        ErrorSource::Upstream => EndedBy::Server,
+    })
+}

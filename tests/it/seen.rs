@@ -1,0 +1,250 @@
+//! What is seen of each request: its id on the way and back, the access log's forms and its rotation, who ended it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{
+    Behaviour, Client, Farmgate, Origin, Server, Setup, TcpBehaviour, TcpOrigin, refused_port, until,
+};
+
+const JSON_LOG: &str = "{level: info, format: json, access: {path: access.log, format: json}}";
+
+fn log_path(farmgate: &Farmgate) -> PathBuf {
+    farmgate.config_path().with_file_name("access.log")
+}
+
+/// The line of the request for `target`, once it is there.
+#[track_caller]
+fn line_of(farmgate: &Farmgate, target: &str) -> Value {
+    until(&format!("the line of {target}"), || {
+        let text = std::fs::read_to_string(log_path(farmgate)).ok()?;
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["target"] == target)
+    })
+}
+
+fn one(origin: &Origin) -> Setup {
+    Setup::http(&[Server::new("a", origin.addr(), "probe: false")]).log(JSON_LOG)
+}
+
+#[test]
+fn request_id_goes_to_the_server_comes_back_and_explains() {
+    let origin = Origin::start("a");
+    let farmgate = Farmgate::start(&one(&origin));
+    let response = farmgate.client().request("GET", "/x", &[("X-Request-Id", "a-stranger's")], b"");
+    let id = response.header("x-request-id").unwrap().to_owned();
+    assert_ne!(id, "a-stranger's");
+    assert_eq!(origin.requests()[0].header("x-request-id"), Some(id.as_str()));
+    let line = line_of(&farmgate, "/x");
+    assert_eq!((&line["request_id"], &line["own_id"]), (&id.as_str().into(), &Value::Null));
+    let (status, told) = farmgate.admin_get(&format!("/api/v1/requests/{id}/explain"));
+    assert_eq!((status, &told["termination"]), (200, &"--".into()), "{told}");
+}
+
+#[test]
+fn request_id_of_a_trusted_proxy_is_kept_and_found_under_both() {
+    let origin = Origin::start("a");
+    let farmgate = Farmgate::start(&one(&origin).frontend("trust: [\"127.0.0.0/8\"]"));
+    let mut client = farmgate.client();
+    let response = client.request("GET", "/x", &[("X-Request-Id", "edge-7")], b"");
+    assert_eq!(response.header("x-request-id"), Some("edge-7"));
+    assert_eq!(origin.requests()[0].header("x-request-id"), Some("edge-7"));
+    let line = line_of(&farmgate, "/x");
+    assert_eq!(line["request_id"], "edge-7");
+    let own = line["own_id"].as_str().unwrap();
+    for id in ["edge-7", own] {
+        let (status, told) = farmgate.admin_get(&format!("/api/v1/requests/{id}/explain"));
+        assert_eq!((status, told["id"].as_str(), told["outside_id"].as_str()), (200, Some(own), Some("edge-7")));
+    }
+    // One that is no id is replaced.
+    let longest = "x".repeat(129);
+    let response = client.request("GET", "/y", &[("X-Request-Id", &longest)], b"");
+    assert!(response.header("x-request-id").is_some_and(|id| id.len() < 40));
+}
+
+#[test]
+fn access_log_in_common_form_is_opened_again_when_told() {
+    let origin = Origin::start("a");
+    let log = "{level: info, format: json, access: {path: access.log, format: combined}}";
+    let farmgate = Farmgate::start(&one(&origin).log(log));
+    let mut client = farmgate.client();
+    let get = |client: &mut Client, path: &str| {
+        assert_eq!(client.request("GET", path, &[("User-Agent", "it/1")], b"").status, 200);
+    };
+    let (path, moved) = (log_path(&farmgate), log_path(&farmgate).with_extension("log.1"));
+    let holds = |path: &PathBuf, what: &str| std::fs::read_to_string(path).is_ok_and(|text| text.contains(what));
+    get(&mut client, "/first");
+    until("the first line", || holds(&path, "\"GET /first HTTP/1.1\" 200 1 \"-\" \"it/1\"").then_some(()));
+    std::fs::rename(&path, &moved).unwrap();
+    get(&mut client, "/second");
+    until("the second line", || holds(&moved, "/second").then_some(()));
+    farmgate.signal("USR1");
+    until("a new file", || path.exists().then_some(()));
+    get(&mut client, "/third");
+    until("the third line", || holds(&path, "/third").then_some(()));
+    assert!(!holds(&moved, "/third") && !holds(&path, "/second"));
+}
+
+#[test]
+fn access_log_on_a_full_disk_is_counted_and_said_once_and_traffic_goes_on() {
+    let origin = Origin::start("a");
+    let log = "{level: info, format: json, access: {path: /dev/full}}";
+    let farmgate = Farmgate::start(&one(&origin).log(log));
+    let mut client = farmgate.client();
+    for n in 0..50 {
+        assert_eq!(client.get(&format!("/{n}")).status, 200);
+    }
+    until("every line to be counted", || {
+        (farmgate.metric("farmgate_access_log_lines_total", &["outcome=\"refused\""]) == Some(50.0)).then_some(())
+    });
+    assert_eq!(farmgate.log().matches("access log cannot be written").count(), 1);
+    assert_eq!(farmgate.metric("farmgate_access_log_lines_total", &["outcome=\"written\""]), Some(0.0));
+}
+
+/// What a client does with its request.
+enum Doing {
+    /// Waits for its answer.
+    Asks,
+    /// Sends this much, and resets once the origin has the request.
+    LeavesWaiting,
+    /// Resets in the middle of the answer.
+    LeavesInAnswer,
+}
+
+#[test]
+fn end_of_every_request_is_told_by_who_and_when() {
+    let (_held, nowhere) = refused_port();
+    let origin = Origin::start("a");
+    let timeouts = "timeouts: {connect: 300ms, response: 400ms, idle: 1s}";
+    let farmgate = Farmgate::start(
+        &one(&origin)
+            .farm(timeouts)
+            .farm("retries: {attempts: 0}")
+            .frontend("timeouts: {header: 400ms, body: 400ms}")
+            .frontend("limits: {body_bytes: 1KiB}")
+            .another_frontend("gone: {protocol: http, listen: [\"127.0.0.1:0\"], farm: gone}")
+            .another_farm(&format!(
+                "gone: {{protocol: http, {timeouts}, servers: {{x: {{address: \"{nowhere}\", probe: false}}}}}}"
+            ))
+            .another_frontend("none: {protocol: http, listen: [\"127.0.0.1:0\"], farm: none}")
+            .another_farm("none: {protocol: http, servers: {}}"),
+    );
+    let told = |path: &str, want: &str| {
+        let line = line_of(&farmgate, path);
+        assert_eq!(line["termination"], want, "{line}");
+        let id = line["request_id"].as_str().unwrap();
+        assert_eq!(farmgate.admin_get(&format!("/api/v1/requests/{id}/explain")).1["termination"], want);
+    };
+    let step = Duration::from_millis(20);
+    let cases = [
+        ("/well", Behaviour::Ok, Doing::Asks, "--"),
+        ("/reset", Behaviour::Reset, Doing::Asks, "SH"),
+        ("/nonsense", Behaviour::Raw(b"nonsense\r\n\r\n".to_vec()), Doing::Asks, "PH"),
+        ("/silent", Behaviour::Silent, Doing::Asks, "sH"),
+        ("/half", Behaviour::ResetMidBody, Doing::Asks, "SD"),
+        ("/left", Behaviour::Slow(Duration::from_millis(350)), Doing::LeavesWaiting, "CH"),
+        ("/cut", Behaviour::DripBody(step), Doing::LeavesInAnswer, "CD"),
+    ];
+    for (path, behaviour, doing, want) in cases {
+        origin.traffic(behaviour);
+        let mut client = farmgate.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        match doing {
+            Doing::Asks => {
+                let _ = client.try_response_to("GET");
+            }
+            Doing::LeavesWaiting => {
+                until("the request at the origin", || {
+                    origin.requests().iter().any(|request| request.target == path).then_some(())
+                });
+                client.reset();
+            }
+            Doing::LeavesInAnswer => {
+                let _ = client.head();
+                client.reset();
+            }
+        }
+        told(path, want);
+    }
+    origin.traffic(Behaviour::Ok);
+    let mut client = farmgate.client();
+    client.send("POST /stalls HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc");
+    assert_eq!(client.response().status, 408);
+    told("/stalls", "cH");
+    assert_eq!(Client::connect(farmgate.front("gone")).get("/refused").status, 502);
+    told("/refused", "SC");
+    assert_eq!(Client::connect(farmgate.front("none")).get("/nobody").status, 503);
+    told("/nobody", "SC");
+}
+
+#[test]
+fn end_of_what_never_became_a_request_is_told_too() {
+    let origin = Origin::start("a");
+    let farmgate = Farmgate::start(&one(&origin).frontend("timeouts: {header: 300ms}"));
+    let of_status = |status: u16| {
+        until(&format!("the line with {status}"), || {
+            let text = std::fs::read_to_string(log_path(&farmgate)).ok()?;
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.find(|line| line["status"] == status)
+        })
+    };
+    let mut client = farmgate.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n");
+    assert_eq!(client.response().status, 400);
+    assert_eq!(of_status(400)["termination"], "PR");
+    let mut slow = farmgate.client();
+    slow.send("GET / HT");
+    assert_eq!(slow.response().status, 408);
+    assert_eq!(of_status(408)["termination"], "cR");
+}
+
+#[test]
+fn request_of_a_server_that_is_taken_out_says_so() {
+    let origin = Origin::doing("a", Behaviour::Silent);
+    let farmgate = Farmgate::start(&one(&origin).farm("retries: {attempts: 0}"));
+    let mut client = farmgate.client();
+    client.send("GET /held HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the request at the origin", || (!origin.requests().is_empty()).then_some(()));
+    farmgate.operate("POST", "/api/v1/farms/web/servers/a/drain", r#"{"deadline": "100ms", "at_deadline": "close"}"#);
+    assert_eq!(client.response().status, 502);
+    assert_eq!(line_of(&farmgate, "/held")["termination"], "DH");
+}
+
+#[test]
+fn tcp_connection_says_who_ended_it() {
+    let (_held, nowhere) = refused_port();
+    let echo = TcpOrigin::start("a", TcpBehaviour::Echo);
+    let setup = Setup::tcp(&[Server::new("a", echo.addr(), "probe: false")]).log(JSON_LOG);
+    let setup = setup
+        .farm("timeouts: {idle: 500ms}")
+        .another_frontend("gone: {protocol: tcp, listen: [\"127.0.0.1:0\"], farm: gone}")
+        .another_farm(&format!("gone: {{protocol: tcp, servers: {{x: {{address: \"{nowhere}\", probe: false}}}}}}"));
+    let farmgate = Farmgate::start(&setup);
+    let of = |client: std::net::SocketAddr| {
+        until("the line of the connection", || {
+            let text = std::fs::read_to_string(log_path(&farmgate)).ok()?;
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.find(|line| line["client"] == client.to_string())
+        })
+    };
+    let code = |client: std::net::SocketAddr| of(client)["termination"].clone();
+    let mut client = Client::connect(farmgate.front("web"));
+    let at = client.local_addr();
+    client.send("x");
+    assert_eq!(client.take(1).unwrap(), b"x");
+    client.finish_writes();
+    let _ = client.rest();
+    assert_eq!(code(at), "--");
+    let mut client = Client::connect(farmgate.front("web"));
+    let at = client.local_addr();
+    client.send("x");
+    assert_eq!(client.take(1).unwrap(), b"x");
+    client.reset();
+    assert_eq!(code(at), "CD");
+    let silent = Client::connect(farmgate.front("web"));
+    assert_eq!(code(silent.local_addr()), "cD");
+    let refused = Client::connect(farmgate.front("gone"));
+    assert_eq!(code(refused.local_addr()), "SC");
+}
