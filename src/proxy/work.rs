@@ -202,15 +202,21 @@ impl Work {
         let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
         let place = desk.open.begin(server, errand.kind, self.now_ms(), handle);
         drop(desk);
-        let guard = InFlight {
+        let guard = self.in_flight(farm, position, place);
+        Assigned { position, chosen_by, guard, cookies }
+    }
+
+    /// Returns what ends the work, which is counted already, when dropped.
+    fn in_flight(self: &Arc<Self>, farm: &FarmTable, position: usize, place: Option<Place>) -> InFlight {
+        let entry = &farm.servers[position];
+        InFlight {
             work: Arc::clone(self),
-            server,
+            server: ServerKey { farm: farm.farm.id, server: entry.server.id },
             live: Arc::clone(&entry.live),
             place,
             queue: entry.server.max_connections.map(|_| Arc::clone(&farm.live.queue)),
             began: (farm.farm.balance == Balance::Ewma).then(clock::monotonic),
-        };
-        Assigned { position, chosen_by, guard, cookies }
+        }
     }
 
     /// Gives a place of a server back, or hands it to the first in line that may have it now.
@@ -235,7 +241,7 @@ impl Work {
         live.latency.of(self.ix).sample(us, self.now_ms());
     }
 
-    /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server.
+    /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server, and none waits.
     pub(super) fn assign_copy(
         self: &Arc<Self>,
         farm: &FarmTable,
