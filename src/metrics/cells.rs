@@ -190,6 +190,10 @@ pub enum Refusal {
     ProxyHeader,
     /// The PROXY header did not arrive in time.
     ProxyHeaderTimeout,
+    /// Every server was full, and so was the line: 503 (TCP: closed).
+    QueueFull,
+    /// Every server was full for as long as work may wait: 503 (TCP: closed).
+    QueueTimeout,
     /// A route rejects it.
     Rejected,
     /// From a network that may not connect.
@@ -204,7 +208,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -220,6 +224,8 @@ impl Refusal {
         Self::NoServer,
         Self::ProxyHeader,
         Self::ProxyHeaderTimeout,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::Rejected,
         Self::SourceDenied,
         Self::SourceLimit,
@@ -246,6 +252,8 @@ impl Refusal {
             Self::NoServer => "no_server",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Rejected => "rejected",
             Self::SourceDenied => "source_denied",
             Self::SourceLimit => "source_limit",

@@ -19,13 +19,14 @@ use tokio_rustls::TlsConnector;
 use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
-use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::metrics::{Cell, EdgeCells, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::http::control::TAKEN_OUT;
+use super::queue::Unserved;
 use super::recent::{Attempts, Ended};
 use super::sessions::Handle;
 use super::transport::{Client, Socket, Transport};
@@ -54,13 +55,15 @@ pub(super) async fn relay(
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
     let outcome = match connect(work, farm, feed, (from, configs), &cut, &mut attempts).await {
-        None => {
-            frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
-            let reason = Some("no server can take the connection now");
-            let termination = Termination::new(EndedBy::Server, EndPhase::Connect);
+        Err(why) => {
+            if let Some(refusal) = why.refusal() {
+                frontend.cells.of(work.ix).refused[refusal as usize].add(1);
+            }
+            let reason = Some(why.reason(SessionKind::Connection));
+            let termination = Termination::new(why.ended_by(), why.phase());
             Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
-        Some(Link { mut server, position, guard }) => {
+        Ok(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
             let bounds = Bounds { idle: farm.farm.timeouts.idle, session: frontend.frontend.timeouts.session };
             let end = pump_both(&mut client, &mut server, &bounds, edge, &cut).await;
@@ -121,25 +124,27 @@ async fn connect(
     (from, configs): (&Client, &ClientConfigs),
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
-) -> Option<Link> {
+) -> Result<Link, Unserved> {
     let key = Key { source: from.address.ip(), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let Assigned { position, chosen_by, guard, .. } = work.assign(&errand, Handle::Tcp(Arc::clone(cut)))?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false).await?;
+        let Assigned { position, chosen_by, mut guard, .. } = given;
         attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {
             left.retries.add(1);
         }
-        let addr = farm.servers[position].addr?;
+        let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
         let reaching = reach(addr, &farm.servers[position].server, from, configs);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
                 work.judge(farm, position, None);
-                return Some(Link { server, position, guard });
+                guard.answered();
+                return Ok(Link { server, position, guard });
             }
             Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
@@ -152,8 +157,11 @@ async fn connect(
         }
         left = Some(edge);
         tried.add(position);
+        if tried.len() <= usize::from(farm.farm.retry_attempts) && !farm.may_retry(work.now_ms()) {
+            break;
+        }
     }
-    None
+    Err(Unserved::NoServer)
 }
 
 /// Connects to a server: tells it of the client where it wants to know, and then speaks TLS where it does.

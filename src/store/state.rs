@@ -10,8 +10,8 @@ use crate::health::explain::state_word;
 use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health, Override,
-    SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health, Leftovers,
+    Override, SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
 use crate::routing::RouteTable;
 
@@ -79,6 +79,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Returns what happens to what is open on it when it goes Down.
+    pub(super) fn on_down(&self) -> Leftovers {
+        self.server.on_down.unwrap_or(self.farm.on_down)
+    }
+
     /// Returns what is concluded of it.
     pub(super) fn standing(&self) -> Standing {
         self.health.as_ref().map_or_else(Standing::unprobed, ServerHealth::standing)

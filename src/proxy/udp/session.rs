@@ -30,7 +30,7 @@ use super::super::http::control::TAKEN_OUT;
 use super::super::recent::{Attempts, Ended};
 use super::super::registry::Entry;
 use super::super::sessions::Handle;
-use super::super::work::{Assigned, Errand, InFlight, RequestId, Work};
+use super::super::work::{Assigned, Errand, InFlight, Nobody, RequestId, Work};
 use super::{Door, Way};
 
 /// Why a session ends that nobody uses any more.
@@ -171,11 +171,19 @@ impl Session {
         let key = Key { source: self.way.client.ip(), uri: None };
         let errand = Errand { farm, key, headers: None, tried: &state.tried, kind: SessionKind::Connection };
         let assigned = self.work.assign(&errand, Handle::Tcp(Arc::clone(&self.cut)));
-        let Some(Assigned { position, chosen_by, guard, .. }) = assigned else {
-            self.frontend.cells.of(self.work.ix).refused[Refusal::NoServer as usize].add(1);
-            // The next datagram may try them all again.
-            state.tried = Tried::default();
-            return false;
+        let Assigned { position, chosen_by, guard, .. } = match assigned {
+            Ok(assigned) => assigned,
+            Err(why) => {
+                let refusal = match why {
+                    Nobody::Willing => Refusal::NoServer,
+                    // Datagrams do not wait.
+                    Nobody::WithPlace { .. } => Refusal::QueueFull,
+                };
+                self.frontend.cells.of(self.work.ix).refused[refusal as usize].add(1);
+                // The next datagram may try them all again.
+                state.tried = Tried::default();
+                return false;
+            }
         };
         if let Some(before) = state.position {
             self.edge(before).retries.add(1);

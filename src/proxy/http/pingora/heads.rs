@@ -52,6 +52,7 @@ pub(super) fn values<'a>(
     connection: &'a Connection,
     frontend: &'a Frontend,
 ) -> Values<'a> {
+    let tls = connection.from.tls.as_deref();
     Values {
         client_ip: connection.client_text.as_bytes(),
         client_port: connection.client.port(),
@@ -62,8 +63,8 @@ pub(super) fn values<'a>(
         // Of a request about the server as a whole (OPTIONS *), the path is that of the whole.
         target: if head.raw_path() == b"*" { b"/" } else { head.raw_path() },
         id,
-        sni: "",
-        tls_version: "",
+        sni: tls.and_then(|peer| peer.sni.as_deref()).unwrap_or_default(),
+        tls_version: tls.map_or("", |peer| peer.version),
     }
 }
 

@@ -161,6 +161,9 @@ impl Exchange {
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
         self.seen.answer_began();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.answered();
+        }
         let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
         if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
             connection.expect_more_within(route.farm().farm.timeouts.response);
