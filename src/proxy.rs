@@ -21,6 +21,7 @@ mod transport;
 mod turns;
 mod work;
 
-pub use accept::Listeners;
+pub use accept::{HandedOver, Listeners, bind_ahead};
+pub use command::Farewell;
 pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

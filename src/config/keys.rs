@@ -15,6 +15,9 @@ pub(super) const FILE: &[&str] = &[
     "journal",
     "webhooks",
     "log",
+    "upgrade_socket",
+    "user",
+    "group",
 ];
 /// `service`, where it is a mapping.
 pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports"];

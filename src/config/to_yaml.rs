@@ -122,6 +122,9 @@ fn file(topology: &Topology) -> schema::File {
         journal: None,
         webhooks: None,
         log: None,
+        upgrade_socket: None,
+        user: None,
+        group: None,
     }
 }
 

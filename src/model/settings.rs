@@ -196,6 +196,19 @@ pub struct Settings {
     pub webhooks: Vec<Webhook>,
     /// Logs.
     pub log: LogSettings,
+    /// Where a new process asks for the listening sockets; none: in `state_dir`, or where the user's sockets are.
+    pub upgrade_socket: Option<PathBuf>,
+    /// Whom root becomes once everything is bound, if anybody.
+    pub run_as: Option<RunAs>,
+}
+
+/// Whom root becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunAs {
+    /// The user, by name.
+    pub user: Box<str>,
+    /// The group, by name; the user's own where absent.
+    pub group: Option<Box<str>>,
 }
 
 impl Settings {
@@ -215,6 +228,8 @@ impl Settings {
             ("journal", self.journal != live.journal),
             ("webhooks", self.webhooks != live.webhooks),
             ("log", self.log != live.log),
+            ("upgrade_socket", self.upgrade_socket != live.upgrade_socket),
+            ("user", self.run_as != live.run_as),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -248,6 +263,8 @@ mod tests {
             journal,
             webhooks,
             log,
+            upgrade_socket: None,
+            run_as: None,
         }
     }
 

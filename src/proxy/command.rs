@@ -9,6 +9,16 @@ use crate::model::{FrontendId, ServerKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ListenerId(pub(super) u64);
 
+/// What becomes of clients that keep their connection open between requests when the process stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// They are closed at once: nobody else serves here.
+    Abrupt,
+    /// Each is answered once more and told that it was the last time: it connects again, to the process that replaces
+    /// this one. A request that is on its way meanwhile is not lost.
+    Polite,
+}
+
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -21,7 +31,7 @@ pub(super) enum Command {
     /// Accept on a socket.
     Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
     /// Stop accepting, finish what is open within the grace, end.
-    Shutdown { grace: Duration },
+    Shutdown { grace: Duration, farewell: Farewell },
     /// Farms may be gone.
     TableChanged,
 }

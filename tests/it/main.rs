@@ -39,5 +39,6 @@ mod shares;
 mod smuggling;
 mod sticky;
 mod tcp;
+mod upgrade;
 mod webhook;
 mod why;

@@ -55,6 +55,8 @@ struct Signals {
     is_aborted: bool,
     /// No further request is wanted.
     is_retired: bool,
+    /// One more request is answered, as the last one.
+    is_leaving: bool,
     /// Why the stream ended the request.
     fault: Option<Fault>,
     awaited: Option<Awaited>,
@@ -249,8 +251,15 @@ impl Connection {
         }
     }
 
+    /// Has the next answer, or the one under way, say that it is the last; an idle connection stays open for it.
+    pub(in crate::proxy) fn leave(&self) {
+        self.signals().is_leaving = true;
+    }
+
+    /// Returns whether the answer under way is the last.
     pub(in crate::proxy) fn is_retired(&self) -> bool {
-        self.signals().is_retired
+        let signals = self.signals();
+        signals.is_retired || signals.is_leaving
     }
 
     /// Returns and clears why the stream ended the request.

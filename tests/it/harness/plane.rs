@@ -13,7 +13,7 @@ use farmgate::model::{
     AdminStatus, Farm, FarmId, Frontend, FrontendId, FrontendTimeouts, InstanceId, Limits, Name, Protocol,
     RequestTrace, Server, ServerId, ServerKey, Service, SessionKind, Topology, TrafficFault,
 };
-use farmgate::proxy::{Chance, Listeners, Plane};
+use farmgate::proxy::{Chance, Farewell, Listeners, Plane};
 use farmgate::store::{Faults, NoJournal, Requests, Sessions, Store};
 use farmgate::telemetry::access::AccessLog;
 
@@ -204,7 +204,7 @@ impl InProcess {
 impl Drop for InProcess {
     fn drop(&mut self) {
         if let Some(plane) = self.plane.take() {
-            plane.shutdown(Duration::ZERO);
+            plane.shutdown(Duration::ZERO, Farewell::Abrupt);
             plane.join();
         }
     }
