@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use farmgate::balance::{LeastConn, Rendezvous, Turns};
+use farmgate::balance::{LeastConn, Maglev, Rendezvous, Turns};
 use farmgate::farm::{Choosers, FarmTable, Key, Rotation, ServerEntry, ServerLive, Tried};
 use farmgate::health::{Machine, Rule};
 use farmgate::metrics::WorkerIx;
@@ -106,6 +106,24 @@ fn choose_first(bencher: Bencher<'_, '_>, count: usize) {
     choose(bencher, Balance::First, &vec![100; count]);
 }
 
+/// Do two draws and a look at what the two carry stay below 60 ns at 1,000?
+#[divan::bench(args = SIZES, sample_size = 1000)]
+fn choose_random(bencher: Bencher<'_, '_>, count: usize) {
+    choose(bencher, Balance::Random, &different(count));
+}
+
+/// And at how quick they are as well?
+#[divan::bench(args = SIZES, sample_size = 1000)]
+fn choose_ewma(bencher: Bencher<'_, '_>, count: usize) {
+    choose(bencher, Balance::Ewma, &different(count));
+}
+
+/// Does a look into the table cost the same for any number, below 60 ns?
+#[divan::bench(args = SIZES, sample_size = 1000)]
+fn choose_maglev(bencher: Bencher<'_, '_>, count: usize) {
+    choose(bencher, Balance::Maglev, &different(count));
+}
+
 /// What does a choice by the client's address cost a server? (It is O(n), by decision.)
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn choose_source(bencher: Bencher<'_, '_>, count: usize) {
@@ -145,6 +163,13 @@ fn work_least_conn(bencher: Bencher<'_, '_>, count: usize) {
 fn build_turns(bencher: Bencher<'_, '_>, count: usize) {
     let weights: Vec<u32> = different(count).into_iter().map(u32::from).collect();
     bencher.bench_local(|| Turns::new(black_box(&weights), SEED));
+}
+
+/// Is a table for 1,000 servers made, once for all workers, in less than 10 ms?
+#[divan::bench(args = SIZES)]
+fn build_maglev(bencher: Bencher<'_, '_>, count: usize) {
+    let servers: Vec<_> = (1..).map(ServerId).zip(different(count).into_iter().map(u32::from)).collect();
+    bencher.bench_local(|| Maglev::new(black_box(&servers).iter().copied(), count));
 }
 
 /// And the ranking by least work?

@@ -4,7 +4,9 @@
 //! `journal`, which writes; the caller's thread waits for commands. Stopping goes outside in: the data plane finishes,
 //! then the prober and the keeper stop, then the admin side, which answers to the last.
 
+mod acme;
 mod answers;
+mod certificates;
 mod checks;
 mod events;
 mod keeper;
@@ -52,6 +54,9 @@ use webhooks::Webhooks;
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
+/// Below `state_dir`: the account and the certificates that are obtained.
+const ACME_DIR: &str = "acme";
+
 /// Reads the config again; the same at every reload.
 pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
 
@@ -67,6 +72,8 @@ pub struct App {
     fingerprint: Option<String>,
     prober: Edge,
     keeper: Keeper,
+    certificates: Edge,
+    acme: Option<Edge>,
     webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
@@ -154,6 +161,10 @@ impl App {
         let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
+        let obtaining = settings.acme.clone().zip(settings.state_dir.as_ref().map(|dir| dir.join(ACME_DIR)));
+        if let Some((_, dir)) = &obtaining {
+            plane.certificates().find_obtained_in(dir, crate::acme::file_of);
+        }
         let checks_at_once = settings.checks_at_once;
         listeners.adopt(std::mem::take(&mut inherited.frontends));
         store.reload(topology, &listeners, clock::wall())?;
@@ -175,12 +186,18 @@ impl App {
         });
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
+        let acme =
+            obtaining.map(|(settings, dir)| acme::start(settings, dir, plane.certificates(), &core.store, &alarm));
+        let acme = acme.transpose()?;
+        let certificates = certificates::start(plane.certificates(), &core.store, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
         let requests = plane.requests();
-        let admin = admin.map(|server| start_admin(server, answers.state(&core, requests), &alarm)).transpose()?;
+        let admin = admin
+            .map(|server| start_admin(server, answers.state(&core, requests, plane.certificates()), &alarm))
+            .transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
         Ok(Self {
@@ -194,6 +211,8 @@ impl App {
             fingerprint,
             prober,
             keeper,
+            certificates,
+            acme,
             webhooks,
             runtime,
             signals,
@@ -242,6 +261,8 @@ impl App {
             admin_socket,
             prober,
             keeper,
+            certificates,
+            acme,
             webhooks,
             runtime,
             mut signals,
@@ -249,7 +270,7 @@ impl App {
             lost,
             ..
         } = self;
-        let mut edges = Some(Edges { prober, keeper, admin, webhooks });
+        let mut edges = Some(Edges { prober, certificates, acme, keeper, admin, webhooks });
         let upgrade = Upgrade { journal: journal.clone(), admin: admin_socket };
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
@@ -261,7 +282,7 @@ impl App {
                 Err(lost) => (Phase::Stopping, Farewell::Abrupt, Err(lost)),
             };
             notify(phase);
-            core.listeners.let_go();
+            core.listeners.let_go(farewell == Farewell::Polite);
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
             plane.shutdown(grace, farewell);
@@ -313,6 +334,8 @@ enum Ended {
 /// What runs beside the data plane.
 struct Edges {
     prober: Edge,
+    certificates: Edge,
+    acme: Option<Edge>,
     keeper: Keeper,
     admin: Option<Edge>,
     webhooks: Option<Edge>,
@@ -321,6 +344,10 @@ struct Edges {
 impl Edges {
     fn stop(self) {
         self.prober.stop();
+        self.certificates.stop();
+        if let Some(acme) = self.acme {
+            acme.stop();
+        }
         self.keeper.stop();
         if let Some(admin) = self.admin {
             admin.stop();
@@ -528,7 +555,8 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         EventKind::Reloaded { .. } => {
             changed.send_modify(|n| *n += 1);
         }
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

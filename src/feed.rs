@@ -33,7 +33,7 @@ pub fn farms(kind: &EventKind) -> Vec<FarmId> {
         | EventKind::Transition { server, .. } => vec![server.farm],
         EventKind::FarmServing { farm, .. } => vec![*farm],
         EventKind::Incident { farms, .. } => farms.iter().map(FarmId::derive).collect(),
-        EventKind::Reloaded { .. } => Vec::new(),
+        EventKind::Certificate { .. } | EventKind::Reloaded { .. } => Vec::new(),
     }
 }
 

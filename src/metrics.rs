@@ -8,6 +8,8 @@ pub mod handshakes;
 pub mod names;
 pub mod reloads;
 
-pub use cells::{Cell, CheckCells, EdgeCells, FrontendCells, Histogram, PerWorker, Refusal, StatusClass, WorkerIx};
+pub use cells::{
+    Cell, CheckCells, EdgeCells, FrontendCells, Histogram, Mirrored, PerWorker, Refusal, StatusClass, WorkerIx,
+};
 pub use handshakes::{Handshake, HandshakeCells, HandshakeFailure};
 pub use reloads::ReloadCells;

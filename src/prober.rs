@@ -12,6 +12,7 @@ mod failure;
 mod grpc;
 mod http;
 mod http2;
+mod lane;
 mod names;
 #[cfg(test)]
 mod origins;

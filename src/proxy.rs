@@ -9,8 +9,13 @@ pub mod accept;
 pub mod http;
 pub mod worker;
 
+mod client_hello;
 mod command;
+mod entry;
+mod mirror;
 mod owner;
+mod proxy_header;
+mod queue;
 mod recent;
 mod registry;
 mod sessions;
@@ -19,9 +24,11 @@ mod tcp;
 mod tls;
 mod transport;
 mod turns;
+mod udp;
+mod upstream_tls;
 mod work;
 
-pub use accept::{HandedOver, Listeners, bind_ahead};
+pub use accept::{HandedOver, Listeners, Traffic, bind_ahead};
 pub use command::Farewell;
-pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
+pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

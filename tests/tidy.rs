@@ -58,6 +58,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
     ),
     ("prober", 4, These(&["model", "health", "farm", "metrics", "store", "clock", "telemetry", "report"])),
     ("proxy", 4, These(&["model", "routing", "farm", "metrics", "store", "alarm", "clock", "telemetry", "report"])),
+    ("acme", 4, These(&["model", "clock"])),
     ("webhook", 4, These(&["model", "feed", "store", "clock", "report"])),
     ("journal", 4, These(&["model", "feed", "store", "alarm", "report"])),
     ("store", 3, These(&["model", "routing", "health", "farm", "metrics", "report"])),
@@ -76,7 +77,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
 ];
 
 /// Rooms that face the outside. None knows another.
-const EDGES: &[&str] = &["prober", "proxy", "admin", "webhook"];
+const EDGES: &[&str] = &["prober", "proxy", "admin", "webhook", "acme"];
 
 /// Places without IO, clock, chance and log.
 const PURE: &[&str] = &["model", "routing", "balance", "health", "farm", "feed", "store/table", "proxy/http/exchange"];
@@ -97,7 +98,7 @@ const IMPURE_WORDS: &[&str] = &[
 ];
 
 /// Places that may name an async runtime or what is built on one.
-const RUNTIME: &[&str] = &["prober", "proxy", "admin", "webhook", "lifecycle", "telemetry", "app", "cli"];
+const RUNTIME: &[&str] = &["prober", "proxy", "admin", "webhook", "acme", "lifecycle", "telemetry", "app", "cli"];
 const RUNTIME_PATHS: &[&str] =
     &["tokio", "tokio_rustls", "pingora", "pingora_load_balancing", "axum", "hyper", "hyper_util", "tower"];
 
@@ -462,6 +463,20 @@ fn modules_are_files_not_mod_rs() {
         keeps: &[("farm.rs", "//! A farm."), ("model/demod.rs", "//! No matter.")],
     }
     .hold();
+}
+
+/// TLS has one crypto provider in the binary: `ring`, which is Pingora's too and builds with a C compiler alone.
+#[test]
+fn ring_is_the_one_crypto_provider() {
+    assert_eq!(other_providers("[[package]]\nname = \"ring\"\nname = \"aws-lc-rs\""), ["aws-lc-rs"]);
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap();
+    assert!(lock.contains("name = \"ring\""), "the lock file was not read");
+    assert_eq!(other_providers(&lock), [] as [&str; 0]);
+}
+
+fn other_providers(lock: &str) -> Vec<&str> {
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    names.filter(|name| ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "boring-sys"].contains(name)).collect()
 }
 
 #[test]

@@ -14,7 +14,9 @@ use crate::clock;
 use crate::farm::{FarmTable, Serving};
 use crate::metrics::cells::DURATION_BOUNDS_US;
 use crate::metrics::names::{self, Kind, Metric};
-use crate::metrics::{Cell, EdgeCells, Histogram, PerWorker, Refusal, ReloadCells, StatusClass};
+use crate::metrics::{
+    Cell, EdgeCells, Handshake, HandshakeFailure, Histogram, Mirrored, PerWorker, Refusal, ReloadCells, StatusClass,
+};
 use crate::model::{AdminStatus, CheckStatus, Health};
 use crate::store::{Feed, FrontendTable, Snapshot, Store, Table};
 
@@ -74,6 +76,7 @@ impl prometheus::core::Collector for Collector {
         }
         for farm in &table.farms {
             check_cells(&mut families, farm);
+            farm_cells(&mut families, farm);
         }
         server_states(&mut families, &snapshot);
         standings(&mut families, &snapshot);
@@ -99,15 +102,38 @@ fn process(families: &mut Families, snapshot: &Snapshot, reloads: &ReloadCells) 
 
 fn frontend_cells(families: &mut Families, table: &FrontendTable) {
     let (name, cells) = (table.frontend.name.as_str(), &table.cells);
+    families.value(names::ACCEPT_RESTS, &[name], cells.sum(|c| c.accept_rests.value()));
     families.value(names::FRONTEND_CONNECTIONS, &[name], cells.sum(|c| c.connections.value()));
     families.value(names::FRONTEND_CONNECTIONS_OPEN, &[name], cells.sum(|c| c.connections_open.value()));
     for (position, why) in Refusal::ALL.iter().enumerate() {
         let refused = cells.sum(|c| c.refused[position].value());
         families.value(names::FRONTEND_REFUSED, &[name, why.as_str()], refused);
     }
+    for (position, result) in Mirrored::ALL.iter().enumerate() {
+        let copies = cells.sum(|c| c.mirrored[position].value());
+        if copies > 0 {
+            families.value(names::MIRRORED, &[name, result.as_str()], copies);
+        }
+    }
     for (position, class) in StatusClass::ALL.iter().enumerate() {
         let answers = cells.sum(|c| c.own_answers[position].value());
         families.value(names::OWN_ANSWERS, &[name, class.as_str()], answers);
+    }
+    if table.frontend.tls.is_some() {
+        handshakes(families, table);
+    }
+}
+
+fn handshakes(families: &mut Families, table: &FrontendTable) {
+    let (name, cells) = (table.frontend.name.as_str(), &table.cells);
+    for (position, handshake) in Handshake::ALL.iter().enumerate() {
+        let [version, resumed] = handshake.labels();
+        let done = cells.sum(|c| c.handshakes.done[position].value());
+        families.value(names::HANDSHAKES, &[name, version, resumed], done);
+    }
+    for (position, why) in HandshakeFailure::ALL.iter().enumerate() {
+        let failed = cells.sum(|c| c.handshakes.failed[position].value());
+        families.value(names::HANDSHAKE_FAILURES, &[name, why.as_str()], failed);
     }
 }
 
@@ -145,6 +171,19 @@ fn feed_cells(families: &mut Families, farm: &FarmTable, frontend: &FrontendTabl
         }
     }
     families.histogram(names::REQUEST_DURATION, &[from, to], &durations);
+}
+
+/// What waits for a farm's servers, and what is not tried again.
+fn farm_cells(families: &mut Families, table: &FarmTable) {
+    let (farm, live) = (table.farm.name.as_str(), &table.live);
+    if table.servers.iter().any(|entry| entry.server.max_connections.is_some()) {
+        families.value(names::QUEUE_LENGTH, &[farm], live.queue.length().into());
+        families.value(names::QUEUE_WAITS, &[farm], live.waits.value());
+        families.value(names::QUEUE_TIMED_OUT, &[farm], live.waits_timed_out.value());
+    }
+    if table.farm.retry_budget.is_some() {
+        families.value(names::RETRIES_REFUSED, &[farm], live.retries_refused.value());
+    }
 }
 
 fn check_cells(families: &mut Families, table: &FarmTable) {
@@ -227,6 +266,14 @@ fn outlets(families: &mut Families, outlets: &dyn Outlets) {
     families.value(names::JOURNAL_FAILURES, &[], journal.failures);
     families.value(names::JOURNAL_BACKLOG, &[], journal.backlog);
     families.value(names::JOURNAL_BYTES, &[], journal.bytes);
+    for row in outlets.certificates() {
+        let labels = [&*row.frontend, &*row.certificate, row.algorithm];
+        families.value(names::CERTIFICATE_EXPIRY, &labels, row.until.unix_seconds());
+    }
+    for row in outlets.certificate_reads() {
+        families.value(names::CERTIFICATE_READS, &[&row.frontend, "applied"], row.applied);
+        families.value(names::CERTIFICATE_READS, &[&row.frontend, "refused"], row.refused);
+    }
     for receiver in outlets.receivers() {
         families.value(names::WEBHOOK_DELIVERED, &[&receiver.name], receiver.delivered);
         families.value(names::WEBHOOK_FAILED, &[&receiver.name], receiver.failed);

@@ -1,9 +1,18 @@
-//! What is counted where events go: the journal and the receivers of webhooks, as the scrape reads it.
+//! What is counted where events go, the journal and the receivers of webhooks, and which certificates clients are shown,
+//! as the scrape reads it.
 //!
 //! The admin side knows neither; whoever builds the process says what they count.
 
-/// Where events go, to be counted.
+use crate::model::Timestamp;
+
+/// What is counted beside the Store.
 pub trait Outlets: Send + Sync {
+    /// Returns the certificates that clients are shown, one for each frontend, first name and algorithm.
+    fn certificates(&self) -> Vec<CertificateNumbers>;
+
+    /// Returns how often changed files of TLS were read again, by frontend.
+    fn certificate_reads(&self) -> Vec<ReadNumbers>;
+
     /// Returns what the access log counts, if there is one.
     fn access_log(&self) -> Option<AccessLogNumbers>;
 
@@ -12,6 +21,30 @@ pub trait Outlets: Send + Sync {
 
     /// Returns what each receiver of webhooks counts.
     fn receivers(&self) -> Vec<ReceiverNumbers>;
+}
+
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateNumbers {
+    /// The frontend.
+    pub frontend: Box<str>,
+    /// The first name that it is for.
+    pub certificate: Box<str>,
+    /// How its key signs.
+    pub algorithm: &'static str,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// How often changed files of one frontend were read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadNumbers {
+    /// The frontend.
+    pub frontend: Box<str>,
+    /// Times that they came into use.
+    pub applied: u64,
+    /// Times that they could not be used.
+    pub refused: u64,
 }
 
 /// What the access log counts.
@@ -60,6 +93,14 @@ pub struct ReceiverNumbers {
 pub struct NoOutlets;
 
 impl Outlets for NoOutlets {
+    fn certificates(&self) -> Vec<CertificateNumbers> {
+        Vec::new()
+    }
+
+    fn certificate_reads(&self) -> Vec<ReadNumbers> {
+        Vec::new()
+    }
+
     fn access_log(&self) -> Option<AccessLogNumbers> {
         None
     }

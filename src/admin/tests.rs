@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
-use super::outlets::{AccessLogNumbers, JournalNumbers, Outlets, ReceiverNumbers};
+use super::outlets::{AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
@@ -407,6 +407,20 @@ fn metrics_tell_what_the_outlets_count() {
     struct Counted;
 
     impl Outlets for Counted {
+        fn certificates(&self) -> Vec<CertificateNumbers> {
+            let until = Timestamp(1_800_000_000_000_000);
+            vec![CertificateNumbers {
+                frontend: "web".into(),
+                certificate: "*.shop.test".into(),
+                algorithm: "rsa",
+                until,
+            }]
+        }
+
+        fn certificate_reads(&self) -> Vec<ReadNumbers> {
+            vec![ReadNumbers { frontend: "web".into(), applied: 2, refused: 1 }]
+        }
+
         fn access_log(&self) -> Option<AccessLogNumbers> {
             Some(AccessLogNumbers { lines: [7, 8, 9] })
         }
@@ -423,6 +437,10 @@ fn metrics_tell_what_the_outlets_count() {
     let collector = Collector::new(store_with(Arc::new(NoJournal)), Arc::default()).with(Arc::new(Counted));
     let text = collector.render().unwrap();
     for line in [
+        "farmgate_certificate_expiry_timestamp_seconds{frontend=\"web\",certificate=\"*.shop.test\",algorithm=\"rsa\"} \
+         1800000000",
+        "farmgate_certificate_reads_total{frontend=\"web\",result=\"applied\"} 2",
+        "farmgate_certificate_reads_total{frontend=\"web\",result=\"refused\"} 1",
         "farmgate_journal_written_total{kind=\"event\"} 3",
         "farmgate_journal_written_total{kind=\"check\"} 20",
         "farmgate_journal_dropped_total{kind=\"check\"} 7",

@@ -1,14 +1,19 @@
 //! What the admin side answers from beside the Store: the last events, the journal, recent requests, and what is counted
 //! of the journal and of the receivers of webhooks.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admin::AdminState;
-use crate::admin::outlets::{AccessLogNumbers, JournalNumbers, Outlets, ReceiverNumbers};
+use crate::admin::outlets::{
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+};
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
+use crate::model::Name;
 use crate::model::settings::Settings;
+use crate::proxy::{Certificates, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::webhook::ReceiverCells;
@@ -21,7 +26,7 @@ pub(super) struct Answers {
     feed: Arc<Ring>,
     journal: SqliteJournal,
     has_history: bool,
-    outlets: Arc<Counted>,
+    outlets: Counted,
 }
 
 impl Answers {
@@ -35,7 +40,7 @@ impl Answers {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
-            outlets: Arc::new(Counted::new(settings, journal, webhooks, access)),
+            outlets: Counted::new(settings, journal, webhooks, access),
         })
     }
 
@@ -46,8 +51,14 @@ impl Answers {
     }
 
     /// Returns what the admin side answers from.
-    pub(super) fn state(self, core: &Arc<Core>, requests: Arc<dyn Requests>) -> AdminState {
+    pub(super) fn state(
+        self,
+        core: &Arc<Core>,
+        requests: Arc<dyn Requests>,
+        certificates: Arc<Certificates>,
+    ) -> AdminState {
         let Self { feed, journal, has_history, outlets } = self;
+        let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
         AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
@@ -61,17 +72,43 @@ struct Counted {
     files: Vec<PathBuf>,
     receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
     access: Option<AccessHandle>,
+    /// Known once the data plane is there.
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl Counted {
     fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, access: Option<AccessHandle>) -> Self {
         let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
         let files = settings.state_dir.iter().flat_map(files).collect();
-        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access }
+        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access, certificates: None }
     }
 }
 
 impl Outlets for Counted {
+    fn certificates(&self) -> Vec<CertificateNumbers> {
+        let mut first_to_end = BTreeMap::new();
+        for row in self.certificates.iter().flat_map(|certificates| certificates.rows()) {
+            let until = first_to_end.entry((row.frontend, row.name, row.algorithm)).or_insert(row.until);
+            *until = row.until.min(*until);
+        }
+        let numbers = |((frontend, certificate, algorithm), until): ((Name, _, _), _)| CertificateNumbers {
+            frontend: frontend.as_str().into(),
+            certificate,
+            algorithm,
+            until,
+        };
+        first_to_end.into_iter().map(numbers).collect()
+    }
+
+    fn certificate_reads(&self) -> Vec<ReadNumbers> {
+        let numbers = |ReadAgain { frontend, applied, refused }| ReadNumbers {
+            frontend: frontend.as_str().into(),
+            applied,
+            refused,
+        };
+        self.certificates.iter().flat_map(|certificates| certificates.read_again()).map(numbers).collect()
+    }
+
     fn journal(&self) -> JournalNumbers {
         let counters = self.journal.counters();
         // A file that is not there has no size.

@@ -4,12 +4,15 @@
 //! stream and webhooks have the same.
 
 use crate::feed::wire::{AgentWire, change_word};
-use crate::model::{AgentSays, Event, EventKind, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange};
+use crate::model::{
+    AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange,
+};
 
 /// Logs an event.
 pub(super) fn log(event: &Event) {
     let (id, generation) = (event.id, event.generation.0);
     match &event.kind {
+        EventKind::Certificate { .. } => log_certificate(event),
         EventKind::Changed { farm_name, server_name, from, to, terms, act, .. } => tracing::info!(
             event = id,
             farm = %farm_name,
@@ -41,6 +44,28 @@ pub(super) fn log(event: &Event) {
         }
         EventKind::StandingChanged { .. } => log_standing(event),
         EventKind::Transition { .. } => log_transition(event),
+    }
+}
+
+fn log_certificate(event: &Event) {
+    let EventKind::Certificate { frontend, certificate, change } = &event.kind else { return };
+    let (id, certificate) = (event.id, &**certificate);
+    match change {
+        CertificateChange::Expired { until } => tracing::error!(
+            event = id, %frontend, certificate, %until, "certificate expired and is still shown: renew its files"
+        ),
+        CertificateChange::Expiring { until, days } => tracing::warn!(
+            event = id, %frontend, certificate, %until, days, "certificate expires soon and was not renewed"
+        ),
+        CertificateChange::NotObtained { why } => tracing::error!(
+            event = id, %frontend, certificate, error = %why, "certificate not obtained"
+        ),
+        CertificateChange::Refused { why } => tracing::error!(
+            event = id, %frontend, certificate, error = %why, "changed files of tls cannot be used: the former still are"
+        ),
+        CertificateChange::Renewed { until } => {
+            tracing::info!(event = id, %frontend, certificate, %until, "certificate renewed");
+        }
     }
 }
 

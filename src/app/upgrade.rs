@@ -17,8 +17,8 @@ use crate::clock;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::handover::{Channel, ENVIRONMENT, HandoverError, Listening, Offer, Passed};
 use crate::model::settings::Settings;
-use crate::model::{FrontendId, Topology};
-use crate::proxy::{HandedOver, Listeners};
+use crate::model::{FrontendId, ListenAddr, Topology};
+use crate::proxy::{HandedOver, Listeners, Traffic};
 use crate::report::report;
 
 /// How long each step of a new process may take: reading its config and its certificates, opening the journal.
@@ -53,12 +53,13 @@ impl Inherited {
         let mut old = Channel::connect(path, STEP_WAIT)?;
         let mut inherited = Self::default();
         for Passed { what, socket } in old.receive_sockets()? {
-            let socket = TcpListener::from(socket);
             match what {
-                Listening::Admin => inherited.admin = Some(socket),
-                Listening::Frontend { listen, frontend } => {
-                    let address = listen.parse().with_context(|| format!("no address to listen on: {listen:?}"))?;
-                    inherited.frontends.push(HandedOver { address, frontend: FrontendId(frontend), socket });
+                Listening::Admin => inherited.admin = Some(socket.into()),
+                Listening::Frontend { listen, frontend, datagrams } => {
+                    let known = ListenAddr::parse(&listen);
+                    let listen = known.with_context(|| format!("no address to listen on: {listen:?}"))?;
+                    let traffic = if datagrams { Traffic::Datagrams } else { Traffic::Connections };
+                    inherited.frontends.push(HandedOver { listen, traffic, frontend: FrontendId(frontend), socket });
                 }
             }
         }
@@ -77,7 +78,8 @@ impl Inherited {
             if settings.admin.as_ref().is_some_and(|admin| admin.listen == address) {
                 inherited.admin = Some(socket);
             } else if let Some(frontend) = frontend_at(topology, address) {
-                inherited.frontends.push(HandedOver { address, frontend, socket });
+                let (listen, traffic, socket) = (address.into(), Traffic::Connections, socket.into());
+                inherited.frontends.push(HandedOver { listen, traffic, frontend, socket });
             } else {
                 tracing::warn!(%address, "socket of the service manager closed: nothing in the config listens there");
             }
@@ -97,7 +99,7 @@ impl Inherited {
 }
 
 fn frontend_at(topology: &Topology, address: SocketAddr) -> Option<FrontendId> {
-    let listens = |listen: &crate::model::ListenAddr| listen.ip() == Some(address);
+    let listens = |listen: &ListenAddr| listen.ip() == Some(address);
     topology.frontends.iter().find(|frontend| frontend.listen.iter().any(listens)).map(|frontend| frontend.id)
 }
 
@@ -167,8 +169,12 @@ fn start(path: &Path) -> Result<Child, String> {
 
 fn sockets(listeners: &Listeners, admin: Option<&TcpListener>) -> std::io::Result<Vec<Passed>> {
     let frontends = listeners.hand_over()?.into_iter().map(|handed| Passed {
-        what: Listening::Frontend { listen: handed.address.to_string(), frontend: handed.frontend.0 },
-        socket: handed.socket.into(),
+        what: Listening::Frontend {
+            listen: handed.listen.to_string(),
+            frontend: handed.frontend.0,
+            datagrams: handed.traffic == Traffic::Datagrams,
+        },
+        socket: handed.socket,
     });
     let mut sockets: Vec<_> = frontends.collect();
     if let Some(admin) = admin {

@@ -38,6 +38,12 @@ pub fn hash_uri(uri: &[u8]) -> u64 {
     xxh3_64(&uri[..end])
 }
 
+/// Returns the hash of a header field's value.
+#[must_use]
+pub fn hash_value(value: &[u8]) -> u64 {
+    xxh3_64(value)
+}
+
 /// Servers that compete for keys. Immutable.
 #[derive(Clone, Debug)]
 pub struct Rendezvous(Box<[Rival]>);

@@ -81,6 +81,18 @@ pub(super) const CONNECT: Bounded<Duration> = seconds(2, 10, 10 * MINUTE);
 pub(super) const RESPONSE: Bounded<Duration> = seconds(30, 10, DAY);
 pub(super) const SERVER_IDLE: Bounded<Duration> = seconds(60, 10, DAY);
 pub(super) const RETRY_ATTEMPTS: Bounded<u8> = Bounded::new(2, 0..=10);
+/// The share of a farm's requests that may be tried again.
+pub(super) const RETRY_SHARE: Bounded<u8> = Bounded::new(20, 0..=100);
+pub(super) const RETRY_PER_SECOND: Bounded<u32> = Bounded::new(10, 0..=1_000_000);
+pub(super) const QUEUE_LENGTH: Bounded<u32> = Bounded::new(1000, 0..=1_000_000);
+pub(super) const QUEUE_TIMEOUT: Bounded<Duration> = seconds(5, 1, 10 * MINUTE);
+/// The per cent of its fair share that a hash gives a server at most.
+pub(super) const LOAD_MAX: RangeInclusive<u16> = 101..=1000;
+pub(super) const IDLE_MAX: Bounded<u32> = Bounded::new(256, 0..=100_000);
+pub(super) const AGE_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * DAY);
+pub(super) const REQUESTS_MAX: RangeInclusive<u32> = 1..=1_000_000_000;
+pub(super) const SERVER_STREAMS: Bounded<u32> = Bounded::new(100, 1..=10_000);
+pub(super) const MAX_CONNECTIONS: RangeInclusive<u32> = 1..=10_000_000;
 pub(super) const WEIGHT: Bounded<u16> = Bounded::new(1, 0..=u16::MAX);
 
 pub(super) const INTERVAL: Bounded<Duration> = seconds(2, 1, HOUR);

@@ -14,6 +14,7 @@ pub(super) const FILE: &[&str] = &[
     "admin",
     "journal",
     "webhooks",
+    "acme",
     "log",
     "upgrade_socket",
     "user",
@@ -90,6 +91,12 @@ pub(super) const MIRROR: &[&str] = &["farm", "share"];
 pub(super) const FARM: &[&str] = &[
     "protocol",
     "balance",
+    "hash",
+    "http2",
+    "tls",
+    "proxy_protocol",
+    "reuse",
+    "queue",
     "probe",
     "probes",
     "quorum",
@@ -110,7 +117,17 @@ pub(super) const FARM: &[&str] = &[
 /// A farm's `timeouts`.
 pub(super) const FARM_TIMEOUTS: &[&str] = &["connect", "response", "idle"];
 /// A farm's `retries`.
-pub(super) const RETRIES: &[&str] = &["attempts"];
+pub(super) const RETRIES: &[&str] = &["attempts", "budget"];
+/// `retries.budget`, where it is a mapping.
+pub(super) const RETRY_BUDGET: &[&str] = &["share", "per_second_min"];
+/// A farm's `hash`.
+pub(super) const HASH: &[&str] = &["key", "load_max"];
+/// A farm's `queue`.
+pub(super) const QUEUE: &[&str] = &["length", "timeout"];
+/// A farm's `reuse`.
+pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams"];
+/// `tls` of a farm and of a server, where it is a mapping.
+pub(super) const SERVER_TLS: &[&str] = &["ca", "sni", "verify", "cert", "key"];
 /// A farm's `observe`, where it is a mapping.
 pub(super) const OBSERVE: &[&str] = &["errors", "count", "eject", "eject_max", "share_max"];
 /// A farm's `flap`, where it is a mapping.
@@ -120,9 +137,11 @@ pub(super) const INCIDENT: &[&str] = &["share", "hold"];
 /// A farm's `drain`.
 pub(super) const DRAIN: &[&str] = &["deadline", "at_deadline"];
 /// A farm's `stickiness`, where it is a mapping.
-pub(super) const STICKINESS: &[&str] = &["source", "cookie"];
+pub(super) const STICKINESS: &[&str] = &["source", "cookie", "header"];
 /// `stickiness.source`.
 pub(super) const STICKY_SOURCE: &[&str] = &["idle", "clients_max"];
+/// `stickiness.header`, where it is a mapping.
+pub(super) const STICKY_HEADER: &[&str] = &["name", "idle", "clients_max"];
 /// `stickiness.cookie`.
 pub(super) const STICKY_COOKIE: &[&str] = &["name", "max_age", "secure", "http_only", "same_site", "key", "key_file"];
 /// One probe of a farm.
@@ -165,7 +184,18 @@ pub(super) const EXPECT: &[&str] = &["status", "stopping", "contains", "matches"
 /// One of a probe's `steps`: one key of these.
 pub(super) const STEP: &[&str] = &["send", "send_hex", "expect", "expect_hex", "matches"];
 /// One server, where it is a mapping.
-pub(super) const SERVER: &[&str] = &["address", "weight", "backup", "probe", "cookie", "status"];
+pub(super) const SERVER: &[&str] = &[
+    "address",
+    "weight",
+    "backup",
+    "probe",
+    "tls",
+    "proxy_protocol",
+    "max_connections",
+    "cookie",
+    "on_down",
+    "status",
+];
 /// A server's `probe`, where it is a mapping; the same keys of a farm's probe say where it goes and as whom.
 pub(super) const AIM: &[&str] = &["port", "address", "host", "sni", "verify", "ca", "proxy", "source"];
 /// `admin`.
@@ -194,6 +224,8 @@ pub(super) const ZENLAYER_KEY: &[&str] = &["name", "role", "id", "secret", "secr
 pub(super) const JOURNAL: &[&str] = &["timeline", "history", "size_max", "evidence_per_server"];
 /// One of `webhooks`.
 pub(super) const WEBHOOK: &[&str] = &["url", "secret", "secret_file", "ca", "timeout", "per_second_max"];
+/// `acme`.
+pub(super) const ACME: &[&str] = &["directory", "contact", "ca", "challenge", "terms_agreed"];
 /// `log`.
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
@@ -224,6 +256,12 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Farm", FARM),
     ("FarmTimeouts", FARM_TIMEOUTS),
     ("Retries", RETRIES),
+    ("RetryBudget", RETRY_BUDGET),
+    ("Hash", HASH),
+    ("Queue", QUEUE),
+    ("Reuse", REUSE),
+    ("ServerTls", SERVER_TLS),
+    ("StickyHeader", STICKY_HEADER),
     ("Observe", OBSERVE),
     ("Flap", FLAP),
     ("Incident", INCIDENT),
@@ -245,6 +283,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("ZenlayerKey", ZENLAYER_KEY),
     ("Journal", JOURNAL),
     ("Webhook", WEBHOOK),
+    ("Acme", ACME),
     ("Log", LOG),
     ("AccessLog", ACCESS),
 ];

@@ -5,6 +5,7 @@
 //! the files that it names, read through the function handed in.
 
 mod access;
+mod acme;
 mod admin;
 mod farm;
 mod frontend;
@@ -87,6 +88,11 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
         .collect();
 
     let settings = settings(&file, read_file, &mut listeners, findings);
+    let with_acme = frontends.iter().find(|f| f.it.frontend.tls.as_ref().is_some_and(|tls| !tls.acme.is_empty()));
+    if let Some(frontend) = with_acme.filter(|_| file.get("acme").is_none()) {
+        let text = "nobody is named to obtain certificates from; write acme: {terms_agreed: true} at the top level";
+        findings.error(frontend.at, &frontend.path, text);
+    }
     check_ids(&farms, &frontends, findings);
     warn_of_idle_farms(&farms, &frontends, findings);
     let topology = Topology {
@@ -128,6 +134,7 @@ fn settings(
     let log = log::lower(file, findings);
     let journal = journal::lower(file, findings);
     let webhooks = file.get("webhooks").map_or_else(Vec::new, |value| webhook::lower(&value, read_file, findings));
+    let acme = file.get("acme").and_then(|value| acme::lower(&value, state_dir.is_some(), read_file, findings));
     let upgrade_socket = file.get("upgrade_socket").and_then(|value| path(&value, findings));
     Settings {
         workers,
@@ -137,6 +144,7 @@ fn settings(
         admin,
         journal,
         webhooks,
+        acme,
         log,
         upgrade_socket,
         run_as: run_as(file, findings),

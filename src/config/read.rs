@@ -181,9 +181,12 @@ impl<'t> Value<'t> {
     }
 
     /// Returns the per cent.
-    pub(super) fn percent(&self, findings: &mut Findings, range: &RangeInclusive<u8>) -> Option<u8> {
+    pub(super) fn percent<T>(&self, findings: &mut Findings, range: &RangeInclusive<T>) -> Option<T>
+    where
+        T: PartialOrd + TryFrom<u64> + Display,
+    {
         let percent = self.parsed(findings, "a share such as \"50%\"", parse_percent)?;
-        let within = u8::try_from(percent).ok().filter(|percent| range.contains(percent));
+        let within = T::try_from(percent).ok().filter(|percent| range.contains(percent));
         if within.is_none() {
             self.refuse(findings, format!("is outside {}%..={}%; write a share within", range.start(), range.end()));
         }

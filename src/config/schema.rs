@@ -10,6 +10,7 @@ mod farm;
 mod frontend;
 mod probe;
 mod route;
+mod server;
 mod text;
 
 use schemars::JsonSchema;
@@ -18,13 +19,13 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessField, AccessFormat, AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential,
-    Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, Journal, Level, Log, LogFormat, MetricsAccess,
+    Ovh, OvhCredential, Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
-    AdminStatus, Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Incident, Leftovers, Observe, Off,
-    Retries, SameSite, Server, ServerForm, ServerProbe, Stickiness, StickinessForm, StickinessWord, StickyCookie,
-    StickySource, Switch,
+    Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,
+    Off, Queue, Retries, RetryBudget, Reuse, SameSite, Stickiness, StickinessForm, StickinessWord, StickyCookie,
+    StickyHeader, StickyHeaderForm, StickySource, Switch,
 };
 pub use frontend::{
     AcceptProxy, Alpn, ByHeader, Certificate, ClientAuth, Frontend, FrontendTimeouts, FrontendTls, Hsts, Limits,
@@ -35,6 +36,7 @@ pub use route::{
     Action, Field, HeaderRules, Match, Mirror, PatternText, Redirect, RedirectStatus, RedirectTo, Reject, RejectStatus,
     Rewrite, Route, Rule,
 };
+pub use server::{AdminStatus, ProxyOut, Server, ServerForm, ServerProbe, ServerTls};
 pub use text::{
     AddressText, BelowText, DurationText, EnvText, Fields, Filled, HexText, IpText, ListenText, NameText, Named,
     Number, OneOrMany, PercentText, PortsText, SizeText, UrlText, VersionText, WebhookUrlText,
@@ -106,6 +108,9 @@ pub struct File {
     /// Who is told of events, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<Named<Webhook>>,
+    /// How certificates are obtained by ACME.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Acme>,
     /// Logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,

@@ -1,8 +1,13 @@
 //! The config file from outside: texts in, models or messages out.
 
+mod bad_frontends;
 mod bad_input;
 mod conf_files;
+mod drawn;
+mod good_frontends;
 mod good_input;
+mod good_upstreams;
+mod mutated;
 mod round_trip;
 mod schema;
 
@@ -24,6 +29,7 @@ fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("/secret") => Ok("a-secret-of-a-good-length\r\n".to_owned()),
         Some("/empty") => Ok("\n".to_owned()),
+        Some("/page") => Ok("back soon\n".to_owned()),
         Some("/short") => Ok("short".to_owned()),
         Some("/ca.pem" | "/etc/farmgate/ca.pem") => Ok("-----BEGIN CERTIFICATE-----\n".to_owned()),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),

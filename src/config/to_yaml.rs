@@ -15,7 +15,7 @@ use super::expand::OPENING;
 use super::schema::{self, DurationText, Filled, NameText, Named, Number, PortsText, ServiceForm, SizeText};
 use super::tree::{join, old_line_break};
 use super::units::{show_duration, show_size};
-use crate::model::{Aim, Farm, FarmId, Frontend, Probe, Protocol, Topology};
+use crate::model::{Aim, Farm, FarmId, Frontend, Probe, Protocol, Server, Topology};
 
 /// What is done with a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,12 @@ pub fn frontend_view(frontend: &Frontend, names: &dyn Fn(FarmId) -> String) -> s
     frontend::frontend(frontend, names)
 }
 
+/// Returns a server as the file writes it.
+#[must_use]
+pub fn server_view(server: &Server) -> schema::Server {
+    farm::server(server)
+}
+
 /// Returns a probe as the file writes it, without its secrets.
 #[must_use]
 pub fn probe_view(probe: &Probe) -> schema::Probe {
@@ -121,6 +127,7 @@ fn file(topology: &Topology) -> schema::File {
         admin: None,
         journal: None,
         webhooks: None,
+        acme: None,
         log: None,
         upgrade_socket: None,
         user: None,

@@ -40,7 +40,7 @@ pub(super) fn parse_percent(text: &str) -> Result<u64, UnitError> {
 }
 
 /// Returns the share as `50%`.
-pub(super) fn show_percent(percent: u8) -> String {
+pub(super) fn show_percent(percent: impl std::fmt::Display) -> String {
     format!("{percent}%")
 }
 

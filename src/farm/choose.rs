@@ -6,7 +6,7 @@
 //! the turns of the current one.
 //!
 //! Owned by one thread; time and seed are handed in. Work in flight is counted in the servers' own cells, of which this
-//! worker writes its own; least-work farms read it from there: this worker's at once, the others' at most
+//! worker writes its own; farms that go by load read it from there ([`load`]): this worker's at once, the others' at most
 //! [`OTHERS_AGE_MS_MAX`] old. A pick allocates nothing once its chooser is there (the first retry of a round robin farm
 //! makes a second series of turns).
 
@@ -14,14 +14,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::balance::hash::{hash_source, hash_uri};
-use crate::balance::{LeastConn, Rendezvous, Turns, first, seed};
+use crate::balance::hash::{hash_source, hash_uri, hash_value};
+use crate::balance::{Cost, Maglev, Rendezvous, Turns, TwoChoices, first, seed};
 use crate::metrics::WorkerIx;
-use crate::model::{Balance, FarmId, Generation, ServerId};
+use crate::model::{Balance, Farm, FarmId, Generation, HashKey, ServerId};
 
+use self::load::{LeastWork, Loads};
 use super::live::ServerLive;
 use super::rotation::Eligible;
 use super::table::FarmTable;
+
+mod load;
 
 /// How old the other workers' work in flight may be, in milliseconds.
 pub const OTHERS_AGE_MS_MAX: u64 = 10;
@@ -35,10 +38,23 @@ pub struct Key<'a> {
     pub uri: Option<&'a [u8]>,
 }
 
-impl Key<'_> {
-    fn hash(&self, balance: Balance) -> u64 {
-        match (balance, self.uri) {
-            (Balance::Uri, Some(uri)) => hash_uri(uri),
+/// A piece of work that somebody is to be chosen for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// What it is recognised by.
+    pub key: Key<'a>,
+    /// The value of the field that its farm hashes, where it hashes one and there is one.
+    pub header: Option<&'a [u8]>,
+    /// Milliseconds from any start; they do not go back.
+    pub now_ms: u64,
+}
+
+impl Ask<'_> {
+    fn hash(&self, farm: &Farm) -> u64 {
+        let Key { source, uri } = self.key;
+        match (farm.balance, &farm.hash.key, uri, self.header) {
+            (Balance::Uri, _, Some(uri), _) | (Balance::Maglev, HashKey::Uri, Some(uri), _) => hash_uri(uri),
+            (Balance::Maglev, HashKey::Header(_), _, Some(value)) => hash_value(value),
             (
                 Balance::Uri
                 | Balance::Ewma
@@ -48,8 +64,8 @@ impl Key<'_> {
                 | Balance::Random
                 | Balance::RoundRobin
                 | Balance::Source,
-                _,
-            ) => hash_source(self.source),
+                ..,
+            ) => hash_source(source),
         }
     }
 }
@@ -109,10 +125,27 @@ impl Choosers {
     /// Returns the position in `table.servers` of who takes the next piece of work: one that is in rotation and not in
     /// `tried`, or nobody if there is none. `now_ms` counts milliseconds from any start and does not go back.
     pub fn choose(&mut self, table: &FarmTable, key: Key<'_>, tried: &Tried, now_ms: u64) -> Option<usize> {
+        let ask = Ask { key, header: None, now_ms };
+        if tried.is_empty() { self.first(table, ask) } else { self.among(table, ask, &|at| !tried.contains(at)) }
+    }
+
+    /// Returns the position of who takes a piece of work that nobody was given yet.
+    pub fn first(&mut self, table: &FarmTable, ask: Ask<'_>) -> Option<usize> {
+        self.any(table, ask, None)
+    }
+
+    /// Returns the position of who takes a piece of work among those for whose position `may` is true. What retries and
+    /// full servers are chosen by: it takes no turn of others.
+    pub fn among(&mut self, table: &FarmTable, ask: Ask<'_>, may: &dyn Fn(usize) -> bool) -> Option<usize> {
+        self.any(table, ask, Some(may))
+    }
+
+    fn any(&mut self, table: &FarmTable, ask: Ask<'_>, may: Option<&dyn Fn(usize) -> bool>) -> Option<usize> {
         let worker = self.worker;
-        let fresh = || Chooser::new(table, worker, self.seed, now_ms);
-        let chooser = self.farms.entry(table.farm.id).or_insert_with(|| Versions::new(fresh())).of(table, fresh);
-        let index = chooser.choose(table, key, tried, now_ms, worker)?;
+        let fresh = || Chooser::new(table, worker, self.seed, ask.now_ms);
+        let versions = self.farms.entry(table.farm.id).or_insert_with(|| Versions::new(fresh()));
+        let open = versions.open;
+        let index = versions.of(table, fresh).choose(table, ask, may, Here { worker, open })?;
         table.rotation.eligible.get(index).map(|eligible| eligible.position as usize)
     }
 
@@ -120,14 +153,14 @@ impl Choosers {
     pub fn started(&mut self, table: &FarmTable, position: usize) {
         let Some(entry) = table.servers.get(position) else { return };
         entry.live.in_flight.of(self.worker).add(1);
-        self.recount(table.farm.id, entry.server.id, &entry.live);
+        self.recount(table.farm.id, entry.server.id, &entry.live, 1);
     }
 
     /// Counts the end of a piece of work. `live` is that of the table in which it started; server and farm may have
     /// left since.
     pub fn ended(&mut self, farm: FarmId, server: ServerId, live: &ServerLive) {
         live.in_flight.of(self.worker).sub(1);
-        self.recount(farm, server, live);
+        self.recount(farm, server, live, -1);
     }
 
     /// Forgets the farms for which `is_there` is false.
@@ -135,8 +168,10 @@ impl Choosers {
         self.farms.retain(|farm, _| is_there(*farm));
     }
 
-    fn recount(&mut self, farm: FarmId, server: ServerId, live: &ServerLive) {
+    /// Takes in that a server's work in flight here changed `by` one.
+    fn recount(&mut self, farm: FarmId, server: ServerId, live: &ServerLive, by: i64) {
         let Some(versions) = self.farms.get_mut(&farm) else { return };
+        versions.open = versions.open.wrapping_add_signed(by);
         for chooser in std::iter::once(&mut versions.current).chain(&mut versions.earlier) {
             if let Algorithm::LeastConn(least) = &mut chooser.algorithm {
                 least.recount(server, live, self.worker);
@@ -151,11 +186,20 @@ struct Versions {
     current: Chooser,
     /// For work that still holds an older table.
     earlier: Option<Chooser>,
+    /// Work of the farm begun here less that ended here, from any start: only differences mean anything.
+    open: u64,
+}
+
+/// Where a choice is made, and [`Versions::open`] there.
+#[derive(Clone, Copy, Debug)]
+struct Here {
+    worker: WorkerIx,
+    open: u64,
 }
 
 impl Versions {
     fn new(current: Chooser) -> Self {
-        Self { current, earlier: None }
+        Self { current, earlier: None, open: 0 }
     }
 
     /// Returns the chooser of that table's rotation, made by `fresh` if there is none.
@@ -182,25 +226,46 @@ struct Chooser {
 
 #[derive(Debug)]
 enum Algorithm {
+    Ewma(Box<Drawn>),
     First,
-    Hash(Rendezvous),
+    Hash(Rendezvous, Bound),
     LeastConn(LeastWork),
+    /// The table is the farm table's; nothing where that has none.
+    Maglev(Option<Arc<Maglev>>, Bound),
+    Random(Box<Drawn>),
     RoundRobin(Spread),
 }
+
+/// Two choices, and what they are made by.
+#[derive(Debug)]
+struct Drawn {
+    choices: TwoChoices,
+    loads: Loads,
+}
+
+/// The loads of a farm that bounds them where it hashes.
+#[derive(Debug, Default)]
+struct Bound(Option<Box<Loads>>);
 
 impl Chooser {
     fn new(table: &FarmTable, worker: WorkerIx, seed: u64, now_ms: u64) -> Self {
         let version = table.rotation.version;
         let eligible = &table.rotation.eligible;
         let seed = seed::join(&[seed, worker.0 as u64, table.farm.id.0, version.0]);
+        let drawn = || {
+            let choices = TwoChoices::new(&weights(eligible), seed);
+            Box::new(Drawn { choices, loads: Loads::new(table, worker, now_ms) })
+        };
         let algorithm = match table.farm.balance {
+            Balance::Ewma => Algorithm::Ewma(drawn()),
             Balance::First => Algorithm::First,
-            Balance::Ewma | Balance::LeastConn | Balance::Random => {
-                Algorithm::LeastConn(LeastWork::new(table, worker, seed, now_ms))
-            }
+            Balance::LeastConn => Algorithm::LeastConn(LeastWork::new(table, worker, seed, now_ms)),
+            Balance::Maglev => Algorithm::Maglev(table.maglev.clone(), Bound::default()),
+            Balance::Random => Algorithm::Random(drawn()),
             Balance::RoundRobin => Algorithm::RoundRobin(Spread::new(eligible, seed)),
-            Balance::Maglev | Balance::Source | Balance::Uri => {
-                Algorithm::Hash(Rendezvous::new(eligible.iter().map(|server| (server.id, server.weight))))
+            Balance::Source | Balance::Uri => {
+                let rivals = eligible.iter().map(|server| (server.id, server.weight));
+                Algorithm::Hash(Rendezvous::new(rivals), Bound::default())
             }
         };
         Self { version, balance: table.farm.balance, algorithm }
@@ -213,22 +278,49 @@ impl Chooser {
     fn choose(
         &mut self,
         table: &FarmTable,
-        key: Key<'_>,
-        tried: &Tried,
-        now_ms: u64,
-        worker: WorkerIx,
+        ask: Ask<'_>,
+        may: Option<&dyn Fn(usize) -> bool>,
+        here: Here,
     ) -> Option<usize> {
         let eligible = &table.rotation.eligible;
-        let is_free = |index: usize| eligible.get(index).is_some_and(|e| !tried.contains(e.position as usize));
+        let is_free =
+            |index: usize| eligible.get(index).is_some_and(|e| may.is_none_or(|may| may(e.position as usize)));
+        let (farm, now_ms) = (&*table.farm, ask.now_ms);
         match &mut self.algorithm {
-            Algorithm::First => first::pick(eligible.len(), is_free),
-            Algorithm::Hash(rivals) if tried.is_empty() => rivals.pick(key.hash(self.balance)),
-            Algorithm::Hash(rivals) => rivals.pick_where(key.hash(self.balance), is_free),
-            Algorithm::LeastConn(least) => {
-                least.refresh_if_due(table, worker, now_ms);
-                if tried.is_empty() { least.conns.pick() } else { least.conns.pick_where(is_free) }
+            Algorithm::Ewma(drawn) => {
+                let Drawn { choices, loads } = &mut **drawn;
+                loads.look_if_due(table, here, now_ms);
+                let cost = |index: usize| loads.cost(index, eligible, now_ms, here);
+                if may.is_none() { choices.pick(cost) } else { choices.pick_where(cost, is_free) }
             }
-            Algorithm::RoundRobin(spread) if tried.is_empty() => spread.turns.next(),
+            Algorithm::First => first::pick(eligible.len(), is_free),
+            Algorithm::Hash(rivals, Bound(bound)) => {
+                let hash = ask.hash(farm);
+                let Some(is_light) = Loads::bound(bound, table, here, now_ms) else {
+                    return if may.is_none() { rivals.pick(hash) } else { rivals.pick_where(hash, is_free) };
+                };
+                let light = rivals.pick_where(hash, |index| is_free(index) && is_light(index));
+                light.or_else(|| rivals.pick_where(hash, is_free))
+            }
+            Algorithm::LeastConn(least) => {
+                least.look_if_due(table, here, now_ms);
+                if may.is_none() { least.conns.pick() } else { least.conns.pick_where(is_free) }
+            }
+            Algorithm::Maglev(places, Bound(bound)) => {
+                let (places, hash) = (places.as_ref()?, ask.hash(farm));
+                let Some(is_light) = Loads::bound(bound, table, here, now_ms) else {
+                    return if may.is_none() { places.pick(hash) } else { places.pick_where(hash, is_free) };
+                };
+                let light = places.pick_where(hash, |index| is_free(index) && is_light(index));
+                light.or_else(|| places.pick_where(hash, is_free))
+            }
+            Algorithm::Random(drawn) => {
+                let Drawn { choices, loads } = &mut **drawn;
+                loads.look_if_due(table, here, now_ms);
+                let cost = |index: usize| Cost::of_load(loads.of(index, here));
+                if may.is_none() { choices.pick(cost) } else { choices.pick_where(cost, is_free) }
+            }
+            Algorithm::RoundRobin(spread) if may.is_none() => spread.turns.next(),
             Algorithm::RoundRobin(spread) => spread.retry(eligible, is_free),
         }
     }
@@ -267,62 +359,6 @@ impl Spread {
 
 fn weights(eligible: &[Eligible]) -> Vec<u32> {
     eligible.iter().map(|server| server.weight).collect()
-}
-
-/// Least work in flight, joined to the cells it is counted in.
-#[derive(Debug)]
-struct LeastWork {
-    conns: LeastConn,
-    /// The cells of each, as of the last refresh.
-    lives: Box<[Arc<ServerLive>]>,
-    /// Where each is, sorted by id.
-    by_id: Box<[(ServerId, usize)]>,
-    refreshed_ms: u64,
-}
-
-impl LeastWork {
-    fn new(table: &FarmTable, worker: WorkerIx, seed: u64, now_ms: u64) -> Self {
-        let eligible = &table.rotation.eligible;
-        let mut by_id: Box<[_]> = eligible.iter().enumerate().map(|(index, server)| (server.id, index)).collect();
-        by_id.sort_unstable();
-        let lives = eligible.iter().map(|server| Arc::clone(live(table, server))).collect();
-        let conns = LeastConn::new(&weights(eligible), seed);
-        let mut least = Self { conns, lives, by_id, refreshed_ms: now_ms };
-        least.refresh(table, worker);
-        least
-    }
-
-    fn refresh_if_due(&mut self, table: &FarmTable, worker: WorkerIx, now_ms: u64) {
-        if now_ms.saturating_sub(self.refreshed_ms) >= OTHERS_AGE_MS_MAX {
-            self.refreshed_ms = now_ms;
-            self.refresh(table, worker);
-        }
-    }
-
-    /// Reads all cells again; a server whose cells are new (it moved, within the same rotation) is followed there.
-    fn refresh(&mut self, table: &FarmTable, worker: WorkerIx) {
-        for (known, server) in self.lives.iter_mut().zip(&table.rotation.eligible) {
-            if !Arc::ptr_eq(known, live(table, server)) {
-                *known = Arc::clone(live(table, server));
-            }
-        }
-        let own = |index: usize| self.lives[index].in_flight.of(worker).value();
-        let others = |index: usize| self.lives[index].in_flight_total().saturating_sub(own(index));
-        self.conns.refresh(own, others);
-    }
-
-    /// Takes over this worker's count of one server, if it is in this rotation and counts in these cells.
-    fn recount(&mut self, server: ServerId, live: &ServerLive, worker: WorkerIx) {
-        let Ok(at) = self.by_id.binary_search_by_key(&server, |(id, _)| *id) else { return };
-        let (_, index) = self.by_id[at];
-        if std::ptr::eq(&*self.lives[index], live) {
-            self.conns.set_own(index, live.in_flight.of(worker).value());
-        }
-    }
-}
-
-fn live<'t>(table: &'t FarmTable, server: &Eligible) -> &'t Arc<ServerLive> {
-    &table.servers[server.position as usize].live
 }
 
 #[cfg(test)]

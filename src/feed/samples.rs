@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, CheckStatus, Content, Ejection,
-    Event, EventKind, FarmId, Generation, Health, IncidentPhase, Leftovers, Name, OrderEnding, ProbeSlot, Progress,
-    ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, Terms, Timestamp, TrafficFault, Weight, Wish,
+    Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, CheckStatus,
+    Content, Ejection, Event, EventKind, FarmId, Generation, Health, IncidentPhase, Leftovers, Name, OrderEnding,
+    ProbeSlot, Progress, ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, Terms, Timestamp, TrafficFault,
+    Weight, Wish,
 };
 
 /// 2026-11-21T12:03:11.250Z.
@@ -102,6 +103,19 @@ pub(crate) fn every_kind() -> Vec<Event> {
         kinds.push(EventKind::OrderEnded { server, farm_name, server_name, order, ending, closed });
     }
     kinds.push(EventKind::Reloaded { added: 2, removed: 1, overrides_dropped: 0 });
+    let until = later;
+    let why =
+        "frontend \"web\": tls.certificates.key: \"/etc/web.key\" holds no private key; give a PEM file that does";
+    for change in [
+        CertificateChange::Expired { until },
+        CertificateChange::Expiring { until, days: 3 },
+        CertificateChange::NotObtained { why: "no certificate within 300s; tried again in 60s".into() },
+        CertificateChange::Refused { why: why.into() },
+        CertificateChange::Renewed { until },
+    ] {
+        let frontend = Name::parse("web").unwrap();
+        kinds.push(EventKind::Certificate { frontend, certificate: "shop.test".into(), change });
+    }
     for change in standing_changes(later) {
         let (farm_name, server_name) = (farm_name.clone(), server_name.clone());
         kinds.push(EventKind::StandingChanged { server, farm_name, server_name, change });

@@ -2,14 +2,15 @@
 //! why. Times are UTC.
 
 use crate::model::{
-    Act, AgentHealth, AgentSays, AgentWeight, CheckBrief, Ejection, Event, EventKind, Health, IncidentPhase, Leftovers,
-    Name, OrderEnding, StandingChange, Suspicion, SuspicionKind, Terms, TrafficFault, Wish,
+    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, Ejection, Event, EventKind, Health,
+    IncidentPhase, Leftovers, Name, OrderEnding, StandingChange, Suspicion, SuspicionKind, Terms, TrafficFault, Wish,
 };
 
 /// Returns an event in one sentence.
 #[must_use]
 pub fn sentence(event: &Event) -> String {
     match &event.kind {
+        EventKind::Certificate { frontend, certificate, change } => certificate_of(frontend, certificate, change),
         EventKind::Changed { farm_name, server_name, from, to, terms, act, .. } => {
             changed(&of(farm_name, server_name), *from, *to, terms, act)
         }
@@ -92,6 +93,30 @@ fn runs(chain: &[CheckBrief]) -> String {
         })
         .collect();
     format!("{}: {}", count(chain.len() as u64, "check"), told.join(", "))
+}
+
+fn certificate_of(frontend: &Name, certificate: &str, change: &CertificateChange) -> String {
+    match change {
+        CertificateChange::Expired { until } => {
+            format!("The certificate for {certificate} at frontend {frontend} expired at {until} and is still shown.")
+        }
+        CertificateChange::Expiring { until, days } => {
+            let left = count(u64::from(*days), "day");
+            format!(
+                "The certificate for {certificate} at frontend {frontend} expires within {left}, at {until}, and was \
+                 not renewed."
+            )
+        }
+        CertificateChange::NotObtained { why } => {
+            format!("No certificate for {certificate} at frontend {frontend} was obtained: {why}.")
+        }
+        CertificateChange::Refused { why } => {
+            format!("Changed files of TLS at frontend {frontend} cannot be used, the former still are: {why}.")
+        }
+        CertificateChange::Renewed { until } => {
+            format!("Frontend {frontend} shows a new certificate for {certificate}, good until {until}.")
+        }
+    }
 }
 
 fn changed(server: &str, from: Wish, to: Wish, terms: &Terms, act: &Act) -> String {

@@ -5,6 +5,7 @@
 //!
 //! | type | fields beside the common ones |
 //! |---|---|
+//! | `certificate` | frontend, certificate, change, until, error |
 //! | `changed` | farm, server, field, from, to, act, until, deadline, at_deadline |
 //! | `farm_serving` | farm, serving |
 //! | `incident` | incident, phase, farms, servers, until |
@@ -17,8 +18,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Act, AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, Ejection, Event, EventKind, Name, ProbeSlot,
-    Progress, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
+    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event, EventKind,
+    Name, ProbeSlot, Progress, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
 };
 
 /// An event.
@@ -44,6 +45,8 @@ pub struct EventWire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventType {
+    /// A certificate that clients are shown was renewed, comes to its end, or cannot be.
+    Certificate,
     /// An operator changed a server.
     Changed,
     /// A farm serves in another way.
@@ -78,6 +81,15 @@ pub struct Details {
     /// The server's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<u64>,
+    /// The frontend's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<String>,
+    /// The first name of a certificate, or the file that cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Why something could not be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// The field that was changed: `status` or `weight`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -141,7 +153,7 @@ pub struct Details {
     /// Overrides dropped because the file's own value changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overrides_dropped: Option<usize>,
-    /// What changed of a server's standing, in one word.
+    /// What changed of a certificate or a server's standing, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// What the agent said.
@@ -311,6 +323,9 @@ impl EventWire {
 
 fn type_and_details(kind: &EventKind) -> (EventType, Details) {
     match kind {
+        EventKind::Certificate { frontend, certificate, change } => {
+            (EventType::Certificate, certificate_details(frontend, certificate, change))
+        }
         EventKind::Changed { server, farm_name, server_name, from, to, terms, act } => {
             let server = of_server(*server, farm_name, server_name);
             (EventType::Changed, changed_details(*from, *to, terms, act, server))
@@ -375,6 +390,23 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             };
             (EventType::Transition, details)
         }
+    }
+}
+
+fn certificate_details(frontend: &Name, certificate: &str, change: &CertificateChange) -> Details {
+    let (until, error) = match change {
+        CertificateChange::Expired { until }
+        | CertificateChange::Expiring { until, .. }
+        | CertificateChange::Renewed { until } => (Some(time(*until)), None),
+        CertificateChange::NotObtained { why } | CertificateChange::Refused { why } => (None, Some(why.to_string())),
+    };
+    Details {
+        frontend: Some(frontend.to_string()),
+        certificate: Some(certificate.to_owned()),
+        change: Some(change.as_str().to_owned()),
+        until,
+        error,
+        ..Details::default()
     }
 }
 

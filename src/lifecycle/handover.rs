@@ -47,6 +47,9 @@ pub enum Listening {
         listen: String,
         /// The frontend's id.
         frontend: u64,
+        /// Whether datagrams travel through it.
+        #[serde(default)]
+        datagrams: bool,
     },
 }
 
@@ -336,7 +339,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let what = |n: u64| Listening::Frontend { listen: address.to_string(), frontend: n };
+        let what = |n: u64| Listening::Frontend { listen: address.to_string(), frontend: n, datagrams: false };
         let count = BATCH as u64 * 2 + 3;
         let passed: Vec<_> =
             (0..count).map(|n| Passed { what: what(n), socket: listener.try_clone().unwrap().into() }).collect();

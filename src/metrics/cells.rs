@@ -166,28 +166,70 @@ pub enum Refusal {
     BodyTimeout,
     /// 413.
     BodyTooLarge,
+    /// TCP: a TLS client hello that cannot be read, or not to its end.
+    ClientHello,
+    /// TCP: the TLS client hello did not arrive in time.
+    ClientHelloTimeout,
     /// Over the frontend's connection limit.
     ConnectionLimit,
+    /// HTTP/2: too many frames that only ask for an answer, or change nothing.
+    ControlFrames,
+    /// HTTP/2: too many frames of no bytes.
+    EmptyFrames,
+    /// HTTP/2: a head in too many frames, or otherwise more than the engine takes.
+    HeaderFrames,
     /// 431.
     HeaderTooLarge,
     /// The request head did not arrive in time.
     HeaderTimeout,
+    /// The frontend is closed for maintenance.
+    Maintenance,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
+    /// No PROXY header, or a malformed one, from a network that begins with one.
+    ProxyHeader,
+    /// The PROXY header did not arrive in time.
+    ProxyHeaderTimeout,
+    /// Every server was full, and so was the line: 503 (TCP: closed).
+    QueueFull,
+    /// Every server was full for as long as work may wait: 503 (TCP: closed).
+    QueueTimeout,
+    /// A route rejects it.
+    Rejected,
+    /// From a network that may not connect.
+    SourceDenied,
+    /// Over the connection limit of one source.
+    SourceLimit,
+    /// HTTP/2: too many streams were reset.
+    StreamResets,
     /// 414.
     UriTooLong,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
+        Self::ClientHello,
+        Self::ClientHelloTimeout,
         Self::ConnectionLimit,
+        Self::ControlFrames,
+        Self::EmptyFrames,
+        Self::HeaderFrames,
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
+        Self::Maintenance,
         Self::NoServer,
+        Self::ProxyHeader,
+        Self::ProxyHeaderTimeout,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Rejected,
+        Self::SourceDenied,
+        Self::SourceLimit,
+        Self::StreamResets,
         Self::UriTooLong,
     ];
 
@@ -198,11 +240,51 @@ impl Refusal {
             Self::BadRequest => "bad_request",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::ClientHello => "client_hello",
+            Self::ClientHelloTimeout => "client_hello_timeout",
             Self::ConnectionLimit => "connection_limit",
+            Self::ControlFrames => "control_frames",
+            Self::EmptyFrames => "empty_frames",
+            Self::HeaderFrames => "header_frames",
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::Maintenance => "maintenance",
             Self::NoServer => "no_server",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Rejected => "rejected",
+            Self::SourceDenied => "source_denied",
+            Self::SourceLimit => "source_limit",
+            Self::StreamResets => "stream_resets",
             Self::UriTooLong => "uri_too_long",
+        }
+    }
+}
+
+/// What became of a copy of a request for a second farm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirrored {
+    /// It was answered, whatever the answer.
+    Answered,
+    /// No connection, no answer in time, or half of one.
+    Failed,
+    /// It was not sent: no server, a body too long to copy, too many copies at once.
+    Skipped,
+}
+
+impl Mirrored {
+    /// Every end, in the order of [`FrontendCells::mirrored`].
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Skipped];
+
+    /// Returns the value of the `result` label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -214,8 +296,12 @@ pub struct FrontendCells {
     pub connections: Cell,
     /// Connections open now.
     pub connections_open: Cell,
+    /// Times that accepting rested because descriptors were nearly gone.
+    pub accept_rests: Cell,
     /// Clients refused, in the order of [`Refusal::ALL`].
-    pub refused: [Cell; 8],
+    pub refused: [Cell; Refusal::ALL.len()],
+    /// Copies of requests, in the order of [`Mirrored::ALL`].
+    pub mirrored: [Cell; Mirrored::ALL.len()],
     /// Responses that Farmgate made itself, by class of their status.
     pub own_answers: [Cell; 6],
     /// TLS handshakes.

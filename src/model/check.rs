@@ -268,7 +268,7 @@ pub const EVIDENCE_BYTES_MAX: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The first bytes sent, at most [`EVIDENCE_BYTES_MAX`]; secrets left out.
-    pub sent: Box<[u8]>,
+    pub sent: Arc<[u8]>,
     /// The first bytes received, at most [`EVIDENCE_BYTES_MAX`].
     pub received: Box<[u8]>,
     /// From the start to the connection.

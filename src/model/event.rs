@@ -26,6 +26,15 @@ pub struct Event {
 /// The kinds of [`Event`].
 #[derive(Clone, Debug)]
 pub enum EventKind {
+    /// A certificate that clients are shown was renewed, comes to its end, or its new files cannot be used.
+    Certificate {
+        /// The frontend.
+        frontend: Name,
+        /// The first name that it is of; where a file cannot be used, its path.
+        certificate: Box<str>,
+        /// What became of it.
+        change: CertificateChange,
+    },
     /// An operator changed a server.
     Changed {
         /// The server.
@@ -147,7 +156,7 @@ impl EventKind {
             | Self::OrderEnded { server, .. }
             | Self::StandingChanged { server, .. }
             | Self::Transition { server, .. } => Some(*server),
-            Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
+            Self::Certificate { .. } | Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
         }
     }
 }
@@ -166,6 +175,11 @@ pub enum CertificateChange {
         until: Timestamp,
         /// In how many days, rounded up.
         days: u32,
+    },
+    /// It was not obtained from the authority that is asked.
+    NotObtained {
+        /// Why, and when it is tried again.
+        why: Box<str>,
     },
     /// Its files changed and cannot be used; what was shown before still is.
     Refused {
@@ -186,6 +200,7 @@ impl CertificateChange {
         match self {
             Self::Expired { .. } => "expired",
             Self::Expiring { .. } => "expiring",
+            Self::NotObtained { .. } => "not_obtained",
             Self::Refused { .. } => "refused",
             Self::Renewed { .. } => "renewed",
         }

@@ -140,7 +140,7 @@ impl ProxyOut {
 
     /// Returns the word of the config file and of OVHcloud's `proxyProtocolVersion`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::V2 => "v2",

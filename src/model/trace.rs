@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::farm::Balance;
-use super::id::{FarmId, FrontendId, Generation, ServerId};
+use super::id::{FarmId, FrontendId, Generation, RouteId, ServerId};
 use super::time::Timestamp;
 
 /// Attempts of one request that are remembered: the first ones.
@@ -21,6 +21,8 @@ pub struct RequestTrace {
     pub client: IpAddr,
     /// Where it came in.
     pub frontend: FrontendId,
+    /// The route that took it; none if no route did.
+    pub route: Option<RouteId>,
     /// The farm that it was given to; none if it was refused before.
     pub farm: Option<FarmId>,
     /// The table by which its servers were chosen; none if it was refused before.
@@ -195,8 +197,12 @@ pub enum ChosenBy {
     Balance(Balance),
     /// No other was left that may take work and had not been tried.
     OnlyOneLeft,
+    /// It was the first to have a place again, of those that the work waited for.
+    Queue,
     /// The client's cookie names it.
     StickyCookie,
+    /// The value of the client's header field was given to it before.
+    StickyHeader,
     /// The client's address was given to it before.
     StickySource,
 }
@@ -208,7 +214,9 @@ impl ChosenBy {
         match self {
             Self::Balance(balance) => balance.as_str(),
             Self::OnlyOneLeft => "only_one_left",
+            Self::Queue => "queue",
             Self::StickyCookie => "sticky_cookie",
+            Self::StickyHeader => "sticky_header",
             Self::StickySource => "sticky_source",
         }
     }

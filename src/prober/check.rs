@@ -73,20 +73,30 @@ pub(super) async fn run(trust: &Trust, addr: SocketAddr, host: &Host, probe: &Pr
     } else {
         protocols::unbegun(&probe.kind, carry_out(trust, addr, host, probe, deadline, &mut trace).await)
     };
+    record(&probe.kind, finding, trace)
+}
+
+/// Makes the record of a check that ends now.
+pub(super) fn record(kind: &ProbeKind, finding: Finding, trace: Trace) -> CheckRecord {
     let duration = trace.elapsed();
     let Finding { status, code, content, agent, received } = finding;
-    let evidence = Some(Arc::new(shown(&probe.kind, trace.into_evidence(), received)));
+    let evidence = Some(Arc::new(shown(kind, trace.into_evidence(), received)));
     CheckRecord { status, code, content, at: clock::wall(), duration, evidence, agent: agent.map(Arc::new) }
 }
 
 /// The evidence as it may be shown: the probe's secret left out. `received`: of a probe without a connection.
 fn shown(kind: &ProbeKind, evidence: Evidence, received: Option<Box<[u8]>>) -> Evidence {
     let received = received.unwrap_or(evidence.received);
-    let without_secret = |bytes: Box<[u8]>| match protocols::without_secret(kind, &bytes) {
-        Cow::Borrowed(_) => bytes,
-        Cow::Owned(shown) => shown.into_boxed_slice(),
-    };
-    Evidence { sent: without_secret(evidence.sent), received: without_secret(received), ..evidence }
+    let sent = owned(protocols::without_secret(kind, &evidence.sent)).map(Arc::from);
+    let seen = owned(protocols::without_secret(kind, &received)).map(Box::from);
+    Evidence { sent: sent.unwrap_or(evidence.sent), received: seen.unwrap_or(received), ..evidence }
+}
+
+fn owned(bytes: Cow<'_, [u8]>) -> Option<Vec<u8>> {
+    match bytes {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(bytes) => Some(bytes),
+    }
 }
 
 async fn carry_out(
@@ -106,7 +116,9 @@ async fn carry_out(
     match encryption(&probe.kind) {
         Encryption::None => {
             let finding = converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await;
-            if is_one_question && finding.status.verdict() != Verdict::Passed && connect::has_met_itself(&stream, addr)
+            if is_one_question
+                && finding.status.verdict() != Verdict::Passed
+                && connect::has_met_itself(stream.local_addr(), addr)
             {
                 return connect::refused(trace);
             }
@@ -164,7 +176,7 @@ where
             let authority = http::authority(&probe.aim, host, addr.port(), *encryption);
             Box::pin(grpc::ask(stream, service, *encryption, &authority, deadline)).await
         }
-        ProbeKind::Tcp { banner: None, .. } => Finding::new(CheckStatus::L4Ok, None, "connected"),
+        ProbeKind::Tcp { banner: None, .. } => connected(),
         ProbeKind::Agent { .. }
         | ProbeKind::Command(_)
         | ProbeKind::Exchange(_)
@@ -179,8 +191,13 @@ where
     }
 }
 
+/// What a check is worth that asks no more than a connection, and has one.
+pub(super) fn connected() -> Finding {
+    Finding::new(CheckStatus::L4Ok, None, "connected")
+}
+
 /// Whether all that we say is one small write, said first, whose own echo does not pass for an answer.
-fn is_one_question(probe: &Probe) -> bool {
+pub(super) fn is_one_question(probe: &Probe) -> bool {
     match &probe.kind {
         ProbeKind::Http(asked) => {
             asked.version == HttpVersion::Http1 && asked.encryption == Encryption::None && probe.aim.proxy.is_none()

@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
@@ -21,7 +22,7 @@ use super::trace::Trace;
 /// Bytes of one read that empties a connection.
 const DRAIN_BYTES: usize = 4 * 1024;
 /// Reads that are made, without waiting, to empty a connection before it is closed.
-const DRAIN_READS_MAX: usize = 16;
+const DRAIN_READS_MAX: usize = 32;
 
 /// How a conversation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +43,18 @@ pub(super) async fn open(
 ) -> Result<TcpStream, Finding> {
     match timeout_at(deadline.at, connect(addr, aim, opening, trace)).await {
         Ok(opened) => opened,
-        Err(_) => {
-            let words = format!("no connection within {:?}", deadline.after);
-            Err(Finding::new(CheckStatus::L4Tout, None, &words))
-        }
+        Err(_) => Err(timed_out(deadline.after)),
     }
 }
 
+/// What a check is worth that had no connection at its deadline, which was so long after the start.
+pub(super) fn timed_out(after: Duration) -> Finding {
+    Finding::new(CheckStatus::L4Tout, None, &format!("no connection within {after:?}"))
+}
+
 /// Whether a connect to a closed port of this host met itself, as it can when the system picks that very port as its own.
-pub(super) fn has_met_itself(stream: &TcpStream, addr: SocketAddr) -> bool {
-    stream.local_addr().is_ok_and(|local| local == addr)
+pub(super) fn has_met_itself(local: io::Result<SocketAddr>, addr: SocketAddr) -> bool {
+    local.is_ok_and(|local| local == addr)
 }
 
 /// What a connection is worth that has met itself.
@@ -76,23 +79,33 @@ pub(super) async fn end(stream: &TcpStream, trace: &Trace) {
 
 /// Takes what has already arrived, since closing over unread bytes would send a reset and fill the server's log with it.
 pub(super) fn take_what_has_arrived(stream: &TcpStream) {
-    let mut buffer = [0; DRAIN_BYTES];
+    empty(&mut [0; DRAIN_BYTES], |buffer| stream.try_read(buffer));
+}
+
+/// Reads until a read that must not wait does not fill the buffer.
+pub(super) fn empty(buffer: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) {
     for _ in 0..DRAIN_READS_MAX {
-        if !stream.try_read(&mut buffer).is_ok_and(|n| n == buffer.len()) {
+        if !read(buffer).is_ok_and(|n| n == buffer.len()) {
             return;
         }
     }
 }
 
-async fn connect(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {
+/// Returns a socket to connect to `addr` with, that waits for nothing.
+pub(super) fn socket(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<Socket, Finding> {
     let socket = match aim.source {
         None => unbound(addr).map_err(|error| failed(&error, trace))?,
         Some(source) => bound_to(source, addr)?,
     };
     if opening == Opening::OneQuestion {
         // The request acknowledges the server's part of the handshake; a packet for that alone is saved.
-        SockRef::from(&socket).set_tcp_quickack(false).ok();
+        socket.set_tcp_quickack(false).ok();
     }
+    Ok(socket)
+}
+
+async fn connect(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {
+    let socket = TcpSocket::from_std_stream(socket(addr, aim, opening, trace)?.into());
     let mut stream = socket.connect(addr).await.map_err(|error| failed(&error, trace))?;
     if opening == Opening::OneQuestion {
         // Whether it met itself is asked where the answer is none; a single write waits for no other.
@@ -114,27 +127,28 @@ async fn connect(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trac
     Ok(stream)
 }
 
-fn failed(error: &io::Error, trace: &mut Trace) -> Finding {
+/// What a check is worth whose connect failed so.
+pub(super) fn failed(error: &io::Error, trace: &mut Trace) -> Finding {
     trace.failed(error);
     Finding::new(connect_status(error), None, &errno_text(error))
 }
 
-fn unbound(addr: SocketAddr) -> io::Result<TcpSocket> {
-    if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+fn unbound(addr: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }
 
 /// Returns a socket that connects from `source`. Whatever fails here is our own.
-fn bound_to(source: IpAddr, addr: SocketAddr) -> Result<TcpSocket, Finding> {
+fn bound_to(source: IpAddr, addr: SocketAddr) -> Result<Socket, Finding> {
     let ours = |words: &str| Finding::new(CheckStatus::SockErr, None, words);
     if source.is_ipv4() != addr.is_ipv4() {
         return Err(ours(&format!("cannot reach {} from source {source}: one is IPv4, the other IPv6", addr.ip())));
     }
-    let bind = |socket: TcpSocket| {
+    let bind = |socket: Socket| {
         // Ports of connections that have just ended may be used again, or many checks would run out of them.
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
         Ok(socket)
     };
-    let bound: io::Result<TcpSocket> = unbound(addr).and_then(bind);
+    let bound: io::Result<Socket> = unbound(addr).and_then(bind);
     bound.map_err(|error| ours(&format!("cannot connect from source {source}: {}", errno_text(&error))))
 }

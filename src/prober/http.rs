@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout_at;
 
 use crate::health::expect::{Decision, Mismatch, decide};
-use crate::model::{Aim, CheckStatus, Content, Encryption, Expect, Host, HttpProbe, ServerAddr};
+use crate::model::{Aim, CheckStatus, Content, Encryption, Expect, Host, HttpProbe, ProbeMethod, ServerAddr};
 
 use super::check::{Deadline, Finding, READ_BYTES};
 use super::failure::errno_text;
@@ -23,12 +24,48 @@ pub(super) async fn ask<S>(stream: &mut S, probe: &HttpProbe, authority: &str, d
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut reply = Reply::new(probe.method);
-    let in_time = timeout_at(deadline.at, exchange(stream, probe, authority, &mut reply)).await;
-    in_time.unwrap_or_else(|_| {
-        let words = format!("no whole reply within {:?}, {}", deadline.after, reply.what_is_missing());
-        Finding::new(CheckStatus::L7Tout, code(&reply), &words)
-    })
+    let mut exchange = Exchange::new(probe.method);
+    let in_time = timeout_at(deadline.at, carry(stream, probe, authority, &mut exchange)).await;
+    in_time.unwrap_or_else(|_| exchange.timed_out(deadline.after))
+}
+
+/// One question and as much of its answer as has arrived, whoever carries the bytes.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    reply: Reply,
+    /// Why the question could not be sent. That is no verdict: the server may have answered before it closed.
+    unsent: Option<io::Error>,
+}
+
+impl Exchange {
+    /// Returns the exchange before the first byte.
+    pub(super) fn new(method: ProbeMethod) -> Self {
+        Self { reply: Reply::new(method), unsent: None }
+    }
+
+    /// Takes that the question cannot be sent to its end.
+    pub(super) fn cannot_send(&mut self, error: io::Error) {
+        self.unsent = Some(error);
+    }
+
+    /// Takes what a read brought, no byte at the end of the stream; returns the verdict once there is one.
+    pub(super) fn take(&mut self, probe: &HttpProbe, read: Result<&[u8], &io::Error>) -> Option<Finding> {
+        let reply = &mut self.reply;
+        let step = match read {
+            Ok([]) => reply.end().map_err(|words| self.unsent.as_ref().map_or(words, |error| broken(error, reply))),
+            Ok(bytes) => reply.feed(bytes),
+            Err(error) => Err(broken(error, reply)),
+        };
+        let judged = |head| judge(&probe.expect, head, reply.body(), reply.is_complete());
+        let finding = reply.head().and_then(judged);
+        finding.or_else(|| Some(Finding::new(CheckStatus::L7Rsp, code(reply), &step.err()?)))
+    }
+
+    /// Returns what it is worth at the deadline, which was so long after the start.
+    pub(super) fn timed_out(&self, after: Duration) -> Finding {
+        let words = format!("no whole reply within {after:?}, {}", self.reply.what_is_missing());
+        Finding::new(CheckStatus::L7Tout, code(&self.reply), &words)
+    }
 }
 
 /// Returns the Host header: the aim's own, else the declared host and the probed port, left out where it is the usual one.
@@ -67,25 +104,18 @@ pub(super) fn judge(expect: &Expect, head: &Head, body: &[u8], is_complete: bool
     Some(finding)
 }
 
-async fn exchange<S>(stream: &mut S, probe: &HttpProbe, authority: &str, reply: &mut Reply) -> Finding
+async fn carry<S>(stream: &mut S, probe: &HttpProbe, authority: &str, exchange: &mut Exchange) -> Finding
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // A write that fails is no verdict: the server may have answered before it closed.
-    let unsent = send(stream, request(probe, authority).as_bytes()).await.err();
+    if let Err(error) = send(stream, request(probe, authority).as_bytes()).await {
+        exchange.cannot_send(error);
+    }
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let step = match stream.read(&mut buffer).await {
-            Ok(0) => reply.end().map_err(|words| unsent.as_ref().map_or(words, |error| broken(error, reply))),
-            Ok(n) => reply.feed(&buffer[..n]),
-            Err(error) => Err(broken(&error, reply)),
-        };
-        let judged = |head| judge(&probe.expect, head, reply.body(), reply.is_complete());
-        if let Some(finding) = reply.head().and_then(judged) {
+        let read = stream.read(&mut buffer).await;
+        if let Some(finding) = exchange.take(probe, read.as_ref().map(|n| &buffer[..*n])) {
             return finding;
-        }
-        if let Err(words) = step {
-            return Finding::new(CheckStatus::L7Rsp, code(reply), &words);
         }
     }
 }
@@ -99,7 +129,8 @@ fn broken(error: &io::Error, reply: &Reply) -> String {
     format!("{}, {}", errno_text(error), reply.what_is_missing())
 }
 
-fn request(probe: &HttpProbe, authority: &str) -> String {
+/// Returns the whole request.
+pub(super) fn request(probe: &HttpProbe, authority: &str) -> String {
     [
         probe.method.as_str(),
         " ",

@@ -1,13 +1,13 @@
 //! The prober's loop: starts checks and look-ups when they are due, takes their results, follows the list of targets.
 //!
-//! One task owns all state; checks and look-ups are tasks of their own in the same runtime that own nothing and only
-//! return. One that panics is caught. Which targets share a check, and when it runs,
+//! One task owns all state. The common checks go through the `lane`; all others, and look-ups, are tasks of their own in
+//! the same runtime that own nothing and only return. One that panics is caught. Which targets share a check, and when it runs,
 //! `sharing` knows; a check whose last target leaves or changes while it is under way is cut short and its result
 //! dropped. What a check found goes to all its targets at once, and how often it runs from then on is what the source
 //! says of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::clock;
 use crate::health::{RunEnd, Ticket};
@@ -26,6 +28,7 @@ use crate::model::{
     CheckRecord, CheckStatus, Checked, Content, Epoch, Host, Probe, ProbeSlot, ServerAddr, ServerKey, Timestamp,
 };
 
+use super::lane::{self, Ended, Lane};
 use super::names::{LOOKUP_TIMEOUT, Names};
 use super::sharing::{Aimed, Done, Sharing, Subscription};
 use super::tls::Trust;
@@ -38,12 +41,18 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// which ends before all the others, and the timers of checks should not.
 const STIR: Duration = Duration::from_millis(250);
 
-/// Results handed to the source at once.
+/// Results of tasks handed to the source at once.
 const BATCH_MAX: usize = 1024;
+
+/// Checks begun in the lane before it is seen what came of those before: how long one took is measured no later.
+const STARTS_AT_ONCE: usize = 32;
 
 /// The world outside, so that tests can put another one there.
 pub(super) trait Net: Send + Sync + 'static {
-    /// Runs one check.
+    /// Whether such checks go through the lane.
+    fn is_for_lane(&self, aimed: &Aimed) -> bool;
+
+    /// Runs one check of those that do not.
     fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static;
 
     /// Looks up one name.
@@ -57,6 +66,10 @@ pub(super) struct System {
 }
 
 impl Net for System {
+    fn is_for_lane(&self, aimed: &Aimed) -> bool {
+        lane::takes(&aimed.probe)
+    }
+
     fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static {
         let trust = Arc::clone(&self.trust);
         async move { check::run(&trust, aimed.addr, &aimed.host, &aimed.probe).await }
@@ -79,8 +92,10 @@ pub(super) struct Rounds<N> {
     /// Servers by the name that they share.
     named: BTreeMap<Box<str>, Vec<ServerKey>>,
     running: Running,
-    ending: mpsc::UnboundedSender<Ended>,
-    ended: mpsc::UnboundedReceiver<Ended>,
+    /// None where it could not be made: all checks are tasks then.
+    lane: Option<AsyncFd<Lane>>,
+    ending: mpsc::UnboundedSender<TaskEnded>,
+    ended: mpsc::UnboundedReceiver<TaskEnded>,
     lookups: JoinSet<Option<Vec<IpAddr>>>,
     looked_up: HashMap<Id, Box<str>>,
     /// Targets of the first list without a record yet; nothing once the first round is done.
@@ -108,16 +123,16 @@ struct Run {
     task: JoinHandle<()>,
 }
 
+/// What the loop awaits of a task: a check that is over; without a record, it panicked.
+struct TaskEnded {
+    ticket: Ticket,
+    record: Option<CheckRecord>,
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.values().for_each(|run| run.task.abort());
     }
-}
-
-/// A check that is over; without a record, it panicked.
-struct Ended {
-    ticket: Ticket,
-    record: Option<CheckRecord>,
 }
 
 impl Watched {
@@ -133,7 +148,7 @@ impl Watched {
         self.probes.iter().filter_map(|(slot, probe)| {
             let ip = probe.aim.address.or_else(|| self.addr.map(|addr| addr.ip()))?;
             let addr = SocketAddr::new(ip, probe.port_of(self.address.port));
-            Some((*slot, Aimed { addr, host: self.address.host.clone(), probe: Arc::clone(probe) }))
+            Some((*slot, Aimed::new(addr, self.address.host.clone(), Arc::clone(probe))))
         })
     }
 
@@ -155,6 +170,7 @@ impl<N: Net> Rounds<N> {
             names: Names::default(),
             named: BTreeMap::new(),
             running: Running::default(),
+            lane: None,
             ending,
             ended,
             lookups: JoinSet::new(),
@@ -165,6 +181,7 @@ impl<N: Net> Rounds<N> {
 
     pub(super) async fn run(mut self, mut changed: watch::Receiver<u64>, mut shutdown: watch::Receiver<bool>) {
         let mut may_change = true;
+        self.open_lane();
         changed.mark_unchanged();
         self.retarget();
         self.awaited = Some(self.servers.iter().flat_map(|(key, watched)| watched.subscriptions(*key)).collect());
@@ -172,10 +189,13 @@ impl<N: Net> Rounds<N> {
         let mut sleep = pin!(tokio::time::sleep_until(self.began.into()));
         let mut stir = tokio::time::interval(STIR);
         loop {
-            self.start_what_is_due();
+            let starts = self.start_what_is_due();
             self.end_first_round();
-            let next = [self.sharing.next_due(), self.names.next_due()].into_iter().flatten().min();
-            let wake = Instant::into(self.began + next.unwrap_or_else(|| self.now() + IDLE));
+            if starts == Starts::More {
+                // Whoever else has something to do comes first.
+                tokio::task::yield_now().await;
+            }
+            let wake = Instant::into(self.next_wake());
             if sleep.deadline() != wake {
                 sleep.as_mut().reset(wake);
             }
@@ -187,9 +207,10 @@ impl<N: Net> Rounds<N> {
                         self.retarget();
                     }
                 }
-                _ = self.ended.recv_many(&mut batch, BATCH_MAX) => self.checks_ended(&mut batch),
+                _ = self.ended.recv_many(&mut batch, BATCH_MAX) => self.tasks_ended(&mut batch),
+                () = ready(self.lane.as_ref()) => self.turn_lane(),
                 Some(ended) = self.lookups.join_next_with_id() => self.lookup_ended(ended),
-                () = &mut sleep => {}
+                () = &mut sleep => self.end_lates(),
                 _ = stir.tick() => {}
             }
         }
@@ -258,7 +279,7 @@ impl<N: Net> Rounds<N> {
         cut.into_iter().for_each(|ticket| self.cut_short(ticket));
     }
 
-    fn start_what_is_due(&mut self) {
+    fn start_what_is_due(&mut self) -> Starts {
         while let Some(name) = self.names.start(self.now()) {
             let lookup = self.net.look_up(name.clone());
             let task = async move {
@@ -271,23 +292,85 @@ impl<N: Net> Rounds<N> {
         }
         let began = clock::monotonic();
         let now = began.saturating_duration_since(self.began);
+        let mut in_lane = 0;
+        let mut starts = Starts::All;
         while let Some((ticket, aimed)) = self.sharing.start(now) {
+            if let Some(lane) = self.lane.as_mut().filter(|_| self.net.is_for_lane(aimed)) {
+                lane.get_mut().start(ticket, aimed);
+                in_lane += 1;
+                if in_lane == STARTS_AT_ONCE {
+                    starts = Starts::More;
+                    break;
+                }
+                continue;
+            }
             let addr = aimed.addr;
-            let (ending, check) = (self.ending.clone(), self.net.check(aimed));
+            let (ending, check) = (self.ending.clone(), self.net.check(aimed.clone()));
             let task = tokio::spawn(async move {
                 let record = unless_it_panics(check).await;
                 // Nobody listens any more at shutdown.
-                ending.send(Ended { ticket, record }).ok();
+                ending.send(TaskEnded { ticket, record }).ok();
             });
             self.running.0.insert(ticket, Run { addr, began, task });
         }
+        if in_lane > 0 {
+            self.turn_lane();
+        }
+        starts
+    }
+
+    /// Ends the checks of the lane that are out of time, if there are any.
+    fn end_lates(&mut self) {
+        let is_late =
+            |lane: &mut AsyncFd<Lane>| lane.get_mut().next_deadline().is_some_and(|at| at <= clock::monotonic());
+        if self.lane.as_mut().is_some_and(is_late) {
+            self.turn_lane();
+        }
+    }
+
+    /// Takes the checks of the lane as far as they get, and what has ended of them.
+    fn turn_lane(&mut self) {
+        let Some(lane) = &mut self.lane else { return };
+        lane.get_mut().turn();
+        let mut ended: Vec<Ended> = lane.get_mut().take_ended().collect();
+        self.checks_ended(&mut ended);
+    }
+
+    #[expect(deprecated, reason = "unsound only for what does not own its file or changes it; the lane does own one")]
+    fn open_lane(&mut self) {
+        let lane = Lane::new().and_then(|lane| AsyncFd::with_interest(lane, Interest::READABLE));
+        match lane {
+            Ok(lane) => self.lane = Some(lane),
+            Err(error) => warn!(error = %error, "every check is a task of its own; no file left to wait with"),
+        }
+    }
+
+    /// Returns by when there is something to do.
+    fn next_wake(&mut self) -> Instant {
+        let next = [self.sharing.next_due(), self.names.next_due()].into_iter().flatten().min();
+        let next = self.began + next.unwrap_or_else(|| self.now() + IDLE);
+        let Some(lane) = &mut self.lane else { return next };
+        lane.get_mut().next_deadline().map_or(next, |deadline| deadline.min(next))
     }
 
     fn cut_short(&mut self, ticket: Ticket) {
         if let Some(run) = self.running.0.remove(&ticket) {
             run.task.abort();
-            self.sharing.finish(ticket, self.now(), RunEnd::Prompt);
+        } else if let Some(lane) = &mut self.lane {
+            lane.get_mut().cut_short(ticket);
         }
+        self.sharing.finish(ticket, self.now(), RunEnd::Prompt);
+    }
+
+    /// Takes the tasks that have ended by now. One that was cut short may have ended before it heard of that.
+    fn tasks_ended(&mut self, batch: &mut Vec<TaskEnded>) {
+        let running = &mut self.running.0;
+        let of_run = |TaskEnded { ticket, record }| {
+            let Run { addr, began, .. } = running.remove(&ticket)?;
+            Some(Ended { ticket, addr, began, record })
+        };
+        let mut ended = batch.drain(..).filter_map(of_run).collect();
+        self.checks_ended(&mut ended);
     }
 
     /// Takes what has ended by now: the source makes one change of it.
@@ -302,9 +385,8 @@ impl<N: Net> Rounds<N> {
     }
 
     /// Adds what to tell the source: the one record, for every target that it is for.
-    fn check_ended(&mut self, Ended { ticket, record }: Ended, now: Duration, checked: &mut Vec<Checked>) {
-        // One that was cut short may have ended before it heard of that.
-        let Some(Run { addr, began, .. }) = self.running.0.remove(&ticket) else { return };
+    fn check_ended(&mut self, ended: Ended, now: Duration, checked: &mut Vec<Checked>) {
+        let Ended { ticket, addr, began, record } = ended;
         let end = record.as_ref().map_or(RunEnd::Prompt, |record| run_end(record.status));
         let Some(Done { subscribers, next_due }) = self.sharing.finish(ticket, now, end) else { return };
         let record = Arc::new(record.unwrap_or_else(|| {
@@ -377,6 +459,22 @@ impl<N: Net> Rounds<N> {
             self.awaited = None;
             self.source.first_round_done();
         }
+    }
+}
+
+/// How many of the checks that are due were started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starts {
+    All,
+    More,
+}
+
+/// Waits until the lane has something to do. It is asked to do all of it then, so what is noted here may be forgotten.
+async fn ready(lane: Option<&AsyncFd<Lane>>) {
+    match lane {
+        Some(lane) if lane.get_ref().is_busy() => {}
+        Some(lane) => lane.readable().await.map_or((), |mut ready| ready.clear_ready()),
+        None => pending().await,
     }
 }
 

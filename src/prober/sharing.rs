@@ -7,12 +7,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::health::scatter::ScatterMap;
 use crate::health::{CheckId, RunEnd, Schedule, Ticket};
-use crate::model::{Encryption, Epoch, Host, Pace, Paced, Probe, ProbeKind, ProbeSlot, ServerKey};
+use crate::model::{Encryption, Epoch, Host, HttpProbe, Pace, Paced, Probe, ProbeKind, ProbeSlot, ServerKey};
+
+use super::http;
 
 /// One probe of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,9 +34,24 @@ pub(super) struct Aimed {
     pub(super) host: Host,
     /// How it is checked.
     pub(super) probe: Arc<Probe>,
+    /// What it asks over HTTP, once it has asked.
+    question: OnceLock<Arc<[u8]>>,
 }
 
 impl Aimed {
+    pub(super) fn new(addr: SocketAddr, host: Host, probe: Arc<Probe>) -> Self {
+        Self { addr, host, probe, question: OnceLock::new() }
+    }
+
+    /// Returns the whole request of its probe, which is this one: built once for all its checks.
+    pub(super) fn question(&self, asked: &HttpProbe) -> Arc<[u8]> {
+        let build = || {
+            let authority = http::authority(&self.probe.aim, &self.host, self.addr.port(), asked.encryption);
+            http::request(asked, &authority).into_bytes().into()
+        };
+        Arc::clone(self.question.get_or_init(build))
+    }
+
     fn is_same_check(&self, other: &Self) -> bool {
         self.addr == other.addr
             && (Arc::ptr_eq(&self.probe, &other.probe) || self.probe.is_same_check(&other.probe))
@@ -171,11 +188,11 @@ impl Sharing {
     }
 
     /// Begins the run that has been due for the longest, if one is due and there is room.
-    pub(super) fn start(&mut self, now: Duration) -> Option<(Ticket, Aimed)> {
+    pub(super) fn start(&mut self, now: Duration) -> Option<(Ticket, &Aimed)> {
         let ticket = self.schedule.start(now)?;
         let check = self.checks.get_mut(&ticket.check)?;
         check.subscribers.iter_mut().for_each(|subscriber| subscriber.is_in_run = true);
-        Some((ticket, check.aimed.clone()))
+        Some((ticket, &check.aimed))
     }
 
     /// Takes back a run; nothing where nobody waits for its result any more.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use super::tls;
 pub(super) struct Trace {
     started: Instant,
     sent: Vec<u8>,
+    /// What was sent, all of it, where it is kept for further checks anyway.
+    question: Option<Arc<[u8]>>,
     received: Vec<u8>,
     pub(super) connect: Option<Duration>,
     pub(super) tls: Option<Duration>,
@@ -38,6 +41,7 @@ impl Trace {
         Self {
             started,
             sent: Vec::new(),
+            question: None,
             received: Vec::new(),
             connect: None,
             tls: None,
@@ -57,6 +61,21 @@ impl Trace {
     /// Notes bytes that were sent.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         keep_first(&mut self.sent, bytes);
+    }
+
+    /// Notes that the next bytes of a question were sent, so many from `at` on.
+    pub(super) fn asked(&mut self, question: &Arc<[u8]>, at: usize, count: usize) {
+        if at == 0 && count == question.len() && count <= EVIDENCE_BYTES_MAX {
+            self.question = Some(Arc::clone(question));
+        } else {
+            self.sent(&question[at..at + count]);
+        }
+    }
+
+    /// Notes what a read into a buffer of that length brought.
+    pub(super) fn read(&mut self, bytes: &[u8], buffer_len: usize) {
+        self.received_more(bytes);
+        self.is_emptied = bytes.len() < buffer_len;
     }
 
     /// Returns what has been received, as far as it is kept.
@@ -81,7 +100,7 @@ impl Trace {
     /// Returns the notes as evidence.
     pub(super) fn into_evidence(self) -> Evidence {
         Evidence {
-            sent: self.sent.into_boxed_slice(),
+            sent: self.question.unwrap_or_else(|| self.sent.into()),
             received: self.received.into_boxed_slice(),
             connect: self.connect,
             tls: self.tls,
@@ -130,8 +149,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Traced<'_, S> {
         let result = ready!(Pin::new(&mut *this.inner).poll_read(context, buffer));
         match &result {
             Ok(()) => {
-                this.trace.received_more(&buffer.filled()[before..]);
-                this.trace.is_emptied = buffer.remaining() > 0;
+                let room = buffer.filled().len() - before + buffer.remaining();
+                this.trace.read(&buffer.filled()[before..], room);
             }
             Err(error) => this.trace.failed(error),
         }

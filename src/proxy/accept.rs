@@ -1,25 +1,31 @@
 //! The listening sockets: bound before a change is made, opened with it, closed after it.
 //!
-//! Every listener has one SO_REUSEPORT socket per worker, so workers never share an accept queue. A reload keeps the
-//! socket of every address that stays, whichever frontend owns it then; port 0 is another port for every frontend
-//! that writes it.
+//! Every listener has one SO_REUSEPORT socket per worker, so workers never share an accept queue; Unix sockets have no
+//! such thing, and are shared. A reload keeps the socket of every address that stays, whichever frontend owns it then;
+//! port 0 is another port for every frontend that writes it.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::model::{Frontend, FrontendId, ListenAddr, Name};
+use crate::model::{Frontend, FrontendId, ListenAddr, Name, Protocol};
 use crate::store::{ListenError, ListenerHost, OpenError, PreparedListeners};
 
-use super::command::{Command, ListenerId};
+use super::command::{Bound, Command, ListenerId};
 use super::tls::{self, Certificates};
 
-/// Connections that may wait to be accepted, per worker; the kernel bounds it by `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+mod bind;
+mod unix;
+
+pub use bind::Traffic;
+
+use bind::Sockets;
+use unix::SocketFile;
 
 /// Opens and closes listeners on every worker.
 pub struct Listeners {
@@ -33,32 +39,54 @@ struct OpenListeners {
     last_id: u64,
     by_address: HashMap<Place, OpenListener>,
     /// Sockets that were bound before, by this process or by the one that it replaces.
-    adopted: HashMap<Place, Vec<TcpListener>>,
+    adopted: HashMap<Place, Vec<OwnedFd>>,
 }
 
 /// A listening socket that was bound before it is listened on here.
 #[derive(Debug)]
 pub struct HandedOver {
     /// The address as written.
-    pub address: SocketAddr,
+    pub listen: ListenAddr,
+    /// What travels through it.
+    pub traffic: Traffic,
     /// The frontend; any other that writes the same address will do, unless its port is 0.
     pub frontend: FrontendId,
     /// The socket.
-    pub socket: TcpListener,
+    pub socket: OwnedFd,
 }
 
 /// What a listener is known by from one topology to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
-    /// This address, whoever owns it.
-    Fixed(SocketAddr),
     /// A port that the system chooses, of this frontend.
-    Chosen(SocketAddr, FrontendId),
+    Chosen(SocketAddr, Traffic, FrontendId),
+    /// This address, whoever owns it.
+    Fixed(SocketAddr, Traffic),
+    /// The socket of this path, whoever owns it.
+    Unix(Arc<Path>),
 }
 
 impl Place {
-    fn of(address: SocketAddr, frontend: FrontendId) -> Self {
-        if address.port() == 0 { Self::Chosen(address, frontend) } else { Self::Fixed(address) }
+    fn of(listen: &ListenAddr, traffic: Traffic, frontend: FrontendId) -> Self {
+        match listen {
+            ListenAddr::Ip(addr) if addr.port() == 0 => Self::Chosen(*addr, traffic, frontend),
+            ListenAddr::Ip(addr) => Self::Fixed(*addr, traffic),
+            ListenAddr::Unix(path) => Self::Unix(Arc::clone(path)),
+        }
+    }
+
+    fn listen(&self) -> (ListenAddr, Traffic) {
+        match self {
+            Self::Chosen(address, traffic, _) | Self::Fixed(address, traffic) => ((*address).into(), *traffic),
+            Self::Unix(path) => (ListenAddr::Unix(Arc::clone(path)), Traffic::Connections),
+        }
+    }
+}
+
+fn traffic_of(frontend: &Frontend) -> Traffic {
+    match frontend.protocol {
+        Protocol::Http | Protocol::Tcp => Traffic::Connections,
+        Protocol::Udp => Traffic::Datagrams,
     }
 }
 
@@ -66,9 +94,10 @@ impl Place {
 struct OpenListener {
     id: ListenerId,
     frontend: FrontendId,
-    bound: SocketAddr,
+    bound: ListenAddr,
+    file: Option<SocketFile>,
     /// The workers' sockets once more, for the process that replaces this one.
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Bound>,
 }
 
 impl Listeners {
@@ -79,8 +108,8 @@ impl Listeners {
     /// Takes sockets that were bound before; those that no frontend wants when it first prepares are closed.
     pub fn adopt(&self, sockets: Vec<HandedOver>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for HandedOver { address, frontend, socket } in sockets {
-            open.adopted.entry(Place::of(address, frontend)).or_default().push(socket);
+        for HandedOver { listen, traffic, frontend, socket } in sockets {
+            open.adopted.entry(Place::of(&listen, traffic, frontend)).or_default().push(socket);
         }
     }
 
@@ -90,24 +119,29 @@ impl Listeners {
     /// If the process has no descriptors left.
     pub fn hand_over(&self) -> io::Result<Vec<HandedOver>> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places: Vec<_> = open.by_address.iter().collect();
+        places.sort_by_key(|(_, listener)| listener.id.0);
         let mut handed = Vec::new();
-        // Order means nothing but among the sockets of one place, which stays.
-        for (place, listener) in &open.by_address {
-            let (Place::Fixed(address) | Place::Chosen(address, _)) = *place;
+        for (place, listener) in places {
+            let (listen, traffic) = place.listen();
             for socket in &listener.sockets {
-                handed.push(HandedOver { address, frontend: listener.frontend, socket: socket.try_clone()? });
+                let (listen, socket) = (listen.clone(), socket.try_clone()?.into());
+                handed.push(HandedOver { listen, traffic, frontend: listener.frontend, socket });
             }
         }
-        handed.sort_by_key(|one| (one.address, one.frontend));
         Ok(handed)
     }
 
-    /// Keeps nobody's socket open any more: the workers' own are the last.
-    pub fn let_go(&self) {
+    /// Keeps nobody's socket open any more: the workers' own are the last. `stays` says whether another process goes on
+    /// listening, whose the files of Unix sockets are then.
+    pub fn let_go(&self, stays: bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.adopted.clear();
         for listener in open.by_address.values_mut() {
             listener.sockets.clear();
+            if let Some(file) = listener.file.take_if(|_| stays) {
+                file.leave();
+            }
         }
     }
 
@@ -115,7 +149,8 @@ impl Listeners {
     #[must_use]
     pub fn bound(&self) -> Vec<(FrontendId, SocketAddr)> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bound: Vec<_> = open.by_address.values().map(|l| (l.frontend, l.bound)).collect();
+        let ip_of = |listener: &OpenListener| listener.bound.ip().map(|bound| (listener.frontend, bound));
+        let mut bound: Vec<_> = open.by_address.values().filter_map(ip_of).collect();
         bound.sort_unstable();
         bound
     }
@@ -139,21 +174,15 @@ impl ListenerHost for Listeners {
         };
         for frontend in frontends {
             for listen in &frontend.listen {
-                let Some(address) = listen.ip() else {
-                    let cause = io::Error::from(io::ErrorKind::Unsupported);
-                    let error = ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause };
-                    errors.push(error.into());
-                    continue;
-                };
-                let place = Place::of(address, frontend.id);
-                wanted.insert(place, frontend.id);
+                let place = Place::of(listen, traffic_of(frontend), frontend.id);
+                wanted.insert(place.clone(), frontend.id);
                 if open.by_address.contains_key(&place) {
                     continue;
                 }
                 let before = adopted.remove(&place).unwrap_or_default();
-                match bind_for_each(address, self.workers.len(), before) {
-                    Ok((bound, sockets)) => {
-                        fresh.push(Fresh { place, bound, frontend: frontend.id, name: frontend.name.clone(), sockets })
+                match bind::for_each(listen, traffic_of(frontend), self.workers.len(), before) {
+                    Ok(sockets) => {
+                        fresh.push(Fresh { place, frontend: frontend.id, name: frontend.name.clone(), sockets })
                     }
                     Err(cause) => {
                         let error = ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause };
@@ -178,10 +207,9 @@ impl ListenerHost for Listeners {
 /// An address bound for every worker and not yet accepted on.
 struct Fresh {
     place: Place,
-    bound: SocketAddr,
     frontend: FrontendId,
     name: Name,
-    sockets: Vec<TcpListener>,
+    sockets: Sockets,
 }
 
 struct Prepared {
@@ -211,12 +239,13 @@ impl PreparedListeners for Prepared {
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         for fresh in std::mem::take(&mut self.fresh) {
             open.last_id += 1;
+            let Sockets { at, each, file } = fresh.sockets;
+            tracing::info!(frontend = %fresh.name, address = %at, "listener open");
+            let id = ListenerId(open.last_id);
             // Without descriptors left nothing can be handed over later, which is said then.
-            let sockets = fresh.sockets.iter().filter_map(|socket| socket.try_clone().ok()).collect();
-            let (id, frontend, bound) = (ListenerId(open.last_id), fresh.frontend, fresh.bound);
-            let listener = OpenListener { id, frontend, bound, sockets };
-            tracing::info!(frontend = %fresh.name, address = %fresh.bound, "listener open");
-            for (worker, socket) in self.workers.iter().zip(fresh.sockets) {
+            let sockets = each.iter().filter_map(|socket| socket.try_clone().ok()).collect();
+            let listener = OpenListener { id, frontend: fresh.frontend, bound: at, file, sockets };
+            for (worker, socket) in self.workers.iter().zip(each) {
                 let _ = worker.send(Command::Open { listener: listener.id, frontend: listener.frontend, socket });
             }
             open.by_address.insert(fresh.place, listener);
@@ -243,114 +272,18 @@ impl PreparedListeners for Prepared {
 ///
 /// # Errors
 /// The address as written and what the system said, for the first that cannot be bound.
-pub fn bind_ahead(frontends: &[Arc<Frontend>], workers: usize) -> Result<Vec<HandedOver>, (SocketAddr, io::Error)> {
+pub fn bind_ahead(frontends: &[Arc<Frontend>], workers: usize) -> Result<Vec<HandedOver>, (ListenAddr, io::Error)> {
     let mut ahead = Vec::new();
     for frontend in frontends {
-        for address in frontend.listen.iter().filter_map(ListenAddr::ip) {
-            let (_, sockets) = bind_for_each(address, workers, Vec::new()).map_err(|cause| (address, cause))?;
-            ahead.extend(sockets.into_iter().map(|socket| HandedOver { address, frontend: frontend.id, socket }));
+        // Unix sockets need no privileges, and their files are to be the user's.
+        for listen in frontend.listen.iter().filter(|listen| listen.ip().is_some()) {
+            let traffic = traffic_of(frontend);
+            let sockets = bind::for_each(listen, traffic, workers, Vec::new());
+            for socket in sockets.map_err(|cause| (listen.clone(), cause))?.each {
+                let (listen, socket) = (listen.clone(), socket.into());
+                ahead.push(HandedOver { listen, traffic, frontend: frontend.id, socket });
+            }
         }
     }
     Ok(ahead)
-}
-
-/// Binds one socket for each worker to the same address; those that were bound before are the first ones.
-fn bind_for_each(
-    address: SocketAddr,
-    workers: usize,
-    before: Vec<TcpListener>,
-) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    if let Some(first) = before.first() {
-        return share(first.local_addr()?, workers, before);
-    }
-    // SO_REUSEPORT lets another process of the same user share the port unseen, so first make sure that it is free.
-    let mut bound = address;
-    if address.port() != 0 {
-        drop(socket(address, Sharing::Exclusive)?);
-    }
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = socket(bound, Sharing::AmongWorkers)?;
-        bound = socket.local_addr()?;
-        sockets.push(socket);
-    }
-    Ok((bound, sockets))
-}
-
-/// Gives each worker one of the sockets that are bound to an address, and those that come short one more.
-fn share(
-    bound: SocketAddr,
-    workers: usize,
-    mut sockets: Vec<TcpListener>,
-) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    if sockets.len() > workers {
-        // One that nobody accepts from would leave its clients waiting.
-        let why = format!("{} sockets were handed over for {workers} workers; write workers: {0}", sockets.len());
-        return Err(io::Error::other(why));
-    }
-    for socket in &sockets {
-        socket.set_nonblocking(true)?;
-    }
-    while sockets.len() < workers {
-        let first = &sockets[0];
-        let more = if SockRef::from(first).reuse_port()? {
-            socket(bound, Sharing::AmongWorkers)?
-        } else {
-            // A service manager's: the workers share its queue.
-            first.try_clone()?
-        };
-        sockets.push(more);
-    }
-    Ok((bound, sockets))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
-    AmongWorkers,
-    Exclusive,
-}
-
-fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(sharing == Sharing::AmongWorkers)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    if sharing == Sharing::AmongWorkers {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(socket.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bind_shares_one_port_among_workers_and_with_nobody_else() {
-        let (bound, sockets) = bind_for_each("127.0.0.1:0".parse().unwrap(), 3, Vec::new()).unwrap();
-        assert!(sockets.iter().all(|s| s.local_addr().unwrap() == bound));
-        let refused = bind_for_each(bound, 1, Vec::new()).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-        drop(sockets);
-        assert!(bind_for_each(bound, 1, Vec::new()).is_ok());
-    }
-
-    #[test]
-    fn sockets_bound_before_are_taken_over_and_made_up_to_one_a_worker() {
-        let any = "127.0.0.1:0".parse().unwrap();
-        let (bound, old) = bind_for_each(any, 2, Vec::new()).unwrap();
-        let handed = old.iter().map(|socket| socket.try_clone().unwrap()).collect();
-        let (again, new) = bind_for_each(any, 3, handed).unwrap();
-        assert!(again == bound && new.len() == 3 && new.iter().all(|s| s.local_addr().unwrap() == bound));
-        let more = bind_for_each(any, 1, new).unwrap_err().to_string();
-        assert_eq!(more, "3 sockets were handed over for 1 workers; write workers: 3");
-        let alone = TcpListener::bind(any).unwrap();
-        let at = alone.local_addr().unwrap();
-        let (bound, shared) = bind_for_each(at, 2, vec![alone]).unwrap();
-        assert!(bound == at && shared.len() == 2, "a service manager's socket is shared");
-    }
 }

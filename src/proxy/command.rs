@@ -1,6 +1,9 @@
 //! What workers are told, and how listeners are named to them.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use crate::model::{FrontendId, ServerKey};
@@ -19,6 +22,36 @@ pub enum Farewell {
     Polite,
 }
 
+/// A socket that was bound for one worker.
+#[derive(Debug)]
+pub(super) enum Bound {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+    /// One of the handles to a socket that all workers share.
+    Unix(UnixListener),
+}
+
+impl Bound {
+    /// Returns the same socket once more.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Udp(socket) => Self::Udp(socket.try_clone()?),
+            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
+        })
+    }
+}
+
+impl From<Bound> for OwnedFd {
+    fn from(bound: Bound) -> Self {
+        match bound {
+            Bound::Tcp(socket) => socket.into(),
+            Bound::Udp(socket) => socket.into(),
+            Bound::Unix(socket) => socket.into(),
+        }
+    }
+}
+
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -29,7 +62,7 @@ pub(super) enum Command {
     /// Cut the work of a server that was marked.
     Cut { server: ServerKey },
     /// Accept on a socket.
-    Open { listener: ListenerId, frontend: FrontendId, socket: TcpListener },
+    Open { listener: ListenerId, frontend: FrontendId, socket: Bound },
     /// Stop accepting, finish what is open within the grace, end.
     Shutdown { grace: Duration, farewell: Farewell },
     /// Farms may be gone.

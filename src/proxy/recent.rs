@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::trace::{ATTEMPTS_MAX, Termination};
 use crate::model::{
-    Attempt, AttemptOutcome, ChosenBy, FarmId, FrontendId, Generation, RequestTrace, ServerId, Timestamp,
+    Attempt, AttemptOutcome, ChosenBy, FarmId, FrontendId, Generation, RequestTrace, RouteId, ServerId, Timestamp,
 };
 
 use super::work::RequestId;
@@ -51,6 +51,7 @@ pub(super) struct Ended {
     pub(super) at: Timestamp,
     pub(super) client: IpAddr,
     pub(super) frontend: FrontendId,
+    pub(super) route: Option<RouteId>,
     pub(super) given: Option<(FarmId, Generation)>,
     pub(super) attempts: Attempts,
     pub(super) status: u16,
@@ -69,6 +70,7 @@ impl Ended {
             at: crate::clock::wall(),
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             frontend: FrontendId(0),
+            route: None,
             given: None,
             attempts: Attempts::default(),
             status: 0,
@@ -85,6 +87,7 @@ impl Ended {
             at: self.at,
             client: self.client,
             frontend: self.frontend,
+            route: self.route,
             farm: self.given.map(|(farm, _)| farm),
             generation: self.given.map(|(_, generation)| generation),
             attempts: self.attempts.first.iter().copied().flatten().collect(),

@@ -20,7 +20,15 @@ pub(super) struct Registry {
 #[derive(Default)]
 struct Open {
     last: u64,
-    connections: HashMap<u64, (ListenerId, Option<Arc<Connection>>)>,
+    connections: HashMap<u64, Seat>,
+}
+
+struct Seat {
+    listener: ListenerId,
+    /// What can be retired of it, once there is something.
+    connection: Option<Arc<Connection>>,
+    /// Whether it was to be retired when there was nothing yet.
+    is_retired: bool,
 }
 
 /// A connection in the registry; leaves it when dropped.
@@ -34,12 +42,12 @@ impl Registry {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in; a TCP relay has nothing to retire.
-    pub(super) fn enter(self: &Arc<Self>, listener: ListenerId, connection: Option<Arc<Connection>>) -> Entry {
+    /// Takes a connection in that was accepted by that listener.
+    pub(super) fn enter(self: &Arc<Self>, listener: ListenerId) -> Entry {
         let mut open = self.open();
         open.last += 1;
         let id = open.last;
-        open.connections.insert(id, (listener, connection));
+        open.connections.insert(id, Seat { listener, connection: None, is_retired: false });
         Entry { registry: Arc::clone(self), id }
     }
 
@@ -50,13 +58,21 @@ impl Registry {
 
     /// Asks the connections of one listener, or of all, for no further request.
     pub(super) fn retire(&self, of: Option<ListenerId>) {
-        let open = self.open();
-        let connections = open.connections.values().filter(|(listener, _)| of.is_none_or(|id| id == *listener));
-        let connections: Vec<_> = connections.filter_map(|(_, connection)| connection.clone()).collect();
+        let mut open = self.open();
+        let seats = open.connections.values_mut().filter(|seat| of.is_none_or(|id| id == seat.listener));
+        let retire = |seat: &mut Seat| {
+            seat.is_retired = true;
+            seat.connection.clone()
+        };
+        let connections: Vec<_> = seats.filter_map(retire).collect();
         drop(open);
         for connection in connections {
-            if self.is_polite.load(Relaxed) { connection.leave() } else { connection.retire() }
+            self.retire_one(&connection);
         }
+    }
+
+    fn retire_one(&self, connection: &Connection) {
+        if self.is_polite.load(Relaxed) { connection.leave() } else { connection.retire() }
     }
 
     /// Returns how many connections are open.
@@ -72,6 +88,21 @@ impl Registry {
                 return;
             }
             emptied.await;
+        }
+    }
+}
+
+impl Entry {
+    /// Says what can be retired of the connection: it speaks HTTP. A raw one has nothing to retire.
+    pub(super) fn speaks_http(&self, connection: &Arc<Connection>) {
+        let is_retired = {
+            let mut open = self.registry.open();
+            let Some(seat) = open.connections.get_mut(&self.id) else { return };
+            seat.connection = Some(Arc::clone(connection));
+            seat.is_retired
+        };
+        if is_retired {
+            self.registry.retire_one(connection);
         }
     }
 }

@@ -4,26 +4,28 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
-use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::metrics::{Cell, EdgeCells, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::http::control::TAKEN_OUT;
+use super::queue::Unserved;
 use super::recent::{Attempts, Ended};
 use super::sessions::Handle;
 use super::transport::{Client, Transport};
@@ -32,32 +34,36 @@ use super::work::{Assigned, Errand, InFlight, Work};
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Relays one client connection to its end.
+/// Relays one client connection to its end, through a farm of that position among the frontend's feeds.
 ///
 /// `frontend` is of `table`: the connection uses the farm as it was when it was accepted.
 pub(super) async fn relay(
-    work: Arc<Work>,
-    table: Arc<Table>,
-    frontend: Arc<FrontendTable>,
+    work: &Arc<Work>,
+    table: &Table,
+    frontend: &FrontendTable,
+    feed: usize,
     mut client: Transport,
-    from: Client,
+    from: &Client,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
-    let Some(feed) = frontend.default_feed().map(|feed| &frontend.feeds[feed]) else { return };
+    let Some(feed) = frontend.feeds.get(feed) else { return };
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(&work, farm, feed, &from, &cut, &mut attempts).await {
-        None => {
-            frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
-            let reason = Some("no server can take the connection now");
-            let termination = Termination::new(EndedBy::Server, EndPhase::Connect);
+    let outcome = match connect(work, farm, feed, from, &cut, &mut attempts).await {
+        Err(why) => {
+            if let Some(refusal) = why.refusal() {
+                frontend.cells.of(work.ix).refused[refusal as usize].add(1);
+            }
+            let reason = Some(why.reason(SessionKind::Connection));
+            let termination = Termination::new(why.ended_by(), why.phase());
             Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
-        Some(Link { mut server, position, guard }) => {
+        Ok(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
-            let end = pump_both(&mut client, &mut server, farm.farm.timeouts.idle, edge, &cut).await;
+            let bounds = Bounds { idle: farm.farm.timeouts.idle, session: frontend.frontend.timeouts.session };
+            let end = pump_both(&mut client, &mut server, &bounds, edge, &cut).await;
             drop(guard);
             if end.reason == Some(TAKEN_OUT) {
                 attempts.end(AttemptOutcome::TakenOut);
@@ -115,26 +121,27 @@ async fn connect(
     from: &Client,
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
-) -> Option<Link> {
+) -> Result<Link, Unserved> {
     let key = Key { source: from.address.ip(), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let Assigned { position, chosen_by, guard, .. } = work.assign(&errand, Handle::Tcp(Arc::clone(cut)))?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false).await?;
+        let Assigned { position, chosen_by, mut guard, .. } = given;
         attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {
             left.retries.add(1);
         }
-        let addr = farm.servers[position].addr?;
+        let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
-        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, TcpStream::connect(addr));
+        let reaching = reach(addr, &farm.servers[position].server, from);
+        let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
                 work.judge(farm, position, None);
-                // Small exchanges must not wait for more; a failure only costs latency.
-                let _ = server.set_nodelay(true);
-                return Some(Link { server: server.into(), position, guard });
+                guard.answered();
+                return Ok(Link { server, position, guard });
             }
             Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
@@ -147,8 +154,22 @@ async fn connect(
         }
         left = Some(edge);
         tried.add(position);
+        if tried.len() <= usize::from(farm.farm.retry_attempts) && !farm.may_retry(work.now_ms()) {
+            break;
+        }
     }
-    None
+    Err(Unserved::NoServer)
+}
+
+/// Connects to a server, and tells it of the client where it wants to know.
+async fn reach(addr: SocketAddr, server: &Server, from: &Client) -> io::Result<Transport> {
+    let mut stream = TcpStream::connect(addr).await?;
+    // Small exchanges must not wait for more; a failure only costs latency.
+    let _ = stream.set_nodelay(true);
+    if let Some(form) = server.proxy_protocol {
+        stream.write_all(&from.proxy_header(form)).await?;
+    }
+    Ok(stream.into())
 }
 
 /// Returns what an attempt came to; nothing if it was cut. A cut is taken note of even where the attempt ends at the same
@@ -158,6 +179,23 @@ async fn unless_cut<T>(cut: &Notify, attempt: impl Future<Output = T>) -> Option
         biased;
         () = cut.notified() => None,
         ended = attempt => Some(ended),
+    }
+}
+
+/// How long a relay may last.
+struct Bounds {
+    /// While both sides are silent.
+    idle: Duration,
+    /// Whatever they do.
+    session: Option<Duration>,
+}
+
+impl Bounds {
+    async fn end_of_session(&self) {
+        match self.session {
+            Some(session) => tokio::time::sleep(session).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -201,7 +239,7 @@ impl Activity {
 async fn pump_both(
     client: &mut Transport,
     server: &mut Transport,
-    idle: Duration,
+    bounds: &Bounds,
     edge: &EdgeCells,
     cut: &Notify,
 ) -> End {
@@ -220,7 +258,10 @@ async fn pump_both(
                 Err(side) => (true, Some("a side broke off"), side),
             },
             // Who of the two should have spoken nobody can tell; HAProxy says so of the client.
-            () = activity.silence(idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = activity.silence(bounds.idle) => (false, Some("both sides were silent"), EndedBy::ClientTimeout),
+            () = bounds.end_of_session() => {
+                (true, Some("the connection has lasted as long as it may"), EndedBy::Proxy)
+            }
             () = cut.notified() => (true, Some(TAKEN_OUT), EndedBy::TakenOut),
         }
     };

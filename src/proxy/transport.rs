@@ -8,13 +8,19 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
+use crate::model::ProxyOut;
+
+use super::proxy_header::{self, Addresses, Said};
+use super::tls::Peer;
 use super::work::canonical;
 
 /// A socket of the system.
@@ -30,6 +36,46 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Waits for bytes and copies what is there, as far as there is room, leaving it to be read; 0 once the other side
+    /// has ended. Comes back at once for as long as nothing of it is read.
+    pub(super) async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.readable().await?;
+            match self.receive(buf, MsgFlags::MSG_PEEK) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Reads bytes that are there: a peek has shown them.
+    pub(super) fn take(&self, mut buf: &mut [u8]) -> io::Result<()> {
+        while !buf.is_empty() {
+            let n = self.receive(buf, MsgFlags::empty())?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buf = &mut buf[n..];
+        }
+        Ok(())
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    fn receive(&self, buf: &mut [u8], flags: MsgFlags) -> io::Result<usize> {
+        let fd = self.as_fd().as_raw_fd();
+        let receive = || recv(fd, buf, flags).map_err(io::Error::from);
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, receive),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, receive),
         }
     }
 
@@ -124,6 +170,14 @@ impl Transport {
     /// Puts bytes that were read ahead of time back, to be read before all others.
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
         self.ahead = Ahead { bytes, start: 0 };
+    }
+
+    /// Returns the socket that is read and written as it is; none where there is TLS between.
+    pub(super) fn plain(&self) -> Option<&Socket> {
+        match &self.stream {
+            Stream::Plain(socket) => Some(socket),
+            Stream::Tls(_) => None,
+        }
     }
 
     fn socket(&self) -> &Socket {
@@ -250,8 +304,8 @@ pub(super) struct Client {
     pub(super) address: SocketAddr,
     /// Where the client connected to, as a PROXY header says; our own address without one.
     pub(super) local: SocketAddr,
-    /// Whether it speaks TLS to us.
-    pub(super) is_tls: bool,
+    /// What TLS says of it, if it speaks TLS to us.
+    pub(super) tls: Option<Arc<Peer>>,
     /// Whether it came through a Unix socket.
     pub(super) is_unix: bool,
 }
@@ -260,18 +314,42 @@ impl Client {
     /// Returns who came from `peer` to `local` over TCP.
     pub(super) fn tcp(peer: SocketAddr, local: SocketAddr) -> Self {
         let [peer, local] = [peer, local].map(|addr| SocketAddr::new(canonical(addr.ip()), addr.port()));
-        Self { peer, address: peer, local, is_tls: false, is_unix: false }
+        Self { peer, address: peer, local, tls: None, is_unix: false }
     }
 
     /// Returns who came through a Unix socket: somebody of this host.
     pub(super) fn unix() -> Self {
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        Self { peer: here, address: here, local: here, is_tls: false, is_unix: true }
+        Self { peer: here, address: here, local: here, tls: None, is_unix: true }
+    }
+
+    /// Takes in what a PROXY header says.
+    pub(super) fn introduced(&mut self, source: SocketAddr, destination: SocketAddr) {
+        [self.address, self.local] =
+            [source, destination].map(|addr| SocketAddr::new(canonical(addr.ip()), addr.port()));
+    }
+
+    /// Returns whether its address is its own: all who come through a Unix socket have one, until they are introduced.
+    pub(super) fn is_told_apart(&self) -> bool {
+        !self.is_unix || self.address != self.peer
+    }
+
+    /// Returns the PROXY header that tells a server of it.
+    pub(super) fn proxy_header(&self, form: ProxyOut) -> Vec<u8> {
+        let known = self.is_told_apart();
+        let addresses = known.then_some(Addresses { source: self.address, destination: self.local });
+        let certificate = self.tls.as_ref().and_then(|peer| peer.client.as_ref());
+        let said = Said {
+            version: self.tls.as_ref().map(|peer| peer.version),
+            is_certified: certificate.is_some_and(|shown| shown.is_verified),
+            common_name: certificate.map(|shown| &*shown.subject_cn).filter(|name| !name.is_empty()),
+        };
+        proxy_header::written(form, addresses, &said)
     }
 
     /// Returns what the client speaks to us, where it speaks HTTP.
     pub(super) fn scheme(&self) -> &'static str {
-        if self.is_tls { "https" } else { "http" }
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 

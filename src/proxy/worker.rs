@@ -5,12 +5,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::UdpSocket;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::pingora::proxy::HttpProxy;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,27 +17,22 @@ use tokio::task::JoinHandle;
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::farm::sticky::StickyKey;
-use crate::metrics::{Refusal, WorkerIx};
-use crate::model::{FrontendId, Protocol};
-use crate::store::{Faults, FrontendTable, Requests, Sessions, Store, Table};
+use crate::metrics::WorkerIx;
+use crate::model::FrontendId;
+use crate::store::{Faults, Requests, Sessions, Store};
 use crate::telemetry::access::AccessLog;
 
 use super::accept::Listeners;
-use super::command::{Command, Farewell, ListenerId};
-use super::http::conn::ConnIo;
-use super::http::control::Connection;
-use super::http::pingora::{Engine, engine, serve};
+use super::command::{Bound, Command, Farewell, ListenerId};
+use super::entry::{Ceiling, Census, Common, Door, Listener, accept_until};
+use super::http::pingora::{Engine, engine};
 use super::owner::Owner;
-use super::registry::{Entry, Registry};
+use super::registry::Registry;
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
-use super::tcp;
 use super::tls::Certificates;
-use super::transport::{Client, Transport};
+use super::udp;
 use super::work::{Shared, Work};
-
-/// How long accepting rests when the process is out of descriptors.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// The data plane could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +82,8 @@ impl Plane {
         let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
         let mut plane =
             Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new(), certificates: Certificates::new() };
+        let certificates = Arc::clone(&plane.certificates);
+        let common = Arc::new(Common { census: Census::default(), certificates, ceiling: Ceiling::now() });
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -97,9 +93,10 @@ impl Plane {
             let (sender, receiver) = unbounded_channel();
             let thread = std::thread::Builder::new().name(format!("worker-{n}"));
             let guard = alarm.guard(&format!("worker-{n}"));
+            let common = Arc::clone(&common);
             let body = move || {
                 let _guard = guard;
-                runtime.block_on(async { Worker::new(work).run(receiver).await });
+                runtime.block_on(async { Worker::new(work, common).run(receiver).await });
             };
             let thread = thread.spawn(body).map_err(failed)?;
             plane.commands.push(sender);
@@ -155,6 +152,7 @@ impl Plane {
 
 struct Worker {
     work: Arc<Work>,
+    common: Arc<Common>,
     engine: Arc<HttpProxy<Engine>>,
     registry: Arc<Registry>,
     is_stopping: watch::Sender<bool>,
@@ -169,10 +167,11 @@ struct Accepting {
 }
 
 impl Worker {
-    fn new(work: Arc<Work>) -> Self {
+    fn new(work: Arc<Work>, common: Arc<Common>) -> Self {
         Self {
             engine: engine(Arc::clone(&work)),
             work,
+            common,
             registry: Arc::default(),
             is_stopping: watch::Sender::new(false),
             listeners: HashMap::new(),
@@ -191,31 +190,62 @@ impl Worker {
                 Command::Cut { server } => self.work.cut(server),
                 Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
                 Command::Shutdown { grace, farewell } => return self.finish(grace, farewell).await,
-                Command::TableChanged => self.work.forget_gone_farms(),
+                Command::TableChanged => {
+                    self.work.forget_gone_farms();
+                    let table = self.work.store.load();
+                    self.common.census.forget_except(|frontend| table.frontend(frontend).is_some());
+                }
             }
         }
     }
 
-    fn open(&mut self, listener: ListenerId, frontend: FrontendId, socket: TcpListener) {
-        let socket = match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::error!(%error, worker = self.work.ix.0, "listener lost: it cannot be registered");
-                return;
-            }
-        };
+    fn open(&mut self, listener: ListenerId, frontend: FrontendId, socket: Bound) {
         let owner = Owner::new(frontend);
         let (stop, stopped) = watch::channel(false);
-        let door = Door {
+        let opened = match socket {
+            Bound::Tcp(socket) => Listener::tcp(socket).map(|socket| self.accept(listener, &owner, socket, stopped)),
+            Bound::Unix(socket) => Listener::unix(socket).map(|socket| self.accept(listener, &owner, socket, stopped)),
+            Bound::Udp(socket) => self.receive(listener, &owner, socket, stopped),
+        };
+        match opened {
+            Ok(door) => {
+                self.listeners.insert(listener, Accepting { owner, stop, door });
+            }
+            Err(error) => {
+                tracing::error!(%error, worker = self.work.ix.0, "listener lost: it cannot be registered");
+            }
+        }
+    }
+
+    fn accept(
+        &self,
+        listener: ListenerId,
+        owner: &Owner,
+        socket: Listener,
+        stopped: watch::Receiver<bool>,
+    ) -> JoinHandle<()> {
+        let door = Arc::new(Door {
             listener,
             owner: owner.clone(),
             work: Arc::clone(&self.work),
             engine: Arc::clone(&self.engine),
             registry: Arc::clone(&self.registry),
+            common: Arc::clone(&self.common),
             is_stopping: self.is_stopping.subscribe(),
-        };
-        let door = tokio::spawn(door.accept_until(socket, stopped));
-        self.listeners.insert(listener, Accepting { owner, stop, door });
+        });
+        tokio::spawn(accept_until(door, socket, stopped))
+    }
+
+    fn receive(
+        &self,
+        listener: ListenerId,
+        owner: &Owner,
+        socket: UdpSocket,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<JoinHandle<()>> {
+        let (work, registry, common) = (Arc::clone(&self.work), Arc::clone(&self.registry), Arc::clone(&self.common));
+        let door = udp::Door::new(listener, owner.clone(), work, registry, common, socket)?;
+        Ok(tokio::spawn(udp::receive_until(door, stopped)))
     }
 
     fn close(&mut self, listener: ListenerId) {
@@ -247,132 +277,5 @@ impl Worker {
             let left = self.registry.count();
             tracing::warn!(worker = self.work.ix.0, left, "grace is over: connections cut");
         }
-    }
-}
-
-/// One listener of one worker.
-struct Door {
-    listener: ListenerId,
-    owner: Owner,
-    work: Arc<Work>,
-    engine: Arc<HttpProxy<Engine>>,
-    registry: Arc<Registry>,
-    is_stopping: watch::Receiver<bool>,
-}
-
-impl Door {
-    async fn accept_until(self, socket: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.changed() => break,
-                accepted = socket.accept() => match accepted {
-                    Ok((stream, from)) => {
-                        if let Some((table, frontend)) = self.owner.find(&self.work.store).await {
-                            self.take_in(table, frontend, stream, from);
-                        }
-                    }
-                    Err(error) if is_about_the_peer(&error) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, worker = self.work.ix.0, "accept rests");
-                        tokio::time::sleep(ACCEPT_REST).await;
-                    }
-                },
-            }
-        }
-        self.empty_queue(socket);
-        self.registry.retire(Some(self.listener));
-    }
-
-    /// Takes in whoever is in the queue: the system has told them that they are connected. Asks the socket itself,
-    /// since the runtime learns late and lends a task only so many turns.
-    fn empty_queue(&self, socket: tokio::net::TcpListener) {
-        let Ok(socket) = socket.into_std() else { return };
-        loop {
-            match socket.accept() {
-                Ok((stream, from)) => {
-                    if stream.set_nonblocking(true).is_ok()
-                        && let Ok(stream) = TcpStream::from_std(stream)
-                        && let Some((table, frontend)) = self.owner.find_now(&self.work.store)
-                    {
-                        self.take_in(table, frontend, stream, from);
-                    }
-                }
-                Err(error) if is_about_the_peer(&error) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn take_in(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: TcpStream, from: SocketAddr) {
-        let cells = frontend.cells.of(self.work.ix);
-        cells.connections.add(1);
-        if frontend.cells.sum(|c| c.connections_open.value()) >= u64::from(frontend.frontend.limits.connections) {
-            cells.refused[Refusal::ConnectionLimit as usize].add(1);
-            return;
-        }
-        // Latency over segments; a failure only costs that.
-        let _ = stream.set_nodelay(true);
-        let client = Client::tcp(from, stream.local_addr().unwrap_or(from));
-        let stream = Transport::from(stream);
-        match frontend.frontend.protocol {
-            Protocol::Http => self.serve_http(frontend, stream, client),
-            Protocol::Tcp => self.serve_tcp(table, frontend, stream, client),
-            // Its listeners accept no connections.
-            Protocol::Udp => {}
-        }
-    }
-
-    fn serve_http(&self, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
-        let connection = Connection::new(Arc::clone(&self.work), Arc::clone(&frontend), self.owner.clone(), from);
-        let entry = self.registry.enter(self.listener, Some(Arc::clone(&connection)));
-        let is_open = OpenCount::begin(frontend, self.work.ix, entry);
-        let engine = Arc::clone(&self.engine);
-        let is_stopping = self.is_stopping.clone();
-        match ConnIo::new(stream, connection) {
-            Ok(io) => {
-                tokio::spawn(async move {
-                    let _is_open = is_open;
-                    serve(&engine, io, &is_stopping).await;
-                });
-            }
-            Err(error) => tracing::error!(%error, "connection dropped"),
-        }
-    }
-
-    fn serve_tcp(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, stream: Transport, from: Client) {
-        let entry = self.registry.enter(self.listener, None);
-        let is_open = OpenCount::begin(Arc::clone(&frontend), self.work.ix, entry);
-        let work = Arc::clone(&self.work);
-        tokio::spawn(async move {
-            let _is_open = is_open;
-            tcp::relay(work, table, frontend, stream, from).await;
-        });
-    }
-}
-
-/// Errors of `accept` that concern one client only.
-fn is_about_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-/// Counts a connection as open until dropped.
-struct OpenCount {
-    frontend: Arc<FrontendTable>,
-    worker: WorkerIx,
-    _entry: Entry,
-}
-
-impl OpenCount {
-    fn begin(frontend: Arc<FrontendTable>, worker: WorkerIx, entry: Entry) -> Self {
-        frontend.cells.of(worker).connections_open.add(1);
-        Self { frontend, worker, _entry: entry }
-    }
-}
-
-impl Drop for OpenCount {
-    fn drop(&mut self) {
-        self.frontend.cells.of(self.worker).connections_open.sub(1);
     }
 }

@@ -154,7 +154,7 @@ impl Store {
         if let Some((from, to)) = outcome.transition {
             (row.since, row.health_since) = (cause.at, cause.at);
             count_transition(&row.live, to);
-            if to == Health::Down && incident.is_none() && row.farm.on_down == Leftovers::Close {
+            if to == Health::Down && incident.is_none() && row.on_down() == Leftovers::Close {
                 batch.close(server, row, ToldAs::Nothing);
             }
             let decided = cause.check.or_else(|| Some((ProbeSlot::FIRST, row.live.last_check.load_full()?)));

@@ -10,8 +10,8 @@ use crate::health::explain::state_word;
 use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health, Override,
-    SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health, Leftovers,
+    Override, SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
 use crate::routing::RouteTable;
 
@@ -79,6 +79,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Returns what happens to what is open on it when it goes Down.
+    pub(super) fn on_down(&self) -> Leftovers {
+        self.server.on_down.unwrap_or(self.farm.on_down)
+    }
+
     /// Returns what is concluded of it.
     pub(super) fn standing(&self) -> Standing {
         self.health.as_ref().map_or_else(Standing::unprobed, ServerHealth::standing)
@@ -253,20 +258,12 @@ impl State {
         Table { generation: self.generation, service: Arc::clone(&self.topology.service), farms, frontends }
     }
 
-    /// Builds one farm's table; its rotation keeps the version of `before` where it lets the same servers in and shares
-    /// the work among them in the same way.
+    /// Builds one farm's table, which follows `before`.
     fn farm_table(&self, declared: &Farm, before: Option<&FarmTable>) -> FarmTable {
         let servers: Box<[_]> = declared.servers.iter().map(|server| self.entry(declared.id, server)).collect();
         let live = servers.iter().map(|entry| Arc::clone(&entry.server)).collect();
         let farm = Arc::new(Farm { servers: live, ..declared.clone() });
-        let mut table = FarmTable::new(farm, servers, self.generation);
-        if let Some(before) = before
-            && before.farm.balance == table.farm.balance
-            && before.rotation.is_same_as(&table.rotation)
-        {
-            table.rotation.version = before.rotation.version;
-        }
-        table
+        FarmTable::following(before, farm, servers, self.generation)
     }
 
     /// Notes of whom the word for the state changed.

@@ -77,6 +77,13 @@ impl Closing {
 }
 
 impl Store {
+    /// Tells what happened outside: no table shows it.
+    pub fn note(&self, kind: EventKind, now: Timestamp) {
+        let (mut state, mut batch) = (self.lock(), Batch::default());
+        batch.push(&mut state, kind);
+        self.tell(state, batch, now);
+    }
+
     /// Publishes the table with the farms of the batch built anew, then tells what was gathered and, where it follows,
     /// how the farms serve now.
     pub(super) fn finish(&self, mut state: MutexGuard<'_, State>, mut batch: Batch, now: Timestamp) {

@@ -286,7 +286,8 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
     assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
     let down = seen.iter().find_map(|e| match &e.kind {
         EventKind::Transition { to: Health::Down, check, .. } => Some(check.status),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

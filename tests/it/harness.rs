@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod farmgate;
+pub(crate) mod h2;
 mod load;
 mod origin;
 mod plane;
@@ -13,6 +14,7 @@ mod wait;
 pub(crate) use client::{Client, Fault, Response, find};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
 pub(crate) use farmgate::{Farmgate, run_to_end};
+pub(crate) use h2::{Frames, H2};
 pub(crate) use load::Load;
 pub(crate) use origin::{Behaviour, Origin, place, refused_port};
 pub(crate) use plane::InProcess;

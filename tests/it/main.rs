@@ -4,7 +4,7 @@
 //! the system chooses, so tests run side by side. Every wait has a deadline and polls; nothing sleeps to let things
 //! settle. A test that measures a deadline allows for a machine that is busy with something else.
 //!
-//! `sessions` and `sticky` ask things of the data plane that no key of the config or call of the API reaches: they run
+//! `queue`, `sessions` and `sticky` ask things of the data plane that no key of the config or call of the API reaches: they run
 //! it alone, in this process.
 #![expect(
     clippy::unwrap_used,
@@ -23,22 +23,28 @@ mod admin;
 mod affinity;
 mod agreement;
 mod bad_input;
+mod entry;
 mod explain;
 mod guards;
+mod h2;
 mod health;
 mod http;
 mod journal;
 mod lifecycle;
+mod queue;
 mod rare;
 mod reload;
 mod retry;
 mod review;
+mod routes;
 mod seen;
 mod sessions;
 mod shares;
 mod smuggling;
 mod sticky;
 mod tcp;
+mod tcp_tls;
+mod udp;
 mod upgrade;
 mod webhook;
 mod why;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::to_yaml::{aim_view, farm_view, probe_view};
-use crate::model::{AdminStatus, CheckRecord, Health, Override, Probe, Role, Timestamp, Verdict, Wish};
+use crate::config::to_yaml::{aim_view, farm_view, frontend_view, probe_view, server_view};
+use crate::model::{AdminStatus, CheckRecord, Health, Limits, Override, Probe, Role, Timestamp, Verdict, Wish};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, IncidentRow, ServerRow};
 
@@ -82,7 +82,21 @@ pub(super) fn frontends(snapshot: &Snapshot) -> FrontendList {
 
 /// Returns one frontend.
 pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
-    let (frontend, limits, timeouts) = (&row.frontend, &row.frontend.limits, row.frontend.timeouts);
+    let (frontend, timeouts) = (&row.frontend, row.frontend.timeouts);
+    let names = |id| {
+        let row = snapshot.farms.iter().find(|row| row.farm.id == id);
+        row.map_or_else(String::new, |row| row.farm.name.to_string())
+    };
+    let written = frontend_view(frontend, &names);
+    let mut deadlines = durations(&[
+        ("body", timeouts.body),
+        ("handshake", timeouts.handshake),
+        ("header", timeouts.header),
+        ("idle", timeouts.idle),
+        ("tunnel", timeouts.tunnel),
+        ("write", timeouts.write),
+    ]);
+    deadlines.extend(timeouts.session.map(|session| ("session".to_owned(), duration(session))));
     FrontendWire {
         id: frontend.id.0,
         name: frontend.name.to_string(),
@@ -91,19 +105,34 @@ pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
         farm: row.default_farm().map(|farm| snapshot.farms[farm].farm.name.to_string()),
         connections_open: row.connections_open,
         trust: frontend.trust.iter().map(ToString::to_string).collect(),
-        timeouts: durations(&[
-            ("body", timeouts.body),
-            ("header", timeouts.header),
-            ("idle", timeouts.idle),
-            ("tunnel", timeouts.tunnel),
-            ("write", timeouts.write),
-        ]),
-        limits: LimitsWire {
-            connections: limits.connections,
-            header_bytes: limits.header_bytes,
-            uri_bytes: limits.uri_bytes,
-            body_bytes: limits.body_bytes,
-        },
+        redirect: json(&written.redirect),
+        routes: written.routes.iter().flatten().map(json).collect(),
+        tls: json(&written.tls),
+        h2c: frontend.h2c,
+        accept_proxy: frontend.accept_proxy.iter().map(ToString::to_string).collect(),
+        allow: written.allow,
+        deny: written.deny,
+        hsts: json(&written.hsts),
+        maintenance: json(&written.maintenance.filter(|_| frontend.maintenance.is_some())),
+        request_headers: json(&written.request_headers),
+        response_headers: json(&written.response_headers),
+        timeouts: deadlines,
+        limits: limits(&frontend.limits, json(&written.limits.and_then(|limits| limits.rate))),
+    }
+}
+
+fn limits(limits: &Limits, rate: Value) -> LimitsWire {
+    LimitsWire {
+        connections: limits.connections,
+        connections_per_source: limits.connections_per_source,
+        handshakes: limits.handshakes,
+        header_bytes: limits.header_bytes,
+        header_fields: limits.header_fields,
+        uri_bytes: limits.uri_bytes,
+        body_bytes: limits.body_bytes,
+        body_rate_min: limits.body_rate_min,
+        streams: limits.streams,
+        rate,
     }
 }
 
@@ -116,6 +145,10 @@ pub(super) fn farm(row: &FarmRow, now: Timestamp) -> FarmWire {
         name: farm.name.to_string(),
         protocol: farm.protocol.as_str().to_owned(),
         balance: farm.balance.as_str().to_owned(),
+        hash: json(&written.hash),
+        http2: farm.http2,
+        reuse: json(&written.reuse),
+        queue: json(&written.queue),
         probe: farm.main_probe().map(|main| json(&probe_view(main))),
         probes: farm.probes.iter().map(|probe| named(probe)).collect(),
         shadow: written.shadow.as_ref().map(json),
@@ -130,6 +163,7 @@ pub(super) fn farm(row: &FarmRow, now: Timestamp) -> FarmWire {
         stickiness: json(&written.stickiness),
         timeouts: durations(&[("connect", timeouts.connect), ("idle", timeouts.idle), ("response", timeouts.response)]),
         retry_attempts: farm.retry_attempts,
+        retry_budget: json(&written.retries.and_then(|retries| retries.budget)),
         fail_open: word(&written.fail_open),
         serving: row.serving.as_str().to_owned(),
         counts: counts(&row.servers),
@@ -141,6 +175,7 @@ pub(super) fn farm(row: &FarmRow, now: Timestamp) -> FarmWire {
 /// Returns one server of a farm.
 pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerWire {
     let server = &row.server;
+    let written = server_view(server);
     ServerWire {
         id: server.id.0,
         name: server.name.to_string(),
@@ -153,10 +188,15 @@ pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerW
         weight: server.weight.0,
         effective_weight: row.effective_weight,
         in_flight: row.in_flight,
+        queued: row.queued,
         backup: server.role == Role::Backup,
         probed: row.standing.health != Health::Off,
         aim: json(&aim_view(&server.aim)),
         cookie: server.cookie.as_deref().map(str::to_owned),
+        tls: json(&written.tls),
+        proxy_protocol: server.proxy_protocol.map(|form| form.as_str().to_owned()),
+        max_connections: server.max_connections,
+        on_down: server.on_down.map(|leftovers| leftovers.as_str().to_owned()),
         since: row.since.to_string(),
         overrides: row.overrides.iter().map(override_of).collect(),
         last_check: row.last_check.as_deref().map(check),

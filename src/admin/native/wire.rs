@@ -174,12 +174,46 @@ pub struct FrontendWire {
     pub id: u64,
     /// Its name.
     pub name: String,
-    /// http or tcp.
+    /// http, tcp or udp.
     pub protocol: String,
     /// The addresses it listens on, as written.
     pub listen: Vec<String>,
     /// The farm that takes its work; of several, the one that takes what no route takes; null where none does.
     pub farm: Option<String>,
+    /// The redirect that answers what no route takes, as the config file writes it; null where none does. So are the
+    /// next ones, each null where it is not.
+    #[serde(default)]
+    pub redirect: Value,
+    /// Its routes, in the order in which they are looked at.
+    #[serde(default)]
+    pub routes: Vec<Value>,
+    /// How it is encrypted; the names of files, never what they hold.
+    #[serde(default)]
+    pub tls: Value,
+    /// Whether HTTP/2 is spoken without TLS too.
+    #[serde(default)]
+    pub h2c: bool,
+    /// Networks whose PROXY headers are read.
+    #[serde(default)]
+    pub accept_proxy: Vec<String>,
+    /// Networks that may connect; null: all.
+    #[serde(default)]
+    pub allow: Option<Vec<String>>,
+    /// Networks that may not.
+    #[serde(default)]
+    pub deny: Option<Vec<String>>,
+    /// Strict-Transport-Security.
+    #[serde(default)]
+    pub hsts: Value,
+    /// What clients are told while it is closed.
+    #[serde(default)]
+    pub maintenance: Value,
+    /// Changes of every head towards a server.
+    #[serde(default)]
+    pub request_headers: Value,
+    /// Changes of every head towards a client.
+    #[serde(default)]
+    pub response_headers: Value,
     /// Client connections open now.
     pub connections_open: u64,
     /// Networks whose X-Forwarded-* are kept.
@@ -195,12 +229,30 @@ pub struct FrontendWire {
 pub struct LimitsWire {
     /// Open connections of the frontend.
     pub connections: u32,
+    /// Open connections of one client address; 0: no bound.
+    #[serde(default)]
+    pub connections_per_source: u32,
+    /// TLS handshakes under way at once.
+    #[serde(default)]
+    pub handshakes: u32,
     /// Request line and header fields, in bytes.
     pub header_bytes: u32,
+    /// Header fields of a request.
+    #[serde(default)]
+    pub header_fields: u16,
     /// The request target, in bytes.
     pub uri_bytes: u32,
     /// A request body, in bytes.
     pub body_bytes: u64,
+    /// What a request body must come to on average, in bytes a second; 0: no bound.
+    #[serde(default)]
+    pub body_rate_min: u32,
+    /// Requests under way at once on one HTTP/2 connection.
+    #[serde(default)]
+    pub streams: u32,
+    /// How often one client may ask, as the config file writes it; null: as often as it likes.
+    #[serde(default)]
+    pub rate: Value,
 }
 
 /// A farm.
@@ -210,10 +262,22 @@ pub struct FarmWire {
     pub id: u64,
     /// Its name.
     pub name: String,
-    /// http or tcp.
+    /// http, tcp or udp.
     pub protocol: String,
     /// How new work is spread.
     pub balance: String,
+    /// How it hashes, as the config file writes it; null where its balance does not.
+    #[serde(default)]
+    pub hash: Value,
+    /// Whether its servers are spoken to in HTTP/2.
+    #[serde(default)]
+    pub http2: bool,
+    /// How connections to its servers are used again, as the config file writes it; null where they are not.
+    #[serde(default)]
+    pub reuse: Value,
+    /// How long work waits for servers that are full, as the config file writes it.
+    #[serde(default)]
+    pub queue: Value,
     /// How its servers are checked, if at all: the first probe that is no agent, as the config file writes it.
     pub probe: Option<Value>,
     /// Every probe as the config file writes it, with its `name`. No secret is ever part of it.
@@ -253,6 +317,9 @@ pub struct FarmWire {
     pub timeouts: BTreeMap<String, String>,
     /// Other servers tried after a connect failure.
     pub retry_attempts: u8,
+    /// How much may be tried again, as the config file writes it; `off`: without bound.
+    #[serde(default)]
+    pub retry_budget: Value,
     /// When Down servers are used: never, all_down, `below 2` or `below 50%`.
     pub fail_open: String,
     /// Which servers carry it: primaries, backups, unproven, fail_open or nobody.
@@ -319,6 +386,9 @@ pub struct ServerWire {
     pub effective_weight: u16,
     /// Requests or connections under way.
     pub in_flight: u64,
+    /// How many wait for a place at it, those that would take one elsewhere too.
+    #[serde(default)]
+    pub queued: u32,
     /// Whether it is used only when no primary is.
     pub backup: bool,
     /// Whether it is checked.
@@ -329,6 +399,18 @@ pub struct ServerWire {
     /// The value that a sticky cookie has for it, where the config file says so.
     #[serde(default)]
     pub cookie: Option<String>,
+    /// How it is spoken to in TLS, as the config file writes it; null where it is not.
+    #[serde(default)]
+    pub tls: Value,
+    /// The PROXY header that it is sent first; null: none.
+    #[serde(default)]
+    pub proxy_protocol: Option<String>,
+    /// The most requests, or connections, that it is given at once; null: no bound.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
+    /// What happens to what is open on it when it goes Down; null: as its farm says.
+    #[serde(default)]
+    pub on_down: Option<String>,
     /// When health, admin status or weight last changed.
     pub since: String,
     /// Fields whose live value is not the file's.

@@ -3,29 +3,25 @@
 mod guards;
 mod probes;
 mod server;
+mod spread;
 mod stickiness;
+mod upstream;
 
 use std::sync::Arc;
 
 use self::probes::Probes;
 use self::server::Owner;
+use self::upstream::Upstream;
 use super::{Around, Placed};
-use crate::config::bounds::{CONNECT, DRAIN_DEADLINE, RESERVE, RESPONSE, RETRY_ATTEMPTS, SERVER_IDLE, SLOW_START};
+use crate::config::bounds::{CONNECT, DRAIN_DEADLINE, RESERVE, RESPONSE, SERVER_IDLE, SLOW_START};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
-use crate::model::{Balance, DrainRule, Farm, FarmId, FarmTimeouts, Leftovers, Name, Protocol, ServerId};
+use crate::model::{DrainRule, Farm, FarmId, FarmTimeouts, Leftovers, Name, Protocol, ServerId};
 
 /// The words of `protocol`.
 pub(super) const PROTOCOLS: &[(&str, Protocol)] =
     &[("http", Protocol::Http), ("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-const BALANCES: &[(&str, Balance)] = &[
-    ("roundrobin", Balance::RoundRobin),
-    ("leastconn", Balance::LeastConn),
-    ("first", Balance::First),
-    ("source", Balance::Source),
-    ("uri", Balance::Uri),
-];
 const LEFTOVERS: &[(&str, Leftovers)] = &[("keep", Leftovers::Keep), ("close", Leftovers::Close)];
 
 /// A farm, with the places of its servers.
@@ -39,9 +35,14 @@ pub(super) fn lower(value: &Value<'_>, around: Around<'_>, findings: &mut Findin
     let name = value.key_name(findings);
     let section = value.section(findings, keys::FARM)?;
     let protocol = section
-        .need(findings, "protocol", "write protocol: http or protocol: tcp")
+        .need(findings, "protocol", "write protocol: http, protocol: tcp or protocol: udp")
         .and_then(|value| value.word(findings, PROTOCOLS));
-    let balance = balance(&section, protocol, findings);
+    let balance = spread::balance(&section, protocol, findings);
+    let hash = spread::hash(&section, balance, protocol, findings);
+    let http2 = spread::http2(&section, protocol, findings);
+    let upstream = upstream::lower(&section, protocol, &Upstream::default(), findings);
+    let reuse = spread::reuse(&section, protocol, findings);
+    let queue = spread::queue(&section, protocol, findings);
     let Probes { probes, quorum, shadow } = probes::lower(&section, around, findings);
     let observe = guards::observe(&section, protocol, findings);
     let slow_start = section.duration(findings, "slow_start", &SLOW_START);
@@ -52,20 +53,29 @@ pub(super) fn lower(value: &Value<'_>, around: Around<'_>, findings: &mut Findin
     let reserve = section.percent(findings, "reserve", &RESERVE);
     let stickiness = stickiness::lower(&section, protocol, around, findings);
     let timeouts = timeouts(&section, findings);
-    let retry_attempts = section.or(findings, "retries", RETRY_ATTEMPTS.default, |value, findings| {
-        let section = value.section(findings, keys::RETRIES)?;
-        Some(section.number(findings, "attempts", &RETRY_ATTEMPTS, "each attempt is one more server tried"))
-    });
+    let (retry_attempts, retry_budget) = spread::retries(&section, findings);
     let fail_open = guards::fail_open(&section, findings);
     // A farm without a good name still has its servers read, for their errors.
     let unnamed = || Name::parse("unnamed").ok();
     let owner_name = name.clone().or_else(unnamed)?;
-    let owner = Owner { name: &owner_name, probes: &probes, shadow: shadow.as_ref(), stickiness: &stickiness };
+    let owner = Owner {
+        name: &owner_name,
+        probes: &probes,
+        shadow: shadow.as_ref(),
+        stickiness: &stickiness,
+        protocol,
+        upstream: &upstream,
+    };
     let servers = server::lower(&section, owner, around, findings);
     let name = name?;
     let places = servers.iter().map(|s| Placed { path: s.path.clone(), at: s.at, it: s.it.id }).collect();
     let farm = Farm {
         balance,
+        hash,
+        http2,
+        reuse,
+        queue,
+        retry_budget,
         probes,
         quorum,
         shadow,
@@ -84,17 +94,6 @@ pub(super) fn lower(value: &Value<'_>, around: Around<'_>, findings: &mut Findin
         ..Farm::new(FarmId::derive(&name), name, protocol?)
     };
     Some(Lowered { farm, servers: places })
-}
-
-fn balance(section: &Section<'_>, protocol: Option<Protocol>, findings: &mut Findings) -> Balance {
-    section.or(findings, "balance", Balance::RoundRobin, |value, findings| {
-        let balance = value.word(findings, BALANCES)?;
-        if balance == Balance::Uri && protocol == Some(Protocol::Tcp) {
-            value
-                .refuse(findings, "needs requests, and this farm is tcp; write roundrobin, leastconn, first or source");
-        }
-        Some(balance)
-    })
 }
 
 fn leftovers(section: &Section<'_>, key: &str, default: Leftovers, findings: &mut Findings) -> Leftovers {

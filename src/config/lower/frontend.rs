@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use self::action::farm;
+pub(super) use self::heads::{by_header, lower_name};
 use super::farm::PROTOCOLS;
 use super::{Listeners, Placed, Protocols, ReadFile};
 use crate::config::bounds::{LIST_MAX, LISTENERS_MAX};

@@ -10,7 +10,7 @@ mod kinds;
 mod timing;
 mod url;
 
-pub(super) use self::aim::{lower as lower_aim, warn_of_unused};
+pub(super) use self::aim::{lower as lower_aim, parse_sni, warn_of_unused};
 pub(super) use self::expect::last_line;
 use super::Around;
 use crate::config::error::Findings;

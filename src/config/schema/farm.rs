@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::probe::{Aim, Probe};
-use super::text::{AddressText, BelowText, DurationText, Filled, Named, Number, PercentText};
+use super::frontend::ByHeader;
+use super::probe::Probe;
+use super::server::{ProxyOut, ServerForm, ServerTls};
+use super::text::{BelowText, DurationText, Filled, Named, Number, PercentText};
 use super::{Protocol, bounds};
 use crate::model::probe::PROBES_MAX;
 
@@ -40,6 +42,24 @@ pub struct Farm {
     /// How new work is spread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Filled<Balance>>,
+    /// How it hashes, where its balance does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Hash>,
+    /// Whether its servers are spoken to in HTTP/2 (http).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http2: Option<Filled<bool>>,
+    /// How its servers are spoken to in TLS, unless they say otherwise (http, tcp).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Switch<ServerTls>>,
+    /// The PROXY header that its servers are sent first, unless they say otherwise (http, tcp).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<Filled<ProxyOut>>,
+    /// How connections to its servers are used again (http).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+    /// How long work waits for servers that are full (http, tcp).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
     /// How its servers are checked, where that is one probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
@@ -212,10 +232,12 @@ pub enum StickinessWord {
     None,
     /// By their address.
     Source,
+    /// By a cookie (http).
+    Cookie,
 }
 
-/// How clients are brought back: one of the two.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// How clients are brought back: one of the three.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Stickiness {
@@ -225,6 +247,34 @@ pub struct Stickiness {
     /// By a cookie (http).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<StickyCookie>,
+    /// By the value of a header field (http).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<StickyHeaderForm>,
+}
+
+/// Stickiness by header, as the field's name or in full.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum StickyHeaderForm {
+    /// The field's name.
+    Name(String),
+    /// In full.
+    Full(StickyHeader),
+}
+
+/// Stickiness by header.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StickyHeader {
+    /// The field's name.
+    #[schemars(length(min = 1, max = bounds::FIELD_BYTES_MAX))]
+    pub name: String,
+    /// How long a client may stay away and still be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<DurationText>,
+    /// The most clients known at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients_max: Option<Number<1, { *bounds::STICKY_CLIENTS.range.end() as u64 }>>,
 }
 
 /// Stickiness by address.
@@ -312,60 +362,81 @@ pub struct Retries {
     /// How many other servers are tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Number<0, { *bounds::RETRY_ATTEMPTS.range.end() as u64 }>>,
+    /// How much may be tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Switch<RetryBudget>>,
 }
 
-/// A server, short or in full.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum ServerForm {
-    /// Its host:port.
-    Address(AddressText),
-    /// In full.
-    Full(Box<Server>),
-}
-
-/// A server.
+/// How much may be tried again: a share of the requests, and some in any case.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Its host:port.
-    pub address: AddressText,
-    /// Its share of the work; only ratios within the farm matter.
+pub struct RetryBudget {
+    /// The share of the farm's requests.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<Number<0, { *bounds::WEIGHT.range.end() as u64 }>>,
-    /// Whether it is used only when no other is eligible.
+    pub share: Option<PercentText>,
+    /// How many a second may be in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<Filled<bool>>,
-    /// Whether the farm's probes are run against it, and where they go then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<ServerProbe>,
-    /// The value that a sticky cookie has for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = bounds::COOKIE_BYTES_MAX))]
-    pub cookie: Option<String>,
-    /// What is wanted of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Filled<AdminStatus>>,
+    pub per_second_min: Option<Number<0, { *bounds::RETRY_PER_SECOND.range.end() as u64 }>>,
 }
 
-/// What is wanted of a server.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AdminStatus {
-    /// Takes work as health allows.
-    Active,
-    /// No new work.
-    Drain,
-    /// Out.
-    Maintenance,
+/// How a farm hashes.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hash {
+    /// What is hashed (maglev).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<HashKey>,
+    /// The most that a server has, in per cent of its fair share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_max: Option<PercentText>,
 }
 
-/// Whether the farm's probes are run against a server, or where they go then.
+/// What is hashed.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum ServerProbe {
-    /// Whether.
-    Flag(Filled<bool>),
-    /// Where they go and as whom.
-    Aim(Aim),
+pub enum HashKey {
+    /// As a word.
+    Word(Filled<HashWord>),
+    /// The value of a header field (http).
+    Header(ByHeader),
+}
+
+/// What is hashed, as a word.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HashWord {
+    /// The client's address.
+    Source,
+    /// The request's path (http).
+    Uri,
+}
+
+/// How long work waits for a server that is full.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// The most that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<Number<0, { *bounds::QUEUE_LENGTH.range.end() as u64 }>>,
+    /// How long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
+}
+
+/// How connections to servers are used again.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reuse {
+    /// The most idle ones that a worker keeps to one server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_max: Option<Number<0, { *bounds::IDLE_MAX.range.end() as u64 }>>,
+    /// How old one may be to take another request; any age where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_max: Option<DurationText>,
+    /// How many requests it may take; any number where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_max: Option<Number<1, { *bounds::REQUESTS_MAX.end() as u64 }>>,
+    /// Requests under way at once on one HTTP/2 connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Number<1, { *bounds::SERVER_STREAMS.range.end() as u64 }>>,
 }

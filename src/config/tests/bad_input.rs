@@ -10,9 +10,10 @@ macro_rules! assert_answers {
         insta::with_settings!({omit_expression => true}, { insta::assert_snapshot!($answers) })
     };
 }
+pub(super) use assert_answers;
 
 /// Puts each row where `PATCH` stands in the template and returns the rows with what they are answered.
-fn answers(template: &str, rows: &[&str]) -> String {
+pub(super) fn answers(template: &str, rows: &[&str]) -> String {
     let mut out = String::new();
     for row in rows {
         let answers = errors(&template.replace("PATCH", row));
@@ -153,7 +154,7 @@ fn bad_farms() {
             "web: {}",
             "'80': {protocol: http, servers: {}}",
             "a b: {protocol: http, servers: {a: nowhere}}",
-            "web: {protocol: http, balance: random, servers: {}}",
+            "web: {protocol: http, balance: rnadom, servers: {}}",
             "web: {protocol: tcp, balance: uri, servers: {}}",
             "web: {protocol: http, servers: {}, timeouts: {connect: 0s, response: 1.5s, idle: '10'}}",
             "web: {protocol: http, servers: {}, retries: 3}",
@@ -336,7 +337,7 @@ fn bad_stickiness() {
     assert_answers!(answers(
         "service: lb\nfrontends: {}\nfarms:\n  web: {protocol: http, servers: {}, stickiness: PATCH}\n",
         &[
-            "cookie",
+            "cookies",
             "true",
             "{}",
             "{source: }",

@@ -17,14 +17,13 @@ fn conf_files_load_without_a_warning() {
     }
 }
 
-#[test]
-fn conf_full_loads_with_its_commented_keys_too() {
+/// The whole file with its commented keys too.
+pub(super) fn uncommented() -> String {
     let is_key = |line: &&str| {
         let line = line.trim_start();
         line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(' ') || rest.starts_with("  "))
     };
-    let text: String = FULL
-        .lines()
+    FULL.lines()
         .filter(|line| !line.contains("token: \"${env") && !line.contains("#matches"))
         .map(|line| if is_key(&line) { line.replacen('#', "", 1) } else { line.to_owned() } + "\n")
         .map(|line| line.replace("/run/secrets/", "/secret#").replace(" #", "  #"))
@@ -32,7 +31,12 @@ fn conf_full_loads_with_its_commented_keys_too() {
             Some((before, _)) => format!("{before}/secret\n"),
             None => line,
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn conf_full_loads_with_its_commented_keys_too() {
+    let text = uncommented();
     assert_eq!(errors(&text), Vec::<String>::new(), "{text}");
     let settings = load(&text).unwrap().settings;
     let admin = settings.admin.unwrap();
@@ -44,7 +48,10 @@ fn conf_full_loads_with_its_commented_keys_too() {
         topology.farms.iter().flat_map(|farm| &farm.probes).map(|probe| probe.kind.as_str()).collect();
     assert_eq!(kinds.len(), 14, "{kinds:?}");
     let ways: Vec<_> = topology.farms.iter().map(|farm| &farm.stickiness).collect();
-    assert!(matches!(ways[..], [Stickiness::Cookie(_), Stickiness::None, Stickiness::Source { .. }]), "{ways:?}");
+    assert!(
+        matches!(ways[..], [Stickiness::Cookie(_), Stickiness::Header { .. }, Stickiness::Source { .. }]),
+        "{ways:?}"
+    );
     let web = &topology.frontends[0];
     let tls = web.tls.as_ref().unwrap();
     assert_eq!((tls.certificates.len(), tls.acme.len(), tls.client_auth.is_some()), (1, 1, true));

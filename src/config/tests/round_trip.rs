@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::drawn::frontend;
 use super::load;
 use super::schema::{refusals, to_json};
 use crate::config::to_yaml::{aim_view, farm_view, probe_view};
@@ -12,7 +13,7 @@ use crate::model::{BodyMatch, ProbeKind, Topology};
 /// What lets a topology with commands load; it is no part of an export.
 const ADMIN: &str = "admin: {allow_commands: true, tokens: [{name: a, token: 0123456789abcdef}]}\n";
 
-fn comes_back_equal(topology: &Topology) -> Result<(), TestCaseError> {
+pub(super) fn comes_back_equal(topology: &Topology) -> Result<(), TestCaseError> {
     let yaml = to_yaml(topology).map_err(|e| TestCaseError::fail(e.to_string()))? + ADMIN;
     let again = load(&yaml).map_err(|e| TestCaseError::fail(format!("{e}\n{yaml}")))?;
     prop_assert_eq!(&again.topology, topology, "{}", yaml);
@@ -21,18 +22,18 @@ fn comes_back_equal(topology: &Topology) -> Result<(), TestCaseError> {
 }
 
 /// One of these texts, or none of them.
-fn maybe(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
+pub(super) fn maybe(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::option::of(select(texts)).prop_map(|text| text.map_or_else(String::new, |text| format!(", {text}")))
 }
 
 /// Several of these, in order.
-fn some_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
+pub(super) fn some_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::sample::subsequence(texts, 0..=texts.len())
         .prop_map(|texts| texts.into_iter().map(|text| format!(", {text}")).collect())
 }
 
 /// Any text but the line breaks that no file may hold, as a double-quoted scalar.
-fn quoted_text() -> impl Strategy<Value = String> {
+pub(super) fn quoted_text() -> impl Strategy<Value = String> {
     let special =
         select(&["\r\n", "\n", " a ", "x\ty", "# no", "a: b", "'", "\"", "\\", "\u{feff}", "\u{7f}", "~", "\0"][..]);
     let texts =
@@ -49,14 +50,26 @@ fn server() -> impl Strategy<Value = String> {
         some_of(AIM).prop_map(|aim| format!("{{port: 7{aim}}}")),
     ];
     let fields = ("[a-z][a-z0-9._-]{0,5}", 1u16..=65535, any::<u16>(), any::<bool>(), probe, 0usize..3, 0usize..3);
-    (fields, any::<bool>()).prop_map(|((name, port, weight, backup, probe, status, host), has_cookie)| {
+    let own = some_of(&["max_connections: 7", "on_down: close"]);
+    (fields, any::<bool>(), own, upstream()).prop_map(|(fields, has_cookie, own, upstream)| {
+        let (name, port, weight, backup, probe, status, host) = fields;
         let status = ["active", "drain", "maintenance"][status];
         let address = format!("{}:{port}", ["10.0.0.1", "[2001:db8::1]", "origin.example.com"][host]);
         let cookie = if has_cookie { format!(", cookie: \"c!{name}=\"") } else { String::new() };
         format!(
-            "{name}: {{address: \"{address}\", weight: {weight}, backup: {backup}, probe: {probe}, status: {status}{cookie}}}"
+            "{name}: {{address: \"{address}\", weight: {weight}, backup: {backup}, probe: {probe}, status: {status}{cookie}{own}{UPSTREAM}{upstream}{UPSTREAM}}}"
         )
     })
+}
+
+/// What stands around keys that a farm of datagrams cannot have.
+const UPSTREAM: &str = "@";
+
+/// How servers are spoken to.
+fn upstream() -> impl Strategy<Value = String> {
+    some_of(&["tls: {ca: a.pem, sni: s.example, cert: c, key: k}", "proxy_protocol: v2-ssl-cn"])
+        .prop_union(some_of(&["tls: off", "proxy_protocol: none"]))
+        .or(some_of(&["tls: {verify: false}", "proxy_protocol: v1"]))
 }
 
 const AIM: &[&str] = &[
@@ -77,7 +90,7 @@ fn servers() -> impl Strategy<Value = String> {
     })
 }
 
-fn pattern() -> impl Strategy<Value = String> {
+pub(super) fn pattern() -> impl Strategy<Value = String> {
     "[a-z.*+|\\\\d]{1,8}".prop_map(|pattern| {
         let pattern = if regex::bytes::Regex::new(&pattern).is_ok() { pattern } else { "ok".to_owned() };
         serde_json::to_string(&pattern).unwrap()
@@ -187,38 +200,84 @@ fn guards() -> impl Strategy<Value = String> {
         .prop_map(|chosen| chosen.into_iter().flatten().map(|text| format!("    {text}\n")).collect())
 }
 
-/// A cookie, which is for http farms only and takes the place of other stickiness.
+/// A cookie or a header field, which are for http farms only and take the place of other stickiness.
 fn cookie() -> impl Strategy<Value = String> {
     const OWN: &[&str] = &["name: __Secure-a", "max_age: 1d", "http_only: false", "key: 0123456789abcdef"];
-    (some_of(OWN), select(&["lax", "strict", "none"][..])).prop_map(|(own, same_site)| {
+    let cookie = (some_of(OWN), select(&["lax", "strict", "none"][..])).prop_map(|(own, same_site)| {
         format!("    stickiness: {{cookie: {{secure: true, same_site: {same_site}{own}}}}}\n")
+    });
+    let header = some_of(&["idle: 1d", "clients_max: 9"])
+        .prop_map(|own| format!("    stickiness: {{header: {{name: X-User{own}}}}}\n"));
+    prop_oneof![cookie, header]
+}
+
+/// How work is spread, for a protocol: http, tcp or udp.
+fn spread(protocol: usize) -> impl Strategy<Value = String> {
+    const ALL: &[&str] = &["roundrobin", "leastconn", "first", "source", "random", "maglev", "ewma", "uri"];
+    let balances = if protocol == 0 { ALL } else { &ALL[..6] };
+    let keys: &[&str] = if protocol == 0 { &["source", "uri", "{header: X-User}"] } else { &["source"] };
+    let lines: &'static [&'static str] = match protocol {
+        0 => &[
+            "http2: true",
+            "reuse: {idle_max: 0, age_max: 1h, requests_max: 9, streams: 1}",
+            "queue: {length: 0, timeout: 1500ms}",
+        ],
+        1 => &["queue: {length: 7}"],
+        _ => &[],
+    };
+    let hash = (select(keys.to_vec()), proptest::option::of(101u16..=1000)).prop_map(|(key, load)| {
+        let load = load.map_or_else(String::new, |load| format!(", load_max: {load}%"));
+        format!("    hash: {{key: {key}{load}}}\n")
+    });
+    let lines = proptest::sample::subsequence(lines, 0..=lines.len());
+    (select(balances.to_vec()), hash, lines, upstream()).prop_map(move |(balance, hash, lines, upstream)| {
+        let hash = if balance == "maglev" { hash } else { String::new() };
+        let lines: String = lines.into_iter().map(|line| format!("    {line}\n")).collect();
+        let upstream = if protocol == 2 {
+            String::new()
+        } else {
+            upstream.replace(", tls", "\n    tls").replace(", proxy", "\n    proxy")
+        };
+        format!("    balance: {balance}\n{hash}{lines}{upstream}\n")
     })
 }
 
 fn config() -> impl Strategy<Value = String> {
-    let numbers = (0u8..=10, 10u64..600_000);
-    let farm = (proptest::option::of(cookie()), any::<bool>(), 0usize..4, probes(), servers(), numbers, guards());
+    let numbers =
+        (0u8..=10, 10u64..600_000, select(&["", ", budget: off", ", budget: {share: 1%, per_second_min: 0}"][..]));
+    let farm = (0usize..3).prop_flat_map(move |protocol| {
+        let cookie = proptest::option::of(cookie()).prop_map(move |cookie| cookie.filter(|_| protocol == 0));
+        let spread = spread(protocol);
+        (cookie, Just(protocol), spread, probes(), servers(), numbers.clone(), guards(), frontend(protocol))
+    });
     let farms = proptest::collection::vec(farm, 1..4);
-    (farms, 1u64..1 << 53, 1u16..=65535, 0u64..1 << 40).prop_map(|(farms, instance, low, body)| {
+    (farms, 1u64..1 << 53, 1u16..=65535).prop_map(|(farms, instance, low)| {
         let mut text = format!(
             "service: {{name: lb, addresses: [\"::1\"], api_ports: \"{low}-65535\"}}\ninstance_id: {instance}\n{ADMIN}"
         );
         let mut frontends = String::from("frontends:\n");
         let mut all = String::from("farms:\n");
-        for (i, (cookie, is_http, balance, probes, servers, (attempts, ms), guards)) in farms.into_iter().enumerate() {
-            let protocol = if is_http || cookie.is_some() { "http" } else { "tcp" };
+        let protocols: Vec<_> = farms.iter().map(|farm| farm.1).collect();
+        for (i, (cookie, protocol, spread, probes, servers, numbers, guards, frontend)) in farms.into_iter().enumerate()
+        {
+            let (attempts, ms, budget) = numbers;
+            let word = ["http", "tcp", "udp"][protocol];
+            let of_same = |other: &usize| *other != i && protocols[*other] == protocol;
+            let other = (0..protocols.len()).find(of_same).map_or_else(String::new, |other| format!(", f{other}: 5"));
+            let frontend = frontend.replace("FARM", &format!("f{i}")).replace("OTHER", &other);
             frontends.push_str(&format!(
-                "  in{i}: {{protocol: {protocol}, listen: [\"127.0.0.1:{}\"], farm: f{i}, trust: [\"10.0.0.0/8\"], \
-                 timeouts: {{idle: {ms}ms}}, limits: {{body_bytes: {body}B, uri_bytes: 64B, header_bytes: 1024B}}}}\n",
+                "  in{i}: {{protocol: {word}, listen: [\"127.0.0.1:{}\"], trust: [\"10.0.0.0/8\"]{frontend}}}\n",
                 i + 1,
             ));
-            let balance = ["roundrobin", "leastconn", "first", "source"][balance];
             let is_kept = |line: &&str| cookie.is_none() || !line.contains("stickiness");
             let guards: String = guards.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
             let cookie = cookie.unwrap_or_default();
+            let own: Vec<_> =
+                servers.split(UPSTREAM).enumerate().filter(|(i, _)| protocol != 2 || i % 2 == 0).collect();
+            let servers: String = own.into_iter().map(|(_, text)| text).collect();
             all.push_str(&format!(
-                "  f{i}:\n    protocol: {protocol}\n    balance: {balance}\n{probes}    timeouts: {{connect: {ms}ms}}\n    \
-                 retries: {{attempts: {attempts}}}\n{guards}{cookie}{servers}"
+                "  f{i}:\n    protocol: {word}\n{spread}{probes}    timeouts: {{connect: {ms}ms}}\n    \
+                 retries: {{attempts: {attempts}{budget}}}\n{guards}{cookie}{servers}"
             ));
         }
         text.push_str(&frontends);

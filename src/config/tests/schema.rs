@@ -37,10 +37,12 @@ frontends:
                   action: {farm: web, rewrite: {prefix: /, with: /}, mirror: {farm: web}, request_headers: {}}}]}
   old: {protocol: http, listen: ["unix:/run/x"], redirect: {to: "https://${host}${uri}"}}
 farms:
-  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {}, observe: {}, flap: {}, incident: {},
+  web: {protocol: http, probe: {type: http, expect: {}}, timeouts: {}, retries: {budget: {}}, observe: {}, flap: {}, incident: {},
         drain: {}, stickiness: {cookie: {}}, shadow: {type: ping},
-        servers: {a: {address: "h:1"}, b: {address: "h:1", probe: {port: 1}}}}
+        tls: {ca: x}, hash: {key: {header: A}}, queue: {}, reuse: {},
+        servers: {a: {address: "h:1", tls: {cert: a, key: b}}, b: {address: "h:1", probe: {port: 1}}}}
   db: {protocol: tcp, probes: {talk: {type: exchange, steps: [{send: x}]}}, stickiness: {source: {}}, servers: {}}
+  api: {protocol: http, stickiness: {header: {name: A}}, servers: {}}
 journal: {}
 webhooks: {pager: {url: "https://h/", secret: x}}
 admin:
@@ -91,6 +93,14 @@ log: {access: {path: a}}
         "/webhooks/pager",
         "/farms/web/timeouts",
         "/farms/web/retries",
+        "/farms/web/retries/budget",
+        "/farms/web/tls",
+        "/farms/web/hash",
+        "/farms/web/hash/key",
+        "/farms/web/queue",
+        "/farms/web/reuse",
+        "/farms/web/servers/a/tls",
+        "/farms/api/stickiness/header",
         "/farms/web/servers/a",
         "/admin",
         "/admin/tls",
@@ -172,7 +182,7 @@ fn schema_holds_a_farm_to_its_forms() {
         "flap: 10",
         "reserve: 50",
         "reserve: half",
-        "stickiness: cookie",
+        "stickiness: cookies",
         "stickiness: {}",
         "stickiness: {source: {}, cookie: {}}",
         "stickiness: {cookie: {key: a, key_file: b}}",

@@ -7,8 +7,8 @@ use crate::config::schema::{
 };
 use crate::config::units::show_percent;
 use crate::model::{
-    AdminStatus, Aim, Balance, CookieRule, FailOpen, Farm, FlapGuard, IncidentGuard, Leftovers, Observe, Probe, Role,
-    SameSite, Server, Stickiness,
+    AdminStatus, Aim, Balance, CookieRule, FailOpen, Farm, FlapGuard, HashKey, IncidentGuard, Leftovers, Observe,
+    Probe, Protocol, ProxyOut, Reuse, Role, SameSite, Server, ServerTls, Stickiness, Verify,
 };
 
 /// Returns a farm and its servers.
@@ -20,6 +20,7 @@ pub(super) fn farm(farm: &Farm) -> schema::Farm {
 /// Returns a farm without its servers.
 pub(super) fn head(farm: &Farm, secrets: Secrets) -> schema::Farm {
     let timeouts = &farm.timeouts;
+    let is_http = farm.protocol == Protocol::Http;
     let (one, several) = probes(farm, secrets);
     schema::Farm {
         protocol: protocol(farm.protocol),
@@ -33,6 +34,15 @@ pub(super) fn head(farm: &Farm, secrets: Secrets) -> schema::Farm {
             Balance::Source => schema::Balance::Source,
             Balance::Uri => schema::Balance::Uri,
         })),
+        hash: hash(farm),
+        http2: flag(farm.http2).filter(|_| is_http),
+        tls: None,
+        proxy_protocol: None,
+        reuse: is_http.then(|| reuse(&farm.reuse)),
+        queue: (farm.protocol != Protocol::Udp).then(|| schema::Queue {
+            length: Some(Number(farm.queue.length.into())),
+            timeout: duration(farm.queue.timeout),
+        }),
         probe: one,
         probes: several,
         quorum: farm.quorum.map(|n| Number(n.into())),
@@ -53,7 +63,13 @@ pub(super) fn head(farm: &Farm, secrets: Secrets) -> schema::Farm {
             response: duration(timeouts.response),
             idle: duration(timeouts.idle),
         }),
-        retries: Some(schema::Retries { attempts: Some(Number(farm.retry_attempts.into())) }),
+        retries: Some(schema::Retries {
+            attempts: Some(Number(farm.retry_attempts.into())),
+            budget: Some(switch(farm.retry_budget.map(|budget| schema::RetryBudget {
+                share: Some(percent(budget.share)),
+                per_second_min: Some(Number(budget.per_second_min.into())),
+            }))),
+        }),
         fail_open: Some(schema::FailOpen::Text(BelowText(match farm.fail_open {
             FailOpen::Below(servers) => format!("below {servers}"),
             FailOpen::BelowShare(share) => format!("below {}", show_percent(share)),
@@ -117,17 +133,20 @@ fn leftovers(leftovers: Leftovers) -> Filled<schema::Leftovers> {
 }
 
 fn stickiness(stickiness: &Stickiness, secrets: Secrets) -> StickinessForm {
-    let (source, cookie) = match stickiness {
-        Stickiness::Header { .. } | Stickiness::None => {
-            return StickinessForm::Word(Filled::Value(StickinessWord::None));
+    let nothing = schema::Stickiness::default();
+    StickinessForm::Full(match stickiness {
+        Stickiness::None => return StickinessForm::Word(Filled::Value(StickinessWord::None)),
+        Stickiness::Cookie(rule) => schema::Stickiness { cookie: Some(cookie(rule, secrets)), ..nothing },
+        Stickiness::Header { name, idle, clients_max } => {
+            let clients_max = Some(Number((*clients_max).into()));
+            let header = schema::StickyHeader { name: name.to_string(), idle: duration(*idle), clients_max };
+            schema::Stickiness { header: Some(schema::StickyHeaderForm::Full(header)), ..nothing }
         }
         Stickiness::Source { idle, clients_max } => {
             let clients_max = Some(Number((*clients_max).into()));
-            (Some(schema::StickySource { idle: duration(*idle), clients_max }), None)
+            schema::Stickiness { source: Some(schema::StickySource { idle: duration(*idle), clients_max }), ..nothing }
         }
-        Stickiness::Cookie(rule) => (None, Some(cookie(rule, secrets))),
-    };
-    StickinessForm::Full(schema::Stickiness { source, cookie })
+    })
 }
 
 fn cookie(rule: &CookieRule, secrets: Secrets) -> schema::StickyCookie {
@@ -146,7 +165,28 @@ fn cookie(rule: &CookieRule, secrets: Secrets) -> schema::StickyCookie {
     }
 }
 
-fn server(server: &Server) -> schema::Server {
+/// What the balance looks at, if it is anything.
+fn hash(farm: &Farm) -> Option<schema::Hash> {
+    let key = (farm.balance == Balance::Maglev).then(|| match &farm.hash.key {
+        HashKey::Header(name) => schema::HashKey::Header(schema::ByHeader { header: name.to_string() }),
+        HashKey::Source => schema::HashKey::Word(Filled::Value(schema::HashWord::Source)),
+        HashKey::Uri => schema::HashKey::Word(Filled::Value(schema::HashWord::Uri)),
+    });
+    let load_max = farm.hash.load_max.map(|share| PercentText(show_percent(share)));
+    (key.is_some() || load_max.is_some()).then_some(schema::Hash { key, load_max })
+}
+
+fn reuse(reuse: &Reuse) -> schema::Reuse {
+    schema::Reuse {
+        idle_max: Some(Number(reuse.idle_max.into())),
+        age_max: reuse.age_max.and_then(duration),
+        requests_max: reuse.requests_max.map(|requests| Number(requests.into())),
+        streams: Some(Number(reuse.streams.into())),
+    }
+}
+
+/// Returns a server.
+pub(super) fn server(server: &Server) -> schema::Server {
     schema::Server {
         address: AddressText(server.address.to_string()),
         weight: Some(Number(server.weight.0.into())),
@@ -156,12 +196,36 @@ fn server(server: &Server) -> schema::Server {
         } else {
             ServerProbe::Aim(probe::aim(&server.aim))
         }),
+        tls: server.tls.as_deref().map(|it| Switch::Set(tls(it))),
+        proxy_protocol: server.proxy_protocol.map(|form| Filled::Value(proxy(form))),
+        max_connections: server.max_connections.map(|most| Number(most.into())),
         cookie: server.cookie.as_deref().map(str::to_owned),
+        on_down: server.on_down.map(leftovers),
         status: Some(Filled::Value(match server.admin {
             AdminStatus::Active => schema::AdminStatus::Active,
             AdminStatus::Drain => schema::AdminStatus::Drain,
             AdminStatus::Maintenance => schema::AdminStatus::Maintenance,
         })),
+    }
+}
+
+fn tls(tls: &ServerTls) -> schema::ServerTls {
+    let file = |path: &std::sync::Arc<std::path::Path>| path.to_string_lossy().into_owned();
+    schema::ServerTls {
+        ca: tls.ca.as_ref().map(file),
+        sni: tls.sni.as_deref().map(str::to_owned),
+        verify: flag(tls.verify == Verify::On),
+        cert: tls.identity.as_ref().map(|files| file(&files.cert)),
+        key: tls.identity.as_ref().map(|files| file(&files.key)),
+    }
+}
+
+fn proxy(form: ProxyOut) -> schema::ProxyOut {
+    match form {
+        ProxyOut::V1 => schema::ProxyOut::V1,
+        ProxyOut::V2 => schema::ProxyOut::V2,
+        ProxyOut::V2Ssl => schema::ProxyOut::V2Ssl,
+        ProxyOut::V2SslCn => schema::ProxyOut::V2SslCn,
     }
 }
 

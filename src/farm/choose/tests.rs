@@ -6,7 +6,16 @@ use super::*;
 use crate::farm::ServerEntry;
 use crate::model::{Epoch, Farm, Health, Name, Progress, Protocol, Server, ServerAddr, Standing, Weight};
 
-const BALANCES: [Balance; 5] = [Balance::First, Balance::LeastConn, Balance::RoundRobin, Balance::Source, Balance::Uri];
+const BALANCES: [Balance; 8] = [
+    Balance::Ewma,
+    Balance::First,
+    Balance::LeastConn,
+    Balance::Maglev,
+    Balance::Random,
+    Balance::RoundRobin,
+    Balance::Source,
+    Balance::Uri,
+];
 const WORKERS: usize = 4;
 
 fn lives(count: usize) -> Vec<Arc<ServerLive>> {
@@ -15,6 +24,16 @@ fn lives(count: usize) -> Vec<Arc<ServerLive>> {
 
 /// A farm of these servers, those in `down` Down and the others Up, at a version of its rotation.
 fn table(balance: Balance, weights: &[u16], lives: &[Arc<ServerLive>], down: &[usize], version: u64) -> FarmTable {
+    table_with(weights, lives, down, version, |farm| farm.balance = balance)
+}
+
+fn table_with(
+    weights: &[u16],
+    lives: &[Arc<ServerLive>],
+    down: &[usize],
+    version: u64,
+    adjust: impl FnOnce(&mut Farm),
+) -> FarmTable {
     let name = Name::parse("web").unwrap();
     let entry = |(i, (weight, live)): (usize, (&u16, &Arc<ServerLive>))| {
         let name = Name::parse(&format!("s{i}")).unwrap();
@@ -27,11 +46,11 @@ fn table(balance: Balance, weights: &[u16], lives: &[Arc<ServerLive>], down: &[u
         ServerEntry::new(server, Epoch(1), addr, standing, Arc::clone(live))
     };
     let servers: Box<[ServerEntry]> = weights.iter().zip(lives).enumerate().map(entry).collect();
-    let farm = Farm {
-        balance,
+    let mut farm = Farm {
         servers: servers.iter().map(|entry| Arc::clone(&entry.server)).collect(),
         ..Farm::new(FarmId::derive(&name), name, Protocol::Http)
     };
+    adjust(&mut farm);
     FarmTable::new(Arc::new(farm), servers, Generation(version))
 }
 
@@ -281,6 +300,110 @@ fn forgotten_farm_frees_its_state_and_others_keep_theirs() {
     choosers.ended(farm.farm.id, farm.servers[0].server.id, &farm.servers[0].live);
 }
 
+/// What two workers know of a server's latency is their own, outlives the rotation, and sends work to the quicker.
+#[test]
+fn ewma_goes_to_the_quicker_by_what_its_own_worker_knows() {
+    let lives = lives(2);
+    for (position, us) in [(0, 20_000), (1, 1_000)] {
+        lives[position].latency.of(WorkerIx(0)).sample(us, 0);
+    }
+    let farm = table(Balance::Ewma, &[1, 1], &lives, &[], 1);
+    let later = table(Balance::Ewma, &[1, 1], &lives, &[], 2);
+    let mut here = Choosers::new(WorkerIx(0), 1);
+    assert_eq!(counts(&mut here, &farm, 100), [0, 100]);
+    assert_eq!(counts(&mut here, &later, 100), [0, 100], "a new rotation forgets nothing");
+    let there = counts(&mut Choosers::new(WorkerIx(1), 1), &farm, 1000);
+    assert!(there.iter().all(|n| (400..600).contains(n)), "{there:?}: nothing is known there");
+}
+
+#[test]
+fn random_avoids_the_busier_and_sees_other_workers() {
+    let farm = table(Balance::Random, &[1, 1], &lives(2), &[], 1);
+    let (mut here, mut there) = (Choosers::new(WorkerIx(0), 1), Choosers::new(WorkerIx(1), 1));
+    let shares = counts(&mut here, &farm, 1000);
+    assert!(shares.iter().all(|n| (400..600).contains(n)), "{shares:?}");
+    there.started(&farm, 0);
+    let choose = |here: &mut Choosers, at| here.choose(&farm, key(0), &Tried::none(), at).unwrap();
+    assert!((0..100).all(|_| choose(&mut here, OTHERS_AGE_MS_MAX) == 1));
+    here.started(&farm, 1);
+    here.started(&farm, 1);
+    assert!((0..100).all(|_| choose(&mut here, OTHERS_AGE_MS_MAX) == 0), "its own count is exact");
+}
+
+#[test]
+fn maglev_hashes_what_its_rule_names() {
+    let lives = lives(20);
+    let farm = |hash: HashKey| {
+        table_with(&[1; 20], &lives, &[], 1, |farm| {
+            farm.balance = Balance::Maglev;
+            farm.hash.key = hash;
+        })
+    };
+    let differ = |farm: &FarmTable, asks: &dyn Fn(u32) -> Ask<'static>| {
+        let mut choosers = Choosers::new(WorkerIx(0), 1);
+        let first = choosers.first(farm, asks(0)).unwrap();
+        (1..50).any(|n| choosers.first(farm, asks(n)).unwrap() != first)
+    };
+    let ask = |key: Key<'static>, header| Ask { key, header, now_ms: 0 };
+    let (by_source, by_uri) = (farm(HashKey::Source), farm(HashKey::Uri));
+    let by_header = farm(HashKey::Header("x-user".into()));
+    let one_path = |n: u32| Key { uri: Some(b"/a?b"), ..key(n) };
+    assert!(differ(&by_source, &|n| ask(one_path(n), Some(b"ann"))));
+    assert!(!differ(&by_uri, &|n| ask(one_path(n), None)));
+    assert!(differ(&by_uri, &|n| ask(key(n), None)) && differ(&by_uri, &|n| ask(source(n), None)));
+    assert!(!differ(&by_header, &|n| ask(key(n), Some(b"ann"))));
+    assert!(differ(&by_header, &|n| ask(key(n), Some(if n % 2 == 0 { b"ann" } else { b"bob" }))));
+    assert!(differ(&by_header, &|n| ask(key(n), None)), "no such field: the client's address");
+}
+
+#[test]
+fn maglev_table_is_shared_while_the_rotation_is_the_same() {
+    let lives = lives(4);
+    let make = |down: &[usize], version| table(Balance::Maglev, &[1; 4], &lives, down, version);
+    let first = make(&[], 1);
+    let (next, without) = (make(&[], 2), make(&[1], 3));
+    let follow = |before: &FarmTable, after: FarmTable| {
+        FarmTable::following(Some(before), after.farm, after.servers, after.rotation.version)
+    };
+    let next = follow(&first, next);
+    assert_eq!(next.rotation.version, Generation(1));
+    assert!(Arc::ptr_eq(first.maglev.as_ref().unwrap(), next.maglev.as_ref().unwrap()));
+    let without = follow(&next, without);
+    assert_eq!(without.rotation.version, Generation(3));
+    assert!(!Arc::ptr_eq(first.maglev.as_ref().unwrap(), without.maglev.as_ref().unwrap()));
+    assert!(make(&[], 1).maglev == first.maglev && table(Balance::Source, &[1], &lives, &[], 1).maglev.is_none());
+}
+
+/// One client's work: with a bound, a server beyond its part of what is in flight passes it on.
+#[test]
+fn hashed_work_beyond_the_bound_goes_to_the_next_in_order() {
+    for balance in [Balance::Maglev, Balance::Source, Balance::Uri] {
+        let lives = lives(4);
+        let farm = |load_max| {
+            table_with(&[1; 4], &lives, &[], 1, |farm| {
+                farm.balance = balance;
+                farm.hash.load_max = load_max;
+            })
+        };
+        let (bounded, unbounded) = (farm(Some(125)), farm(None));
+        let mut choosers = Choosers::new(WorkerIx(0), 1);
+        let first = choosers.choose(&bounded, key(7), &Tried::none(), 0).unwrap();
+        for _ in 0..100 {
+            let position = choosers.choose(&bounded, key(7), &Tried::none(), 0).unwrap();
+            choosers.started(&bounded, position);
+        }
+        let carried: Vec<_> = lives.iter().map(|live| live.in_flight_total()).collect();
+        assert!(carried.iter().all(|n| *n <= 32), "{balance:?}: {carried:?} of 100, 125 % of a fourth");
+        assert!((31..=32).contains(&carried[first]), "{balance:?}: its own server is used up first: {carried:?}");
+        assert_eq!(choosers.choose(&unbounded, key(7), &Tried::none(), 0), Some(first), "{balance:?}");
+        for live in &lives {
+            (0..live.in_flight_total()).for_each(|_| live.in_flight.of(WorkerIx(0)).sub(1));
+        }
+        let mut fresh = Choosers::new(WorkerIx(0), 1);
+        assert_eq!(fresh.choose(&bounded, key(7), &Tried::none(), 0), Some(first), "{balance:?}: back once it is idle");
+    }
+}
+
 /// First choices, retries, counting and the ten-millisecond look at other workers, in every algorithm.
 #[test]
 fn choosing_among_a_thousand_allocates_nothing() {
@@ -302,6 +425,23 @@ fn choosing_among_a_thousand_allocates_nothing() {
         work(0);
         let seen = allocation_counter::measure(|| (1..100).for_each(&mut work));
         assert_eq!(seen.count_total, 0, "{balance:?}");
+    }
+}
+
+#[test]
+fn choosing_within_a_bound_allocates_nothing() {
+    for balance in [Balance::Maglev, Balance::Source] {
+        let farm = table_with(&[1; 100], &lives(100), &[], 1, |farm| {
+            farm.balance = balance;
+            farm.hash.load_max = Some(120);
+        });
+        let mut choosers = Choosers::new(WorkerIx(0), 1);
+        let mut work = |n: u32| {
+            let position = choosers.choose(&farm, key(n), &Tried::none(), u64::from(n)).unwrap();
+            choosers.started(&farm, position);
+        };
+        work(0);
+        assert_eq!(allocation_counter::measure(|| (1..1000).for_each(&mut work)).count_total, 0, "{balance:?}");
     }
 }
 

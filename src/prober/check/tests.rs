@@ -1,5 +1,6 @@
 //! Checks against scripted origins: status, code, content and duration of each.
 
+use super::super::lane;
 use super::super::origins::{self, OK, Script, black_hole, start};
 use super::*;
 use crate::model::{Aim, BodyMatch, Expect, HttpProbe, Negate, ProbeMethod, ProxyHeader};
@@ -39,21 +40,31 @@ fn origin() -> Host {
     Host::Name("origin.test".into())
 }
 
-async fn check_at(addr: SocketAddr, kind: ProbeKind) -> CheckRecord {
-    let record = run(&Trust::default(), addr, &origin(), &probe(kind)).await;
-    assert!(record.duration < TIMEOUT + SLACK, "{record:?}");
-    if matches!(record.status, L4Tout | L7Tout) {
-        assert!(record.duration >= TIMEOUT, "{record:?}");
+/// Checks as a task, and through the lane where such a check may go there.
+async fn check_at(addr: SocketAddr, kind: ProbeKind) -> Vec<CheckRecord> {
+    let probe = probe(kind);
+    let mut records = vec![run(&Trust::default(), addr, &origin(), &probe).await];
+    if lane::takes(&probe) {
+        records.push(lane::tests::run(addr, &origin(), &probe).await);
     }
-    record
+    for record in &records {
+        assert!(record.duration < TIMEOUT + SLACK, "{record:?}");
+        if matches!(record.status, L4Tout | L7Tout) {
+            assert!(record.duration >= TIMEOUT, "{record:?}");
+        }
+    }
+    records
 }
 
-/// Checks an origin of that script; `content` is what the record's content begins with.
+/// Checks an origin of that script; `content` is what the record's content begins with. Returns the last record: the
+/// lane's, where there is one.
 async fn check(script: Script, kind: ProbeKind, status: CheckStatus, code: Option<u16>, content: &str) -> CheckRecord {
-    let record = check_at(start(script).await, kind.clone()).await;
-    assert_eq!((record.status, record.code), (status, code), "{script:?} {kind:?} {record:?}");
-    assert!(record.content.as_str().starts_with(content), "{script:?} {kind:?} {record:?}");
-    record
+    let mut records = check_at(start(script).await, kind.clone()).await;
+    for record in &records {
+        assert_eq!((record.status, record.code), (status, code), "{script:?} {kind:?} {record:?}");
+        assert!(record.content.as_str().starts_with(content), "{script:?} {kind:?} {record:?}");
+    }
+    records.pop().unwrap()
 }
 
 #[tokio::test]
@@ -137,15 +148,22 @@ async fn http_request_is_whole_and_names_its_host() {
         async move { sender.send(origins::read_request(&mut stream).await).unwrap() }
     })
     .await;
-    check_at(addr, http()).await;
+    let ways = check_at(addr, http()).await.len();
+    assert_eq!(ways, 2);
     let version = env!("CARGO_PKG_VERSION");
     let rest = format!("User-Agent: farmgate/{version}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
     let want = format!("GET /healthz HTTP/1.1\r\nHost: origin.test:{}\r\n{rest}", addr.port());
-    assert_eq!(requests.recv().await.unwrap(), want);
+    for _ in 0..ways {
+        assert_eq!(requests.recv().await.unwrap(), want);
+    }
     let kind = ProbeKind::Http(HttpProbe { method: ProbeMethod::Head, ..HttpProbe::get("/") });
     let aim = Aim { host: Some("shop.example".into()), ..Aim::default() };
-    run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(kind) }).await;
-    assert_eq!(requests.recv().await.unwrap(), format!("HEAD / HTTP/1.1\r\nHost: shop.example\r\n{rest}"));
+    let probe = Probe { aim, ..probe(kind) };
+    run(&Trust::default(), addr, &origin(), &probe).await;
+    lane::tests::run(addr, &origin(), &probe).await;
+    for _ in 0..ways {
+        assert_eq!(requests.recv().await.unwrap(), format!("HEAD / HTTP/1.1\r\nHost: shop.example\r\n{rest}"));
+    }
 }
 
 #[tokio::test]
@@ -174,8 +192,10 @@ async fn evidence_is_kept_of_every_check() {
     let evidence = record.evidence.unwrap();
     assert_eq!((evidence.errno, evidence.first_byte, evidence.received.len()), (Some(104), None, 0));
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let evidence = check_at(free, http()).await.evidence.unwrap();
-    assert_eq!((evidence.errno, evidence.connect), (Some(111), None));
+    for record in check_at(free, http()).await {
+        let evidence = record.evidence.unwrap();
+        assert_eq!((evidence.errno, evidence.connect), (Some(111), None));
+    }
 }
 
 #[tokio::test]
@@ -196,10 +216,17 @@ async fn check_comes_from_the_source_and_begins_with_the_header_that_its_aim_nam
         (Some(ProxyHeader::V2), "\r\n\r\n"),
     ] {
         let aim = Aim { source, proxy: header, ..Aim::default() };
-        run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(http()) }).await;
-        let (peer, request) = heard.recv().await.unwrap();
-        assert_eq!(Some(peer.ip()), source);
-        assert!(request.starts_with(begins), "{request:?}");
+        let probe = Probe { aim, ..probe(http()) };
+        run(&Trust::default(), addr, &origin(), &probe).await;
+        let is_for_lane = lane::takes(&probe);
+        if is_for_lane {
+            lane::tests::run(addr, &origin(), &probe).await;
+        }
+        for _ in 0..1 + usize::from(is_for_lane) {
+            let (peer, request) = heard.recv().await.unwrap();
+            assert_eq!(Some(peer.ip()), source);
+            assert!(request.starts_with(begins), "{request:?}");
+        }
     }
 }
 
@@ -211,8 +238,11 @@ async fn source_that_cannot_be_used_is_sockerr_and_named() {
         ("::1", "cannot reach 127.0.0.1 from source ::1: one is IPv4, the other IPv6"),
     ] {
         let aim = Aim { source: Some(source.parse().unwrap()), ..Aim::default() };
-        let record = run(&Trust::default(), addr, &origin(), &Probe { aim, ..probe(http()) }).await;
-        assert_eq!((record.status, record.content.as_str()), (SockErr, words));
+        let probe = Probe { aim, ..probe(http()) };
+        let as_task = run(&Trust::default(), addr, &origin(), &probe).await;
+        for record in [as_task, lane::tests::run(addr, &origin(), &probe).await] {
+            assert_eq!((record.status, record.content.as_str()), (SockErr, words));
+        }
     }
 }
 
@@ -277,21 +307,24 @@ async fn tcp_banner_negated_is_inverted() {
 async fn connect_that_fails_is_l4() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for kind in [http(), tcp(None, Negate::Inverted)] {
-        let record = check_at(free, kind).await;
-        assert_eq!((record.status, record.content.as_str()), (L4Con, "Connection refused"));
+        for record in check_at(free, kind).await {
+            assert_eq!((record.status, record.content.as_str()), (L4Con, "Connection refused"));
+        }
     }
     let (hole, _guard) = black_hole().await;
     for kind in [http(), tcp(None, Negate::AsWritten)] {
-        let record = check_at(hole, kind).await;
-        assert_eq!((record.status, record.content.as_str()), (L4Tout, "no connection within 300ms"));
+        for record in check_at(hole, kind).await {
+            assert_eq!((record.status, record.content.as_str()), (L4Tout, "no connection within 300ms"));
+        }
     }
 }
 
 #[tokio::test]
 async fn failure_of_our_own_socket_is_sockerr() {
     // A link-local address without its interface: the system cannot even begin.
-    let record = check_at("[fe80::1]:80".parse().unwrap(), http()).await;
-    assert_eq!((record.status, record.code), (SockErr, None), "{record:?}");
+    for record in check_at("[fe80::1]:80".parse().unwrap(), http()).await {
+        assert_eq!((record.status, record.code), (SockErr, None), "{record:?}");
+    }
 }
 
 /// An origin that has not closed sees an orderly end, not a reset, also where the reply was longer than what the verdict
@@ -311,8 +344,10 @@ async fn close_after_the_verdict_is_no_reset() {
             }
         })
         .await;
-        assert_eq!(check_at(addr, http()).await.status, L7Ok);
-        assert_eq!(ends.recv().await.unwrap(), Ok(0), "a reply of {length} bytes");
+        for record in check_at(addr, http()).await {
+            assert_eq!(record.status, L7Ok);
+            assert_eq!(ends.recv().await.unwrap(), Ok(0), "a reply of {length} bytes");
+        }
     }
 }
 
@@ -322,7 +357,7 @@ async fn connection_that_met_itself_is_noticed_and_its_echo_is_no_answer() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = socket.local_addr().unwrap();
     let mut stream = socket.connect(addr).await.unwrap();
-    assert!(connect::has_met_itself(&stream, addr));
+    assert!(connect::has_met_itself(stream.local_addr(), addr));
     let mut trace = Trace::new(clock::monotonic());
     let deadline = Deadline { at: Instant::now() + TIMEOUT, after: TIMEOUT };
     let traced = &mut Traced::new(&mut stream, &mut trace);
@@ -331,5 +366,5 @@ async fn connection_that_met_itself_is_noticed_and_its_echo_is_no_answer() {
     assert_eq!(connect::refused(&mut trace).status, L4Con);
 
     let other = start(Script::Reply(OK)).await;
-    assert!(!connect::has_met_itself(&TcpStream::connect(other).await.unwrap(), other));
+    assert!(!connect::has_met_itself(TcpStream::connect(other).await.unwrap().local_addr(), other));
 }

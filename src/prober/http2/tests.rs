@@ -236,7 +236,7 @@ async fn connection_that_breaks_while_it_is_written_to_ends_the_check_at_once() 
 async fn evidence_is_the_exchange_in_words() {
     let record = check(Play::Answer(503, "db: down"), Expect::default(), L7Sts, Some(503), "").await;
     let evidence = record.evidence.unwrap();
-    let [sent, received] = [&evidence.sent, &evidence.received].map(|bytes| String::from_utf8_lossy(bytes));
+    let [sent, received] = [&*evidence.sent, &*evidence.received].map(String::from_utf8_lossy);
     assert!(sent.starts_with("GET /healthz HTTP/2\r\nhost: origin.test:"), "{sent}");
     assert!(sent.ends_with(&format!("user-agent: farmgate/{}\r\naccept: */*\r\n\r\n", env!("CARGO_PKG_VERSION"))));
     assert_eq!(received, "HTTP/2 503\r\nserver: test\r\n\r\ndb: down");

@@ -128,6 +128,10 @@ where
     C: Fn(SocketAddr) -> CheckRecord + Clone + Send + Sync + 'static,
     L: Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
 {
+    fn is_for_lane(&self, _: &Aimed) -> bool {
+        false
+    }
+
     fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static {
         let checks = self.checks.clone();
         async move {

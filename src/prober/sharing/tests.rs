@@ -23,7 +23,7 @@ fn tcp() -> Probe {
 
 fn aimed_at(port: u16, probe: Probe) -> Aimed {
     let addr = SocketAddr::from(([10, 0, 0, 1], port));
-    Aimed { addr, host: Host::Ip(addr.ip()), probe: Arc::new(probe) }
+    Aimed::new(addr, Host::Ip(addr.ip()), Arc::new(probe))
 }
 
 fn sharing_of(targets: &[(u64, Aimed)]) -> Sharing {
@@ -42,7 +42,7 @@ fn set(sharing: &mut Sharing, targets: &[(u64, Aimed)], now: Duration) -> Vec<Ti
 }
 
 fn start(sharing: &mut Sharing, now: Duration) -> Vec<Ticket> {
-    std::iter::from_fn(|| sharing.start(now)).map(|(ticket, _)| ticket).collect()
+    std::iter::from_fn(|| sharing.start(now).map(|(ticket, _)| ticket)).collect()
 }
 
 fn finish(sharing: &mut Sharing, ticket: Ticket, now: Duration) -> Option<Vec<u64>> {
@@ -208,7 +208,7 @@ fn target_takes_little_memory_and_an_unchanged_list_little_time() {
         .map(|n| {
             let [high, low] = n.to_be_bytes();
             let addr = SocketAddr::from(([127, 0, high, low], 80));
-            (n.into(), Aimed { addr, host: Host::Ip(addr.ip()), probe: Arc::clone(&probe) })
+            (n.into(), Aimed::new(addr, Host::Ip(addr.ip()), Arc::clone(&probe)))
         })
         .collect();
     let mut sharing = Sharing::new(1024, 7);

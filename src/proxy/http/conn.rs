@@ -30,7 +30,7 @@ use super::control::Connection;
 use super::head::{BodyFraming, Fault, Scan, Verdict};
 use super::pages;
 
-mod deadline;
+pub(super) mod deadline;
 mod ending;
 mod inbox;
 mod outbox;

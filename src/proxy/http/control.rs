@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,9 @@ use super::super::owner::Owner;
 use super::super::recent::Ended;
 use super::super::transport::Client;
 use super::super::work::{RequestId, Work};
+use super::h2::progress::Progress;
 use super::head::Fault;
+use super::kept;
 
 /// Why work ends that was open on a server when the operator had it closed.
 pub(in crate::proxy) const TAKEN_OUT: &str = "the server was taken out of service";
@@ -37,9 +39,15 @@ pub struct Connection {
     pub(in crate::proxy) client: SocketAddr,
     /// The client's address as X-Forwarded-For has it.
     pub(in crate::proxy) client_text: HeaderValue,
+    /// HTTP/2: the connection that this is a request of.
+    parent: Option<Arc<Self>>,
+    /// HTTP/2: how far the request has come.
+    progress: OnceLock<Progress>,
     signals: Mutex<Signals>,
     /// The answer under way was cut: what comes next is the end.
     is_broken: AtomicBool,
+    /// The socket to the client, where it carries one request at a time; negative where it is not known.
+    socket: AtomicI32,
 }
 
 /// What the engine tells the stream, and the other way round.
@@ -78,6 +86,8 @@ enum Stage {
     /// None is under way.
     #[default]
     None,
+    /// The request goes, or went, through a connection that it shares with others: nothing but its own end can end it.
+    Sharing,
     /// The request goes, or went, through this socket, and the server has not begun its final answer. The socket is
     /// open: whatever closes it ends this stage before anything else of the worker's thread has a turn.
     Waiting { socket: RawFd },
@@ -110,9 +120,39 @@ impl Connection {
             from,
             client,
             client_text,
+            parent: None,
+            progress: OnceLock::new(),
             signals: Mutex::default(),
             is_broken: AtomicBool::new(false),
+            socket: AtomicI32::new(-1),
         })
+    }
+
+    /// Returns what one request of an HTTP/2 connection has for itself: it is answered, cut and late by itself.
+    pub(super) fn stream_of(connection: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self {
+            work: Arc::clone(&connection.work),
+            frontend: Arc::clone(&connection.frontend),
+            owner: connection.owner.clone(),
+            from: connection.from.clone(),
+            client: connection.client,
+            client_text: connection.client_text.clone(),
+            parent: Some(Arc::clone(connection)),
+            progress: OnceLock::new(),
+            signals: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+            socket: AtomicI32::new(-1),
+        })
+    }
+
+    /// Says that a request of HTTP/2 begins; returns how far it has come.
+    pub(super) fn begin_progress(&self, is_grpc: bool, is_whole: bool) -> &Progress {
+        self.progress.get_or_init(|| Progress::new(is_grpc, is_whole, &self.frontend.frontend.limits))
+    }
+
+    /// Returns how far the request has come, if it is one of HTTP/2.
+    pub(in crate::proxy) fn progress(&self) -> Option<&Progress> {
+        self.progress.get()
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
@@ -174,6 +214,18 @@ impl Connection {
         self.signals().task = Some(task.clone());
     }
 
+    /// Names the socket to the client, which carries one request at a time and stays open as long as this one is served.
+    pub(in crate::proxy) fn is_on(&self, socket: RawFd) {
+        self.socket.store(socket, Relaxed);
+    }
+
+    /// Returns whether the client has closed its side or is gone, as far as can be seen: not behind bytes of it that are
+    /// unread, nor where many requests share a connection. Costs one call to the system.
+    pub(in crate::proxy) fn has_client_left(&self) -> bool {
+        let socket = self.socket.load(Relaxed);
+        socket >= 0 && kept::is_closed(socket)
+    }
+
     /// Says that a request is to go to a server.
     pub(in crate::proxy) fn attempt_began(&self) {
         let mut signals = self.signals();
@@ -186,6 +238,26 @@ impl Connection {
         let mut signals = self.signals();
         signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Waiting { socket } };
         !signals.is_cut
+    }
+
+    /// The same for an attempt whose connection other requests go through as well.
+    pub(in crate::proxy) fn attempt_shares(&self) -> bool {
+        let mut signals = self.signals();
+        signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Sharing };
+        !signals.is_cut
+    }
+
+    /// Breaks the connection that the attempt waits at; returns whether it could: one that is shared is left alone.
+    pub(super) fn end_attempt(&self) -> bool {
+        let signals = self.signals();
+        match signals.stage {
+            Stage::Waiting { socket } => {
+                // Fails for a connection that is broken already.
+                let _ = shutdown(socket, Shutdown::Both);
+                true
+            }
+            Stage::Answering | Stage::Connecting | Stage::None | Stage::Sharing => false,
+        }
     }
 
     /// Says that the attempt goes on, through another socket.
@@ -210,7 +282,7 @@ impl Connection {
                 // Fails for a connection that is broken already.
                 let _ = shutdown(socket, Shutdown::Both);
             }
-            Stage::Answering => {
+            Stage::Answering | Stage::Sharing => {
                 signals.is_aborted = true;
                 self.is_broken.store(true, Relaxed);
             }
@@ -253,13 +325,28 @@ impl Connection {
 
     /// Has the next answer, or the one under way, say that it is the last; an idle connection stays open for it.
     pub(in crate::proxy) fn leave(&self) {
-        self.signals().is_leaving = true;
+        let waker = {
+            let mut signals = self.signals();
+            signals.is_leaving = true;
+            signals.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Registers who is to be woken by [`Self::retire`] and [`Self::leave`]; returns true if either has happened: for
+    /// what can tell its client beforehand that it will go.
+    pub(in crate::proxy) fn wake_when_leaving(&self, waker: &Waker) -> bool {
+        self.wake_when_retired(waker) || self.signals().is_leaving
     }
 
     /// Returns whether the answer under way is the last.
     pub(in crate::proxy) fn is_retired(&self) -> bool {
         let signals = self.signals();
-        signals.is_retired || signals.is_leaving
+        let is_retired = signals.is_retired || signals.is_leaving;
+        drop(signals);
+        is_retired || self.parent.as_ref().is_some_and(|parent| parent.is_retired())
     }
 
     /// Returns and clears why the stream ended the request.
@@ -275,6 +362,11 @@ impl Connection {
     /// Returns whether the stream ended the request because the server was late.
     pub(in crate::proxy) fn is_server_late(&self) -> bool {
         matches!(self.signals().fault, Some(Fault::ResponseTimeout))
+    }
+
+    /// Returns whether the request was ended because the client was late with it.
+    pub(in crate::proxy) fn is_client_late(&self) -> bool {
+        matches!(self.signals().fault, Some(Fault::BodyTimeout))
     }
 
     /// Returns whether the request was answered, and clears it: the next one begins.
@@ -300,7 +392,7 @@ impl Connection {
     }
 
     /// Registers who is to be woken by [`Self::retire`]; returns true if that has happened already.
-    pub(super) fn wake_when_retired(&self, waker: &Waker) -> bool {
+    pub(in crate::proxy) fn wake_when_retired(&self, waker: &Waker) -> bool {
         let mut signals = self.signals();
         if !signals.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             signals.waker = Some(waker.clone());

@@ -2,6 +2,9 @@
 
 use std::fmt::Display;
 
+/// The methods that a page for one that is not offered names; others pass as well (RFC 9110 §15.5.6).
+pub const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+
 /// Returns the reason phrase of a status that Farmgate sends.
 #[must_use]
 pub fn reason_phrase(status: u16) -> &'static str {
@@ -18,8 +21,7 @@ pub fn body(status: u16, why: &str, id: &dyn Display) -> String {
 #[must_use]
 pub fn closing_response(status: u16, why: &str, id: &dyn Display) -> Vec<u8> {
     let body = body(status, why, id);
-    // RFC 9110 §15.5.6 asks for it; other methods pass as well.
-    let allow = if status == 405 { "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n" } else { "" };
+    let allow = if status == 405 { format!("Allow: {METHODS}\r\n") } else { String::new() };
     format!(
         "HTTP/1.1 {status} {}\r\n{allow}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
          X-Request-Id: {id}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",

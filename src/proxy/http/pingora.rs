@@ -15,8 +15,8 @@ use ::http::Version;
 use ::pingora::ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
-use ::pingora::protocols::Digest;
 use ::pingora::protocols::http::ServerSession;
+use ::pingora::protocols::{Digest, UniqueID};
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
 use ::pingora::upstreams::peer::HttpPeer;
@@ -25,10 +25,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::farm::choose::Key;
-use crate::metrics::Refusal;
-use crate::model::trace::{EndPhase, EndedBy};
+use crate::model::trace::EndedBy;
 use crate::model::{Protocol, SessionKind};
 
+use super::super::queue::Unserved;
 use super::super::sessions::Handle;
 use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
@@ -38,17 +38,21 @@ use super::kept;
 
 mod answer;
 mod blame;
+mod copy;
+mod dial;
 mod failure;
 mod heads;
 mod peer;
 mod record;
+pub(in crate::proxy) mod reuse;
+mod route;
 mod seen;
 mod state;
 
 use answer::{is_final_response_written, respond, verdict};
+use dial::Lines;
 use record::record;
 pub use state::Exchange;
-use state::Route;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -71,7 +75,7 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Engine { work }, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Engine { work, lines: Arc::default() }, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
@@ -83,6 +87,7 @@ pub(in crate::proxy) async fn serve(
     is_stopping: &tokio::sync::watch::Receiver<bool>,
 ) {
     let connection = client.connection();
+    connection.is_on(client.id());
     let mut session = ServerSession::new_http1(Box::new(client));
     // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
     session.set_keepalive(Some(0));
@@ -112,24 +117,27 @@ async fn given_up(connection: &Connection) {
 /// See the module's doc.
 pub struct Engine {
     work: Arc<Work>,
+    lines: Arc<Lines>,
 }
 
 impl Engine {
-    /// Chooses a server for the next attempt; nothing, if nobody is left.
-    fn choose(&self, session: &Session, exchange: &mut Exchange) -> Option<()> {
-        let route = exchange.route.as_ref()?;
-        let connection = exchange.connection.as_ref()?;
-        let path = exchange::hashed_path(session.req_header().raw_path());
+    /// Chooses a server for the next attempt, and waits for one where all are full.
+    async fn choose(&self, session: &Session, exchange: &mut Exchange) -> std::result::Result<(), Unserved> {
+        let route = exchange.route.as_ref().ok_or(Unserved::NoServer)?;
+        let connection = exchange.connection.as_ref().ok_or(Unserved::NoServer)?;
+        let head = session.req_header();
+        let path = exchange::hashed_path(head.raw_path());
         let errand = Errand {
             farm: route.farm(),
             key: Key { source: connection.client.ip(), uri: Some(path) },
-            headers: Some(&session.req_header().headers),
+            headers: Some(&head.headers),
             tried: &exchange.tried,
             kind: SessionKind::Request,
         };
-        let assigned = self.work.assign(&errand, Handle::Http(Arc::clone(connection)))?;
+        let handle = Handle::Http(Arc::clone(connection));
+        let assigned = self.work.give(&errand, &handle, || connection.has_client_left()).await?;
         exchange.attempt_began(assigned);
-        Some(())
+        Ok(())
     }
 }
 
@@ -154,6 +162,7 @@ impl ProxyHttp for Engine {
         connection.taken_up();
         let trust = &connection.frontend.frontend.trust;
         exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
+        exchange.seen.trace = exchange::accepted_trace(&session.req_header().headers, connection.client.ip(), trust);
         exchange.seen.is_timed = connection.work.access.is_some();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
@@ -161,6 +170,10 @@ impl ProxyHttp for Engine {
         session.set_write_timeout(None);
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_abort_on_close(false);
+        if let Some(connection) = exchange.connection.as_ref().filter(|connection| connection.progress().is_some()) {
+            // But for HTTP/2, where each answer is written by itself.
+            session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
+        }
         exchange::make_origin_form(session.req_header_mut());
         if exchange::asks_to_close(&session.req_header().headers) {
             // The engine looks at the first Connection field only.
@@ -179,19 +192,25 @@ impl ProxyHttp for Engine {
         let Some(connection) = exchange.connection.clone() else { return Ok(false) };
         // A frontend that speaks raw TCP now has no server for what this connection speaks.
         match connection.owner.find(&self.work.store).await.filter(|(_, f)| f.frontend.protocol == Protocol::Http) {
-            Some((table, frontend)) => {
-                exchange.route = frontend.default_feed().map(|feed| Route { table, frontend, feed });
+            Some(found) => {
+                if route::decide(session, exchange, &connection, found).await? {
+                    return Ok(true);
+                }
             }
             None => session.set_keepalive(None),
         }
-        if self.choose(session, exchange).is_none() {
-            exchange.reason = Some("no server can take the request now");
-            exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
-            connection.count_own_answer(503, Some(Refusal::NoServer));
-            respond(session, exchange, 503, "no server can take the request now").await?;
-            return Ok(true);
+        let Err(why) = self.choose(session, exchange).await else { return Ok(false) };
+        let reason = why.reason(SessionKind::Request);
+        exchange.reason = Some(reason);
+        if why == Unserved::ClientLeft {
+            exchange.seen.ended_in(why.ended_by(), why.phase());
+            return Err(Error::explain(ConnectionClosed, reason).into_down());
         }
-        Ok(false)
+        exchange.seen.ended_in(why.ended_by(), why.phase());
+        connection.count_own_answer(503, why.refusal());
+        let frontend = exchange.frontend();
+        respond(session, exchange, frontend.as_deref(), 503, reason).await?;
+        Ok(true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -201,14 +220,20 @@ impl ProxyHttp for Engine {
         }
         if exchange.attempt.is_none() {
             let before = exchange.position;
-            if self.choose(session, exchange).is_none() {
-                return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
+            match self.choose(session, exchange).await {
+                Ok(()) => {}
+                Err(why @ Unserved::ClientLeft) => {
+                    return Err(Error::explain(ConnectionClosed, why.reason(SessionKind::Request)).into_down());
+                }
+                Err(Unserved::LineFull | Unserved::NoServer | Unserved::TimeUp) => {
+                    return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
+                }
             }
             if let (Some(route), Some(before), Some(connection)) = (&exchange.route, before, &exchange.connection) {
                 route.edge(before, connection.work.ix).retries.add(1);
             }
         }
-        let peer = peer::of(session, exchange);
+        let peer = peer::of(session, exchange, &self.lines);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }
 
@@ -219,12 +244,24 @@ impl ProxyHttp for Engine {
         is_reused: bool,
         _peer: &HttpPeer,
         socket: RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let connection = exchange.connection.as_ref();
-        if connection.is_some_and(|connection| !connection.attempt_goes_through(socket)) {
+        let is_shared = exchange.goes_over.is_http2;
+        exchange.line = if exchange.goes_over.is_tls { self.lines.line(socket) } else { None };
+        let may_go = |connection: &Arc<Connection>| {
+            if is_shared { connection.attempt_shares() } else { connection.attempt_goes_through(socket) }
+        };
+        if !exchange.connection.as_ref().is_none_or(may_go) {
             return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
+        }
+        if is_shared {
+            // Bytes that nobody asked for are usual there.
+            return Ok(());
+        }
+        if !reuse::may_serve(&self.work, exchange, is_reused, socket, digest) {
+            exchange.is_stale = true;
+            return Err(Error::explain(ConnectionClosed, "a kept connection has served its time").into_up());
         }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         if is_reused && !is_repeatable && !kept::is_quiet(socket) {
@@ -242,7 +279,8 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
-        Ok(())
+        copy::begin(session, head, exchange);
+        heads::towards_http2(session, head, exchange)
     }
 
     /// An empty last piece would end a chunked body twice (cloudflare/pingora#935).
@@ -251,8 +289,15 @@ impl ProxyHttp for Engine {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some((connection, progress)) = exchange.connection.as_ref().and_then(|c| Some((c, c.progress()?)))
+            && let Err(fault) = progress.received(body.as_ref().map_or(0, Bytes::len), end_of_stream)
+        {
+            connection.set_fault(fault);
+            return Err(Error::explain(HTTPStatus(fault.status()), fault.reason()).into_down());
+        }
+        copy::add(exchange, body.as_deref(), end_of_stream);
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -266,6 +311,22 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
     ) -> Result<()> {
         heads::from_server(session, head, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
+            return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
+        }
+        if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
+            progress.answered();
+        }
+        Ok(None)
     }
 
     async fn response_filter(
@@ -284,7 +345,7 @@ impl ProxyHttp for Engine {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(failure::not_connected(session, exchange));
+        error.set_retry(failure::not_connected(session, exchange, &error, &self.lines));
         if *error.etype() == ConnectTimedout {
             exchange.seen.ended_by(EndedBy::ServerTimeout);
         }
@@ -316,7 +377,8 @@ impl ProxyHttp for Engine {
                 connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
             }
             session.set_keepalive(None);
-            if let Err(error) = respond(session, exchange, status, why).await {
+            let frontend = exchange.frontend();
+            if let Err(error) = respond(session, exchange, frontend.as_deref(), status, why).await {
                 tracing::debug!(request_id = %exchange.shown_id(), %error, "error page not sent");
             }
         }
@@ -338,6 +400,7 @@ impl ProxyHttp for Engine {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        reuse::ended(&self.work, exchange, error.is_none());
         exchange.ended();
         record(session, exchange);
         let Some(connection) = &exchange.connection else { return };

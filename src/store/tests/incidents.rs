@@ -27,7 +27,8 @@ fn check(store: &Store, n: u16, status: CheckStatus, at: u64) {
 fn phases(ledger: &Ledger) -> Vec<(IncidentPhase, usize)> {
     let of = |kind: &EventKind| match kind {
         EventKind::Incident { phase, servers, .. } => Some((*phase, *servers)),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }

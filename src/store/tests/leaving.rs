@@ -22,7 +22,8 @@ fn setup() -> (Store, Arc<Ledger>, Arc<Open>) {
 fn left(ledger: &Ledger) -> Vec<(ServerKey, u64)> {
     let of = |kind: &EventKind| match kind {
         EventKind::Left { server, closed, .. } => Some((*server, *closed)),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::OrderEnded { .. }

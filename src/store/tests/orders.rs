@@ -37,7 +37,8 @@ fn rule(deadline: Option<u64>, at_deadline: Leftovers) -> DrainRule {
 fn endings(events: &[EventKind]) -> Vec<(OrderEnding, AdminStatus, u64)> {
     let of = |kind: &EventKind| match kind {
         EventKind::OrderEnded { ending, order, closed, .. } => Some((*ending, *order, *closed)),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

@@ -39,7 +39,8 @@ fn changes(ledger: &Ledger) -> Vec<&'static str> {
             StandingChange::WarmupBegan { .. } => "warm-up",
             StandingChange::WarmupEnded => "warm",
         }),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

@@ -23,7 +23,8 @@ fn setup() -> (Store, Arc<Ledger>) {
 fn transitions(ledger: &Ledger) -> Vec<(Health, Health, usize)> {
     let of = |kind: EventKind| match kind {
         EventKind::Transition { from, to, chain, .. } => Some((from, to, chain.len())),
-        EventKind::Changed { .. }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }

@@ -37,6 +37,7 @@ impl Server {
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     protocol: &'static str,
+    otherwise: String,
     frontend_keys: Vec<String>,
     farm_keys: Vec<String>,
     probe: String,
@@ -53,6 +54,7 @@ impl Setup {
     pub(crate) fn http(servers: &[Server]) -> Self {
         Self {
             protocol: "http",
+            otherwise: "farm: web".to_owned(),
             frontend_keys: Vec::new(),
             farm_keys: Vec::new(),
             probe: CALM.to_owned(),
@@ -86,6 +88,12 @@ impl Setup {
     /// Adds a key of the frontend, e.g. `timeouts: {header: 500ms}`.
     pub(crate) fn frontend(mut self, key: &str) -> Self {
         self.frontend_keys.push(key.to_owned());
+        self
+    }
+
+    /// Replaces what the frontend does with what no route takes; with nothing at all, if this is empty.
+    pub(crate) fn without_farm(mut self, key: &str) -> Self {
+        self.otherwise = key.to_owned();
         self
     }
 
@@ -135,7 +143,7 @@ impl Setup {
         for line in &self.top {
             writeln!(yaml, "{line}").unwrap();
         }
-        writeln!(yaml, "frontends:\n  web:\n    protocol: {protocol}\n    farm: web").unwrap();
+        writeln!(yaml, "frontends:\n  web:\n    protocol: {protocol}\n    {}", self.otherwise).unwrap();
         if !self.frontend_keys.iter().any(|key| key.starts_with("listen:")) {
             writeln!(yaml, "    listen: [\"127.0.0.1:0\"]").unwrap();
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use farmgate::alarm::Alarm;
 use farmgate::clock;
+use farmgate::farm::FarmTable;
 use farmgate::farm::sticky::StickyKey;
-use farmgate::metrics::Cell;
+use farmgate::metrics::{Cell, Refusal};
 use farmgate::model::settings::{self, AccessField, AccessFormat};
 use farmgate::model::{
     AdminStatus, Farm, FarmId, Frontend, FrontendId, FrontendTimeouts, InstanceId, Limits, Name, Protocol,
@@ -20,7 +21,7 @@ use farmgate::telemetry::access::AccessLog;
 use serde_json::Value;
 
 use super::client::Client;
-use super::wait::until;
+use super::wait::{PATIENCE, until, until_within};
 
 /// Workers of the plane.
 const WORKERS: usize = 2;
@@ -31,6 +32,7 @@ pub(crate) struct InProcess {
     plane: Option<Plane>,
     listeners: Listeners,
     farm: Farm,
+    frontend: Frontend,
     front: SocketAddr,
     sessions: Arc<dyn Sessions>,
     requests: Arc<dyn Requests>,
@@ -63,12 +65,27 @@ fn name(text: &str) -> Name {
 impl InProcess {
     /// Starts a plane whose farm has these servers; `adjust` changes what else the farm is.
     pub(crate) fn start(protocol: Protocol, servers: &[(&str, SocketAddr)], adjust: impl FnOnce(&mut Farm)) -> Self {
+        Self::start_with(protocol, servers, |farm, _| adjust(farm))
+    }
+
+    /// The same; `adjust` changes what else the farm and the frontend are.
+    pub(crate) fn start_with(
+        protocol: Protocol,
+        servers: &[(&str, SocketAddr)],
+        adjust: impl FnOnce(&mut Farm, &mut Frontend),
+    ) -> Self {
         let mut farm = Farm::new(FarmId::derive(&name("web")), name("web"), protocol);
         for (server, addr) in servers {
             let id = ServerId::derive(&farm.name, &name(server));
             farm.servers.push(Arc::new(Server::new(id, name(server), addr.to_string().parse().unwrap())));
         }
-        adjust(&mut farm);
+        let mut frontend = Frontend {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+            timeouts: FrontendTimeouts { tunnel: Duration::from_secs(60), ..FrontendTimeouts::default() },
+            limits: Limits { connections: 1000, body_bytes: 1 << 30, ..Limits::default() },
+            ..Frontend::new(FrontendId::derive(&name("web")), name("web"), farm.protocol, farm.id)
+        };
+        adjust(&mut farm, &mut frontend);
         let dir = tempfile::tempdir().unwrap();
         let declared = settings::AccessLog {
             path: dir.path().join("access.log"),
@@ -93,6 +110,7 @@ impl InProcess {
             store,
             listeners: plane.listeners(),
             farm,
+            frontend,
             front: SocketAddr::from(([127, 0, 0, 1], 0)),
             sessions: plane.sessions(),
             requests: plane.requests(),
@@ -103,6 +121,32 @@ impl InProcess {
         started.reload();
         started.front = started.listeners.bound()[0].1;
         started
+    }
+
+    /// The address that clients connect to.
+    pub(crate) fn front(&self) -> SocketAddr {
+        self.front
+    }
+
+    /// How many were refused for a reason.
+    pub(crate) fn refused(&self, why: Refusal) -> u64 {
+        let table = self.store.load();
+        table.frontends[0].cells.sum(|cells| cells.refused[why as usize].value())
+    }
+
+    /// Waits until one was refused for that reason.
+    #[track_caller]
+    pub(crate) fn wait_refused(&self, why: Refusal) {
+        let found = until_within(PATIENCE, || (self.refused(why) > 0).then_some(()));
+        let others: Vec<_> = Refusal::ALL.into_iter().filter(|other| self.refused(*other) > 0).collect();
+        assert!(found.is_some(), "nothing was refused for {}; for others: {others:?}", why.as_str());
+    }
+
+    /// Tells every worker to stop, and to end once idle.
+    pub(crate) fn stop(&self) {
+        if let Some(plane) = &self.plane {
+            plane.shutdown(Duration::from_secs(30), Farewell::Abrupt);
+        }
     }
 
     /// Where clients connect to.
@@ -157,6 +201,38 @@ impl InProcess {
         until(&format!("{want:?} at {server}"), || (self.traffic(server) == want).then_some(()));
     }
 
+    /// How many wait for a server.
+    pub(crate) fn queued(&self) -> u32 {
+        self.of_farm(|farm| farm.live.queue.length())
+    }
+
+    /// Waits until so many do.
+    #[track_caller]
+    pub(crate) fn wait_queued(&self, want: u32) {
+        until(&format!("{want} to wait"), || (self.queued() == want).then_some(()));
+    }
+
+    /// How many ever waited.
+    pub(crate) fn waits(&self) -> u64 {
+        self.of_farm(|farm| farm.live.waits.value())
+    }
+
+    /// How many retries the budget refused.
+    pub(crate) fn retries_refused(&self) -> u64 {
+        self.of_farm(|farm| farm.live.retries_refused.value())
+    }
+
+    /// How many places of a server are taken.
+    pub(crate) fn taken(&self, server: &str) -> u32 {
+        let id = self.key(server).server;
+        self.of_farm(|farm| farm.servers[farm.position(id).unwrap()].live.places.taken())
+    }
+
+    fn of_farm<T>(&self, read: impl FnOnce(&FarmTable) -> T) -> T {
+        let table = self.store.load();
+        read(table.farm(self.farm.id).unwrap())
+    }
+
     /// The lines of the access log, once there are so many.
     #[track_caller]
     pub(crate) fn access(&self, lines: usize) -> Vec<Value> {
@@ -186,17 +262,9 @@ impl InProcess {
     }
 
     fn reload(&self) {
-        let seconds = Duration::from_secs;
-        let (web, farm) = (name("web"), &self.farm);
-        let frontend = Frontend {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
-            timeouts: FrontendTimeouts { tunnel: seconds(60), ..FrontendTimeouts::default() },
-            limits: Limits { connections: 1000, body_bytes: 1 << 30, ..Limits::default() },
-            ..Frontend::new(FrontendId::derive(&web), web, farm.protocol, farm.id)
-        };
         let service = Arc::clone(&self.store.load().service);
-        let topology =
-            Topology { service, frontends: vec![Arc::new(frontend)], farms: vec![Arc::new(self.farm.clone())] };
+        let (frontends, farms) = (vec![Arc::new(self.frontend.clone())], vec![Arc::new(self.farm.clone())]);
+        let topology = Topology { service, frontends, farms };
         self.store.reload(topology, &self.listeners, clock::wall()).unwrap();
     }
 }

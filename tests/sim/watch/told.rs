@@ -78,7 +78,7 @@ impl Watch {
                 self.naive.remove(server);
                 self.told.remove(server);
             }
-            EventKind::Changed { .. } | EventKind::Reloaded { .. } => {}
+            EventKind::Certificate { .. } | EventKind::Changed { .. } | EventKind::Reloaded { .. } => {}
         }
         Ok(())
     }
@@ -137,6 +137,7 @@ fn was_closed(closed: &mut Vec<(ServerKey, u64)>, server: ServerKey, told: u64) 
 
 fn word(kind: &EventKind) -> &'static str {
     match kind {
+        EventKind::Certificate { .. } => "certificate",
         EventKind::Changed { .. } => "changed",
         EventKind::FarmServing { .. } => "farm_serving",
         EventKind::Incident { phase, .. } => phase.as_str(),

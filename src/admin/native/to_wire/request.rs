@@ -33,6 +33,14 @@ impl Names<'_> {
         Some(row.map_or_else(|| id.to_string(), |row| row.farm.name.to_string()))
     }
 
+    fn route(&self, trace: &RequestTrace) -> Option<String> {
+        let id = trace.route?;
+        let row = self.snapshot.frontends.iter().find(|row| row.frontend.id == trace.frontend);
+        let mut routes = row.into_iter().flat_map(|row| &row.frontend.routes);
+        let route = routes.find(|route| route.id == id);
+        Some(route.map_or_else(|| id.to_string(), |route| route.name.to_string()))
+    }
+
     fn server(&self, id: ServerId) -> String {
         let rows = self.snapshot.farms.iter().filter(|row| Some(row.farm.id) == self.farm).flat_map(|row| &row.servers);
         rows.map(|row| &row.server)
@@ -52,6 +60,7 @@ fn attempt_of(names: &Names<'_>, attempt: &Attempt) -> AttemptWire {
 /// `went to web-2 (chosen by turns), which answered; before that web-1 could not be connected to; 1 retry; status 200 …`
 fn sentence(names: &Names<'_>, trace: &RequestTrace) -> String {
     let mut parts = Vec::new();
+    parts.extend(names.route(trace).map(|route| format!("was taken by route {route}")));
     match trace.attempts.split_last() {
         None => parts.push("went to no server".to_owned()),
         Some((last, earlier)) => {
@@ -75,6 +84,7 @@ fn tree(names: &Names<'_>, trace: &RequestTrace) -> Vec<BranchWire> {
     let frontend = names.snapshot.frontends.iter().map(|row| &row.frontend).find(|front| front.id == trace.frontend);
     let frontend = frontend.map_or_else(|| trace.frontend.to_string(), |front| front.name.to_string());
     let mut tree = vec![leaf("client", format!("{} at frontend {frontend}", trace.client))];
+    tree.extend(names.route(trace).map(|route| leaf("route", route)));
     if let Some(farm) = names.farm() {
         let generation = trace.generation.map(|table| format!(", by table {}", table.0)).unwrap_or_default();
         let attempt = |one: &Attempt| BranchWire {
@@ -118,7 +128,9 @@ fn chosen(by: ChosenBy) -> String {
         ChosenBy::Balance(Balance::Source) => "by the client's address".to_owned(),
         ChosenBy::Balance(Balance::Uri) => "by the request's path".to_owned(),
         ChosenBy::OnlyOneLeft => "the only one left that may take work and had not been tried".to_owned(),
+        ChosenBy::Queue => "the first that had a place again, after a wait".to_owned(),
         ChosenBy::StickyCookie => "the client's cookie names it".to_owned(),
+        ChosenBy::StickyHeader => "the client's header field was given to it before".to_owned(),
         ChosenBy::StickySource => "the client's address was given to it before".to_owned(),
     }
 }
@@ -153,7 +165,7 @@ mod tests {
     use super::*;
     use crate::admin::fixture::{key, store_with};
     use crate::model::trace::{EndPhase, EndedBy};
-    use crate::model::{FrontendId, Generation, Timestamp};
+    use crate::model::{FrontendId, Generation, RouteId, Timestamp};
     use crate::store::NoJournal;
 
     fn trace(attempts: Vec<Attempt>, status: u16, reason: Option<&'static str>) -> RequestTrace {
@@ -162,6 +174,7 @@ mod tests {
             at: Timestamp(9_000_000),
             client: [192, 0, 2, 9].into(),
             frontend: FrontendId::derive(&crate::admin::fixture::name("web")),
+            route: None,
             farm: Some(key("web", "s1").farm),
             generation: Some(Generation(7)),
             attempts_total: u32::try_from(attempts.len()).unwrap(),
@@ -203,6 +216,8 @@ mod tests {
             said(&refused),
             "went to no server; Farmgate itself ended it: the head is too long; status 400 after 12.3 ms"
         );
+        let routed = RequestTrace { route: Some(RouteId(7)), farm: None, ..trace(Vec::new(), 302, None) };
+        assert_eq!(said(&routed), "was taken by route 7; went to no server; status 302 after 12.3 ms");
         let gone = Attempt { server: ServerId(7), ..attempt("s1", turn, AttemptOutcome::TakenOut) };
         assert!(said(&trace(vec![gone], 0, None)).starts_with("went to 7 (it was its turn), and was closed when"));
         let late = Termination::new(EndedBy::ServerTimeout, EndPhase::Head);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::spread::without_requests;
 use crate::config::bounds::{
     BELOW, BELOW_SHARE, EJECT, EJECT_MAX, FLAP_HOLD, FLAP_WITHIN, INCIDENT_HOLD, INCIDENT_SHARE, OBSERVE_ERRORS,
     SHARE_MAX, TRANSITIONS,
@@ -25,7 +26,7 @@ const SEEN: &[(&str, Seen)] = &[("connect", Seen::Connect), ("status", Seen::Sta
 /// Lowers `observe`.
 pub(super) fn observe(section: &Section<'_>, protocol: Option<Protocol>, findings: &mut Findings) -> Option<Observe> {
     let value = section.get("observe")?;
-    let has_status = protocol != Some(Protocol::Tcp);
+    let has_status = without_requests(protocol).is_none();
     let defaults = Observe {
         errors: OBSERVE_ERRORS.default,
         connect: true,
@@ -76,7 +77,7 @@ fn count(value: &Value<'_>, has_status: bool, findings: &mut Findings) -> Vec<Se
     let word = |item: &Value<'_>, findings: &mut Findings| {
         let seen = item.word(findings, SEEN)?;
         if seen == Seen::Status && !has_status {
-            item.refuse(findings, "needs responses, and this farm is tcp; write connect or response");
+            item.refuse(findings, "needs responses, and this farm has none; write connect or response");
         }
         Some(seen)
     };

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::stickiness;
-use crate::config::bounds::{SERVERS_MAX, WEIGHT};
+use super::upstream::{self, Upstream};
+use super::{LEFTOVERS, stickiness};
+use crate::config::bounds::{MAX_CONNECTIONS, SERVERS_MAX, WEIGHT};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::lower::{Around, Placed, probe};
 use crate::config::read::{Section, Value};
-use crate::model::{AdminStatus, Aim, Name, Probe, Role, Server, ServerAddr, ServerId, Stickiness, Weight};
+use crate::model::{AdminStatus, Aim, Name, Probe, Protocol, Role, Server, ServerAddr, ServerId, Stickiness, Weight};
 
 const STATUSES: &[(&str, AdminStatus)] =
     &[("active", AdminStatus::Active), ("drain", AdminStatus::Drain), ("maintenance", AdminStatus::Maintenance)];
@@ -21,6 +22,8 @@ pub(super) struct Owner<'f> {
     pub(super) probes: &'f [Arc<Probe>],
     pub(super) shadow: Option<&'f Arc<Probe>>,
     pub(super) stickiness: &'f Stickiness,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) upstream: &'f Upstream,
 }
 
 /// Lowers the servers of a farm.
@@ -53,7 +56,9 @@ fn server(value: &Value<'_>, owner: Owner<'_>, around: Around<'_>, findings: &mu
     if value.is_scalar() {
         let address = address(value, findings);
         let name = name?;
-        return Some(Server::new(ServerId::derive(owner.name, &name), name, address?));
+        let Upstream { tls, proxy_protocol } = owner.upstream.clone();
+        let plain = Server::new(ServerId::derive(owner.name, &name), name, address?);
+        return Some(Server { tls, proxy_protocol, ..plain });
     }
     let section = value.section(findings, keys::SERVER)?;
     let remedy = "write address: \"host:port\"";
@@ -62,6 +67,11 @@ fn server(value: &Value<'_>, owner: Owner<'_>, around: Around<'_>, findings: &mu
     let weight = Weight(section.number(findings, "weight", &WEIGHT, remedy));
     let is_backup = section.or(findings, "backup", false, Value::flag);
     let (probed, aim) = probing(&section, owner, around, findings);
+    let Upstream { tls, proxy_protocol } = upstream::lower(&section, owner.protocol, owner.upstream, findings);
+    let remedy = "remove the key for no bound";
+    let max_connections =
+        section.get("max_connections").and_then(|value| value.number(findings, &MAX_CONNECTIONS, remedy));
+    let on_down = section.get("on_down").and_then(|value| value.word(findings, LEFTOVERS));
     let cookie = section.get("cookie").and_then(|value| cookie(&value, owner, findings));
     let admin = section.or(findings, "status", AdminStatus::Active, |value, findings| value.word(findings, STATUSES));
     let name = name?;
@@ -71,6 +81,10 @@ fn server(value: &Value<'_>, owner: Owner<'_>, around: Around<'_>, findings: &mu
         probed,
         aim,
         cookie,
+        tls,
+        proxy_protocol,
+        max_connections,
+        on_down,
         admin,
         ..Server::new(ServerId::derive(owner.name, &name), name, address?)
     })

@@ -1,15 +1,19 @@
 //! `stickiness`: how a client is brought back to the server it had.
 
+use std::time::Duration;
+
+use super::spread::without_requests;
 use crate::config::bounds::{
     COOKIE_BYTES_MAX, COOKIE_KEY_BYTES_MIN, COOKIE_MAX_AGE, COOKIE_NAME, STICKY_CLIENTS, STICKY_IDLE,
 };
 use crate::config::error::Findings;
 use crate::config::keys;
+use crate::config::lower::frontend::lower_name;
 use crate::config::lower::{Around, secret};
 use crate::config::read::{Section, Value};
 use crate::model::{CookieRule, Protocol, SameSite, Stickiness};
 
-const FORMS: &str = "none, source, {source: {…}} or {cookie: {…}}";
+const FORMS: &str = "none, source, cookie, {source: {…}}, {cookie: {…}} or {header: NAME}";
 const SAME_SITES: &[(&str, SameSite)] =
     &[("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
 /// Name prefixes that browsers take on cookies with `Secure` only (RFC 6265bis).
@@ -28,6 +32,10 @@ pub(super) fn lower(
             return match value.text(findings, FORMS)? {
                 "none" => Some(Stickiness::None),
                 "source" => Some(by_source),
+                "cookie" => {
+                    refuse_without_requests(value, protocol, findings);
+                    Some(Stickiness::Cookie(defaults()))
+                }
                 _ => {
                     value.refuse(findings, format!("is not {FORMS}; write one of them"));
                     None
@@ -35,31 +43,61 @@ pub(super) fn lower(
             };
         }
         let section = value.section(findings, keys::STICKINESS)?;
-        match (section.get("source"), section.get("cookie")) {
-            (Some(source), None) => {
-                let section = source.section(findings, keys::STICKY_SOURCE)?;
-                let remedy = "each known client takes some bytes";
-                Some(Stickiness::Source {
-                    idle: section.duration(findings, "idle", &STICKY_IDLE),
-                    clients_max: section.number(findings, "clients_max", &STICKY_CLIENTS, remedy),
-                })
-            }
-            (None, Some(value)) => {
-                if protocol == Some(Protocol::Tcp) {
-                    value.complain(findings, "needs requests, and this farm is tcp; write stickiness: source");
-                }
-                cookie(&value, around, findings).map(Stickiness::Cookie)
-            }
-            (Some(_), Some(value)) => {
-                value.complain(findings, "source and cookie are both written; keep one of the two");
-                None
-            }
-            (None, None) => {
-                value.complain(findings, format!("holds neither source nor cookie; write {FORMS}"));
-                None
-            }
+        let mut written = keys::STICKINESS.iter().filter_map(|key| section.get(key));
+        let Some(first) = written.next() else {
+            value.complain(findings, format!("holds neither source, cookie nor header; write {FORMS}"));
+            return None;
+        };
+        if let Some(second) = written.next() {
+            let (first, second) = (first.key, second.key);
+            value.complain(findings, format!("{first} and {second} are both written; keep one of the two"));
+            return None;
         }
+        if first.key == "source" {
+            let section = first.section(findings, keys::STICKY_SOURCE)?;
+            let (idle, clients_max) = known(&section, findings);
+            return Some(Stickiness::Source { idle, clients_max });
+        }
+        refuse_without_requests(&first, protocol, findings);
+        if first.key == "cookie" {
+            return cookie(&first, around, findings).map(Stickiness::Cookie);
+        }
+        header(&first, findings)
     })
+}
+
+fn refuse_without_requests(value: &Value<'_>, protocol: Option<Protocol>, findings: &mut Findings) {
+    if let Some(word) = without_requests(protocol) {
+        value.complain(findings, format!("needs requests, and this farm is {word}; write stickiness: source"));
+    }
+}
+
+/// How long clients are known, and how many.
+fn known(section: &Section<'_>, findings: &mut Findings) -> (Duration, u32) {
+    let idle = section.duration(findings, "idle", &STICKY_IDLE);
+    (idle, section.number(findings, "clients_max", &STICKY_CLIENTS, "each known client takes some bytes"))
+}
+
+fn header(value: &Value<'_>, findings: &mut Findings) -> Option<Stickiness> {
+    if value.is_scalar() {
+        let name = lower_name(value, findings)?;
+        return Some(Stickiness::Header { name, idle: STICKY_IDLE.default, clients_max: STICKY_CLIENTS.default });
+    }
+    let section = value.section(findings, keys::STICKY_HEADER)?;
+    let (idle, clients_max) = known(&section, findings);
+    let name = section.need(findings, "name", "write the name of a header field")?;
+    lower_name(&name, findings).map(|name| Stickiness::Header { name, idle, clients_max })
+}
+
+fn defaults() -> CookieRule {
+    CookieRule {
+        name: COOKIE_NAME.into(),
+        max_age: None,
+        is_secure: false,
+        is_http_only: true,
+        same_site: SameSite::Lax,
+        key: None,
+    }
 }
 
 fn cookie(value: &Value<'_>, around: Around<'_>, findings: &mut Findings) -> Option<CookieRule> {

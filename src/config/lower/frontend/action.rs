@@ -5,6 +5,7 @@ use crate::config::bounds::{FIELD_BYTES_MAX, MIRROR_SHARE, SHARE_WEIGHT, SHARES_
 use crate::config::error::{Findings, did_you_mean, quoted};
 use crate::config::keys;
 use crate::config::read::{Section, Value};
+use crate::config::tree::Content;
 use crate::model::{Action, FarmId, Forward, Mirror, Name, Redirect, Rewrite, Share, Template};
 
 /// The status of a rejection that names none; tcp closes, whatever it is.
@@ -86,7 +87,7 @@ fn shares(value: &Value<'_>, ground: Ground<'_>, findings: &mut Findings) -> Opt
             shares.push(Share { farm, weight });
         }
     }
-    let is_whole = shares.len() == entries.len() && !value.is_broken() && !value.is_scalar();
+    let is_whole = shares.len() == entries.len() && matches!(value.tree.content, Content::Map(_));
     if is_whole && shares.iter().all(|share| share.weight == 0) {
         value.complain(findings, "no farm would take the work; write {NAME: WEIGHT} with a weight above 0");
         return None;

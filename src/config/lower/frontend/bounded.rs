@@ -81,7 +81,10 @@ fn rate(value: &Value<'_>, findings: &mut Findings) -> Option<RateLimit> {
     let section = value.section(findings, keys::RATE)?;
     let per = section.or(findings, "per", RateKey::Source, |value, findings| {
         if value.is_scalar() {
-            return value.word(findings, &[("source", ())]).map(|()| RateKey::Source);
+            let remedy = "is not source or {header: NAME}; write one of the two";
+            return value.parsed(findings, "source or {header: NAME}", |text| {
+                (text == "source").then_some(RateKey::Source).ok_or(remedy)
+            });
         }
         heads::by_header(value, findings).map(RateKey::Header)
     });

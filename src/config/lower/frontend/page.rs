@@ -25,7 +25,7 @@ pub(super) fn hsts(section: &Section<'_>, ground: Ground<'_>, findings: &mut Fin
         },
     };
     ground.refuse_without_requests(&value, findings);
-    if section.get("tls").is_none() {
+    if section.get("tls").is_none() && ground.without_requests().is_none() {
         value.complain(findings, "is said in TLS only; write tls, or remove it");
     }
     Some(hsts)

@@ -48,7 +48,9 @@ fn route(
     let priority = section.number(findings, "priority", &PRIORITY, "the smaller, the earlier");
     let rules = section.or(findings, "rules", Some(Vec::new()), |value, findings| {
         let items = value.list(findings, "rules", RULES_MAX);
-        Some(items.iter().map(|item| rule::lower(item, ground, expressions, findings)).collect())
+        // All of them are read before one that is wrong ends the route: each has its own error.
+        let rules: Vec<_> = items.iter().map(|item| rule::lower(item, ground, expressions, findings)).collect();
+        Some(rules.into_iter().collect())
     });
     let remedy = "write action: {farm: NAME}, {redirect: URL} or {reject: STATUS}";
     let action = section.need(findings, "action", remedy).and_then(|value| action::lower(&value, ground, findings));

@@ -6,7 +6,7 @@ use super::{Ground, entry, heads};
 use crate::config::bounds::{
     FIELD_BYTES_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX, RULE_COMPILED_BYTES_MAX, RULES_MATCHING_MAX,
 };
-use crate::config::error::Findings;
+use crate::config::error::{Findings, quoted};
 use crate::config::keys;
 use crate::config::lower::{probe, text};
 use crate::config::read::{Section, Value};
@@ -192,7 +192,8 @@ fn several<T, E: std::fmt::Display>(
             if text.split(',').count() > PATTERNS_MAX {
                 return Err(format!("holds more than {PATTERNS_MAX} patterns; write fewer"));
             }
-            text.split(',').map(|one| parse(one.trim()).map_err(|why| why.to_string())).collect()
+            let one = |one: &str| parse(one).map_err(|why| format!("holds {}, which {why}", quoted(one)));
+            text.split(',').map(|text| one(text.trim())).collect()
         });
     }
     let items = value.list(findings, "patterns", PATTERNS_MAX);
@@ -225,7 +226,7 @@ fn check_length(text: &str) -> Result<(), String> {
     if (1..=PATTERN_BYTES_MAX).contains(&text.len()) {
         return Ok(());
     }
-    Err(format!("is not 1 to {PATTERN_BYTES_MAX} bytes long"))
+    Err(format!("is empty or long; write 1 to {PATTERN_BYTES_MAX} bytes"))
 }
 
 impl Expressions {

@@ -10,7 +10,7 @@ use crate::clock;
 
 /// See the module's doc.
 #[derive(Default)]
-pub(super) struct Deadline {
+pub(in crate::proxy::http) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
     /// The deadline kept by [`Self::poll_since`] until [`Self::restart`].
     since: Option<Instant>,
@@ -18,7 +18,7 @@ pub(super) struct Deadline {
 
 impl Deadline {
     /// Ready once `by` has come.
-    pub(super) fn poll(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::proxy::http) fn poll(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(by.into())));
         if sleep.deadline().into_std() > by {
             sleep.as_mut().reset(by.into());
@@ -33,13 +33,13 @@ impl Deadline {
     }
 
     /// Ready once the deadline of the first call since [`Self::restart`] has come; later ones are not looked at.
-    pub(super) fn poll_since(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::proxy::http) fn poll_since(&mut self, by: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let by = *self.since.get_or_insert(by);
         self.poll(by, cx)
     }
 
     /// Begins a new wait.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::proxy::http) fn restart(&mut self) {
         self.since = None;
     }
 }

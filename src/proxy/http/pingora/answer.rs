@@ -9,29 +9,58 @@ use ::pingora::proxy::Session;
 use ::pingora::{Error, ErrorSource, Result};
 use bytes::Bytes;
 
+use crate::store::FrontendTable;
+
 use super::super::pages;
+use super::dial::DialError;
+use super::heads;
 use super::state::Exchange;
 
 /// Sends an error page; the connection closes after it unless the request was read to its end.
-pub(super) async fn respond(session: &mut Session, exchange: &mut Exchange, status: u16, why: &str) -> Result<()> {
+pub(super) async fn respond(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    frontend: Option<&FrontendTable>,
+    status: u16,
+    why: &str,
+) -> Result<()> {
     let id = exchange.shown_id().to_string();
     let body = pages::body(status, why, &id);
     let mut head = ResponseHeader::build(status, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    head.insert_header("X-Request-Id", id)?;
-    head.insert_header(header::CONTENT_LENGTH, body.len())?;
     if status == 503 {
         head.insert_header(header::RETRY_AFTER, "1")?;
+    }
+    respond_with(session, exchange, frontend, head, Bytes::from(body)).await
+}
+
+/// Sends an answer of Farmgate's own. The rules of the frontend hold for it as for those of servers.
+pub(super) async fn respond_with(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    frontend: Option<&FrontendTable>,
+    mut head: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    head.insert_header("X-Request-Id", exchange.shown_id().to_string())?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    if let Some((frontend, connection)) = frontend.zip(exchange.connection.as_ref()) {
+        heads::own(session.req_header(), &mut head, exchange, connection, &frontend.frontend);
     }
     close_unless_in_step(session);
     close_if_retired(session, exchange);
     session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(Bytes::from(body)), true).await
+    session.write_response_body(Some(body), true).await
 }
 
 /// What the client is told about a failed exchange.
 pub(super) fn verdict(error: &Error) -> (u16, &'static str) {
+    match error.root_cause().downcast_ref::<DialError>() {
+        Some(DialError::Untrusted { kind, .. }) => return (502, kind.as_str()),
+        Some(DialError::Unusable(_)) => return (502, "there are no usable files for TLS with the server"),
+        Some(DialError::Http1Only) | None => {}
+    }
     match (error.etype(), error.esource()) {
         (HTTPStatus(status), _) => (*status, "the request could not be served"),
         (ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => {

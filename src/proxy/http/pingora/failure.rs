@@ -10,10 +10,21 @@ use crate::model::{AttemptOutcome, TrafficFault};
 use super::super::exchange::{self, AttemptEnd, AttemptFailure};
 use super::super::head::Fault;
 use super::answer::is_final_response_written;
+use super::dial::{DialError, Lines};
 use super::state::Exchange;
 
 /// Takes in that no connection was made; returns whether another server is tried.
-pub(super) fn not_connected(session: &Session, exchange: &mut Exchange) -> bool {
+pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &Error, lines: &Lines) -> bool {
+    if let Some(why) = error.root_cause().downcast_ref::<DialError>() {
+        if matches!(why, DialError::Http1Only) && !std::mem::replace(&mut exchange.is_downgraded, true) {
+            // The attempt goes on, in what the server speaks.
+            return true;
+        }
+        let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
+        if let Some(addr) = entry.and_then(|entry| entry.addr) {
+            lines.say(addr, why);
+        }
+    }
     let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
     if is_cut {
         exchange.attempt_failed(AttemptOutcome::TakenOut, None);
@@ -27,7 +38,7 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange) -> bool 
         exchange.tried.add(position);
     }
     exchange.attempt = None;
-    let retry = may_retry(session, exchange, AttemptFailure::NotConnected);
+    let retry = may_retry(session, exchange, AttemptFailure::NotConnected) && (is_cut || has_budget(exchange));
     if is_cut && !retry {
         explain_cut(exchange);
     }
@@ -51,7 +62,8 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
         is_late: connection.is_some_and(|connection| connection.is_server_late())
             || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
-        is_servers: *error.esource() == ErrorSource::Upstream,
+        is_servers: *error.esource() == ErrorSource::Upstream
+            && !connection.is_some_and(|connection| connection.is_client_late()),
         is_malformed: matches!(error.etype(), InvalidHTTPHeader | HTTPStatus(_)),
         is_kept: client_reused,
     };
@@ -66,13 +78,21 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
     {
         exchange.tried.add(position);
     }
-    let retry = may_retry(session, exchange, end.failure());
+    let is_free = client_reused || is_cut;
+    let retry = may_retry(session, exchange, end.failure()) && (is_free || has_budget(exchange));
     if retry {
         exchange.attempt = None;
     } else if is_cut {
         explain_cut(exchange);
     }
     retry
+}
+
+/// Takes a retry out of the farm's budget; returns whether there was one. What is tried again since the operator took a
+/// server out, or since a kept connection was closed, says nothing against the farm and costs nothing.
+fn has_budget(exchange: &Exchange) -> bool {
+    let Some((route, connection)) = exchange.route.as_ref().zip(exchange.connection.as_ref()) else { return false };
+    route.farm().may_retry(connection.work.now_ms())
 }
 
 /// Has the client and the log told that the server was taken out.

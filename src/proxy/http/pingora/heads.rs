@@ -1,14 +1,23 @@
 //! What becomes of the heads on their way: of the request towards the server, of the answer towards the client.
 
+use std::fmt::Display;
+
 use ::http::header::{self, HeaderValue};
-use ::http::{StatusCode, Version};
+use ::http::uri::{PathAndQuery, Scheme};
+use ::http::{StatusCode, Uri, Version};
 use ::pingora::ErrorType::InvalidHTTPHeader;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::proxy::Session;
 use ::pingora::{Error, Result};
 
+use crate::model::Frontend;
+
+use super::super::control::Connection;
+use super::super::exchange::render::{self, Values};
+use super::super::exchange::rewrite::rewritten;
 use super::super::exchange::{self, Origin};
 use super::answer::{close_if_retired, close_unless_in_step};
+use super::route::authority;
 use super::state::Exchange;
 
 /// Makes the head of a request what its server is to see.
@@ -19,7 +28,97 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
         exchange::set_request_id(head, &exchange.shown_id());
+        if exchange.seen.trace.is_none() {
+            exchange::remove_trace(head);
+        }
+        let frontend = &route.frontend.frontend;
+        let Some(forward) = route.forward() else { return };
+        if let Some(rewrite) = &forward.rewrite
+            && let Some(target) = rewritten(rewrite, head.raw_path())
+        {
+            // What is made of a target that was taken is one that is.
+            let _ = head.set_raw_path(&target);
+        }
+        let all = [&frontend.request_headers, &forward.request_headers];
+        if all.iter().any(|rules| !rules.is_empty()) {
+            let id = exchange.shown_id();
+            let values = values(session.req_header(), &id, connection, frontend);
+            all.iter().for_each(|rules| render::apply(rules, &values, head));
+        }
     }
+}
+
+/// Returns what the variables of header rules and redirects stand for.
+pub(super) fn values<'a>(
+    head: &'a RequestHeader,
+    id: &'a dyn Display,
+    connection: &'a Connection,
+    frontend: &'a Frontend,
+) -> Values<'a> {
+    let tls = connection.from.tls.as_deref();
+    Values {
+        client_ip: connection.client_text.as_bytes(),
+        client_port: connection.client.port(),
+        port: connection.from.local.port(),
+        scheme: connection.from.scheme(),
+        frontend: frontend.name.as_str(),
+        host: authority(head).unwrap_or_default(),
+        // Of a request about the server as a whole (OPTIONS *), the path is that of the whole.
+        target: if head.raw_path() == b"*" { b"/" } else { head.raw_path() },
+        id,
+        sni: tls.and_then(|peer| peer.sni.as_deref()).unwrap_or_default(),
+        tls_version: tls.map_or("", |peer| peer.version),
+    }
+}
+
+/// Changes the head of an answer by the frontend's rules; `asked` is the head of the request.
+pub(super) fn own(
+    asked: &RequestHeader,
+    head: &mut ResponseHeader,
+    exchange: &Exchange,
+    connection: &Connection,
+    frontend: &Frontend,
+) {
+    if let Some(hsts) = frontend.hsts.filter(|_| connection.from.tls.is_some()) {
+        render::set_hsts(hsts, head);
+    }
+    if !frontend.response_headers.is_empty() {
+        render::apply(&frontend.response_headers, &values(asked, &exchange.shown_id(), connection, frontend), head);
+    }
+}
+
+/// Changes the head of a server's answer by the rules of its route and frontend.
+fn by_rules(asked: &RequestHeader, head: &mut ResponseHeader, exchange: &Exchange) {
+    let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) else { return };
+    let frontend = &route.frontend.frontend;
+    if let Some(forward) = route.forward().filter(|forward| !forward.response_headers.is_empty()) {
+        render::apply(&forward.response_headers, &values(asked, &exchange.shown_id(), connection, frontend), head);
+    }
+    own(asked, head, exchange, connection, frontend);
+}
+
+/// Says in a head of HTTP/2 what the engine does not: that it goes over TLS, and that trailers are understood, where
+/// the client said so.
+pub(super) fn towards_http2(session: &Session, head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    if !exchange.goes_over.is_http2 {
+        return Ok(());
+    }
+    let said = session.req_header().headers.get(header::TE);
+    let takes_trailers = said.is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    if takes_trailers {
+        head.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
+    if exchange.goes_over.is_tls {
+        let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        // The engine takes the authority from Host where there is one, and the scheme from what it knows of the
+        // connection, which is not all.
+        let malformed = || Error::explain(InvalidHTTPHeader, "a Host that is no authority");
+        let host = head.headers.get(header::HOST).ok_or_else(malformed)?.as_bytes();
+        let uri = Uri::builder().scheme(Scheme::HTTPS).authority(host).path_and_query(path).build();
+        head.set_uri(uri.map_err(|_| malformed())?);
+        head.remove_header(&header::HOST);
+    }
+    Ok(())
 }
 
 /// Takes in the head of a server's answer.
@@ -48,6 +147,7 @@ pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, e
     }
     if is_switch || !head.status.is_informational() {
         exchange::set_request_id(head, &exchange.shown_id());
+        by_rules(session.req_header(), head, exchange);
     }
     if !head.status.is_informational() {
         close_unless_in_step(session);

@@ -8,6 +8,7 @@ use ::http::header::{self, HeaderName};
 use ::pingora::proxy::Session;
 
 use crate::metrics::StatusClass;
+use crate::model::Alpn;
 use crate::model::trace::EndedBy;
 use crate::telemetry::access::AccessLine;
 
@@ -61,12 +62,19 @@ fn version(version: Version) -> &'static str {
     }
 }
 
+/// What the route is called that took a request.
+fn route_name(exchange: &Exchange) -> Option<&str> {
+    let (id, route) = (exchange.taken_by?, exchange.route.as_ref()?);
+    route.frontend.frontend.routes.iter().find(|one| one.id == id).map(|one| one.name.as_str())
+}
+
 /// Records a request that was dropped with its task; what it was is not known any more.
 pub(super) fn record_lost(exchange: &Exchange) {
     let Some(connection) = &exchange.connection else { return };
     let status = exchange.answer.map_or(0, |status| status.as_u16());
     let traffic = Traffic { status, bytes_in: 0, bytes_out: 0, took: exchange.started.elapsed() };
-    let (reason, by) = if connection.is_cut() { (TAKEN_OUT, EndedBy::TakenOut) } else { (STOPPED, EndedBy::Balancer) };
+    let (unsaid, by) = if connection.is_cut() { (TAKEN_OUT, EndedBy::TakenOut) } else { (STOPPED, EndedBy::Balancer) };
+    let (reason, by) = connection.take_fault().map_or((unsaid, by), |fault| (fault.reason(), fault.ended_by()));
     let (id, termination) = (exchange.shown_id(), exchange.seen.now_ended_by(by));
     tell(exchange, &traffic, AccessLine { termination, reason: Some(reason), ..AccessLine::new(&id) });
 }
@@ -86,6 +94,7 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         at: line.at,
         client: connection.client.ip(),
         frontend: route.map_or(connection.frontend.frontend.id, |route| route.frontend.frontend.id),
+        route: exchange.taken_by,
         given: route.map(|route| (route.farm().farm.id, route.table.generation)),
         attempts: exchange.attempts,
         status,
@@ -101,7 +110,13 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
     });
     let outside = exchange.seen.outside.as_ref();
+    let tls = connection.from.tls.as_deref();
     access.write(&AccessLine {
+        route: route_name(exchange).unwrap_or_default(),
+        tls: tls.map_or("", |peer| peer.version),
+        sni: tls.and_then(|peer| peer.sni.as_deref()).unwrap_or_default().as_bytes(),
+        alpn: tls.and_then(|peer| peer.alpn).map_or("", Alpn::as_str).as_bytes(),
+        trace_id: exchange.seen.trace.as_ref().map(|trace| trace as &dyn Display),
         own_id: outside.map(|_| &exchange.id as &dyn Display),
         client: connection.client,
         frontend: connection.frontend.frontend.name.as_str(),

@@ -10,14 +10,19 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::Tried;
 use crate::metrics::{EdgeCells, WorkerIx};
-use crate::model::{AttemptOutcome, TrafficFault};
+use crate::model::{Action, AttemptOutcome, Forward, RouteId, TrafficFault};
+use crate::routing::Place;
 use crate::store::{Feed, FrontendTable, Table};
 
+use super::super::super::mirror::Draft;
 use super::super::super::recent::Attempts;
 use super::super::super::sticking::Cookies;
 use super::super::super::work::{Assigned, InFlight, RequestId};
 use super::super::control::Connection;
 use super::super::exchange;
+use super::copy;
+use super::dial::Line;
+use super::peer::Over;
 use super::record::record_lost;
 use super::seen::{Seen, ShownId};
 
@@ -27,7 +32,11 @@ pub struct Exchange {
     pub(super) started: Instant,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) route: Option<Route>,
+    /// The route that took it, if one did.
+    pub(super) taken_by: Option<RouteId>,
     pub(super) tried: Tried,
+    /// A copy of it for another farm, until that is sent.
+    pub(super) draft: Option<Box<Draft>>,
     pub(super) attempt: Option<InFlight>,
     /// The server of the last attempt.
     pub(super) position: Option<usize>,
@@ -40,6 +49,12 @@ pub struct Exchange {
     pub(super) answer: Option<StatusCode>,
     /// Whether the kept connection that the attempt was to use had been closed.
     pub(super) is_stale: bool,
+    /// What the attempt goes over.
+    pub(super) goes_over: Over,
+    /// Whether the attempt is to go on in HTTP/1.1, which is all that its server speaks.
+    pub(super) is_downgraded: bool,
+    /// The connection that the answer comes on, where its bytes are moved by us.
+    pub(super) line: Option<Arc<Line>>,
     /// Whether only the end of the connection ends the answer.
     pub(super) is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
@@ -56,6 +71,8 @@ pub(super) struct Route {
     pub(super) frontend: Arc<FrontendTable>,
     /// Which of the frontend's farms.
     pub(super) feed: usize,
+    /// What the frontend's routes say of it.
+    pub(super) place: Place,
 }
 
 impl Route {
@@ -65,6 +82,14 @@ impl Route {
 
     pub(super) fn farm(&self) -> &FarmTable {
         self.table.farm_of(self.feed())
+    }
+
+    /// What becomes of it on the way to its farm.
+    pub(super) fn forward(&self) -> Option<&Forward> {
+        match self.frontend.routes.at(self.place).0 {
+            Action::Forward(forward) => Some(forward),
+            Action::Redirect(_) | Action::Reject(_) => None,
+        }
     }
 
     /// What is counted of its work at the server of that position.
@@ -80,7 +105,9 @@ impl Exchange {
             started: clock::monotonic(),
             connection: None,
             route: None,
+            taken_by: None,
             tried: Tried::default(),
+            draft: None,
             attempt: None,
             position: None,
             attempts: Attempts::default(),
@@ -88,6 +115,9 @@ impl Exchange {
             cookies: None,
             answer: None,
             is_stale: false,
+            goes_over: Over::default(),
+            is_downgraded: false,
+            line: None,
             is_ended_by_close: false,
             reason: None,
             seen: Seen::new(),
@@ -104,6 +134,11 @@ impl Exchange {
         let (route, position) = (self.route.as_ref()?, self.position?);
         let connection = self.connection.as_ref()?;
         Some(route.edge(position, connection.work.ix))
+    }
+
+    /// Returns the frontend that its answers are of.
+    pub(super) fn frontend(&self) -> Option<Arc<FrontendTable>> {
+        self.route.as_ref().map(|route| Arc::clone(&route.frontend))
     }
 
     /// Notes that an attempt begins.
@@ -126,6 +161,9 @@ impl Exchange {
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
         self.seen.answer_began();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.answered();
+        }
         let (Some(connection), Some(route)) = (&self.connection, &self.route) else { return };
         if is_upgrade_asked && status != StatusCode::SWITCHING_PROTOCOLS {
             connection.expect_more_within(route.farm().farm.timeouts.response);
@@ -160,6 +198,7 @@ impl Exchange {
 
     /// Notes that the exchange is over. An answer that nothing was said of is worth what its status says.
     pub(super) fn ended(&mut self) {
+        copy::abandon(self);
         if let Some(connection) = &self.connection {
             connection.attempt_ended();
         }

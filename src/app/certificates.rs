@@ -1,0 +1,33 @@
+//! The thread `certificates`: looks at the files of TLS every [`LOOK`], since looking may block on a slow disk, and has
+//! the Store tell what came of it. A file must stay as it is for one look to be read, so a renewal is in use after two.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alarm::Alarm;
+use crate::clock;
+use crate::model::EventKind;
+use crate::proxy::{Certificates, Notice};
+use crate::store::Store;
+
+use super::{Edge, on_own_thread};
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Starts the thread.
+pub(super) fn start(certificates: Arc<Certificates>, store: &Arc<Store>, alarm: &Alarm) -> anyhow::Result<Edge> {
+    let store = Arc::clone(store);
+    on_own_thread("certificates", alarm, move |mut stopped| async move {
+        loop {
+            let now = clock::wall();
+            for Notice { frontend, certificate, change } in certificates.look_again(now) {
+                store.note(EventKind::Certificate { frontend, certificate, change }, now);
+            }
+            // Told to stop, or whoever could tell is gone.
+            if tokio::time::timeout(LOOK, stopped.wait_for(|is_stopped| *is_stopped)).await.is_ok() {
+                return;
+            }
+        }
+    })
+}

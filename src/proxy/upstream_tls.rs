@@ -1,0 +1,299 @@
+//! TLS towards servers: what handshakes are made with, one for each distinct setting, and why one failed in words.
+//!
+//! A worker has its own: what it knows is made when first asked for and used by every connection after, so sessions are
+//! resumed, and never between settings that differ in what they trust or show. Files are looked at again after
+//! [`LOOK_AGAIN`], when a connection is made, and read anew where they changed; a bad one never replaces a good one.
+//! They are small and local, and are read on the worker's thread. TLS 1.2 and 1.3, ring.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::clock;
+use crate::model::tls::{CertificateFiles, ServerTls};
+use crate::model::{Host, Verify};
+
+/// How long files are taken as they were.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Bytes of a file.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// HTTP/2 and HTTP/1.1 as handshakes name them.
+const ALPN_H2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// What the handshakes of one setting are made with.
+#[derive(Clone, Debug)]
+pub(super) struct Profile {
+    pub(super) config: Arc<ClientConfig>,
+    /// Another number once anything about it changed: connections made before are not used again.
+    pub(super) version: u64,
+}
+
+/// See the module's doc.
+#[derive(Debug)]
+pub(super) struct ClientConfigs {
+    provider: Arc<CryptoProvider>,
+    known: Mutex<Vec<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Its name apart, which a configuration does not know.
+    tls: ServerTls,
+    is_http2: bool,
+    looked_at: Instant,
+    stamps: Stamps,
+    profile: Result<Profile, Arc<str>>,
+}
+
+/// What the files were when they were read.
+type Stamps = [Option<(SystemTime, u64)>; 3];
+
+impl Default for ClientConfigs {
+    fn default() -> Self {
+        Self { provider: Arc::new(rustls::crypto::ring::default_provider()), known: Mutex::default() }
+    }
+}
+
+impl ClientConfigs {
+    /// Returns what handshakes of that setting are made with; `is_http2`: both versions of HTTP are offered.
+    ///
+    /// # Errors
+    /// Why there is nothing, for an operator.
+    pub(super) fn profile(&self, tls: &ServerTls, is_http2: bool) -> Result<Profile, Arc<str>> {
+        let now = clock::monotonic();
+        // A panic while it was held cannot have left it half changed.
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |known: &Known| {
+            let other = &known.tls;
+            known.is_http2 == is_http2
+                && (&other.ca, other.verify, &other.identity) == (&tls.ca, tls.verify, &tls.identity)
+        };
+        let next = all.iter().filter_map(|known| known.profile.as_ref().ok()).map(|p| p.version).max().unwrap_or(0) + 1;
+        if let Some(known) = all.iter_mut().find(|known| is_same(known)) {
+            if now.saturating_duration_since(known.looked_at) >= LOOK_AGAIN {
+                known.look_again(&self.provider, next, now);
+            }
+            return known.profile.clone();
+        }
+        let stamps = stamps(tls);
+        let profile = config(&self.provider, tls, is_http2).map(|config| Profile { config, version: next });
+        let known = Known { tls: tls.clone(), is_http2, looked_at: now, stamps, profile };
+        let profile = known.profile.clone();
+        all.push(known);
+        profile
+    }
+}
+
+impl Known {
+    fn look_again(&mut self, provider: &Arc<CryptoProvider>, next: u64, now: Instant) {
+        self.looked_at = now;
+        let stamps = stamps(&self.tls);
+        if self.profile.is_ok() && stamps == self.stamps {
+            return;
+        }
+        match config(provider, &self.tls, self.is_http2) {
+            Ok(config) => self.profile = Ok(Profile { config, version: next }),
+            Err(why) if self.profile.is_ok() => {
+                if stamps != self.stamps {
+                    tracing::warn!(%why, "a file for TLS to servers is not used: the one before it stays");
+                }
+            }
+            Err(why) => self.profile = Err(why),
+        }
+        self.stamps = stamps;
+    }
+}
+
+/// Returns the name that is asked for, and that the certificate must have.
+///
+/// # Errors
+/// That it is none.
+pub(super) fn server_name(tls: &ServerTls, declared: &Host) -> Result<ServerName<'static>, Arc<str>> {
+    let name = match (&tls.sni, declared) {
+        (Some(name), _) => name,
+        (None, Host::Ip(ip)) => return Ok(ServerName::IpAddress((*ip).into())),
+        (None, Host::Name(name)) => name,
+    };
+    let named = ServerName::try_from(name.to_string());
+    named.map_err(|_| format!("cannot ask for a certificate of \"{name}\"; set tls.sni").into())
+}
+
+fn stamps(tls: &ServerTls) -> Stamps {
+    let stamp = |path: &Path| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    };
+    let identity = tls.identity.as_ref();
+    [tls.ca.as_deref(), identity.map(|files| &*files.cert), identity.map(|files| &*files.key)]
+        .map(|path| path.and_then(stamp))
+}
+
+fn config(provider: &Arc<CryptoProvider>, tls: &ServerTls, is_http2: bool) -> Result<Arc<ClientConfig>, Arc<str>> {
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| Arc::from(error.to_string()))?;
+    let builder = match tls.verify {
+        Verify::Off => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(provider)))),
+        Verify::On => {
+            let roots = roots(tls.ca.as_deref())?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+            builder.with_webpki_verifier(verifier.map_err(|error| format!("cannot use the authorities: {error}"))?)
+        }
+    };
+    let mut config = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let (chain, key) = identity(files)?;
+            let shown = builder.with_client_auth_cert(chain, key);
+            shown.map_err(|error| format!("cannot show the certificate in {:?}: {error}", files.cert))?
+        }
+    };
+    config.alpn_protocols = if is_http2 { vec![ALPN_H2.into(), ALPN_HTTP1.into()] } else { vec![ALPN_HTTP1.into()] };
+    Ok(Arc::new(config))
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore, Arc<str>> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Some(file) => {
+            let pem = read(file).map_err(|why| format!("cannot use the authorities in {file:?}: {why}"))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let added =
+                    certificate.map_err(|e| e.to_string()).and_then(|c| roots.add(c).map_err(|e| e.to_string()));
+                added.map_err(|why| format!("cannot use the authorities in {file:?}: {why}"))?;
+            }
+        }
+    }
+    match file {
+        _ if !roots.is_empty() => Ok(roots),
+        Some(file) => Err(format!("cannot use the authorities in {file:?}: it holds no certificate in PEM").into()),
+        None => {
+            Err("this system has no certificate authorities; install ca-certificates, name a file with tls.ca, or \
+                     set tls.verify to false"
+                .into())
+        }
+    }
+}
+
+fn identity(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Arc<str>> {
+    let unusable = |file: &Path, why: String| Arc::from(format!("cannot show the certificate in {file:?}: {why}"));
+    let pem = read(&files.cert).map_err(|why| unusable(&files.cert, why))?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| unusable(&files.cert, error.to_string()))?;
+    let pem = read(&files.key).map_err(|why| unusable(&files.key, why))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(&files.key, error.to_string()))?;
+    Ok((chain, key))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string().to_lowercase())?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Why there is no TLS to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untrusted {
+    /// Its certificate is over.
+    Expired,
+    /// Its certificate is not for the name that was asked for.
+    Name,
+    /// Its certificate is not good in some other way.
+    Certificate,
+    /// Its certificate is of an authority that is not trusted.
+    Issuer,
+    /// Anything else.
+    Handshake,
+}
+
+impl Untrusted {
+    /// Returns why a handshake failed.
+    pub(super) fn of(error: &io::Error) -> Self {
+        let Some(rustls::Error::InvalidCertificate(cause)) = error.get_ref().and_then(|cause| cause.downcast_ref())
+        else {
+            return Self::Handshake;
+        };
+        use CertificateError as E;
+        if matches!(cause, E::Expired | E::ExpiredContext { .. }) {
+            Self::Expired
+        } else if matches!(cause, E::NotValidForName | E::NotValidForNameContext { .. }) {
+            Self::Name
+        } else if matches!(cause, E::UnknownIssuer) {
+            Self::Issuer
+        } else {
+            Self::Certificate
+        }
+    }
+
+    /// Returns it in words, for the log and the trace.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "the server's certificate is not good",
+            Self::Expired => "the server's certificate has expired",
+            Self::Handshake => "the TLS handshake with the server failed",
+            Self::Issuer => "the server's certificate is of an unknown authority",
+            Self::Name => "the server's certificate is not for its name",
+        }
+    }
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Takes any certificate that belongs to the key that is used.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
