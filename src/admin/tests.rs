@@ -274,7 +274,7 @@ fn metrics_of_a_process_without_traffic_are_whole() {
 fn port_in_use_is_one_clear_line() {
     let running = Running::start();
     let taken = AdminSettings { listen: running.addr, ..settings() };
-    let error = AdminServer::bind(&taken, Arc::default()).unwrap_err();
+    let error = AdminServer::bind(&taken, Arc::default(), None).unwrap_err();
     assert!(matches!(error, BindError::Listen { .. }));
     assert_eq!(
         error.to_string().replace(&running.addr.to_string(), "ADDR"),

@@ -162,6 +162,7 @@ impl ProxyHttp for Engine {
         connection.taken_up();
         let trust = &connection.frontend.frontend.trust;
         exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
+        exchange.seen.trace = exchange::accepted_trace(&session.req_header().headers, connection.client.ip(), trust);
         exchange.seen.is_timed = connection.work.access.is_some();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
