@@ -46,6 +46,7 @@ mod smuggling;
 mod sticky;
 mod tcp;
 mod tcp_tls;
+mod to_servers;
 mod udp;
 mod webhook;
 mod why;
