@@ -25,6 +25,7 @@ use super::mirror::Copies;
 use super::recent::{Ended, Recent};
 use super::sessions::{Handle, OpenWork};
 use super::sticking::{Cookies, SharedSticking, Sticking};
+use super::tls::Challenges;
 use super::turns::{SplitTurns, TurnKey, TurnOf};
 
 /// What all workers share.
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) faults: Arc<dyn Faults>,
     pub(super) sticking: Arc<SharedSticking>,
+    pub(super) challenges: Arc<Challenges>,
     /// What milliseconds are counted from.
     pub(super) started: Instant,
 }
@@ -41,6 +43,8 @@ pub(super) struct Work {
     pub(super) ix: WorkerIx,
     pub(super) store: Arc<Store>,
     pub(super) access: Option<AccessLog>,
+    /// Answers to authorities that look whether a name is ours.
+    pub(super) challenges: Arc<Challenges>,
     shared: Arc<Shared>,
     desk: Mutex<Desk>,
     recent: Mutex<Recent>,
@@ -101,6 +105,7 @@ impl Work {
             ix,
             store: Arc::clone(&shared.store),
             access,
+            challenges: Arc::clone(&shared.challenges),
             shared,
             desk: Mutex::new(desk),
             recent: Mutex::default(),

@@ -80,10 +80,15 @@ impl Plane {
     ) -> Result<Self, PlaneError> {
         let Chance { entropy, sticky_key } = chance;
         let sticking = Arc::new(SharedSticking::new(sticky_key));
-        let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
-        let mut plane =
-            Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new(), certificates: Certificates::new() };
-        let certificates = Arc::clone(&plane.certificates);
+        let certificates = Certificates::new();
+        let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
+        let shared = Arc::new(Shared { store, faults, sticking, challenges, started: clock::monotonic() });
+        let mut plane = Self {
+            commands: Vec::new(),
+            works: Vec::new(),
+            threads: Vec::new(),
+            certificates: Arc::clone(&certificates),
+        };
         let common = Arc::new(Common { census: Census::default(), certificates, ceiling: Ceiling::now() });
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };

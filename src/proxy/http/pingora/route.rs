@@ -31,6 +31,7 @@ const REJECTED: &str = "a route refuses such requests";
 const TAKEN_BY_NONE: &str = "no route takes such requests";
 /// What the log says of an answer of its own kind.
 const REDIRECTED: &str = "a route leads elsewhere";
+const CHALLENGED: &str = "an authority looks whether a name is ours";
 const CLOSED: &str = "the frontend is closed for maintenance";
 
 /// A request as rules see it.
@@ -95,6 +96,14 @@ pub(super) async fn decide(
     connection: &Connection,
     (table, frontend): (Arc<Table>, Arc<FrontendTable>),
 ) -> Result<bool> {
+    if let Some(text) = challenge(connection, session.req_header()) {
+        exchange.reason = Some(CHALLENGED);
+        connection.count_own_answer(200, None);
+        let mut head = ResponseHeader::build(200, Some(4))?;
+        head.insert_header(header::CONTENT_TYPE, "application/octet-stream")?;
+        respond_with(session, exchange, Some(&frontend), head, Bytes::copy_from_slice(text.as_bytes())).await?;
+        return Ok(true);
+    }
     if let Some(page) = &frontend.frontend.maintenance {
         close(session, exchange, connection, &frontend, page).await?;
         return Ok(true);
@@ -129,6 +138,11 @@ pub(super) async fn decide(
             Ok(true)
         }
     }
+}
+
+/// Returns what an authority is to be told that looks whether a name is ours; every frontend answers it.
+fn challenge(connection: &Connection, head: &RequestHeader) -> Option<Arc<str>> {
+    connection.work.challenges.text(std::str::from_utf8(head.raw_path()).ok()?)
 }
 
 async fn lead(
