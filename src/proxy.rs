@@ -15,6 +15,7 @@ mod entry;
 mod mirror;
 mod owner;
 mod proxy_header;
+mod rate;
 mod recent;
 mod registry;
 mod sessions;

@@ -190,6 +190,8 @@ pub enum Refusal {
     ProxyHeader,
     /// The PROXY header did not arrive in time.
     ProxyHeaderTimeout,
+    /// Asked more often than one client may: 429.
+    Rate,
     /// A route rejects it.
     Rejected,
     /// From a network that may not connect.
@@ -204,7 +206,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -220,6 +222,7 @@ impl Refusal {
         Self::NoServer,
         Self::ProxyHeader,
         Self::ProxyHeaderTimeout,
+        Self::Rate,
         Self::Rejected,
         Self::SourceDenied,
         Self::SourceLimit,
@@ -246,6 +249,7 @@ impl Refusal {
             Self::NoServer => "no_server",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::Rate => "rate",
             Self::Rejected => "rejected",
             Self::SourceDenied => "source_denied",
             Self::SourceLimit => "source_limit",

@@ -27,6 +27,7 @@ use super::command::{Bound, Command, ListenerId};
 use super::entry::{Ceiling, Census, Common, Door, Listener, accept_until};
 use super::http::pingora::{Engine, engine};
 use super::owner::Owner;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
@@ -79,7 +80,13 @@ impl Plane {
     ) -> Result<Self, PlaneError> {
         let Chance { entropy, sticky_key } = chance;
         let sticking = Arc::new(SharedSticking::new(sticky_key));
-        let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
+        let shared = Arc::new(Shared {
+            store: Arc::clone(store),
+            faults,
+            sticking,
+            rates: Rates::new(entropy),
+            started: clock::monotonic(),
+        });
         let mut plane =
             Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new(), certificates: Certificates::new() };
         let certificates = Arc::clone(&plane.certificates);
