@@ -27,6 +27,7 @@ use super::command::{Bound, Command, Farewell, ListenerId};
 use super::entry::{Ceiling, Census, Common, Door, Listener, accept_until};
 use super::http::pingora::{Engine, engine};
 use super::owner::Owner;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
@@ -82,7 +83,8 @@ impl Plane {
         let sticking = Arc::new(SharedSticking::new(sticky_key));
         let certificates = Certificates::new();
         let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
-        let shared = Arc::new(Shared { store, faults, sticking, challenges, started: clock::monotonic() });
+        let (rates, started) = (Rates::new(entropy), clock::monotonic());
+        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, started });
         let mut plane = Self {
             commands: Vec::new(),
             works: Vec::new(),
