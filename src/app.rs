@@ -186,10 +186,11 @@ impl App {
         });
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
+        let has_acme = obtaining.is_some();
         let acme =
             obtaining.map(|(settings, dir)| acme::start(settings, dir, plane.certificates(), &core.store, &alarm));
         let acme = acme.transpose()?;
-        let certificates = certificates::start(plane.certificates(), &core.store, &alarm)?;
+        let certificates = certificates::start(plane.certificates(), has_acme, &core.store, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);

@@ -1,12 +1,13 @@
 //! The thread `certificates`: looks at the files of TLS every [`LOOK`], since looking may block on a slow disk, and has
-//! the Store tell what came of it. A file must stay as it is for one look to be read, so a renewal is in use after two.
+//! the Store tell what came of it, and which names nobody obtains a certificate for. A file must stay as it is for one look to be read, so a renewal is in use after two.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alarm::Alarm;
 use crate::clock;
-use crate::model::EventKind;
+use crate::model::{CertificateChange, EventKind};
 use crate::proxy::{Certificates, Notice};
 use crate::store::Store;
 
@@ -15,14 +16,33 @@ use super::{Edge, on_own_thread};
 /// From one look to the next.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Why a name under `tls.acme` gets no certificate where the file has no `acme`.
+const NOBODY: &str =
+    "nobody is named to obtain it from; write acme: {terms_agreed: true} at the top level and start again";
+
 /// Starts the thread.
-pub(super) fn start(certificates: Arc<Certificates>, store: &Arc<Store>, alarm: &Alarm) -> anyhow::Result<Edge> {
+pub(super) fn start(
+    certificates: Arc<Certificates>,
+    has_acme: bool,
+    store: &Arc<Store>,
+    alarm: &Alarm,
+) -> anyhow::Result<Edge> {
     let store = Arc::clone(store);
+    let mut told = BTreeSet::new();
     on_own_thread("certificates", alarm, move |mut stopped| async move {
         loop {
             let now = clock::wall();
             for Notice { frontend, certificate, change } in certificates.look_again(now) {
                 store.note(EventKind::Certificate { frontend, certificate, change }, now);
+            }
+            if !has_acme {
+                let wanted: BTreeSet<_> = certificates.wanted().into_iter().collect();
+                for (frontend, name) in wanted.difference(&told) {
+                    let change = CertificateChange::NotObtained { why: NOBODY.into() };
+                    let (frontend, certificate) = (frontend.clone(), name.clone());
+                    store.note(EventKind::Certificate { frontend, certificate, change }, now);
+                }
+                told = wanted;
             }
             // Told to stop, or whoever could tell is gone.
             if tokio::time::timeout(LOOK, stopped.wait_for(|is_stopped| *is_stopped)).await.is_ok() {

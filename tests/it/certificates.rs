@@ -122,3 +122,16 @@ fn start_with_a_certificate_that_cannot_be_used_is_refused_with_its_reason() {
     let said = "frontend \"web\": tls.certificates.cert: ";
     assert!(ended.text.contains(said) && ended.text.contains("holds no certificate"), "{}", ended.text);
 }
+
+#[test]
+fn name_that_nobody_obtains_a_certificate_for_is_told_of_once() {
+    let origin = Origin::start("a");
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).frontend("tls: {acme: [localhost]}");
+    let farmgate = Farmgate::start(&setup);
+    let told = || certificate_events(&farmgate);
+    let why =
+        until("the event", || told().into_iter().find(|(change, _)| change == "not_obtained").map(|(_, why)| why));
+    assert!(why.contains("write acme: {terms_agreed: true}"), "{why}");
+    assert_eq!(farmgate.reload(&setup.yaml()).status, 200);
+    assert_eq!(told().len(), 1);
+}
