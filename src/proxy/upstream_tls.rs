@@ -248,7 +248,8 @@ impl Untrusted {
             Self::Expired
         } else if matches!(cause, E::NotValidForName | E::NotValidForNameContext { .. }) {
             Self::Name
-        } else if matches!(cause, E::UnknownIssuer) {
+        } else if matches!(cause, E::UnknownIssuer | E::BadSignature) {
+            // The second: an authority of that name is trusted, and another one signed.
             Self::Issuer
         } else {
             Self::Certificate

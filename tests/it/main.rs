@@ -19,10 +19,12 @@
 
 mod harness;
 
+mod acme;
 mod admin;
 mod affinity;
 mod agreement;
 mod bad_input;
+mod certificates;
 mod entry;
 mod explain;
 mod guards;
@@ -44,6 +46,8 @@ mod smuggling;
 mod sticky;
 mod tcp;
 mod tcp_tls;
+mod to_servers;
 mod udp;
+mod upgrade;
 mod webhook;
 mod why;
