@@ -4,6 +4,7 @@
 //! `journal`, which writes; the caller's thread waits for commands. Stopping goes outside in: the data plane finishes,
 //! then the prober and the keeper stop, then the admin side, which answers to the last.
 
+mod acme;
 mod answers;
 mod certificates;
 mod checks;
@@ -50,6 +51,9 @@ use webhooks::Webhooks;
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
+/// Below `state_dir`: the account and the certificates that are obtained.
+const ACME_DIR: &str = "acme";
+
 /// Reads the config again; the same at every reload.
 pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
 
@@ -65,6 +69,7 @@ pub struct App {
     prober: Edge,
     keeper: Keeper,
     certificates: Edge,
+    acme: Option<Edge>,
     webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
@@ -146,6 +151,10 @@ impl App {
         let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
+        let obtaining = settings.acme.clone().zip(settings.state_dir.as_ref().map(|dir| dir.join(ACME_DIR)));
+        if let Some((_, dir)) = &obtaining {
+            plane.certificates().find_obtained_in(dir, crate::acme::file_of);
+        }
         let checks_at_once = settings.checks_at_once;
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
@@ -166,6 +175,9 @@ impl App {
         });
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
+        let acme =
+            obtaining.map(|(settings, dir)| acme::start(settings, dir, plane.certificates(), &core.store, &alarm));
+        let acme = acme.transpose()?;
         let certificates = certificates::start(plane.certificates(), &core.store, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let webhooks = webhooks.start(&alarm)?;
@@ -187,6 +199,7 @@ impl App {
             prober,
             keeper,
             certificates,
+            acme,
             webhooks,
             runtime,
             signals,
@@ -235,6 +248,7 @@ impl App {
             prober,
             keeper,
             certificates,
+            acme,
             webhooks,
             runtime,
             mut signals,
@@ -271,6 +285,9 @@ impl App {
         }
         prober.stop();
         certificates.stop();
+        if let Some(acme) = acme {
+            acme.stop();
+        }
         keeper.stop();
         if let Some(admin) = admin {
             admin.stop();

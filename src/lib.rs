@@ -22,6 +22,7 @@ pub mod metrics;
 
 pub mod store;
 
+pub mod acme;
 pub mod journal;
 pub mod prober;
 pub mod proxy;

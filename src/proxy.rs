@@ -15,6 +15,7 @@ mod entry;
 mod mirror;
 mod owner;
 mod proxy_header;
+mod queue;
 mod rate;
 mod recent;
 mod registry;
@@ -29,5 +30,5 @@ mod upstream_tls;
 mod work;
 
 pub use accept::Listeners;
-pub use tls::{CertificateRow, Certificates, Notice, ReadAgain};
+pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

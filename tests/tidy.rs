@@ -58,6 +58,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
     ),
     ("prober", 4, These(&["model", "health", "farm", "metrics", "store", "clock", "telemetry", "report"])),
     ("proxy", 4, These(&["model", "routing", "farm", "metrics", "store", "alarm", "clock", "telemetry", "report"])),
+    ("acme", 4, These(&["model", "clock"])),
     ("webhook", 4, These(&["model", "feed", "store", "clock", "report"])),
     ("journal", 4, These(&["model", "feed", "store", "alarm", "report"])),
     ("store", 3, These(&["model", "routing", "health", "farm", "metrics", "report"])),
@@ -76,7 +77,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
 ];
 
 /// Rooms that face the outside. None knows another.
-const EDGES: &[&str] = &["prober", "proxy", "admin", "webhook"];
+const EDGES: &[&str] = &["prober", "proxy", "admin", "webhook", "acme"];
 
 /// Places without IO, clock, chance and log.
 const PURE: &[&str] = &["model", "routing", "balance", "health", "farm", "feed", "store/table", "proxy/http/exchange"];
@@ -97,7 +98,7 @@ const IMPURE_WORDS: &[&str] = &[
 ];
 
 /// Places that may name an async runtime or what is built on one.
-const RUNTIME: &[&str] = &["prober", "proxy", "admin", "webhook", "lifecycle", "telemetry", "app", "cli"];
+const RUNTIME: &[&str] = &["prober", "proxy", "admin", "webhook", "acme", "lifecycle", "telemetry", "app", "cli"];
 const RUNTIME_PATHS: &[&str] =
     &["tokio", "tokio_rustls", "pingora", "pingora_load_balancing", "axum", "hyper", "hyper_util", "tower"];
 

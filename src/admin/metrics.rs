@@ -76,6 +76,7 @@ impl prometheus::core::Collector for Collector {
         }
         for farm in &table.farms {
             check_cells(&mut families, farm);
+            farm_cells(&mut families, farm);
         }
         server_states(&mut families, &snapshot);
         standings(&mut families, &snapshot);
@@ -170,6 +171,19 @@ fn feed_cells(families: &mut Families, farm: &FarmTable, frontend: &FrontendTabl
         }
     }
     families.histogram(names::REQUEST_DURATION, &[from, to], &durations);
+}
+
+/// What waits for a farm's servers, and what is not tried again.
+fn farm_cells(families: &mut Families, table: &FarmTable) {
+    let (farm, live) = (table.farm.name.as_str(), &table.live);
+    if table.servers.iter().any(|entry| entry.server.max_connections.is_some()) {
+        families.value(names::QUEUE_LENGTH, &[farm], live.queue.length().into());
+        families.value(names::QUEUE_WAITS, &[farm], live.waits.value());
+        families.value(names::QUEUE_TIMED_OUT, &[farm], live.waits_timed_out.value());
+    }
+    if table.farm.retry_budget.is_some() {
+        families.value(names::RETRIES_REFUSED, &[farm], live.retries_refused.value());
+    }
 }
 
 fn check_cells(families: &mut Families, table: &FarmTable) {

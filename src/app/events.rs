@@ -57,6 +57,9 @@ fn log_certificate(event: &Event) {
         CertificateChange::Expiring { until, days } => tracing::warn!(
             event = id, %frontend, certificate, %until, days, "certificate expires soon and was not renewed"
         ),
+        CertificateChange::NotObtained { why } => tracing::error!(
+            event = id, %frontend, certificate, error = %why, "certificate not obtained"
+        ),
         CertificateChange::Refused { why } => tracing::error!(
             event = id, %frontend, certificate, error = %why, "changed files of tls cannot be used: the former still are"
         ),

@@ -14,6 +14,7 @@ pub(super) const FILE: &[&str] = &[
     "admin",
     "journal",
     "webhooks",
+    "acme",
     "log",
 ];
 /// `service`, where it is a mapping.
@@ -220,6 +221,8 @@ pub(super) const ZENLAYER_KEY: &[&str] = &["name", "role", "id", "secret", "secr
 pub(super) const JOURNAL: &[&str] = &["timeline", "history", "size_max", "evidence_per_server"];
 /// One of `webhooks`.
 pub(super) const WEBHOOK: &[&str] = &["url", "secret", "secret_file", "ca", "timeout", "per_second_max"];
+/// `acme`.
+pub(super) const ACME: &[&str] = &["directory", "contact", "ca", "challenge", "terms_agreed"];
 /// `log`.
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
@@ -277,6 +280,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("ZenlayerKey", ZENLAYER_KEY),
     ("Journal", JOURNAL),
     ("Webhook", WEBHOOK),
+    ("Acme", ACME),
     ("Log", LOG),
     ("AccessLog", ACCESS),
 ];

@@ -5,6 +5,7 @@
 //! the files that it names, read through the function handed in.
 
 mod access;
+mod acme;
 mod admin;
 mod farm;
 mod frontend;
@@ -86,6 +87,11 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
         .collect();
 
     let settings = settings(&file, read_file, &mut listeners, findings);
+    let with_acme = frontends.iter().find(|f| f.it.frontend.tls.as_ref().is_some_and(|tls| !tls.acme.is_empty()));
+    if let Some(frontend) = with_acme.filter(|_| file.get("acme").is_none()) {
+        let text = "nobody is named to obtain certificates from; write acme: {terms_agreed: true} at the top level";
+        findings.error(frontend.at, &frontend.path, text);
+    }
     check_ids(&farms, &frontends, findings);
     warn_of_idle_farms(&farms, &frontends, findings);
     let topology = Topology {
@@ -127,7 +133,9 @@ fn settings(
     let log = log::lower(file, findings);
     let journal = journal::lower(file, findings);
     let webhooks = file.get("webhooks").map_or_else(Vec::new, |value| webhook::lower(&value, read_file, findings));
-    Settings { workers, state_dir, grace, checks_at_once: usize::from(checks_at_once), admin, journal, webhooks, log }
+    let acme = file.get("acme").and_then(|value| acme::lower(&value, state_dir.is_some(), read_file, findings));
+    let checks_at_once = usize::from(checks_at_once);
+    Settings { workers, state_dir, grace, checks_at_once, admin, journal, webhooks, acme, log }
 }
 
 /// Reads an `ip:port` to listen on.

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessField, AccessFormat, AccessLog, Admin, Journal, Level, Log, LogFormat, MetricsAccess, Ovh, OvhCredential,
-    Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, Journal, Level, Log, LogFormat, MetricsAccess,
+    Ovh, OvhCredential, Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
     Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,
@@ -108,6 +108,9 @@ pub struct File {
     /// Who is told of events, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<Named<Webhook>>,
+    /// How certificates are obtained by ACME.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Acme>,
     /// Logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,

@@ -127,6 +127,7 @@ fn file(topology: &Topology) -> schema::File {
         admin: None,
         journal: None,
         webhooks: None,
+        acme: None,
         log: None,
     }
 }

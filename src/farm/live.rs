@@ -1,27 +1,29 @@
-//! What changes with every request or check of one server, and outlives the tables that point to it.
+//! What changes with every request or check of one server or farm, and outlives the tables that point to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use arc_swap::ArcSwapOption;
-
+use super::budget::Budget;
+use super::places::Places;
+use super::queue::Queue;
 use crate::balance::Latency;
 use crate::metrics::{Cell, CheckCells, PerWorker, WorkerIx};
-use crate::model::CheckRecord;
 
 /// The live counters of one server; shared by every table that holds the server.
 #[derive(Debug)]
 pub struct ServerLive {
     /// Requests or connections under way, per worker.
     pub in_flight: PerWorker<Cell>,
+    /// Those of its places that are taken, where it has only so many.
+    pub places: Places,
     /// How long its answers take, as each worker finds; kept only where the farm chooses by it.
     pub latency: PerWorker<LatencyCell>,
+    /// Connections to it that each worker keeps idle, as far as it knows; at most by mistake more than there are.
+    pub idle_here: PerWorker<Cell>,
     /// What its traffic shows.
     pub traffic: Traffic,
     /// What was counted of its checks.
     pub checks: CheckCells,
-    /// The last check, if there was one.
-    pub last_check: ArcSwapOption<CheckRecord>,
 }
 
 impl ServerLive {
@@ -30,10 +32,11 @@ impl ServerLive {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             in_flight: PerWorker::new(workers),
+            places: Places::default(),
             latency: PerWorker::new(workers),
+            idle_here: PerWorker::new(workers),
             traffic: Traffic::new(workers),
             checks: CheckCells::default(),
-            last_check: ArcSwapOption::empty(),
         })
     }
 
@@ -41,6 +44,38 @@ impl ServerLive {
     #[must_use]
     pub fn in_flight_total(&self) -> u64 {
         self.in_flight.sum(Cell::value)
+    }
+}
+
+/// What is counted of one farm beside its servers; shared by every table that holds the farm.
+#[derive(Debug, Default)]
+pub struct FarmLive {
+    /// Who waits for a server that is full.
+    pub queue: Arc<Queue>,
+    /// Work that waited.
+    pub waits: Tally,
+    /// Work that waited in vain: its time was up.
+    pub waits_timed_out: Tally,
+    /// How much may be tried again.
+    pub budget: Budget,
+    /// Retries that were not made since the budget was used up.
+    pub retries_refused: Tally,
+}
+
+/// A number that any thread may add to: for what is rare.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    /// Adds one.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::balance::Maglev;
+use crate::metrics::Cell;
 use crate::model::{Balance, Farm, Generation, ServerId};
 
 use super::entry::ServerEntry;
+use super::live::FarmLive;
 use super::rotation::Rotation;
 
 /// A farm, its servers and its rotation at one instant.
@@ -20,6 +22,8 @@ pub struct FarmTable {
     /// Whose key is whose, where the farm asks a table for it: by place in the rotation. The same one as long as the
     /// rotation is.
     pub maglev: Option<Arc<Maglev>>,
+    /// What is counted of it beside its servers.
+    pub live: Arc<FarmLive>,
 }
 
 impl FarmTable {
@@ -48,7 +52,24 @@ impl FarmTable {
             let fresh = || Arc::new(Maglev::new(eligible, servers.len()));
             same.and_then(|same| same.maglev.clone()).unwrap_or_else(fresh)
         });
-        Self { farm, servers, rotation, maglev }
+        let live = before.map(|before| Arc::clone(&before.live)).unwrap_or_default();
+        Self { farm, servers, rotation, maglev, live }
+    }
+
+    /// Returns whether work that failed at a server may be tried again, and takes it out of the farm's budget; counted
+    /// where it may not.
+    #[must_use]
+    pub fn may_retry(&self, now_ms: u64) -> bool {
+        let Some(rule) = self.farm.retry_budget else { return true };
+        let went = |entry: &ServerEntry| {
+            let traffic = &entry.live.traffic;
+            traffic.good.sum(Cell::value) + traffic.bad.sum(Cell::value)
+        };
+        let may = self.live.budget.take(rule, || self.servers.iter().map(went).sum(), now_ms);
+        if !may {
+            self.live.retries_refused.count();
+        }
+        may
     }
 
     /// Returns the position of a server.

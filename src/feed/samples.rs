@@ -109,6 +109,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
     for change in [
         CertificateChange::Expired { until },
         CertificateChange::Expiring { until, days: 3 },
+        CertificateChange::NotObtained { why: "no certificate within 300s; tried again in 60s".into() },
         CertificateChange::Refused { why: why.into() },
         CertificateChange::Renewed { until },
     ] {

@@ -107,6 +107,9 @@ fn certificate_of(frontend: &Name, certificate: &str, change: &CertificateChange
                  not renewed."
             )
         }
+        CertificateChange::NotObtained { why } => {
+            format!("No certificate for {certificate} at frontend {frontend} was obtained: {why}.")
+        }
         CertificateChange::Refused { why } => {
             format!("Changed files of TLS at frontend {frontend} cannot be used, the former still are: {why}.")
         }

@@ -398,7 +398,7 @@ fn certificate_details(frontend: &Name, certificate: &str, change: &CertificateC
         CertificateChange::Expired { until }
         | CertificateChange::Expiring { until, .. }
         | CertificateChange::Renewed { until } => (Some(time(*until)), None),
-        CertificateChange::Refused { why } => (None, Some(why.to_string())),
+        CertificateChange::NotObtained { why } | CertificateChange::Refused { why } => (None, Some(why.to_string())),
     };
     Details {
         frontend: Some(frontend.to_string()),

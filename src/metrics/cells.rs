@@ -190,6 +190,10 @@ pub enum Refusal {
     ProxyHeader,
     /// The PROXY header did not arrive in time.
     ProxyHeaderTimeout,
+    /// Every server was full, and so was the line: 503 (TCP: closed).
+    QueueFull,
+    /// Every server was full for as long as work may wait: 503 (TCP: closed).
+    QueueTimeout,
     /// Asked more often than one client may: 429.
     Rate,
     /// A route rejects it.
@@ -206,7 +210,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -222,6 +226,8 @@ impl Refusal {
         Self::NoServer,
         Self::ProxyHeader,
         Self::ProxyHeaderTimeout,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::Rate,
         Self::Rejected,
         Self::SourceDenied,
@@ -249,6 +255,8 @@ impl Refusal {
             Self::NoServer => "no_server",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Rate => "rate",
             Self::Rejected => "rejected",
             Self::SourceDenied => "source_denied",

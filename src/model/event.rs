@@ -176,6 +176,11 @@ pub enum CertificateChange {
         /// In how many days, rounded up.
         days: u32,
     },
+    /// It was not obtained from the authority that is asked.
+    NotObtained {
+        /// Why, and when it is tried again.
+        why: Box<str>,
+    },
     /// Its files changed and cannot be used; what was shown before still is.
     Refused {
         /// Why, and what to do about it.
@@ -195,6 +200,7 @@ impl CertificateChange {
         match self {
             Self::Expired { .. } => "expired",
             Self::Expiring { .. } => "expiring",
+            Self::NotObtained { .. } => "not_obtained",
             Self::Refused { .. } => "refused",
             Self::Renewed { .. } => "renewed",
         }

@@ -135,6 +135,29 @@ pub struct Webhook {
     pub per_second_max: u32,
 }
 
+/// How certificates are obtained by ACME (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// Where the authority's directory is: https.
+    pub directory: Box<str>,
+    /// Who it may write to: `mailto:` URLs.
+    pub contact: Vec<Box<str>>,
+    /// A PEM file with the authorities to verify its server against; the system's where absent.
+    pub ca: Option<PathBuf>,
+    /// How it is shown that a name is ours.
+    pub challenge: AcmeChallenge,
+}
+
+/// How it is shown that a name is ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// By an answer over HTTP, on port 80.
+    #[default]
+    Http01,
+    /// By a certificate in a handshake, on port 443.
+    TlsAlpn01,
+}
+
 /// How much the journal keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalLimits {
@@ -194,6 +217,8 @@ pub struct Settings {
     pub journal: JournalLimits,
     /// Who is told of events.
     pub webhooks: Vec<Webhook>,
+    /// How certificates are obtained, if any are.
+    pub acme: Option<AcmeSettings>,
     /// Logs.
     pub log: LogSettings,
 }
@@ -214,6 +239,7 @@ impl Settings {
             ("admin.allow_commands", admin.zip(live_admin).is_some_and(|(a, b)| a.allow_commands != b.allow_commands)),
             ("journal", self.journal != live.journal),
             ("webhooks", self.webhooks != live.webhooks),
+            ("acme", self.acme != live.acme),
             ("log", self.log != live.log),
         ]
         .into_iter()
@@ -247,6 +273,7 @@ mod tests {
             admin: Some(admin),
             journal,
             webhooks,
+            acme: None,
             log,
         }
     }

@@ -197,8 +197,12 @@ pub enum ChosenBy {
     Balance(Balance),
     /// No other was left that may take work and had not been tried.
     OnlyOneLeft,
+    /// It was the first to have a place again, of those that the work waited for.
+    Queue,
     /// The client's cookie names it.
     StickyCookie,
+    /// The value of the client's header field was given to it before.
+    StickyHeader,
     /// The client's address was given to it before.
     StickySource,
 }
@@ -210,7 +214,9 @@ impl ChosenBy {
         match self {
             Self::Balance(balance) => balance.as_str(),
             Self::OnlyOneLeft => "only_one_left",
+            Self::Queue => "queue",
             Self::StickyCookie => "sticky_cookie",
+            Self::StickyHeader => "sticky_header",
             Self::StickySource => "sticky_source",
         }
     }

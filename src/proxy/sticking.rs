@@ -1,5 +1,5 @@
 //! What one worker needs to bring clients back to the servers they had: the cookies of each farm, and the clients
-//! known by address, which all workers share.
+//! known by address or by a header field, which all workers share.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,19 +9,19 @@ use ::http::HeaderMap;
 
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
-use crate::farm::sticky::{Seals, Sources, StickyKey};
+use crate::farm::sticky::{Client, Clients, Seals, StickyKey};
 use crate::model::{ChosenBy, Farm, FarmId, ServerId, Stickiness};
 
 /// What the workers of a process share.
 pub(super) struct SharedSticking {
     key: StickyKey,
-    /// Gone once no worker knows the farm.
-    sources: Mutex<BTreeMap<FarmId, Weak<Sources>>>,
+    /// By farm and the field, if it is a field that clients are known by. Gone once no worker knows the farm.
+    known: Mutex<BTreeMap<(FarmId, Option<Box<str>>), Weak<Clients>>>,
 }
 
 impl SharedSticking {
     pub(super) fn new(key: StickyKey) -> Self {
-        Self { key, sources: Mutex::default() }
+        Self { key, known: Mutex::default() }
     }
 }
 
@@ -41,8 +41,27 @@ struct OfFarm {
 
 enum Means {
     Cookie(Arc<Seals>),
+    Known(Memory),
     None,
-    Source { known: Arc<Sources>, idle: Duration, clients_max: u32 },
+}
+
+/// Clients that are known by what is theirs.
+struct Memory {
+    known: Arc<Clients>,
+    /// The field that they are known by; their address where absent.
+    field: Option<Box<str>>,
+    idle: Duration,
+    clients_max: u32,
+}
+
+impl Memory {
+    /// Returns whom some work is of; nobody, where it does not say.
+    fn client(&self, key: Key<'_>, headers: Option<&HeaderMap>) -> Option<Client> {
+        match &self.field {
+            Some(field) => headers?.get(&**field).map(|value| Client::of_value(value.as_bytes())),
+            None => Some(key.source.into()),
+        }
+    }
 }
 
 /// The cookies of a request's farm, and the server that the request's own cookie names.
@@ -62,7 +81,7 @@ impl Sticking {
         let headers = headers?;
         match &self.of(farm)?.means {
             Means::Cookie(seals) => Some(Cookies { named: seals.server_of(headers), seals: Arc::clone(seals) }),
-            Means::None | Means::Source { .. } => None,
+            Means::Known(_) | Means::None => None,
         }
     }
 
@@ -72,7 +91,7 @@ impl Sticking {
         &mut self,
         farm: &FarmTable,
         named: Option<ServerId>,
-        key: Key<'_>,
+        (key, headers): (Key<'_>, Option<&HeaderMap>),
         tried: &Tried,
         now_ms: u64,
     ) -> Option<(usize, ChosenBy)> {
@@ -80,8 +99,10 @@ impl Sticking {
         let (server, by) = match &sticking.means {
             Means::Cookie(_) => (named?, ChosenBy::StickyCookie),
             Means::None => return None,
-            Means::Source { known, idle, clients_max } => {
-                (known.find(key.source, *clients_max, *idle, now_ms)?, ChosenBy::StickySource)
+            Means::Known(memory) => {
+                let Memory { known, field, idle, clients_max } = memory;
+                let server = known.find(memory.client(key, headers)?, *clients_max, *idle, now_ms)?;
+                (server, if field.is_some() { ChosenBy::StickyHeader } else { ChosenBy::StickySource })
             }
         };
         let is_there = |at: &usize| farm.servers.get(*at).is_some_and(|entry| entry.server.id == server);
@@ -90,10 +111,19 @@ impl Sticking {
         may_go.then_some((position, by))
     }
 
-    /// Notes where a client was sent, for farms that know clients by address.
-    pub(super) fn sent(&mut self, farm: &FarmTable, server: ServerId, key: Key<'_>, now_ms: u64) {
-        if let Some(OfFarm { means: Means::Source { known, clients_max, .. }, .. }) = self.of(farm) {
-            known.stick(key.source, server, *clients_max, now_ms);
+    /// Notes where a client was sent, for farms that know clients.
+    pub(super) fn sent(
+        &mut self,
+        farm: &FarmTable,
+        server: ServerId,
+        key: Key<'_>,
+        headers: Option<&HeaderMap>,
+        now_ms: u64,
+    ) {
+        if let Some(OfFarm { means: Means::Known(memory), .. }) = self.of(farm)
+            && let Some(client) = memory.client(key, headers)
+        {
+            memory.known.stick(client, server, memory.clients_max, now_ms);
         }
     }
 
@@ -131,29 +161,29 @@ impl SharedSticking {
         match &farm.stickiness {
             Stickiness::Cookie(rule) => match before {
                 Means::Cookie(seals) if seals.are_of(farm, rule) => Means::Cookie(seals),
-                Means::Cookie(_) | Means::None | Means::Source { .. } => {
+                Means::Cookie(_) | Means::Known(_) | Means::None => {
                     Means::Cookie(Arc::new(Seals::new(farm, rule, &self.key)))
                 }
             },
-            Stickiness::Header { .. } | Stickiness::None => Means::None,
-            Stickiness::Source { idle, clients_max } => {
-                // Asked for before what was held is let go, lest it be the last.
-                let known = self.sources(farm.id);
-                drop(before);
-                Means::Source { known, idle: *idle, clients_max: *clients_max }
+            Stickiness::Header { name, idle, clients_max } => {
+                self.memory(farm.id, Some(name.clone()), *idle, *clients_max, before)
             }
+            Stickiness::None => Means::None,
+            Stickiness::Source { idle, clients_max } => self.memory(farm.id, None, *idle, *clients_max, before),
         }
     }
 
-    fn sources(&self, farm: FarmId) -> Arc<Sources> {
-        let mut all = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, sources| sources.strong_count() > 0);
-        if let Some(sources) = all.get(&farm).and_then(Weak::upgrade) {
-            return sources;
-        }
-        let sources: Arc<Sources> = Arc::default();
-        all.insert(farm, Arc::downgrade(&sources));
-        sources
+    /// `before` is let go only once what is to be held is, lest it be the last to hold it.
+    fn memory(&self, farm: FarmId, field: Option<Box<str>>, idle: Duration, clients_max: u32, _before: Means) -> Means {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, clients| clients.strong_count() > 0);
+        let of = (farm, field.clone());
+        let known = all.get(&of).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let fresh: Arc<Clients> = Arc::default();
+            all.insert(of, Arc::downgrade(&fresh));
+            fresh
+        });
+        Means::Known(Memory { known, field, idle, clients_max })
     }
 }
 

@@ -14,20 +14,23 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
 
 use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
-use crate::metrics::{Cell, EdgeCells, Refusal, StatusClass};
+use crate::metrics::{Cell, EdgeCells, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::http::control::TAKEN_OUT;
+use super::queue::Unserved;
 use super::recent::{Attempts, Ended};
 use super::sessions::Handle;
-use super::transport::{Client, Transport};
+use super::transport::{Client, Socket, Transport};
+use super::upstream_tls::{ClientConfigs, Offer, server_name};
 use super::work::{Assigned, Errand, InFlight, Work};
 
 /// Bytes moved at once in each direction.
@@ -43,6 +46,7 @@ pub(super) async fn relay(
     feed: usize,
     mut client: Transport,
     from: &Client,
+    configs: &ClientConfigs,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
@@ -50,14 +54,16 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(work, farm, feed, from, &cut, &mut attempts).await {
-        None => {
-            frontend.cells.of(work.ix).refused[Refusal::NoServer as usize].add(1);
-            let reason = Some("no server can take the connection now");
-            let termination = Termination::new(EndedBy::Server, EndPhase::Connect);
+    let outcome = match connect(work, farm, feed, (from, configs), &cut, &mut attempts).await {
+        Err(why) => {
+            if let Some(refusal) = why.refusal() {
+                frontend.cells.of(work.ix).refused[refusal as usize].add(1);
+            }
+            let reason = Some(why.reason(SessionKind::Connection));
+            let termination = Termination::new(why.ended_by(), why.phase());
             Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
-        Some(Link { mut server, position, guard }) => {
+        Ok(Link { mut server, position, guard }) => {
             let edge = feed.edges[position].of(work.ix);
             let bounds = Bounds { idle: farm.farm.timeouts.idle, session: frontend.frontend.timeouts.session };
             let end = pump_both(&mut client, &mut server, &bounds, edge, &cut).await;
@@ -115,28 +121,30 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    from: &Client,
+    (from, configs): (&Client, &ClientConfigs),
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
-) -> Option<Link> {
+) -> Result<Link, Unserved> {
     let key = Key { source: from.address.ip(), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let Assigned { position, chosen_by, guard, .. } = work.assign(&errand, Handle::Tcp(Arc::clone(cut)))?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false).await?;
+        let Assigned { position, chosen_by, mut guard, .. } = given;
         attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {
             left.retries.add(1);
         }
-        let addr = farm.servers[position].addr?;
+        let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
-        let reaching = reach(addr, &farm.servers[position].server, from);
+        let reaching = reach(addr, &farm.servers[position].server, from, configs);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
                 work.judge(farm, position, None);
-                return Some(Link { server, position, guard });
+                guard.answered();
+                return Ok(Link { server, position, guard });
             }
             Some(Err(error)) => {
                 let server = &farm.servers[position].server.name;
@@ -149,19 +157,27 @@ async fn connect(
         }
         left = Some(edge);
         tried.add(position);
+        if tried.len() <= usize::from(farm.farm.retry_attempts) && !farm.may_retry(work.now_ms()) {
+            break;
+        }
     }
-    None
+    Err(Unserved::NoServer)
 }
 
-/// Connects to a server, and tells it of the client where it wants to know.
-async fn reach(addr: SocketAddr, server: &Server, from: &Client) -> io::Result<Transport> {
+/// Connects to a server: tells it of the client where it wants to know, and then speaks TLS where it does.
+async fn reach(addr: SocketAddr, server: &Server, from: &Client, configs: &ClientConfigs) -> io::Result<Transport> {
     let mut stream = TcpStream::connect(addr).await?;
     // Small exchanges must not wait for more; a failure only costs latency.
     let _ = stream.set_nodelay(true);
     if let Some(form) = server.proxy_protocol {
         stream.write_all(&from.proxy_header(form)).await?;
     }
-    Ok(stream.into())
+    let Some(settings) = &server.tls else { return Ok(stream.into()) };
+    let with = configs.profile(settings, Offer::Nothing);
+    let with = with.and_then(|profile| Ok((profile.config, server_name(settings, &server.address.host)?)));
+    let (config, name) = with.map_err(|why| io::Error::other(&*why))?;
+    let stream = TlsConnector::from(config).connect(name, Socket::Tcp(stream)).await?;
+    Ok(Transport::tls(stream.into()))
 }
 
 /// Returns what an attempt came to; nothing if it was cut. A cut is taken note of even where the attempt ends at the same

@@ -14,6 +14,7 @@
 
 mod build;
 mod chain;
+mod challenges;
 mod client;
 mod expiry;
 mod files;
@@ -23,7 +24,8 @@ mod sessions;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -36,6 +38,7 @@ use crate::store::seams::FileError;
 use build::{Made, Reading};
 use watch::Watch;
 
+pub use challenges::Challenges;
 pub(in crate::proxy) use peer::{Peer, failure_of, peer_of};
 pub use watch::Notice;
 
@@ -46,6 +49,19 @@ pub struct Certificates {
     live: ArcSwap<BTreeMap<FrontendId, Terminator>>,
     /// Held by whoever changes what is live: a reload, or a look at the files.
     changing: Mutex<()>,
+    challenges: Arc<Challenges>,
+    /// Where the certificate of a name that is obtained by ACME is found.
+    obtained: OnceLock<Obtained>,
+}
+
+/// Returns the file with the key and the chain of a name.
+pub type FileOf = fn(&Path, &str) -> PathBuf;
+
+/// Where certificates are that somebody obtains.
+#[derive(Clone, Debug)]
+struct Obtained {
+    dir: PathBuf,
+    file_of: FileOf,
 }
 
 /// Makes the handshakes of one frontend; a clone is the same one.
@@ -94,7 +110,37 @@ impl Certificates {
     /// Returns the certificates of a process without frontends.
     pub(in crate::proxy) fn new() -> Arc<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Arc::new(Self { provider, live: ArcSwap::default(), changing: Mutex::default() })
+        let (challenges, obtained) = (Arc::default(), OnceLock::new());
+        Arc::new(Self { provider, live: ArcSwap::default(), changing: Mutex::default(), challenges, obtained })
+    }
+
+    /// Says where the certificates of names are that somebody obtains; once, before the first frontend. They come and
+    /// go: one that is not there, or cannot be read, is no error.
+    pub fn find_obtained_in(&self, dir: &Path, file_of: FileOf) {
+        let is_first = self.obtained.set(Obtained { dir: dir.to_owned(), file_of }).is_ok();
+        debug_assert!(is_first, "a process has one directory of certificates");
+    }
+
+    /// Returns the names that certificates are to be obtained for, each with its frontend.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<(Name, Box<str>)> {
+        let live = self.live.load();
+        let of_frontend = |Terminator(of): &Terminator| {
+            let names = of.made.load().tls.acme.clone();
+            let frontend = of.frontend.clone();
+            names.into_iter().map(move |name| (frontend.clone(), name))
+        };
+        live.values().flat_map(of_frontend).collect()
+    }
+
+    /// Returns the answers to authorities that look whether a name is ours.
+    #[must_use]
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
+    fn reading(&self) -> Reading<'_> {
+        Reading::new(&self.provider, &self.challenges, self.obtained.get())
     }
 
     /// Returns what makes the handshakes of a frontend; none where it has no TLS, or not yet: a table is live a moment
@@ -109,7 +155,7 @@ impl Certificates {
     /// One [`FileError`] for each file that cannot be used.
     pub(in crate::proxy) fn prepare(self: &Arc<Self>, frontends: &[Arc<Frontend>]) -> Result<Prepared, Vec<FileError>> {
         let live = self.live.load_full();
-        let mut reading = Reading::new(&self.provider);
+        let mut reading = self.reading();
         let (mut made, mut errors) = (Vec::new(), Vec::new());
         for frontend in frontends {
             let Some(tls) = &frontend.tls else { continue };
@@ -150,7 +196,7 @@ impl Certificates {
     /// Looks at every file and reads those that changed; returns what there is to tell. Blocks on the file system.
     pub fn look_again(&self, now: Timestamp) -> Vec<Notice> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reading = Reading::new(&self.provider);
+        let mut reading = self.reading();
         let live = self.live.load_full();
         live.values().flat_map(|Terminator(of)| watch::look(of, &mut reading, now)).collect()
     }
@@ -159,7 +205,11 @@ impl Certificates {
 impl Terminator {
     /// Returns what a handshake is made with now; once renewed files are read, they are in the next answer.
     pub(in crate::proxy) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.made.load().config)
+        let made = self.0.made.load();
+        match &made.challenged {
+            Some((challenges, config)) if challenges.is_asked() => Arc::clone(config),
+            Some(_) | None => Arc::clone(&made.config),
+        }
     }
 }
 
@@ -194,7 +244,7 @@ fn make(
     before: Option<Arc<Made>>,
 ) -> Result<Arc<Made>, Vec<FileError>> {
     match before {
-        Some(before) if before.is_still(tls) => Ok(before),
+        Some(before) if before.tls == *tls && before.stamps == reading.stamps(tls) => Ok(before),
         before => reading.make(frontend, tls, before.as_deref()).map(Arc::new),
     }
 }

@@ -8,14 +8,20 @@ use std::time::{Duration, Instant};
 
 use ::http::HeaderMap;
 
+use crate::clock;
 use crate::farm::chain::Place;
-use crate::farm::choose::{Choosers, Key, Tried};
-use crate::farm::{FarmTable, ServerLive};
+use crate::farm::choose::{Ask, Choosers, Key, Tried};
+use crate::farm::queue::{Given, Queue};
+use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::metrics::WorkerIx;
-use crate::model::{ChosenBy, FrontendId, RateLimit, RequestTrace, Route, ServerKey, SessionKind, TrafficFault};
+use crate::model::{
+    Balance, ChosenBy, FarmId, FrontendId, HashKey, RateLimit, RequestTrace, Route, ServerId, ServerKey, SessionKind,
+    TrafficFault,
+};
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
+use super::http::pingora::reuse::Served;
 use super::mirror::Copies;
 use super::rate::{Asker, Rates};
 use super::recent::{Ended, Recent};
@@ -43,6 +49,8 @@ pub(super) struct Work {
     recent: Mutex<Recent>,
     turns: SplitTurns,
     pub(super) copies: Copies,
+    /// What connections to servers have served.
+    pub(super) served: Served,
     sequence: AtomicU64,
     boot: u32,
 }
@@ -61,6 +69,18 @@ pub(super) struct Assigned {
     pub(super) guard: InFlight,
     pub(super) cookies: Option<Cookies>,
 }
+
+/// Why nobody can be given work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nobody {
+    /// Nobody that may take it is left.
+    Willing,
+    /// Those that may are full: this one, to which the client is bound, or all.
+    WithPlace { only: Option<ServerId> },
+}
+
+/// How often a place that another worker took first is looked for anew, before the work gets in line.
+const RACES_MAX: usize = 4;
 
 /// A piece of work to be given to a server.
 pub(super) struct Errand<'a> {
@@ -89,6 +109,7 @@ impl Work {
             recent: Mutex::default(),
             copies: Copies::default(),
             turns: SplitTurns::new(entropy.rotate_left(32) ^ ix.0 as u64),
+            served: Served::default(),
             sequence: AtomicU64::new(0),
             boot: u32::try_from(boot).unwrap_or(0),
         })
@@ -99,30 +120,122 @@ impl Work {
         RequestId { boot: self.boot, worker: self.ix.0, number: self.sequence.fetch_add(1, Relaxed) }
     }
 
-    /// Chooses who takes a piece of work and counts it as under way, to be cut by `handle`; nothing, if nobody may. A
-    /// client that goes back to its server takes nobody's turn.
-    pub(super) fn assign(self: &Arc<Self>, errand: &Errand<'_>, handle: Handle) -> Option<Assigned> {
-        let Errand { farm, key, headers, tried, kind } = *errand;
+    /// Chooses who takes a piece of work and counts it as under way, to be cut by `handle`. A client that goes back to its
+    /// server takes nobody's turn.
+    pub(super) fn assign(self: &Arc<Self>, errand: &Errand<'_>, handle: Handle) -> Result<Assigned, Nobody> {
+        let Errand { farm, key, headers, tried, .. } = *errand;
         let now_ms = self.now_ms();
         let mut desk = self.desk();
-        let Desk { choosers, sticking, open } = &mut *desk;
+        let Desk { choosers, sticking, .. } = &mut *desk;
         let cookies = sticking.cookies(farm, headers);
         let named = cookies.as_ref().and_then(|cookies| cookies.named);
-        let (position, chosen_by) = match sticking.back_to(farm, named, key, tried, now_ms) {
-            Some(back) => back,
+        let (position, chosen_by) = match sticking.back_to(farm, named, (key, headers), tried, now_ms) {
+            Some((position, by)) => {
+                let entry = &farm.servers[position];
+                if !takes_place(entry) {
+                    return Err(Nobody::WithPlace { only: Some(entry.server.id) });
+                }
+                (position, by)
+            }
             None => {
-                let position = choosers.choose(farm, key, tried, now_ms)?;
-                sticking.sent(farm, farm.servers[position].server.id, key, now_ms);
+                let may = |at: usize| !tried.contains(at);
+                let position = choose(choosers, farm, ask(errand, now_ms), tried.is_empty(), may)?;
+                sticking.sent(farm, farm.servers[position].server.id, key, headers, now_ms);
                 (position, chosen_by(farm, tried))
             }
         };
-        choosers.started(farm, position);
+        Ok(self.begin(desk, errand, handle, position, chosen_by, cookies))
+    }
+
+    /// Chooses by another table of the work's farm: who may take it now, of those that its own table knows; `only` this
+    /// server, if one is named. For work that waits.
+    pub(super) fn assign_by(
+        self: &Arc<Self>,
+        now: &FarmTable,
+        errand: &Errand<'_>,
+        handle: Handle,
+        only: Option<ServerId>,
+    ) -> Result<Assigned, Nobody> {
+        let Errand { farm, key, headers, tried, .. } = *errand;
+        let own = |entry: &ServerEntry| {
+            let at = farm.position(entry.server.id)?;
+            (Arc::ptr_eq(&farm.servers[at].live, &entry.live) && !tried.contains(at)).then_some(at)
+        };
+        let now_ms = self.now_ms();
+        let mut desk = self.desk();
+        let Desk { choosers, sticking, .. } = &mut *desk;
+        let cookies = sticking.cookies(farm, headers);
+        let position = match only {
+            Some(server) => {
+                let entry = now.position(server).map(|at| &now.servers[at]).filter(|entry| takes_place(entry));
+                entry.ok_or(Nobody::WithPlace { only })?
+            }
+            None => {
+                let may = |at: usize| own(&now.servers[at]).is_some();
+                &now.servers[choose(choosers, now, ask(errand, now_ms), false, may)?]
+            }
+        };
+        let Some(position) = own(position) else { return Err(Nobody::Willing) };
+        sticking.sent(farm, farm.servers[position].server.id, key, headers, now_ms);
+        Ok(self.begin(desk, errand, handle, position, ChosenBy::Queue, cookies))
+    }
+
+    /// Gives work to the server at `position`, a place of which it was given.
+    pub(super) fn assign_place(self: &Arc<Self>, errand: &Errand<'_>, handle: Handle, position: usize) -> Assigned {
+        let Errand { farm, key, headers, .. } = *errand;
+        let mut desk = self.desk();
+        let cookies = desk.sticking.cookies(farm, headers);
+        desk.sticking.sent(farm, farm.servers[position].server.id, key, headers, self.now_ms());
+        self.begin(desk, errand, handle, position, ChosenBy::Queue, cookies)
+    }
+
+    /// Counts work as under way at a server, of which it has a place where places are counted.
+    fn begin(
+        self: &Arc<Self>,
+        mut desk: MutexGuard<'_, Desk>,
+        errand: &Errand<'_>,
+        handle: Handle,
+        position: usize,
+        chosen_by: ChosenBy,
+        cookies: Option<Cookies>,
+    ) -> Assigned {
+        let farm = errand.farm;
         let entry = &farm.servers[position];
+        desk.choosers.started(farm, position);
         let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
-        let place = open.begin(server, kind, now_ms, handle);
+        let place = desk.open.begin(server, errand.kind, self.now_ms(), handle);
         drop(desk);
-        let guard = InFlight { work: Arc::clone(self), server, live: Arc::clone(&entry.live), place };
-        Some(Assigned { position, chosen_by, guard, cookies })
+        let guard = InFlight {
+            work: Arc::clone(self),
+            server,
+            live: Arc::clone(&entry.live),
+            place,
+            queue: entry.server.max_connections.map(|_| Arc::clone(&farm.live.queue)),
+            began: (farm.farm.balance == Balance::Ewma).then(clock::monotonic),
+        };
+        Assigned { position, chosen_by, guard, cookies }
+    }
+
+    /// Gives a place of a server back, or hands it to the first in line that may have it now.
+    pub(super) fn give_place_back(&self, queue: &Queue, farm: FarmId, place: &Given) {
+        let table = self.store.load();
+        // Looked up once somebody waits, which is rare.
+        let entry = || {
+            let farm = table.farm(farm)?;
+            let at = farm.position(place.server)?;
+            let is_it = Arc::ptr_eq(&farm.servers[at].live, &place.live);
+            is_it.then(|| (&farm.servers[at], farm.rotation.holds(at)))
+        };
+        let most = || entry().map_or(0, |(entry, _)| entry.server.max_connections.unwrap_or(u32::MAX));
+        queue.give_back(place, most, |wish| {
+            entry().is_some_and(|(entry, is_in)| if wish.only.is_some() { entry.takes_sticky() } else { is_in })
+        });
+    }
+
+    /// Takes in how long a server took to begin its answer, where its farm chooses by that.
+    fn sample(&self, live: &ServerLive, began: Instant) {
+        let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        live.latency.of(self.ix).sample(us, self.now_ms());
     }
 
     /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server.
@@ -132,16 +245,12 @@ impl Work {
         key: Key<'_>,
         handle: Handle,
     ) -> Option<(usize, InFlight)> {
-        let now_ms = self.now_ms();
+        let errand = Errand { farm, key, headers: None, tried: &Tried::none(), kind: SessionKind::Request };
         let mut desk = self.desk();
-        let Desk { choosers, open, .. } = &mut *desk;
-        let position = choosers.choose(farm, key, &Tried::none(), now_ms)?;
-        choosers.started(farm, position);
-        let entry = &farm.servers[position];
-        let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
-        let place = open.begin(server, SessionKind::Request, now_ms, handle);
-        drop(desk);
-        Some((position, InFlight { work: Arc::clone(self), server, live: Arc::clone(&entry.live), place }))
+        let position = choose(&mut desk.choosers, farm, ask(&errand, self.now_ms()), true, |_| true).ok()?;
+        let chosen_by = ChosenBy::Balance(farm.farm.balance);
+        let Assigned { position, guard, .. } = self.begin(desk, &errand, handle, position, chosen_by, None);
+        Some((position, guard))
     }
 
     /// Cuts the work of a server that was marked. On the worker's own thread only.
@@ -158,6 +267,11 @@ impl Work {
     pub(super) fn judge(&self, farm: &FarmTable, position: usize, fault: Option<TrafficFault>) {
         let Some(entry) = farm.servers.get(position) else { return };
         let traffic = &entry.live.traffic;
+        if fault.is_some() && farm.farm.balance == Balance::Ewma {
+            // One that fails at once is not quick.
+            let us = u64::try_from(farm.farm.timeouts.response.as_micros()).unwrap_or(u64::MAX);
+            entry.live.latency.of(self.ix).sample(us, self.now_ms());
+        }
         let Some(kind) = fault else { return traffic.went_well(self.ix) };
         let Some(observe) = farm.farm.observe else {
             traffic.failed(self.ix);
@@ -226,6 +340,47 @@ impl Work {
     }
 }
 
+/// Returns what the choosers are asked for some work.
+fn ask<'a>(errand: &Errand<'a>, now_ms: u64) -> Ask<'a> {
+    let header = match &errand.farm.farm.hash.key {
+        HashKey::Header(name) => errand.headers.and_then(|headers| headers.get(&**name)),
+        HashKey::Source | HashKey::Uri => None,
+    };
+    Ask { key: errand.key, header: header.map(::http::HeaderValue::as_bytes), now_ms }
+}
+
+/// Returns who takes work among those for whose position `may` is true, with a place where places are counted. Work that
+/// `is_first` was given to nobody yet, and may go to everybody.
+fn choose(
+    choosers: &mut Choosers,
+    farm: &FarmTable,
+    ask: Ask<'_>,
+    is_first: bool,
+    may: impl Fn(usize) -> bool,
+) -> Result<usize, Nobody> {
+    let first = if is_first { choosers.first(farm, ask) } else { choosers.among(farm, ask, &may) };
+    let first = first.ok_or(Nobody::Willing)?;
+    if takes_place(&farm.servers[first]) {
+        return Ok(first);
+    }
+    let has_place = |at: usize| {
+        let entry = &farm.servers[at];
+        may(at) && entry.server.max_connections.is_none_or(|most| entry.live.places.taken() < most)
+    };
+    for _ in 0..RACES_MAX {
+        let next = choosers.among(farm, ask, &has_place).ok_or(Nobody::WithPlace { only: None })?;
+        if takes_place(&farm.servers[next]) {
+            return Ok(next);
+        }
+    }
+    Err(Nobody::WithPlace { only: None })
+}
+
+/// Takes a place of a server that has only so many; the others have one for everybody.
+fn takes_place(entry: &ServerEntry) -> bool {
+    entry.server.max_connections.is_none_or(|most| entry.live.places.try_take(most))
+}
+
 /// Why the choosers' choice is what it is.
 fn chosen_by(farm: &FarmTable, tried: &Tried) -> ChosenBy {
     let eligible = &farm.rotation.eligible;
@@ -243,9 +398,20 @@ pub(super) struct InFlight {
     server: ServerKey,
     live: Arc<ServerLive>,
     place: Option<Place>,
+    /// Who waits for the server's places, where it has only so many: this work has one.
+    queue: Option<Arc<Queue>>,
+    /// When it began, until the answer does; where the farm chooses by how long that takes.
+    began: Option<Instant>,
 }
 
 impl InFlight {
+    /// Notes that the server has begun its answer.
+    pub(super) fn answered(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.work.sample(&self.live, began);
+        }
+    }
+
     /// Notes that the request has become a tunnel.
     pub(super) fn upgraded(&self) {
         if let Some(place) = self.place {
@@ -261,6 +427,10 @@ impl Drop for InFlight {
             desk.choosers.ended(self.server.farm, self.server.server, &self.live);
             self.place.and_then(|place| desk.open.end(place))
         };
+        if let Some(queue) = &self.queue {
+            let place = Given { server: self.server.server, live: Arc::clone(&self.live) };
+            self.work.give_place_back(queue, self.server.farm, &place);
+        }
         // What cuts the work may be the last to hold its connection, which has much to free.
         drop(ended);
     }

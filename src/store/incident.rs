@@ -52,7 +52,7 @@ impl State {
                 continue;
             }
             row.is_held_over = phase == IncidentPhase::Recovered && standing.progress.have > 0;
-            if !row.is_held_over && row.farm.on_down == Leftovers::Close {
+            if !row.is_held_over && row.on_down() == Leftovers::Close {
                 batch.close(*server, row, ToldAs::Nothing);
             }
         }

@@ -90,6 +90,8 @@ pub struct ServerRow {
     pub effective_hundredths: u32,
     /// Requests or connections under way.
     pub in_flight: u64,
+    /// How many wait for a place at it, where it has only so many.
+    pub queued: u32,
     /// The last check, if there was one.
     pub last_check: Option<Arc<CheckRecord>>,
     /// When health, admin status or weight last changed.

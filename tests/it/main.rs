@@ -4,7 +4,7 @@
 //! the system chooses, so tests run side by side. Every wait has a deadline and polls; nothing sleeps to let things
 //! settle. A test that measures a deadline allows for a machine that is busy with something else.
 //!
-//! `sessions` and `sticky` ask things of the data plane that no key of the config or call of the API reaches: they run
+//! `queue`, `sessions` and `sticky` ask things of the data plane that no key of the config or call of the API reaches: they run
 //! it alone, in this process.
 #![expect(
     clippy::unwrap_used,
@@ -31,6 +31,7 @@ mod health;
 mod http;
 mod journal;
 mod lifecycle;
+mod queue;
 mod rare;
 mod reload;
 mod retry;
@@ -42,5 +43,8 @@ mod shares;
 mod smuggling;
 mod sticky;
 mod tcp;
+mod tcp_tls;
+mod to_servers;
+mod udp;
 mod webhook;
 mod why;

@@ -43,6 +43,7 @@ fn facts<'a>(snapshot: &Snapshot, farm: &'a FarmRow, row: &'a ServerRow) -> Serv
         leaving_since: None,
         deadline: row.order.as_ref().and_then(|order| Some((order.deadline?, order.at_deadline))),
         open: row.in_flight,
+        queued: row.queued,
     }
 }
 

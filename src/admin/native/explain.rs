@@ -71,6 +71,7 @@ pub(super) fn leaving(snapshot: &Snapshot, farm: &FarmRow, row: &LeavingRow) -> 
         leaving_since: Some(row.since),
         deadline: row.deadline.map(|deadline| (deadline, row.at_deadline)),
         open: row.in_flight,
+        queued: 0,
     });
     ServerExplainWire {
         generation: snapshot.generation.0,
@@ -139,6 +140,7 @@ fn facts<'a>(
         leaving_since: None,
         deadline: row.order.as_ref().and_then(|order| Some((order.deadline?, order.at_deadline))),
         open: row.in_flight,
+        queued: row.queued,
     }
 }
 

@@ -188,6 +188,7 @@ pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerW
         weight: server.weight.0,
         effective_weight: row.effective_weight,
         in_flight: row.in_flight,
+        queued: row.queued,
         backup: server.role == Role::Backup,
         probed: row.standing.health != Health::Off,
         aim: json(&aim_view(&server.aim)),

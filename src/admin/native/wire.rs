@@ -386,6 +386,9 @@ pub struct ServerWire {
     pub effective_weight: u16,
     /// Requests or connections under way.
     pub in_flight: u64,
+    /// How many wait for a place at it, those that would take one elsewhere too.
+    #[serde(default)]
+    pub queued: u32,
     /// Whether it is used only when no primary is.
     pub backup: bool,
     /// Whether it is checked.

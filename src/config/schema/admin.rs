@@ -198,6 +198,38 @@ pub struct Webhook {
     pub per_second_max: Option<Number<1, { *bounds::WEBHOOK_RATE.range.end() as u64 }>>,
 }
 
+/// How certificates are obtained by ACME.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// Where the authority's directory is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<WebhookUrlText>,
+    /// Whom it may write to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Vec<String>>,
+    /// The PEM file of the authorities to verify its server against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// How it is shown that a name is ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Filled<AcmeChallenge>>,
+    /// That the authority's terms are agreed to.
+    pub terms_agreed: Filled<bool>,
+}
+
+/// How it is shown that a name is ours.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum AcmeChallenge {
+    /// By an answer over HTTP.
+    #[serde(rename = "http-01")]
+    Http01,
+    /// By a certificate in a handshake.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
 /// Logs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

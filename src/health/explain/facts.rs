@@ -47,6 +47,8 @@ pub struct ServerFacts<'a> {
     pub deadline: Option<(Timestamp, Leftovers)>,
     /// Requests and connections open on it.
     pub open: u64,
+    /// How many wait for a place at it.
+    pub queued: u32,
 }
 
 /// Who carries a farm: the tier of its rotation.

@@ -22,6 +22,17 @@ pub(super) fn in_words(facts: &ServerFacts<'_>, is_kept_out: bool) -> Option<Str
     Some(why.to_owned())
 }
 
+/// That the server has all the work it may have, and how much waits for it.
+pub(super) fn full_in_words(facts: &ServerFacts<'_>) -> Option<String> {
+    let most = facts.server.max_connections.filter(|most| facts.open >= u64::from(*most))?;
+    let waiting = match facts.queued {
+        0 => String::new(),
+        1 => "; 1 waits".to_owned(),
+        n => format!("; {n} wait"),
+    };
+    Some(format!("full: {} of {most}{waiting}", facts.open))
+}
+
 fn in_rotation(facts: &ServerFacts<'_>, is_kept_out: bool) -> String {
     let weight = weight_in_words(facts);
     match (facts.held, is_kept_out, facts.carriers) {

@@ -60,6 +60,7 @@ fn sentence(facts: &ServerFacts<'_>) -> String {
         }
     };
     parts.extend(rotation::in_words(facts, !causes.is_empty()));
+    parts.extend(rotation::full_in_words(facts));
     parts.extend(suspicion_in_words(facts));
     let since = since.map_or_else(String::new, |since| format!(" since {}", words::since(since, facts.now)));
     format!("{}{since}: {}", facts.state, parts.join("; "))

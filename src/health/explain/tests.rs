@@ -54,6 +54,7 @@ struct Case {
     leaving_since: Option<Timestamp>,
     deadline: Option<(Timestamp, Leftovers)>,
     open: u64,
+    queued: u32,
 }
 
 impl Case {
@@ -81,6 +82,7 @@ impl Case {
             leaving_since: None,
             deadline: None,
             open: 0,
+            queued: 0,
         };
         case.set(Health::Up, 3, 3);
         case.check(&[L7Ok]);
@@ -178,6 +180,7 @@ impl Case {
             leaving_since: self.leaving_since,
             deadline: self.deadline,
             open: self.open,
+            queued: self.queued,
         }
     }
 }
@@ -238,6 +241,23 @@ fn sentence_of_a_server_that_is_up() {
             "UP since 12:03:11 (4 m): it was Up before; not checked since this process began; next check in 1.8 s; {IN}"
         ),
     );
+}
+
+#[test]
+fn sentence_of_a_server_that_is_full() {
+    let with = |open, queued| {
+        Case::up().with(|case| {
+            case.server.max_connections = Some(100);
+            (case.open, case.queued) = (open, queued);
+        })
+    };
+    let up = format!("UP since 12:03:11 (4 m): {PASS}; {IN}");
+    check(&with(99, 0), &up);
+    check(&with(100, 0), &format!("{up}; full: 100 of 100"));
+    check(&with(100, 12), &format!("{up}; full: 100 of 100; 12 wait"));
+    let places = with(7, 1).explained().tree.into_iter().find(|fact| fact.label == "places");
+    assert_eq!(places.unwrap().text, "7 of 100 taken, 1 waiting");
+    assert!(Case::up().explained().tree.iter().all(|fact| fact.label != "places"));
 }
 
 #[test]

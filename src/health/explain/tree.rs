@@ -28,6 +28,12 @@ pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Fact> {
         Fact::plain("incident", format!("{} holds the last good rotation until {until}", held.incident))
     }));
     found.push(rotation(facts));
+    found.extend(
+        facts
+            .server
+            .max_connections
+            .map(|most| Fact::plain("places", format!("{} of {most} taken, {} waiting", facts.open, facts.queued))),
+    );
     found.extend(shadow(facts));
     found
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use super::super::transport::Client;
 use super::super::work::{RequestId, Work};
 use super::h2::progress::Progress;
 use super::head::Fault;
+use super::kept;
 
 /// Why work ends that was open on a server when the operator had it closed.
 pub(in crate::proxy) const TAKEN_OUT: &str = "the server was taken out of service";
@@ -45,6 +46,8 @@ pub struct Connection {
     signals: Mutex<Signals>,
     /// The answer under way was cut: what comes next is the end.
     is_broken: AtomicBool,
+    /// The socket to the client, where it carries one request at a time; negative where it is not known.
+    socket: AtomicI32,
 }
 
 /// What the engine tells the stream, and the other way round.
@@ -119,6 +122,7 @@ impl Connection {
             progress: OnceLock::new(),
             signals: Mutex::default(),
             is_broken: AtomicBool::new(false),
+            socket: AtomicI32::new(-1),
         })
     }
 
@@ -135,6 +139,7 @@ impl Connection {
             progress: OnceLock::new(),
             signals: Mutex::default(),
             is_broken: AtomicBool::new(false),
+            socket: AtomicI32::new(-1),
         })
     }
 
@@ -205,6 +210,18 @@ impl Connection {
     /// Names the task that serves the connection from now on.
     pub(in crate::proxy) fn runs_in(&self, task: &Waker) {
         self.signals().task = Some(task.clone());
+    }
+
+    /// Names the socket to the client, which carries one request at a time and stays open as long as this one is served.
+    pub(in crate::proxy) fn is_on(&self, socket: RawFd) {
+        self.socket.store(socket, Relaxed);
+    }
+
+    /// Returns whether the client has closed its side or is gone, as far as can be seen: not behind bytes of it that are
+    /// unread, nor where many requests share a connection. Costs one call to the system.
+    pub(in crate::proxy) fn has_client_left(&self) -> bool {
+        let socket = self.socket.load(Relaxed);
+        socket >= 0 && kept::is_closed(socket)
     }
 
     /// Says that a request is to go to a server.

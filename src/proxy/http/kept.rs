@@ -15,6 +15,12 @@ pub(super) fn is_quiet(socket: RawFd) -> bool {
     peeked == Err(Errno::EAGAIN)
 }
 
+/// Returns whether the other side has closed the connection, all of what it sent before being read.
+pub(super) fn is_closed(socket: RawFd) -> bool {
+    let peeked = recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+    matches!(peeked, Ok(0) | Err(Errno::ECONNRESET | Errno::EPIPE | Errno::ETIMEDOUT))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -32,7 +38,7 @@ mod tests {
     #[test]
     fn connection_is_quiet_until_the_server_says_something() {
         let (ours, mut theirs) = pair();
-        assert!(is_quiet(ours.as_raw_fd()));
+        assert!(is_quiet(ours.as_raw_fd()) && !is_closed(ours.as_raw_fd()));
         theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").unwrap();
         assert!(!is_quiet(ours.as_raw_fd()));
     }
@@ -41,7 +47,7 @@ mod tests {
     fn connection_closed_by_the_server_is_not_quiet() {
         let (ours, theirs) = pair();
         drop(theirs);
-        assert!(!is_quiet(ours.as_raw_fd()));
+        assert!(!is_quiet(ours.as_raw_fd()) && is_closed(ours.as_raw_fd()));
     }
 
     #[test]

@@ -15,8 +15,8 @@ use ::http::Version;
 use ::pingora::ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
-use ::pingora::protocols::Digest;
 use ::pingora::protocols::http::ServerSession;
+use ::pingora::protocols::{Digest, UniqueID};
 use ::pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use ::pingora::server::configuration::ServerConf;
 use ::pingora::upstreams::peer::HttpPeer;
@@ -25,10 +25,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::farm::choose::Key;
-use crate::metrics::Refusal;
-use crate::model::trace::{EndPhase, EndedBy};
+use crate::model::trace::EndedBy;
 use crate::model::{Protocol, SessionKind};
 
+use super::super::queue::Unserved;
 use super::super::sessions::Handle;
 use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
@@ -44,6 +44,7 @@ mod failure;
 mod heads;
 mod peer;
 mod record;
+pub(in crate::proxy) mod reuse;
 mod route;
 mod seen;
 mod state;
@@ -86,6 +87,7 @@ pub(in crate::proxy) async fn serve(
     is_stopping: &tokio::sync::watch::Receiver<bool>,
 ) {
     let connection = client.connection();
+    connection.is_on(client.id());
     let mut session = ServerSession::new_http1(Box::new(client));
     // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
     session.set_keepalive(Some(0));
@@ -119,21 +121,23 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Chooses a server for the next attempt; nothing, if nobody is left.
-    fn choose(&self, session: &Session, exchange: &mut Exchange) -> Option<()> {
-        let route = exchange.route.as_ref()?;
-        let connection = exchange.connection.as_ref()?;
-        let path = exchange::hashed_path(session.req_header().raw_path());
+    /// Chooses a server for the next attempt, and waits for one where all are full.
+    async fn choose(&self, session: &Session, exchange: &mut Exchange) -> std::result::Result<(), Unserved> {
+        let route = exchange.route.as_ref().ok_or(Unserved::NoServer)?;
+        let connection = exchange.connection.as_ref().ok_or(Unserved::NoServer)?;
+        let head = session.req_header();
+        let path = exchange::hashed_path(head.raw_path());
         let errand = Errand {
             farm: route.farm(),
             key: Key { source: connection.client.ip(), uri: Some(path) },
-            headers: Some(&session.req_header().headers),
+            headers: Some(&head.headers),
             tried: &exchange.tried,
             kind: SessionKind::Request,
         };
-        let assigned = self.work.assign(&errand, Handle::Http(Arc::clone(connection)))?;
+        let handle = Handle::Http(Arc::clone(connection));
+        let assigned = self.work.give(&errand, &handle, || connection.has_client_left()).await?;
         exchange.attempt_began(assigned);
-        Some(())
+        Ok(())
     }
 }
 
@@ -194,15 +198,18 @@ impl ProxyHttp for Engine {
             }
             None => session.set_keepalive(None),
         }
-        if self.choose(session, exchange).is_none() {
-            exchange.reason = Some("no server can take the request now");
-            exchange.seen.ended_in(EndedBy::Server, EndPhase::Connect);
-            connection.count_own_answer(503, Some(Refusal::NoServer));
-            let frontend = exchange.frontend();
-            respond(session, exchange, frontend.as_deref(), 503, "no server can take the request now").await?;
-            return Ok(true);
+        let Err(why) = self.choose(session, exchange).await else { return Ok(false) };
+        let reason = why.reason(SessionKind::Request);
+        exchange.reason = Some(reason);
+        if why == Unserved::ClientLeft {
+            exchange.seen.ended_in(why.ended_by(), why.phase());
+            return Err(Error::explain(ConnectionClosed, reason).into_down());
         }
-        Ok(false)
+        exchange.seen.ended_in(why.ended_by(), why.phase());
+        connection.count_own_answer(503, why.refusal());
+        let frontend = exchange.frontend();
+        respond(session, exchange, frontend.as_deref(), 503, reason).await?;
+        Ok(true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -212,8 +219,14 @@ impl ProxyHttp for Engine {
         }
         if exchange.attempt.is_none() {
             let before = exchange.position;
-            if self.choose(session, exchange).is_none() {
-                return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
+            match self.choose(session, exchange).await {
+                Ok(()) => {}
+                Err(why @ Unserved::ClientLeft) => {
+                    return Err(Error::explain(ConnectionClosed, why.reason(SessionKind::Request)).into_down());
+                }
+                Err(Unserved::LineFull | Unserved::NoServer | Unserved::TimeUp) => {
+                    return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
+                }
             }
             if let (Some(route), Some(before), Some(connection)) = (&exchange.route, before, &exchange.connection) {
                 route.edge(before, connection.work.ix).retries.add(1);
@@ -230,7 +243,7 @@ impl ProxyHttp for Engine {
         is_reused: bool,
         _peer: &HttpPeer,
         socket: RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
         let is_shared = exchange.goes_over.is_http2;
@@ -244,6 +257,10 @@ impl ProxyHttp for Engine {
         if is_shared {
             // Bytes that nobody asked for are usual there.
             return Ok(());
+        }
+        if !reuse::may_serve(&self.work, exchange, is_reused, socket, digest) {
+            exchange.is_stale = true;
+            return Err(Error::explain(ConnectionClosed, "a kept connection has served its time").into_up());
         }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         if is_reused && !is_repeatable && !kept::is_quiet(socket) {
@@ -349,6 +366,7 @@ impl ProxyHttp for Engine {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
         let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
+        let why = exchange.distrust.filter(|_| status == 502).unwrap_or(why);
         exchange.reason = Some(why);
         if let Some(by) = blame::of(fault, error, exchange.seen.is_ended()) {
             exchange.seen.ended_by(by);
@@ -382,6 +400,7 @@ impl ProxyHttp for Engine {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        reuse::ended(&self.work, exchange, error.is_none());
         exchange.ended();
         record(session, exchange);
         let Some(connection) = &exchange.connection else { return };

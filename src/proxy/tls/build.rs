@@ -1,6 +1,7 @@
 //! From a frontend's settings and files to what a handshake is made with.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -12,7 +13,9 @@ use crate::model::Name;
 use crate::model::tls::{CertificateFiles, FrontendTls, TlsProfile};
 use crate::store::seams::FileError;
 
+use super::Obtained;
 use super::chain::{CERT, Chain};
+use super::challenges::{self, Challenges};
 use super::client::Verifier;
 use super::files::{Stamps, Unusable};
 use super::resolver::Resolver;
@@ -27,14 +30,11 @@ pub(super) struct Made {
     /// What the files were before they were read: one that is written meanwhile is another one afterwards.
     pub(super) stamps: Stamps,
     sessions: Sessions,
+    /// Where names are to be shown to be ours: what is used instead while an authority may shake hands.
+    pub(super) challenged: Option<(Arc<Challenges>, Arc<ServerConfig>)>,
 }
 
 impl Made {
-    /// Returns whether these settings, with the files as they are now, come to the same.
-    pub(super) fn is_still(&self, tls: &FrontendTls) -> bool {
-        self.tls == *tls && self.stamps == Stamps::of(tls)
-    }
-
     /// Says what an operator should know of the certificates.
     pub(super) fn log_warnings(&self, frontend: &Name) {
         for chain in &self.chains {
@@ -48,12 +48,29 @@ impl Made {
 /// Reads files, each pair once however many frontends name it.
 pub(super) struct Reading<'a> {
     provider: &'a Arc<CryptoProvider>,
+    challenges: &'a Arc<Challenges>,
+    obtained: Option<&'a Obtained>,
     chains: BTreeMap<CertificateFiles, Result<Arc<Chain>, Unusable>>,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(provider: &'a Arc<CryptoProvider>) -> Self {
-        Self { provider, chains: BTreeMap::new() }
+    pub(super) fn new(
+        provider: &'a Arc<CryptoProvider>,
+        challenges: &'a Arc<Challenges>,
+        obtained: Option<&'a Obtained>,
+    ) -> Self {
+        Self { provider, challenges, obtained, chains: BTreeMap::new() }
+    }
+
+    /// Looks at every file of these settings.
+    pub(super) fn stamps(&self, tls: &FrontendTls) -> Stamps {
+        let obtained = self.obtained_files(tls);
+        Stamps::of(tls, obtained.iter().map(|path| &**path))
+    }
+
+    fn obtained_files(&self, tls: &FrontendTls) -> Vec<Arc<Path>> {
+        let file = |name: &str| self.obtained.map(|of| (of.file_of)(&of.dir, name).into());
+        tls.acme.iter().filter_map(|name| file(name)).collect()
     }
 
     /// Reads and checks the files of a frontend. Clients of `before` may resume where nothing speaks against it.
@@ -63,12 +80,21 @@ impl<'a> Reading<'a> {
         tls: &FrontendTls,
         before: Option<&Made>,
     ) -> Result<Made, Vec<FileError>> {
-        let stamps = Stamps::of(tls);
+        let stamps = self.stamps(tls);
         let (mut chains, mut errors) = (Vec::new(), Vec::new());
         for files in &tls.certificates {
             match self.chain(files) {
                 Ok(chain) => chains.push(chain),
                 Err(why) => errors.push(why),
+            }
+        }
+        for file in self.obtained_files(tls).into_iter().filter(|file| file.exists()) {
+            match self.chain(&CertificateFiles { cert: Arc::clone(&file), key: file }) {
+                Ok(chain) => chains.push(chain),
+                // It is obtained again.
+                Err(Unusable { path, why, .. }) => {
+                    tracing::warn!(%frontend, ?path, why, "obtained certificate left out")
+                }
             }
         }
         let client = match tls.client_auth.as_ref().map(|auth| Verifier::read(auth, self.provider)).transpose() {
@@ -88,8 +114,14 @@ impl<'a> Reading<'a> {
         let decides = Decides { profile: tls.profile, clients: client.as_ref().map(|client| client.digest) };
         let made = Sessions::of(decides, before.map(|before| &before.sessions)).and_then(|sessions| {
             let verifier = client.map(|client| client.verifier);
-            let config = Arc::new(self.config(tls, Resolver::new(&chains), verifier, &sessions)?);
-            Ok(Made { tls: tls.clone(), config, chains, stamps, sessions })
+            let resolver = Resolver::new(&chains, Arc::clone(self.challenges));
+            let config = self.config(tls, resolver, verifier, &sessions)?;
+            let challenged = (!tls.acme.is_empty()).then(|| {
+                let mut config = config.clone();
+                config.alpn_protocols.push(challenges::ALPN.to_vec());
+                (Arc::clone(self.challenges), Arc::new(config))
+            });
+            Ok(Made { tls: tls.clone(), config: Arc::new(config), chains, stamps, sessions, challenged })
         });
         made.map_err(|why| {
             let path = tls.certificates.first().map(|files| files.cert.to_path_buf()).unwrap_or_default();

@@ -20,9 +20,9 @@ pub(super) type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 pub(super) struct Stamps(Vec<Stamp>);
 
 impl Stamps {
-    /// Looks at every file that these settings name.
-    pub(super) fn of(tls: &FrontendTls) -> Self {
-        Self(paths(tls).map(stamp).collect())
+    /// Looks at every file that these settings name, and at these.
+    pub(super) fn of<'p>(tls: &'p FrontendTls, more: impl Iterator<Item = &'p Path>) -> Self {
+        Self(paths(tls).chain(more).map(stamp).collect())
     }
 }
 

@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::chain::Chain;
+use super::challenges::{ALPN, Challenges};
 
 /// What a wildcard begins with.
 const STAR: &str = "*.";
@@ -25,11 +26,12 @@ pub(super) struct Resolver {
     wildcards: HashMap<Box<str>, Vec<usize>>,
     /// Those of the names of the first.
     otherwise: Vec<usize>,
+    challenges: Arc<Challenges>,
 }
 
 impl Resolver {
     /// Returns a resolver over these chains, the first of which serves clients of no known name.
-    pub(super) fn new(chains: &[Arc<Chain>]) -> Self {
+    pub(super) fn new(chains: &[Arc<Chain>], challenges: Arc<Challenges>) -> Self {
         let mut exact = HashMap::<Box<str>, Vec<usize>>::new();
         let mut wildcards = HashMap::<Box<str>, Vec<usize>>::new();
         let mut order: Vec<usize> = (0..chains.len()).collect();
@@ -46,7 +48,7 @@ impl Resolver {
         let is_like_first =
             |position: &usize| chains.first().is_some_and(|first| first.names == chains[*position].names);
         let otherwise = order.into_iter().filter(is_like_first).collect();
-        Self { chains: chains.to_vec(), exact, wildcards, otherwise }
+        Self { chains: chains.to_vec(), exact, wildcards, otherwise, challenges }
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -62,6 +64,10 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // An authority speaks nothing else (RFC 8737, section 3).
+        if hello.alpn().is_some_and(|mut offered| offered.next() == Some(ALPN) && offered.next().is_none()) {
+            return self.challenges.certificate(hello.server_name()?);
+        }
         self.choose(hello.server_name(), hello.signature_schemes())
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn look(of: &Termination, reading: &mut Reading<'_>, now: Timestamp) 
 
 fn read_changed(of: &Termination, watch: &mut Watch, reading: &mut Reading<'_>) -> Vec<Notice> {
     let before = of.made.load_full();
-    let stamps = Stamps::of(&before.tls);
+    let stamps = reading.stamps(&before.tls);
     if stamps == before.stamps || watch.refused_as.as_ref() == Some(&stamps) {
         watch.seen = None;
         return Vec::new();

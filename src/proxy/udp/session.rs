@@ -20,6 +20,7 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
@@ -29,7 +30,7 @@ use super::super::http::control::TAKEN_OUT;
 use super::super::recent::{Attempts, Ended};
 use super::super::registry::Entry;
 use super::super::sessions::Handle;
-use super::super::work::{Assigned, Errand, InFlight, RequestId, Work};
+use super::super::work::{Assigned, Errand, InFlight, Nobody, RequestId, Work};
 use super::{Door, Way};
 
 /// Why a session ends that nobody uses any more.
@@ -170,11 +171,19 @@ impl Session {
         let key = Key { source: self.way.client.ip(), uri: None };
         let errand = Errand { farm, key, headers: None, tried: &state.tried, kind: SessionKind::Connection };
         let assigned = self.work.assign(&errand, Handle::Tcp(Arc::clone(&self.cut)));
-        let Some(Assigned { position, chosen_by, guard, .. }) = assigned else {
-            self.frontend.cells.of(self.work.ix).refused[Refusal::NoServer as usize].add(1);
-            // The next datagram may try them all again.
-            state.tried = Tried::default();
-            return false;
+        let Assigned { position, chosen_by, guard, .. } = match assigned {
+            Ok(assigned) => assigned,
+            Err(why) => {
+                let refusal = match why {
+                    Nobody::Willing => Refusal::NoServer,
+                    // Datagrams do not wait.
+                    Nobody::WithPlace { .. } => Refusal::QueueFull,
+                };
+                self.frontend.cells.of(self.work.ix).refused[refusal as usize].add(1);
+                // The next datagram may try them all again.
+                state.tried = Tried::default();
+                return false;
+            }
         };
         if let Some(before) = state.position {
             self.edge(before).retries.add(1);
@@ -279,6 +288,12 @@ impl Session {
     fn record(&self, reason: Option<&'static str>) {
         let state = self.state();
         let (farm, duration) = (self.farm(), self.began.elapsed());
+        let termination = match reason {
+            Some(TAKEN_OUT) => Termination::new(EndedBy::TakenOut, EndPhase::Data),
+            // Silence is how a session ends.
+            _ if state.link.is_some() => Termination::WELL,
+            _ => Termination::new(EndedBy::Server, EndPhase::Connect),
+        };
         if let Some(position) = state.position {
             let edge = self.edge(position);
             edge.requests[StatusClass::None as usize].add(1);
@@ -291,6 +306,7 @@ impl Session {
             attempts: state.attempts,
             duration,
             reason,
+            termination,
             ..Ended::new(self.id)
         });
         let Some(access) = &self.work.access else { return };
@@ -305,6 +321,7 @@ impl Session {
             duration,
             retries: state.attempts.retries(),
             reason,
+            termination,
             ..AccessLine::new(&self.id)
         });
     }

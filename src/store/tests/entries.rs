@@ -101,6 +101,23 @@ fn server_that_goes_down_is_closed_only_where_the_farm_says_so() {
 }
 
 #[test]
+fn server_that_goes_down_is_closed_as_it_says_itself_before_its_farm() {
+    for (own, farms, want) in [
+        (Some(Leftovers::Close), Leftovers::Keep, vec![key(1)]),
+        (Some(Leftovers::Keep), Leftovers::Close, vec![]),
+        (None, Leftovers::Close, vec![key(1)]),
+    ] {
+        let declared = Server { on_down: own, ..server("web", 1, 1) };
+        let store = store(with_farm(&topology(vec![declared], Some(probe())), |farm| farm.on_down = farms));
+        let open = Arc::new(Open::default());
+        store.set_sessions(Arc::clone(&open) as Arc<dyn Sessions>);
+        store.observe_one(key(1), record(CheckStatus::L7Ok, 2));
+        (3..9).for_each(|at| store.observe_one(key(1), record(CheckStatus::L4Con, at)));
+        assert_eq!(*open.closed.lock().unwrap(), want, "{own:?} in a farm of {farms:?}");
+    }
+}
+
+#[test]
 fn fault_of_traffic_begins_the_count_anew_and_of_an_unknown_server_does_nothing() {
     let store = store(topology(vec![server("web", 1, 1)], Some(probe())));
     let live = Arc::clone(&store.load().farms[0].servers[0].live);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use farmgate::alarm::Alarm;
 use farmgate::clock;
+use farmgate::farm::FarmTable;
 use farmgate::farm::sticky::StickyKey;
 use farmgate::metrics::{Cell, Refusal};
 use farmgate::model::settings::{self, AccessField, AccessFormat};
@@ -198,6 +199,38 @@ impl InProcess {
     #[track_caller]
     pub(crate) fn wait_traffic(&self, server: &str, want: (u64, u64)) {
         until(&format!("{want:?} at {server}"), || (self.traffic(server) == want).then_some(()));
+    }
+
+    /// How many wait for a server.
+    pub(crate) fn queued(&self) -> u32 {
+        self.of_farm(|farm| farm.live.queue.length())
+    }
+
+    /// Waits until so many do.
+    #[track_caller]
+    pub(crate) fn wait_queued(&self, want: u32) {
+        until(&format!("{want} to wait"), || (self.queued() == want).then_some(()));
+    }
+
+    /// How many ever waited.
+    pub(crate) fn waits(&self) -> u64 {
+        self.of_farm(|farm| farm.live.waits.value())
+    }
+
+    /// How many retries the budget refused.
+    pub(crate) fn retries_refused(&self) -> u64 {
+        self.of_farm(|farm| farm.live.retries_refused.value())
+    }
+
+    /// How many places of a server are taken.
+    pub(crate) fn taken(&self, server: &str) -> u32 {
+        let id = self.key(server).server;
+        self.of_farm(|farm| farm.servers[farm.position(id).unwrap()].live.places.taken())
+    }
+
+    fn of_farm<T>(&self, read: impl FnOnce(&FarmTable) -> T) -> T {
+        let table = self.store.load();
+        read(table.farm(self.farm.id).unwrap())
     }
 
     /// The lines of the access log, once there are so many.

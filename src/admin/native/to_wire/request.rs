@@ -128,7 +128,9 @@ fn chosen(by: ChosenBy) -> String {
         ChosenBy::Balance(Balance::Source) => "by the client's address".to_owned(),
         ChosenBy::Balance(Balance::Uri) => "by the request's path".to_owned(),
         ChosenBy::OnlyOneLeft => "the only one left that may take work and had not been tried".to_owned(),
+        ChosenBy::Queue => "the first that had a place again, after a wait".to_owned(),
         ChosenBy::StickyCookie => "the client's cookie names it".to_owned(),
+        ChosenBy::StickyHeader => "the client's header field was given to it before".to_owned(),
         ChosenBy::StickySource => "the client's address was given to it before".to_owned(),
     }
 }

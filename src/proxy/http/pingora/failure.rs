@@ -20,6 +20,7 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
             // The attempt goes on, in what the server speaks.
             return true;
         }
+        exchange.distrust = Some(why.reason());
         let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
         if let Some(addr) = entry.and_then(|entry| entry.addr) {
             lines.say(addr, why);
@@ -38,7 +39,7 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
         exchange.tried.add(position);
     }
     exchange.attempt = None;
-    let retry = may_retry(session, exchange, AttemptFailure::NotConnected);
+    let retry = may_retry(session, exchange, AttemptFailure::NotConnected) && (is_cut || has_budget(exchange));
     if is_cut && !retry {
         explain_cut(exchange);
     }
@@ -78,13 +79,21 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
     {
         exchange.tried.add(position);
     }
-    let retry = may_retry(session, exchange, end.failure());
+    let is_free = client_reused || is_cut;
+    let retry = may_retry(session, exchange, end.failure()) && (is_free || has_budget(exchange));
     if retry {
         exchange.attempt = None;
     } else if is_cut {
         explain_cut(exchange);
     }
     retry
+}
+
+/// Takes a retry out of the farm's budget; returns whether there was one. What is tried again since the operator took a
+/// server out, or since a kept connection was closed, says nothing against the farm and costs nothing.
+fn has_budget(exchange: &Exchange) -> bool {
+    let Some((route, connection)) = exchange.route.as_ref().zip(exchange.connection.as_ref()) else { return false };
+    route.farm().may_retry(connection.work.now_ms())
 }
 
 /// Has the client and the log told that the server was taken out.

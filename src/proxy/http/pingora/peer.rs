@@ -13,10 +13,11 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::farm::{FarmTable, ServerEntry};
 
-use super::super::super::upstream_tls::server_name;
+use super::super::super::upstream_tls::{Offer, server_name};
 use super::super::control::Connection;
 use super::super::h2::head::is_grpc;
 use super::dial::{Dial, Lines, Tls};
+use super::reuse;
 use super::state::Exchange;
 
 /// Returns the peer of the attempt that has begun, with every deadline; nothing without an attempt.
@@ -27,7 +28,7 @@ pub(super) fn of(session: &Session, exchange: &mut Exchange, lines: &Arc<Lines>)
     let connection = exchange.connection.as_ref()?;
     let timeouts = farm.farm.timeouts;
     connection.expect_answer_within(timeouts.connect + timeouts.response);
-    let way = way(session, farm, entry, connection, lines)?;
+    let way = way(session, farm, entry, connection, exchange.id.number, lines)?;
     let mut peer = HttpPeer::new(way.shown, false, String::new());
     peer.group_key = way.key;
     peer.options.custom_l4 = way.dial.map(|dial| Arc::new(dial) as _);
@@ -44,7 +45,7 @@ pub(super) fn of(session: &Session, exchange: &mut Exchange, lines: &Arc<Lines>)
     let is_watched = session.is_upgrade_req() || is_grpc(session.req_header());
     peer.options.read_timeout = (!is_watched).then_some(timeouts.response);
     peer.options.write_timeout = Some(timeouts.response);
-    peer.options.idle_timeout = Some(timeouts.idle);
+    peer.options.idle_timeout = Some(reuse::idle_for(&connection.work, farm, entry));
     exchange.goes_over = way.over;
     Some(Box::new(peer))
 }
@@ -72,11 +73,12 @@ fn way(
     farm: &FarmTable,
     entry: &ServerEntry,
     connection: &Connection,
+    request: u64,
     lines: &Arc<Lines>,
 ) -> Option<Way> {
     let addr = entry.addr?;
     let server = &entry.server;
-    let farm_key = farm.farm.id.0;
+    let farm_key = reuse::group_of(farm, entry, request);
     // What is upgraded is HTTP/1.1.
     let wants_http2 = farm.farm.http2 && !session.is_upgrade_req();
     let header = server.proxy_protocol.map(|form| connection.from.proxy_header(form));
@@ -93,7 +95,8 @@ fn way(
     let name = server_name(settings, &server.address.host);
     let asked = hashed(|hasher| (farm_key, addr, server.id.0, format!("{name:?}")).hash(hasher));
     let is_http2 = wants_http2 && !lines.is_http1_only(asked);
-    let profile = lines.configs.profile(settings, is_http2);
+    let offer = if is_http2 { Offer::Http2 } else { Offer::Http1 };
+    let profile = lines.configs.profile(settings, offer);
     let version = profile.as_ref().map_or(0, |profile| profile.version);
     let key = hashed(|hasher| (asked, version, is_http2, &header).hash(hasher));
     let with = profile.and_then(|profile| Ok((profile.config, name?)));

@@ -1,5 +1,7 @@
-//! Who was served where, by client address: what one farm remembers, for all workers.
+//! Who was served where: what one farm remembers of clients that it knows by their address or by a field that they send,
+//! for all workers.
 //!
+//! A field's value is kept as a hash of 128 bits, so that no client's word is kept and none takes more room than another.
 //! In shards, each under a lock that is held for one look-up. A client that stays away for `idle` is forgotten when it
 //! is asked for; beyond the bound the one that stayed away longest goes. Times are milliseconds from any start, the
 //! same for all.
@@ -9,7 +11,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::balance::hash::hash_source;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::balance::seed::mix;
 use crate::model::ServerId;
 
 use super::super::chain::{Chain, Chains, Place};
@@ -19,15 +23,43 @@ const SHARDS: u32 = 16;
 /// Fewer clients than this are not spread: with few to a shard, some would be forgotten early.
 const SHARDED_CLIENTS_MIN: u32 = 1024;
 
+/// What a client is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Client(u128);
+
+impl From<IpAddr> for Client {
+    /// Known by its address: an IPv4 client on a dual-stack listener is the same.
+    fn from(address: IpAddr) -> Self {
+        let address = match address.to_canonical() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self(address.to_bits())
+    }
+}
+
+impl Client {
+    /// Known by the value of a field.
+    #[must_use]
+    pub fn of_value(value: &[u8]) -> Self {
+        Self(xxh3_128(value))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "both halves count")]
+    fn shard(self) -> u64 {
+        mix((self.0 >> 64) as u64 ^ self.0 as u64) % u64::from(SHARDS)
+    }
+}
+
 /// See the module's doc.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub struct Clients {
     shards: [Mutex<Shard>; SHARDS as usize],
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    by_client: HashMap<IpAddr, Place>,
+    by_client: HashMap<Client, Place>,
     known: Chains<Known>,
     /// From who stayed away longest to who was here last.
     by_age: Chain,
@@ -35,15 +67,15 @@ struct Shard {
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    client: IpAddr,
+    client: Client,
     server: ServerId,
     seen_ms: u64,
 }
 
-impl Sources {
+impl Clients {
     /// Returns the server that a client had, if it was here within `idle`; and notes that it is here.
     #[must_use]
-    pub fn find(&self, client: IpAddr, clients_max: u32, idle: Duration, now_ms: u64) -> Option<ServerId> {
+    pub fn find(&self, client: Client, clients_max: u32, idle: Duration, now_ms: u64) -> Option<ServerId> {
         let shard = &mut *self.shard(client, clients_max);
         let place = *shard.by_client.get(&client)?;
         let known = shard.known.get_mut(place)?;
@@ -60,7 +92,7 @@ impl Sources {
     }
 
     /// Notes that a client was given to a server.
-    pub fn stick(&self, client: IpAddr, server: ServerId, clients_max: u32, now_ms: u64) {
+    pub fn stick(&self, client: Client, server: ServerId, clients_max: u32, now_ms: u64) {
         let shard = &mut *self.shard(client, clients_max);
         let known = Known { client, server, seen_ms: now_ms };
         if let Some(place) = shard.by_client.get(&client) {
@@ -88,8 +120,8 @@ impl Sources {
         self.shards.iter().map(|shard| lock(shard).by_client.len()).sum()
     }
 
-    fn shard(&self, client: IpAddr, clients_max: u32) -> MutexGuard<'_, Shard> {
-        let at = if clients_max < SHARDED_CLIENTS_MIN { 0 } else { hash_source(client) % u64::from(SHARDS) };
+    fn shard(&self, client: Client, clients_max: u32) -> MutexGuard<'_, Shard> {
+        let at = if clients_max < SHARDED_CLIENTS_MIN { 0 } else { client.shard() };
         lock(&self.shards[usize::try_from(at).unwrap_or(0)])
     }
 }
@@ -104,51 +136,60 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(10);
 
-    fn client(n: u32) -> IpAddr {
-        IpAddr::from(n.to_be_bytes())
+    fn client(n: u32) -> Client {
+        IpAddr::from(n.to_be_bytes()).into()
     }
 
     #[test]
     fn client_is_known_until_it_stayed_away() {
-        let sources = Sources::default();
-        assert_eq!(sources.find(client(1), 10, IDLE, 0), None);
-        sources.stick(client(1), ServerId(7), 10, 0);
-        assert_eq!(sources.find(client(1), 10, IDLE, 10_000), Some(ServerId(7)));
-        assert_eq!(sources.find(client(1), 10, IDLE, 20_000), Some(ServerId(7)), "the wait began anew");
-        assert_eq!(sources.find(client(1), 10, IDLE, 30_001), None);
-        assert_eq!(sources.count(), 0);
+        let clients = Clients::default();
+        assert_eq!(clients.find(client(1), 10, IDLE, 0), None);
+        clients.stick(client(1), ServerId(7), 10, 0);
+        assert_eq!(clients.find(client(1), 10, IDLE, 10_000), Some(ServerId(7)));
+        assert_eq!(clients.find(client(1), 10, IDLE, 20_000), Some(ServerId(7)), "the wait began anew");
+        assert_eq!(clients.find(client(1), 10, IDLE, 30_001), None);
+        assert_eq!(clients.count(), 0);
+    }
+
+    #[test]
+    fn client_is_the_same_on_a_dual_stack_listener_and_by_the_same_value_only() {
+        let address = |text: &str| Client::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(address("192.0.2.1"), address("::ffff:192.0.2.1"));
+        assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
+        assert_eq!(Client::of_value(b"ann"), Client::of_value(b"ann"));
+        assert_ne!(Client::of_value(b"ann"), Client::of_value(b"Ann"));
     }
 
     #[test]
     fn client_given_to_another_server_stays_there() {
-        let sources = Sources::default();
-        sources.stick(client(1), ServerId(7), 10, 0);
-        sources.stick(client(1), ServerId(8), 10, 0);
-        assert_eq!(sources.find(client(1), 10, IDLE, 0), Some(ServerId(8)));
-        assert_eq!(sources.count(), 1);
+        let clients = Clients::default();
+        clients.stick(client(1), ServerId(7), 10, 0);
+        clients.stick(client(1), ServerId(8), 10, 0);
+        assert_eq!(clients.find(client(1), 10, IDLE, 0), Some(ServerId(8)));
+        assert_eq!(clients.count(), 1);
     }
 
     #[test]
     fn who_stayed_away_longest_goes_first() {
-        let sources = Sources::default();
+        let clients = Clients::default();
         for n in 0..3 {
-            sources.stick(client(n), ServerId(7), 3, u64::from(n));
+            clients.stick(client(n), ServerId(7), 3, u64::from(n));
         }
-        assert!(sources.find(client(0), 3, IDLE, 5).is_some());
-        sources.stick(client(9), ServerId(7), 3, 6);
-        let known = |n| sources.find(client(n), 3, IDLE, 7).is_some();
+        assert!(clients.find(client(0), 3, IDLE, 5).is_some());
+        clients.stick(client(9), ServerId(7), 3, 6);
+        let known = |n| clients.find(client(n), 3, IDLE, 7).is_some();
         assert_eq!([known(0), known(1), known(2), known(9)], [true, false, true, true]);
     }
 
     #[test]
     fn no_more_clients_are_known_than_the_bound_allows() {
         for (clients_max, most) in [(1, 1), (100, 100), (2048, 2048)] {
-            let sources = Sources::default();
+            let clients = Clients::default();
             for n in 0..5000 {
-                sources.stick(client(n), ServerId(7), clients_max, 0);
+                clients.stick(client(n), ServerId(7), clients_max, 0);
             }
-            assert!(sources.count() <= most, "{clients_max}: {}", sources.count());
-            assert!(sources.count() * 10 >= most * 9, "{clients_max}: {}", sources.count());
+            assert!(clients.count() <= most, "{clients_max}: {}", clients.count());
+            assert!(clients.count() * 10 >= most * 9, "{clients_max}: {}", clients.count());
         }
     }
 }
