@@ -161,7 +161,7 @@ fn asker<'a>(limit: &RateLimit, session: &'a Session, connection: &Connection) -
         RateKey::Header(name) => session.req_header().headers.get(&**name),
         RateKey::Source => None,
     };
-    value.map_or(Asker::Source(connection.client.ip()), |value| Asker::Value(value.as_bytes()))
+    value.map_or_else(|| Asker::Source(connection.client.ip()), |value| Asker::Value(value.as_bytes()))
 }
 
 async fn slow_down(
