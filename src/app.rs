@@ -46,6 +46,7 @@ use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
 
 use answers::Answers;
+use certificates::{Cared, Caring};
 use checks::StoreChecks;
 use keeper::Keeper;
 use upgrade::Inherited;
@@ -53,9 +54,6 @@ use webhooks::Webhooks;
 
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
-
-/// Below `state_dir`: the account and the certificates that are obtained.
-const ACME_DIR: &str = "acme";
 
 /// Reads the config again; the same at every reload.
 pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -72,8 +70,7 @@ pub struct App {
     fingerprint: Option<String>,
     prober: Edge,
     keeper: Keeper,
-    certificates: Edge,
-    acme: Option<Edge>,
+    certificates: Cared,
     webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
@@ -161,10 +158,7 @@ impl App {
         let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
-        let obtaining = settings.acme.clone().zip(settings.state_dir.as_ref().map(|dir| dir.join(ACME_DIR)));
-        if let Some((_, dir)) = &obtaining {
-            plane.certificates().find_obtained_in(dir, crate::acme::file_of);
-        }
+        let caring = Caring::prepare(&settings, plane.certificates());
         let checks_at_once = settings.checks_at_once;
         listeners.adopt(std::mem::take(&mut inherited.frontends));
         store.reload(topology, &listeners, clock::wall())?;
@@ -186,11 +180,7 @@ impl App {
         });
 
         let keeper = Keeper::start(&core.store, pokes, &alarm)?;
-        let has_acme = obtaining.is_some();
-        let acme =
-            obtaining.map(|(settings, dir)| acme::start(settings, dir, plane.certificates(), &core.store, &alarm));
-        let acme = acme.transpose()?;
-        let certificates = certificates::start(plane.certificates(), has_acme, &core.store, &alarm)?;
+        let certificates = caring.start(&core.store, &alarm)?;
         let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
         let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
@@ -213,7 +203,6 @@ impl App {
             prober,
             keeper,
             certificates,
-            acme,
             webhooks,
             runtime,
             signals,
@@ -263,7 +252,6 @@ impl App {
             prober,
             keeper,
             certificates,
-            acme,
             webhooks,
             runtime,
             mut signals,
@@ -271,7 +259,7 @@ impl App {
             lost,
             ..
         } = self;
-        let mut edges = Some(Edges { prober, certificates, acme, keeper, admin, webhooks });
+        let mut edges = Some(Edges { prober, certificates, keeper, admin, webhooks });
         let upgrade = Upgrade { journal: journal.clone(), admin: admin_socket };
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
@@ -335,8 +323,7 @@ enum Ended {
 /// What runs beside the data plane.
 struct Edges {
     prober: Edge,
-    certificates: Edge,
-    acme: Option<Edge>,
+    certificates: Cared,
     keeper: Keeper,
     admin: Option<Edge>,
     webhooks: Option<Edge>,
@@ -346,9 +333,6 @@ impl Edges {
     fn stop(self) {
         self.prober.stop();
         self.certificates.stop();
-        if let Some(acme) = self.acme {
-            acme.stop();
-        }
         self.keeper.stop();
         if let Some(admin) = self.admin {
             admin.stop();
