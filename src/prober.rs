@@ -1,8 +1,9 @@
 //! Runs checks and resolves names: everything that goes out to learn what servers are worth.
 //!
 //! Decides nothing: `health::schedule` says when, `health::expect` says what a reply is worth, whoever implements
-//! [`CheckSource`] concludes from the records. Runs as one task on one runtime of its own; every check is a task with
-//! one hard deadline for connect, request and reply together, so a slow server delays nobody. One check serves all
+//! [`CheckSource`] concludes from the records. Runs as one task on one runtime of its own; every check is a task of
+//! its own, or a state machine in the `lane` of the common ones, with one hard deadline for connect, request and reply
+//! together, so a slow server delays nobody. One check serves all
 //! targets that ask the same of the same address. A check that panics is a failed check. [`pingora_adapter`] offers probes and shares to other programs on Pingora.
 
 mod banner;

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use arc_swap::ArcSwapOption;
-
 use super::budget::Budget;
 use super::places::Places;
 use super::queue::Queue;
 use crate::balance::Latency;
 use crate::metrics::{Cell, CheckCells, PerWorker, WorkerIx};
-use crate::model::CheckRecord;
 
 /// The live counters of one server; shared by every table that holds the server.
 #[derive(Debug)]
@@ -27,8 +24,6 @@ pub struct ServerLive {
     pub traffic: Traffic,
     /// What was counted of its checks.
     pub checks: CheckCells,
-    /// The last check, if there was one.
-    pub last_check: ArcSwapOption<CheckRecord>,
 }
 
 impl ServerLive {
@@ -42,7 +37,6 @@ impl ServerLive {
             idle_here: PerWorker::new(workers),
             traffic: Traffic::new(workers),
             checks: CheckCells::default(),
-            last_check: ArcSwapOption::empty(),
         })
     }
 

@@ -424,9 +424,8 @@ impl ServerHealth {
         self.probes.iter().filter(|probe| !probe.is_agent && probe.slot != ProbeSlot::SHADOW)
     }
 
-    /// How many counted probes must find the server good.
-    fn needed(&self) -> usize {
-        let counted = self.counted().count();
+    /// How many of so many counted probes must find the server good.
+    fn needed(&self, counted: usize) -> usize {
         self.quorum.map_or(counted, |quorum| usize::from(quorum).min(counted))
     }
 
@@ -436,9 +435,17 @@ impl ServerHealth {
     }
 
     fn probed_health(&self) -> Health {
-        let of = |wanted| self.counted().filter(|probe| probe.machine.health() == wanted).count();
-        let (up, stopping, unknown) = (of(Health::Up), of(Health::Stopping), of(Health::Unknown));
-        let needed = self.needed();
+        let (mut counted, mut up, mut stopping, mut unknown) = (0, 0, 0, 0);
+        for probe in self.counted() {
+            counted += 1;
+            match probe.machine.health() {
+                Health::Up => up += 1,
+                Health::Stopping => stopping += 1,
+                Health::Unknown => unknown += 1,
+                Health::Down | Health::Off => {}
+            }
+        }
+        let needed = self.needed(counted);
         if needed == 0 {
             Health::Off
         } else if up >= needed {
@@ -462,20 +469,26 @@ impl ServerHealth {
             Health::Stopping => matches!(probe.machine.health(), Health::Stopping | Health::Up),
             Health::Down | Health::Off | Health::Unknown | Health::Up => probe.machine.health() == health,
         };
-        let mut same: Vec<Progress> = self.counted().filter(is_same).map(|probe| probe.machine.progress()).collect();
+        let nothing = Progress { have: 0, need: 0 };
+        let counted = self.counted().count();
+        let mut same = self.counted().filter(is_same).map(|probe| probe.machine.progress());
+        if counted == 1 {
+            return same.next().unwrap_or(nothing);
+        }
+        let mut same: Vec<Progress> = same.collect();
         let spare = match health {
             Health::Down => {
                 same.sort_by_key(|progress| progress.need.saturating_sub(progress.have));
-                let good = self.counted().count() - same.len();
-                self.needed().saturating_sub(good + 1)
+                let good = counted - same.len();
+                self.needed(counted).saturating_sub(good + 1)
             }
             Health::Stopping | Health::Up => {
                 same.sort_by_key(|progress| progress.have);
-                same.len().saturating_sub(self.needed())
+                same.len().saturating_sub(self.needed(counted))
             }
             Health::Off | Health::Unknown => 0,
         };
-        same.get(spare).copied().unwrap_or(Progress { have: 0, need: 0 })
+        same.get(spare).copied().unwrap_or(nothing)
     }
 }
 

@@ -59,7 +59,8 @@ pub(super) struct Ended {
 struct Place {
     /// How many connections had this place before: what comes late for one of them is told by it.
     stamp: u32,
-    conn: Option<Conn>,
+    /// Boxed: it changes hands several times.
+    conn: Option<Box<Conn>>,
 }
 
 /// A place and who had it.
@@ -141,9 +142,11 @@ impl Lane {
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         loop {
-            // An interrupted call is made again at the next turn.
-            if self.poll.poll(&mut events, Some(Duration::ZERO)).is_err() {
-                break;
+            match self.poll.poll(&mut events, Some(Duration::ZERO)) {
+                // What is not taken now is not told again.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+                Ok(()) => {}
             }
             let mut count = 0;
             for event in &events {
@@ -180,7 +183,7 @@ impl Lane {
         self.ended.drain(..)
     }
 
-    fn watch(&mut self, mut conn: Conn) {
+    fn watch(&mut self, mut conn: Box<Conn>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             self.places.len() - 1
@@ -210,16 +213,18 @@ impl Lane {
                 }
             }
             Ok(Step::Wait) => {}
+            Ok(Step::Unread) if self.unread.contains(&key) => {}
             Ok(Step::Unread) => self.unread.push_back(key),
             Err(_) => {
-                if let Some(Conn { ticket, addr, began, .. }) = self.leave(key.place as usize) {
+                if let Some(conn) = self.leave(key.place as usize) {
+                    let Conn { ticket, addr, began, .. } = *conn;
                     self.ended.push(Ended { ticket, addr, began, record: None });
                 }
             }
         }
     }
 
-    fn end(&mut self, conn: Conn, finding: Finding) {
+    fn end(&mut self, conn: Box<Conn>, finding: Finding) {
         let (ticket, addr, began) = (conn.ticket, conn.addr, conn.began);
         let record = catch_unwind(AssertUnwindSafe(|| conn.end(finding, &mut self.buffer))).ok();
         self.ended.push(Ended { ticket, addr, began, record });
@@ -238,7 +243,7 @@ impl Lane {
     }
 
     /// Frees a place. A connection that is dropped is closed, and the kernel forgets with it that it was watched.
-    fn leave(&mut self, place: usize) -> Option<Conn> {
+    fn leave(&mut self, place: usize) -> Option<Box<Conn>> {
         let freed = self.places.get_mut(place)?;
         let conn = freed.conn.take()?;
         freed.stamp = freed.stamp.wrapping_add(1);
@@ -252,7 +257,7 @@ fn is_there(places: &[Place], key: Key) -> bool {
 }
 
 fn find(places: &mut [Place], key: Key) -> Option<&mut Conn> {
-    places.get_mut(key.place as usize).filter(|place| place.stamp == key.stamp)?.conn.as_mut()
+    places.get_mut(key.place as usize).filter(|place| place.stamp == key.stamp)?.conn.as_deref_mut()
 }
 
 #[cfg(test)]

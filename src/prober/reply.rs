@@ -116,19 +116,29 @@ impl Reply {
     fn feed_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Malformed> {
         let room = HEAD_BYTES_MAX.saturating_sub(self.head_bytes + self.pending.len());
         let before = self.pending.len();
-        self.pending.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let next = &bytes[..bytes.len().min(room)];
+        if before > 0 {
+            self.pending.extend_from_slice(next);
+        }
+        // A head that comes in one piece is not copied.
+        let head = if before > 0 { &self.pending } else { next };
         let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut parsed = httparse::Response::new(&mut []);
         let parser = httparse::ParserConfig::default();
-        let used = match parser.parse_response_with_uninit_headers(&mut parsed, &self.pending, &mut fields) {
+        let used = match parser.parse_response_with_uninit_headers(&mut parsed, head, &mut fields) {
             Ok(httparse::Status::Complete(used)) => used,
             Ok(httparse::Status::Partial) if bytes.len() > room => {
                 return Err(format!("reply head is longer than {HEAD_BYTES_MAX} bytes"));
             }
-            Ok(httparse::Status::Partial) => return Ok(&[]),
+            Ok(httparse::Status::Partial) => {
+                if before == 0 {
+                    self.pending.extend_from_slice(next);
+                }
+                return Ok(&[]);
+            }
             Err(httparse::Error::TooManyHeaders) => return Err(format!("reply has more than {HEADERS_MAX} headers")),
             Err(error) => {
-                return Err(format!("not an HTTP/1 reply ({error}): {}", String::from_utf8_lossy(&self.pending)));
+                return Err(format!("not an HTTP/1 reply ({error}): {}", String::from_utf8_lossy(head)));
             }
         };
         let status = parsed.code.unwrap_or(0);

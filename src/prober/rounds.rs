@@ -25,7 +25,8 @@ use tracing::{debug, error, warn};
 use crate::clock;
 use crate::health::{RunEnd, Ticket};
 use crate::model::{
-    CheckRecord, CheckStatus, Checked, Content, Epoch, Host, Probe, ProbeSlot, ServerAddr, ServerKey, Timestamp,
+    CheckRecord, CheckStatus, Checked, Content, Epoch, Host, Pace, Paced, Probe, ProbeSlot, ServerAddr, ServerKey,
+    Timestamp,
 };
 
 use super::lane::{self, Ended, Lane};
@@ -376,16 +377,29 @@ impl<N: Net> Rounds<N> {
     /// Takes what has ended by now: the source makes one change of it.
     fn checks_ended(&mut self, batch: &mut Vec<Ended>) {
         let mut checked = Vec::with_capacity(batch.len());
+        let mut paces = Vec::with_capacity(batch.len());
         let now = self.now();
-        batch.drain(..).for_each(|ended| self.check_ended(ended, now, &mut checked));
+        batch.drain(..).for_each(|ended| self.check_ended(ended, now, &mut checked, &mut paces));
         if !checked.is_empty() {
-            let paced = self.source.records(checked);
+            let mut paced = self.source.records(checked);
+            // The answer is in the order of the records: most are as before, and need not be looked up.
+            let mut before = paces.into_iter();
+            paced.retain(|Paced { server, slot, pace }| {
+                let known = before.find(|(whose, _)| whose.server == *server && whose.slot == *slot);
+                known.is_none_or(|(_, known)| known != *pace)
+            });
             self.sharing.pace(&paced);
         }
     }
 
     /// Adds what to tell the source: the one record, for every target that it is for.
-    fn check_ended(&mut self, ended: Ended, now: Duration, checked: &mut Vec<Checked>) {
+    fn check_ended(
+        &mut self,
+        ended: Ended,
+        now: Duration,
+        checked: &mut Vec<Checked>,
+        paces: &mut Vec<(Subscription, Pace)>,
+    ) {
         let Ended { ticket, addr, began, record } = ended;
         let end = record.as_ref().map_or(RunEnd::Prompt, |record| run_end(record.status));
         let Some(Done { subscribers, next_due }) = self.sharing.finish(ticket, now, end) else { return };
@@ -398,7 +412,8 @@ impl<N: Net> Rounds<N> {
         let (check, code, duration) = (record.status.as_str(), record.code, record.duration);
         debug!(address = %addr, servers = subscribers.len(), check, code, ?duration, "check ended");
         let next_at = next_at(record.at, next_due, now);
-        let tell = |(whose, epoch): (Subscription, Epoch)| {
+        let tell = |(whose, epoch, pace): (Subscription, Epoch, Pace)| {
+            paces.push((whose, pace));
             if let Some(awaited) = &mut self.awaited {
                 awaited.remove(&whose);
             }

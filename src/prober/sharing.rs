@@ -90,8 +90,8 @@ type Key = (SocketAddr, Option<Box<str>>);
 /// Whose a result is, and when the next one comes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Done {
-    /// The targets that were there when the run began, in the order they came.
-    pub(super) subscribers: Vec<(Subscription, Epoch)>,
+    /// The targets that were there when the run began, in the order they came, and how often each was checked so far.
+    pub(super) subscribers: Vec<(Subscription, Epoch, Pace)>,
     /// When the next run is due at the present pace.
     pub(super) next_due: Option<Duration>,
 }
@@ -202,7 +202,7 @@ impl Sharing {
         }
         let subscribers = &self.checks.get(&ticket.check)?.subscribers;
         let of_run = subscribers.iter().filter(|subscriber| subscriber.is_in_run);
-        let subscribers = of_run.map(|subscriber| (subscriber.whose, subscriber.epoch)).collect();
+        let subscribers = of_run.map(|subscriber| (subscriber.whose, subscriber.epoch, subscriber.pace)).collect();
         Some(Done { subscribers, next_due: self.schedule.due_of(ticket.check) })
     }
 

@@ -36,6 +36,7 @@ use super::tcp;
 use super::tls::{Certificates, failure_of, peer_of};
 use super::transport::{Client, Socket, Transport};
 use super::turns::TurnOf;
+use super::upstream_tls::ClientConfigs;
 use super::work::Work;
 
 mod census;
@@ -66,6 +67,8 @@ pub(super) struct Door {
     pub(super) work: Arc<Work>,
     pub(super) engine: Arc<HttpProxy<Engine>>,
     pub(super) registry: Arc<Registry>,
+    /// What raw connections to servers are encrypted with.
+    pub(super) configs: Arc<ClientConfigs>,
     pub(super) common: Arc<Common>,
     pub(super) is_stopping: watch::Receiver<bool>,
 }
@@ -268,7 +271,7 @@ impl Visit {
         let Some(feed) = self.feed(&door.work, said.as_ref()) else {
             return self.refuse(Refusal::Rejected, &"a route rejects it");
         };
-        tcp::relay(&door.work, &self.table, &frontend, feed, transport, &self.client).await;
+        tcp::relay(&door.work, &self.table, &frontend, feed, transport, &self.client, &door.configs).await;
     }
 
     /// Reads what the client says first, where it speaks TLS. One that says nothing waits for the server to begin.

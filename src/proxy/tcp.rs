@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
 
 use crate::clock;
 use crate::farm::FarmTable;
@@ -28,7 +29,8 @@ use super::http::control::TAKEN_OUT;
 use super::queue::Unserved;
 use super::recent::{Attempts, Ended};
 use super::sessions::Handle;
-use super::transport::{Client, Transport};
+use super::transport::{Client, Socket, Transport};
+use super::upstream_tls::{ClientConfigs, Offer, server_name};
 use super::work::{Assigned, Errand, InFlight, Work};
 
 /// Bytes moved at once in each direction.
@@ -44,6 +46,7 @@ pub(super) async fn relay(
     feed: usize,
     mut client: Transport,
     from: &Client,
+    configs: &ClientConfigs,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
@@ -51,7 +54,7 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(work, farm, feed, from, &cut, &mut attempts).await {
+    let outcome = match connect(work, farm, feed, (from, configs), &cut, &mut attempts).await {
         Err(why) => {
             if let Some(refusal) = why.refusal() {
                 frontend.cells.of(work.ix).refused[refusal as usize].add(1);
@@ -118,7 +121,7 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    from: &Client,
+    (from, configs): (&Client, &ClientConfigs),
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
 ) -> Result<Link, Unserved> {
@@ -135,7 +138,7 @@ async fn connect(
         }
         let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
-        let reaching = reach(addr, &farm.servers[position].server, from);
+        let reaching = reach(addr, &farm.servers[position].server, from, configs);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
         match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
             Some(Ok(server)) => {
@@ -161,15 +164,20 @@ async fn connect(
     Err(Unserved::NoServer)
 }
 
-/// Connects to a server, and tells it of the client where it wants to know.
-async fn reach(addr: SocketAddr, server: &Server, from: &Client) -> io::Result<Transport> {
+/// Connects to a server: tells it of the client where it wants to know, and then speaks TLS where it does.
+async fn reach(addr: SocketAddr, server: &Server, from: &Client, configs: &ClientConfigs) -> io::Result<Transport> {
     let mut stream = TcpStream::connect(addr).await?;
     // Small exchanges must not wait for more; a failure only costs latency.
     let _ = stream.set_nodelay(true);
     if let Some(form) = server.proxy_protocol {
         stream.write_all(&from.proxy_header(form)).await?;
     }
-    Ok(stream.into())
+    let Some(settings) = &server.tls else { return Ok(stream.into()) };
+    let with = configs.profile(settings, Offer::Nothing);
+    let with = with.and_then(|profile| Ok((profile.config, server_name(settings, &server.address.host)?)));
+    let (config, name) = with.map_err(|why| io::Error::other(&*why))?;
+    let stream = TlsConnector::from(config).connect(name, Socket::Tcp(stream)).await?;
+    Ok(Transport::tls(stream.into()))
 }
 
 /// Returns what an attempt came to; nothing if it was cut. A cut is taken note of even where the attempt ends at the same

@@ -30,6 +30,17 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const ALPN_H2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// Which protocols are offered to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// HTTP/1.1.
+    Http1,
+    /// Both versions of HTTP.
+    Http2,
+    /// None: what is spoken is known to others.
+    Nothing,
+}
+
 /// What the handshakes of one setting are made with.
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
@@ -49,7 +60,7 @@ pub(super) struct ClientConfigs {
 struct Known {
     /// Its name apart, which a configuration does not know.
     tls: ServerTls,
-    is_http2: bool,
+    offer: Offer,
     looked_at: Instant,
     stamps: Stamps,
     profile: Result<Profile, Arc<str>>,
@@ -65,18 +76,17 @@ impl Default for ClientConfigs {
 }
 
 impl ClientConfigs {
-    /// Returns what handshakes of that setting are made with; `is_http2`: both versions of HTTP are offered.
+    /// Returns what handshakes of that setting are made with.
     ///
     /// # Errors
     /// Why there is nothing, for an operator.
-    pub(super) fn profile(&self, tls: &ServerTls, is_http2: bool) -> Result<Profile, Arc<str>> {
+    pub(super) fn profile(&self, tls: &ServerTls, offer: Offer) -> Result<Profile, Arc<str>> {
         let now = clock::monotonic();
         // A panic while it was held cannot have left it half changed.
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |known: &Known| {
             let other = &known.tls;
-            known.is_http2 == is_http2
-                && (&other.ca, other.verify, &other.identity) == (&tls.ca, tls.verify, &tls.identity)
+            known.offer == offer && (&other.ca, other.verify, &other.identity) == (&tls.ca, tls.verify, &tls.identity)
         };
         let next = all.iter().filter_map(|known| known.profile.as_ref().ok()).map(|p| p.version).max().unwrap_or(0) + 1;
         if let Some(known) = all.iter_mut().find(|known| is_same(known)) {
@@ -86,8 +96,8 @@ impl ClientConfigs {
             return known.profile.clone();
         }
         let stamps = stamps(tls);
-        let profile = config(&self.provider, tls, is_http2).map(|config| Profile { config, version: next });
-        let known = Known { tls: tls.clone(), is_http2, looked_at: now, stamps, profile };
+        let profile = config(&self.provider, tls, offer).map(|config| Profile { config, version: next });
+        let known = Known { tls: tls.clone(), offer, looked_at: now, stamps, profile };
         let profile = known.profile.clone();
         all.push(known);
         profile
@@ -101,7 +111,7 @@ impl Known {
         if self.profile.is_ok() && stamps == self.stamps {
             return;
         }
-        match config(provider, &self.tls, self.is_http2) {
+        match config(provider, &self.tls, self.offer) {
             Ok(config) => self.profile = Ok(Profile { config, version: next }),
             Err(why) if self.profile.is_ok() => {
                 if stamps != self.stamps {
@@ -138,7 +148,7 @@ fn stamps(tls: &ServerTls) -> Stamps {
         .map(|path| path.and_then(stamp))
 }
 
-fn config(provider: &Arc<CryptoProvider>, tls: &ServerTls, is_http2: bool) -> Result<Arc<ClientConfig>, Arc<str>> {
+fn config(provider: &Arc<CryptoProvider>, tls: &ServerTls, offer: Offer) -> Result<Arc<ClientConfig>, Arc<str>> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| Arc::from(error.to_string()))?;
     let builder = match tls.verify {
@@ -157,7 +167,11 @@ fn config(provider: &Arc<CryptoProvider>, tls: &ServerTls, is_http2: bool) -> Re
             shown.map_err(|error| format!("cannot show the certificate in {:?}: {error}", files.cert))?
         }
     };
-    config.alpn_protocols = if is_http2 { vec![ALPN_H2.into(), ALPN_HTTP1.into()] } else { vec![ALPN_HTTP1.into()] };
+    config.alpn_protocols = match offer {
+        Offer::Http1 => vec![ALPN_HTTP1.into()],
+        Offer::Http2 => vec![ALPN_H2.into(), ALPN_HTTP1.into()],
+        Offer::Nothing => Vec::new(),
+    };
     Ok(Arc::new(config))
 }
 
@@ -234,7 +248,8 @@ impl Untrusted {
             Self::Expired
         } else if matches!(cause, E::NotValidForName | E::NotValidForNameContext { .. }) {
             Self::Name
-        } else if matches!(cause, E::UnknownIssuer) {
+        } else if matches!(cause, E::UnknownIssuer | E::BadSignature) {
+            // The second: an authority of that name is trusted, and another one signed.
             Self::Issuer
         } else {
             Self::Certificate

@@ -32,6 +32,7 @@ use super::sessions::Watch;
 use super::sticking::SharedSticking;
 use super::tls::Certificates;
 use super::udp;
+use super::upstream_tls::ClientConfigs;
 use super::work::{Shared, Work};
 
 /// The data plane could not be started.
@@ -155,6 +156,7 @@ struct Worker {
     common: Arc<Common>,
     engine: Arc<HttpProxy<Engine>>,
     registry: Arc<Registry>,
+    configs: Arc<ClientConfigs>,
     is_stopping: watch::Sender<bool>,
     listeners: HashMap<ListenerId, Accepting>,
 }
@@ -173,6 +175,7 @@ impl Worker {
             work,
             common,
             registry: Arc::default(),
+            configs: Arc::default(),
             is_stopping: watch::Sender::new(false),
             listeners: HashMap::new(),
         }
@@ -230,6 +233,7 @@ impl Worker {
             work: Arc::clone(&self.work),
             engine: Arc::clone(&self.engine),
             registry: Arc::clone(&self.registry),
+            configs: Arc::clone(&self.configs),
             common: Arc::clone(&self.common),
             is_stopping: self.is_stopping.subscribe(),
         });

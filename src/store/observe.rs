@@ -123,19 +123,23 @@ impl Store {
         count_check(&row.live, &record);
         let (before, after) = outcome.transition.unwrap_or((row.is, row.is));
         row.is = after;
+        let is_quiet = outcome.transition.is_none() && outcome.changes.is_empty() && !outcome.is_visible;
+        let is_settled = is_quiet && row.due == row.next_due();
         if counts {
             row.is_held_over = row.is_held_over && row.standing().progress.have > 0;
             if let Some((from @ (Health::Stopping | Health::Up), Health::Down)) = outcome.transition {
                 row.worked_as = Some(from);
             }
-            row.live.last_check.store(Some(Arc::clone(&record)));
+            row.last_check = Some(Arc::clone(&record));
             let seen = Seen { server, slot, status: record.status, before, after };
             // An incident is called by the event that begins it, which is the next one.
             if let Some(change) = state.incidents.checked(seen, state.last_event_id + 1, record.at) {
                 state.turn(batch, change);
             }
         }
-        self.settle(state, batch, server, &outcome, Cause { at: record.at, check: Some((slot, record)) });
+        if !is_settled {
+            self.settle(state, batch, server, &outcome, Cause { at: record.at, check: Some((slot, record)) });
+        }
         Some(pace)
     }
 
@@ -157,7 +161,7 @@ impl Store {
             if to == Health::Down && incident.is_none() && row.on_down() == Leftovers::Close {
                 batch.close(server, row, ToldAs::Nothing);
             }
-            let decided = cause.check.or_else(|| Some((ProbeSlot::FIRST, row.live.last_check.load_full()?)));
+            let decided = cause.check.or_else(|| Some((ProbeSlot::FIRST, row.last_check.clone()?)));
             kinds.extend(decided.map(|(slot, check)| EventKind::Transition {
                 server,
                 farm_name: row.farm.name.clone(),

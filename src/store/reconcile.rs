@@ -143,6 +143,7 @@ impl State {
             due: None,
             worked_as: None,
             is_held_over: false,
+            last_check: None,
             sampled,
             quiet_samples: u8::MAX,
             farm,
@@ -196,7 +197,6 @@ impl State {
             return Row { farm, server, is: row.standing().health, ..row };
         }
         adopted.forgotten.push(key);
-        row.live.last_check.store(None);
         self.agenda.put(key, row.due, None);
         let known = if row.server.address == server.address { row.addr } else { None };
         let fresh = self.fresh(farm, server, row.live, &mut adopted.forgotten, now);

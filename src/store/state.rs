@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::health::explain::state_word;
+use crate::health::scatter::ScatterMap;
 use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
-    AdminStatus, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health, Leftovers,
-    Override, SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
+    AdminStatus, CheckRecord, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health,
+    Leftovers, Override, SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
 use crate::routing::RouteTable;
 
@@ -25,7 +26,7 @@ use super::table::{Feed, FrontendTable, Table};
 pub(super) struct State {
     pub(super) topology: Topology,
     pub(super) generation: Generation,
-    pub(super) rows: HashMap<ServerKey, Row>,
+    pub(super) rows: ScatterMap<ServerKey, Row>,
     pub(super) leaving: BTreeMap<ServerKey, Leaving>,
     pub(super) overrides: BTreeMap<(ServerKey, Field), Override>,
     /// What an earlier process concluded; taken by the servers of the first topology.
@@ -53,6 +54,8 @@ pub(super) struct Row {
     pub(super) fingerprint: u64,
     /// What is concluded of it; none while nothing observes it.
     pub(super) health: Option<ServerHealth>,
+    /// The last check that counted, if there was one.
+    pub(super) last_check: Option<Arc<CheckRecord>>,
     /// What its probes conclude together, as of the last outcome.
     pub(super) is: Health,
     /// Since when its health is what it is.
@@ -90,7 +93,7 @@ impl Row {
     }
 
     /// Returns when something comes to it by the clock.
-    fn next_due(&self) -> Option<Timestamp> {
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
         let of_health = self.health.as_ref().and_then(ServerHealth::next_due);
         let of_order = self.order.as_ref().and_then(Order::due);
         [of_health, of_order].into_iter().flatten().min()
@@ -109,7 +112,7 @@ impl State {
         Self {
             topology: Topology { service, frontends: Vec::new(), farms: Vec::new() },
             generation: Generation(0),
-            rows: HashMap::new(),
+            rows: ScatterMap::default(),
             leaving: BTreeMap::new(),
             overrides,
             saved: healths.into_iter().map(|saved| (saved.server, saved)).collect(),

@@ -77,7 +77,7 @@ fn server_row(state: &State, table: &FarmTable, position: usize, entry: &ServerE
         effective_hundredths: table.rotation.effective_hundredths(position),
         in_flight: entry.live.in_flight_total(),
         queued: entry.server.max_connections.map_or(0, |_| table.live.queue.length_for(entry.server.id)),
-        last_check: entry.live.last_check.load_full(),
+        last_check: row.and_then(|row| row.last_check.clone()),
         since: row.map_or_else(Timestamp::default, |row| row.since),
         health_since: row.map_or_else(Timestamp::default, |row| row.health_since),
         state_since: row.map_or_else(Timestamp::default, |row| row.state_since),

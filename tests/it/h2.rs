@@ -358,5 +358,7 @@ fn stopping_finishes_what_is_under_way_and_takes_nothing_more() {
         plane.stop();
         assert_eq!(answer.await.unwrap().status(), 200);
     });
-    client.ended().unwrap();
+    if let Err(error) = client.ended() {
+        assert!(error.is_io(), "ours may be gone before the client's farewell: {error}");
+    }
 }

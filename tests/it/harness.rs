@@ -1,6 +1,6 @@
 //! The pieces of a black-box test: a running Farmgate, its config, origins, clients and waits.
 
-mod client;
+pub(crate) mod client;
 mod config;
 mod farmgate;
 pub(crate) mod h2;

@@ -44,6 +44,7 @@ mod smuggling;
 mod sticky;
 mod tcp;
 mod tcp_tls;
+mod to_servers;
 mod udp;
 mod upgrade;
 mod webhook;

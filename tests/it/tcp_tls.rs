@@ -251,3 +251,62 @@ fn connection_lasts_no_longer_than_it_may_however_busy_it_is() {
         (client.try_send("x").is_err() || client.take(1).is_err()).then_some(())
     });
 }
+
+/// A server that speaks TLS with the certificate of [`certificate`] for one connection, and says whether it was given
+/// a PROXY header first.
+fn tls_server(dir: &Path) -> std::net::SocketAddr {
+    let chain = CertificateDer::from_pem_file(dir.join("web.pem")).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(dir.join("web.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(versions.with_no_client_auth().with_single_cert(vec![chain], key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = [0; 6];
+            if stream.peek(&mut head).is_ok_and(|n| n == 6) && &head == b"PROXY " {
+                let mut byte = [0];
+                while stream.read_exact(&mut byte).is_ok() && byte != *b"\n" {}
+            }
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            let mut said = [0; 4];
+            if stream.read_exact(&mut said).is_ok() {
+                let told = if head == *b"PROXY " { b"told " } else { b"fresh" };
+                let _ = stream.write_all(&[&said[..], told].concat());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    addr
+}
+
+#[test]
+fn server_is_spoken_to_in_tls_and_only_if_its_certificate_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path());
+    let server = tls_server(dir.path());
+    let ca = dir.path().join("web.pem");
+    let farmgate = |keys: &str| {
+        let server = Server::new("a", server, keys);
+        Farmgate::start(&Setup::tcp(&[server]).farm("timeouts: {connect: 5s}"))
+    };
+    let asked = |farmgate: &Farmgate| {
+        let mut client = farmgate.client();
+        client.send("ping");
+        client.take(9)
+    };
+    let tls = format!("tls: {{ca: {}, sni: localhost}}", ca.display());
+    let good = farmgate(&tls);
+    assert_eq!(asked(&good).unwrap(), b"pingfresh");
+    assert_eq!(asked(&farmgate(&format!("{tls}, proxy_protocol: v1"))).unwrap(), b"pingtold ");
+    assert_eq!(asked(&farmgate("tls: {verify: false}")).unwrap(), b"pingfresh");
+    for keys in [format!("tls: {{ca: {}, sni: other.example}}", ca.display()), "tls: true".to_owned()] {
+        let wary = farmgate(&keys);
+        assert!(asked(&wary).is_err(), "{keys}");
+        let failures = || wary.metric("farmgate_connect_failures_total", &["server=\"a\""]);
+        until("the failure to be counted", || failures().is_some_and(|n| n >= 1.0).then_some(()));
+    }
+}

@@ -13,6 +13,8 @@ pub(crate) struct Naive {
     probes: Vec<NaiveProbe>,
     quorum: Option<u8>,
     pub(crate) agent: AgentSays,
+    /// A check that counts was seen.
+    pub(crate) is_checked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +80,8 @@ impl Naive {
         let counted = farm
             .probes_with_slots()
             .filter(|(slot, probe)| server.probed && *slot != ProbeSlot::SHADOW && !probe.kind.is_agent());
-        Self { probes: counted.map(of).collect(), quorum: farm.quorum, agent: AgentSays::default() }
+        let (probes, quorum) = (counted.map(of).collect(), farm.quorum);
+        Self { probes, quorum, agent: AgentSays::default(), is_checked: false }
     }
 
     /// The file has other thresholds.
@@ -99,6 +102,7 @@ impl Naive {
         }
         if let Some(probe) = self.probes.iter_mut().find(|probe| probe.slot == slot) {
             probe.record(record.verdict());
+            self.is_checked = true;
         }
     }
 

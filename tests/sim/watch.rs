@@ -310,8 +310,7 @@ impl Watch {
         let told = self.told.get(&key).copied().unwrap_or_else(|| Told::of(entry));
         let is = Told::of(entry);
         // A transition is told with the check that decided: before the first there is none, only another quorum.
-        let is_unchecked = entry.live.last_check.load().is_none();
-        let told = if is_unchecked { Told { health: is.health, ..told } } else { told };
+        let told = if !naive.is_checked { Told { health: is.health, ..told } } else { told };
         self.told.insert(key, told);
         must!(told.health == is.health, "(5) every transition was told", "{name} told {told:?}: is {is:?}");
         let is_told =

@@ -145,6 +145,9 @@ class WebOrigin:
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads, request_queue_size = True, 512
 
+            def handle_error(self, *_):
+                """A connection that is cut is no news here."""
+
         self.server = Server((LOOPBACK, 0), Answer)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

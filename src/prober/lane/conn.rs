@@ -72,7 +72,7 @@ enum Sent {
 
 impl Conn {
     /// Begins to connect.
-    pub(super) fn open(ticket: Ticket, aimed: &Aimed, began: Instant) -> Result<Self, CheckRecord> {
+    pub(super) fn open(ticket: Ticket, aimed: &Aimed, began: Instant) -> Result<Box<Self>, CheckRecord> {
         let mut trace = Trace::new(began);
         let talk = match &aimed.probe.kind {
             ProbeKind::Http(asked) => {
@@ -107,7 +107,8 @@ impl Conn {
             Err(finding) => return Err(check::record(&aimed.probe.kind, finding, trace)),
         };
         let (addr, probe) = (aimed.addr, Arc::clone(&aimed.probe));
-        Ok(Self { ticket, addr, probe, began, is_closed: false, stream, phase: Phase::Connecting, talk, trace })
+        let phase = Phase::Connecting;
+        Ok(Box::new(Self { ticket, addr, probe, began, is_closed: false, stream, phase, talk, trace }))
     }
 
     /// Asks, if the connection is there already. Whether the answer is too, nobody looks yet.
@@ -153,7 +154,7 @@ impl Conn {
     }
 
     /// Closes the connection and makes the record.
-    pub(super) fn end(mut self, mut finding: Finding, buffer: &mut [u8]) -> CheckRecord {
+    pub(super) fn end(mut self: Box<Self>, mut finding: Finding, buffer: &mut [u8]) -> CheckRecord {
         if self.phase != Phase::Connecting {
             let is_answer = finding.status.verdict() == Verdict::Passed;
             if !is_answer && connect::has_met_itself(self.stream.local_addr(), self.addr) {
@@ -164,7 +165,7 @@ impl Conn {
                 SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).ok();
             }
         }
-        let Self { probe, stream, trace, .. } = self;
+        let Self { probe, stream, trace, .. } = *self;
         let record = check::record(&probe.kind, finding, trace);
         drop(stream);
         record

@@ -47,7 +47,7 @@ fn start(sharing: &mut Sharing, now: Duration) -> Vec<Ticket> {
 
 fn finish(sharing: &mut Sharing, ticket: Ticket, now: Duration) -> Option<Vec<u64>> {
     let done = sharing.finish(ticket, now, RunEnd::Prompt)?;
-    Some(done.subscribers.iter().map(|(whose, _)| whose.server.farm.0).collect())
+    Some(done.subscribers.iter().map(|(whose, ..)| whose.server.farm.0).collect())
 }
 
 fn paced(n: u64, pace: Pace) -> Paced {
@@ -139,7 +139,7 @@ fn new_incarnation_starts_afresh() {
     assert_eq!(finish(&mut sharing, old, ms(2)), None);
     let new = start(&mut sharing, ms(2))[0];
     let done = sharing.finish(new, ms(3), RunEnd::Prompt).unwrap();
-    assert_eq!(done.subscribers, [(whose(1), Epoch(2))]);
+    assert_eq!(done.subscribers, [(whose(1), Epoch(2), Pace::Steady)]);
     assert_eq!(done.next_due, sharing.next_due());
 }
 

@@ -21,6 +21,7 @@ use ::pingora::protocols::Digest;
 use ::pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake};
 use ::pingora::protocols::raw_connect::ProxyDigest;
 use ::pingora::proxy::HttpProxy;
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -111,9 +112,7 @@ pub(in crate::proxy) async fn serve(
             // Looked at whenever the connection was: what sets it is read and written there.
             refusal = exceeded(&gauge) => {
                 count(&connection, refusal);
-                client.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-                let told = async { while let Ok(Some(_)) = HttpSession::from_h2_conn(&mut client, Arc::clone(&next.digest)).await {} };
-                let _ = tokio::time::timeout(FAREWELL, told).await;
+                send_away(&mut client, &next.digest).await;
                 break;
             }
             () = retired(&connection), if !is_leaving => {
@@ -134,6 +133,13 @@ pub(in crate::proxy) async fn serve(
     drop(client);
     // Their streams are gone with the connection, which each sees when it looks next.
     while streams.join_next().await.is_some() {}
+}
+
+/// Tells a client that there was too much, without waiting for it for long.
+async fn send_away(client: &mut h2::server::Connection<::pingora::protocols::Stream, Bytes>, digest: &Arc<Digest>) {
+    client.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+    let told = async { while let Ok(Some(_)) = HttpSession::from_h2_conn(client, Arc::clone(digest)).await {} };
+    let _ = tokio::time::timeout(FAREWELL, told).await;
 }
 
 /// The engine's bounded options (CVE-2026-105297), and ours.

@@ -367,6 +367,7 @@ impl ProxyHttp for Engine {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
         let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
+        let why = exchange.distrust.filter(|_| status == 502).unwrap_or(why);
         exchange.reason = Some(why);
         if let Some(by) = blame::of(fault, error, exchange.seen.is_ended()) {
             exchange.seen.ended_by(by);

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
+use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
@@ -287,6 +288,12 @@ impl Session {
     fn record(&self, reason: Option<&'static str>) {
         let state = self.state();
         let (farm, duration) = (self.farm(), self.began.elapsed());
+        let termination = match reason {
+            Some(TAKEN_OUT) => Termination::new(EndedBy::TakenOut, EndPhase::Data),
+            // Silence is how a session ends.
+            _ if state.link.is_some() => Termination::WELL,
+            _ => Termination::new(EndedBy::Server, EndPhase::Connect),
+        };
         if let Some(position) = state.position {
             let edge = self.edge(position);
             edge.requests[StatusClass::None as usize].add(1);
@@ -299,6 +306,7 @@ impl Session {
             attempts: state.attempts,
             duration,
             reason,
+            termination,
             ..Ended::new(self.id)
         });
         let Some(access) = &self.work.access else { return };
@@ -313,6 +321,7 @@ impl Session {
             duration,
             retries: state.attempts.retries(),
             reason,
+            termination,
             ..AccessLine::new(&self.id)
         });
     }

@@ -1,5 +1,7 @@
 //! What a client may do to a connection, and what ends it: each counted by its reason.
 
+use crate::harness::h2::WINDOW_UPDATE;
+
 use super::*;
 
 /// The code with which a client is told that there was too much.
@@ -118,6 +120,7 @@ fn client_that_takes_nothing_is_cut() {
     let mut client = Frames::connect(plane.front());
     client.next_of(SETTINGS).unwrap();
     client.send(SETTINGS, 1, 0, &[]).unwrap();
+    client.next_of(WINDOW_UPDATE).unwrap();
     client.send(HEADERS, END_HEADERS, 1, &head("POST", &[])).unwrap();
     // Our window takes more of the body than the client's 65,535 bytes take of the answer.
     for _ in 0..15 {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use crate::store::FrontendTable;
 
 use super::super::pages;
-use super::dial::DialError;
 use super::heads;
 use super::state::Exchange;
 
@@ -56,11 +55,6 @@ pub(super) async fn respond_with(
 
 /// What the client is told about a failed exchange.
 pub(super) fn verdict(error: &Error) -> (u16, &'static str) {
-    match error.root_cause().downcast_ref::<DialError>() {
-        Some(DialError::Untrusted { kind, .. }) => return (502, kind.as_str()),
-        Some(DialError::Unusable(_)) => return (502, "there are no usable files for TLS with the server"),
-        Some(DialError::Http1Only) | None => {}
-    }
     match (error.etype(), error.esource()) {
         (HTTPStatus(status), _) => (*status, "the request could not be served"),
         (ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => {

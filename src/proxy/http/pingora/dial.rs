@@ -58,6 +58,17 @@ pub(super) enum DialError {
     },
 }
 
+impl DialError {
+    /// Returns it in words that any client may read.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Http1Only => "the server does not speak HTTP/2",
+            Self::Unusable(_) => "there are no usable files for TLS with the server",
+            Self::Untrusted { kind, .. } => kind.as_str(),
+        }
+    }
+}
+
 /// What a worker knows of its connections to servers.
 #[derive(Debug, Default)]
 pub(super) struct Lines {

@@ -20,6 +20,7 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
             // The attempt goes on, in what the server speaks.
             return true;
         }
+        exchange.distrust = Some(why.reason());
         let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
         if let Some(addr) = entry.and_then(|entry| entry.addr) {
             lines.say(addr, why);

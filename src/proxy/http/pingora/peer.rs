@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::farm::{FarmTable, ServerEntry};
 
-use super::super::super::upstream_tls::server_name;
+use super::super::super::upstream_tls::{Offer, server_name};
 use super::super::control::Connection;
 use super::super::h2::head::is_grpc;
 use super::dial::{Dial, Lines, Tls};
@@ -95,7 +95,8 @@ fn way(
     let name = server_name(settings, &server.address.host);
     let asked = hashed(|hasher| (farm_key, addr, server.id.0, format!("{name:?}")).hash(hasher));
     let is_http2 = wants_http2 && !lines.is_http1_only(asked);
-    let profile = lines.configs.profile(settings, is_http2);
+    let offer = if is_http2 { Offer::Http2 } else { Offer::Http1 };
+    let profile = lines.configs.profile(settings, offer);
     let version = profile.as_ref().map_or(0, |profile| profile.version);
     let key = hashed(|hasher| (asked, version, is_http2, &header).hash(hasher));
     let with = profile.and_then(|profile| Ok((profile.config, name?)));

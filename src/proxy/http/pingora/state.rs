@@ -53,6 +53,8 @@ pub struct Exchange {
     pub(super) goes_over: Over,
     /// Whether the attempt is to go on in HTTP/1.1, which is all that its server speaks.
     pub(super) is_downgraded: bool,
+    /// Why there was no TLS with a server that was tried.
+    pub(super) distrust: Option<&'static str>,
     /// The connection that the answer comes on, where its bytes are moved by us.
     pub(super) line: Option<Arc<Line>>,
     /// Whether only the end of the connection ends the answer.
@@ -117,6 +119,7 @@ impl Exchange {
             is_stale: false,
             goes_over: Over::default(),
             is_downgraded: false,
+            distrust: None,
             line: None,
             is_ended_by_close: false,
             reason: None,

@@ -1,0 +1,152 @@
+//! Connections to servers that are more than TCP: PROXY headers, TLS, HTTP/2.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use farmgate::model::tls::ServerTls;
+use farmgate::model::{Farm, Protocol, ProxyOut, Server, Verify};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
+
+use crate::harness::{InProcess, client::find};
+
+/// Changes every server of a farm.
+fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {
+    for server in &mut farm.servers {
+        change(Arc::make_mut(server));
+    }
+}
+
+/// Serves each connection in a thread of its own; returns where, and how many there were.
+fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (serve, count) = (Arc::new(serve), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, SeqCst);
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    (addr, count)
+}
+
+/// Answers requests with `body`, each, until the other side leaves.
+fn answer(stream: &mut (impl Read + Write), body: &str, more: &str) {
+    let mut held = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(n @ 1..) => held.extend_from_slice(&piece[..n]),
+            _ => return,
+        }
+        while let Some(at) = find(&held, b"\r\n\r\n") {
+            held.drain(..at + 4);
+            let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{more}\r\n{body}", body.len());
+            if stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err() || !more.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn connection_with_a_proxy_header_is_used_again_for_its_client_only() {
+    let (addr, connections) = server(|mut stream| {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte).unwrap_or(0) == 0 {
+                return;
+            }
+            line.push(byte[0]);
+        }
+        answer(&mut stream, String::from_utf8(line).unwrap().trim_end(), "");
+    });
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        each(farm, |server| server.proxy_protocol = Some(ProxyOut::V1));
+    });
+    let mut clients = [plane.client(), plane.client()];
+    for _ in 0..3 {
+        for client in &mut clients {
+            let (from, to) = (client.local_addr(), plane.front());
+            let told = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}", from.port(), to.port());
+            assert_eq!(client.get("/").text(), told);
+        }
+    }
+    assert_eq!(connections.load(SeqCst), 2);
+}
+
+/// A server in TLS with a certificate for `name`; returns where, the file of its authority, and the kinds of handshakes.
+fn encrypted(dir: &Path, name: &str, more: &'static str) -> (SocketAddr, ServerTls, Arc<Mutex<Vec<HandshakeKind>>>) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let ca = dir.join(format!("{name}.pem"));
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let (config, kinds) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&kinds);
+    let (addr, _) = server(move |stream| {
+        let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        if tls.conn.complete_io(&mut tls.sock).is_err() {
+            return;
+        }
+        seen.lock().unwrap().extend(tls.conn.handshake_kind());
+        answer(&mut tls, "in TLS", more);
+        tls.conn.send_close_notify();
+        let _ = tls.conn.write_tls(&mut tls.sock);
+    });
+    let tls = ServerTls { ca: Some(ca.into()), sni: Some(name.into()), verify: Verify::On, identity: None };
+    (addr, tls, kinds)
+}
+
+#[test]
+fn connection_in_tls_is_used_again_and_its_session_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (addr, tls, kinds) = encrypted(dir.path(), "kept.example", "");
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
+    assert_eq!(kinds.lock().unwrap().len(), 1, "one connection");
+
+    let (addr, tls, kinds) = encrypted(dir.path(), "closed.example", "Connection: close\r\n");
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
+    let kinds = kinds.lock().unwrap();
+    assert_eq!(kinds.iter().filter(|kind| **kind == HandshakeKind::Resumed).count(), 4, "{kinds:?}");
+}
+
+#[test]
+fn server_whose_certificate_is_wrong_is_told_by_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let (addr, good, _) = encrypted(dir.path(), "a.example", "");
+    let (_, other, _) = encrypted(dir.path(), "b.example", "");
+    for (tls, want) in [
+        (good.clone(), None),
+        (ServerTls { ca: other.ca, ..good.clone() }, Some("the server's certificate is of an unknown authority")),
+        (ServerTls { sni: other.sni, ..good.clone() }, Some("the server's certificate is not for its name")),
+        (
+            ServerTls { ca: Some(dir.path().join("none.pem").into()), ..good.clone() },
+            Some("there are no usable files for TLS with the server"),
+        ),
+        (ServerTls { ca: None, verify: Verify::Off, ..good.clone() }, None),
+    ] {
+        let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+            each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+        });
+        let answer = plane.client().get("/");
+        assert_eq!(answer.status == 200, want.is_none(), "{} {tls:?}", answer.text());
+        assert_eq!(plane.access(1)[0]["reason"].as_str(), want, "{tls:?}");
+    }
+}
