@@ -8,6 +8,7 @@ mod acme;
 mod answers;
 mod certificates;
 mod checks;
+mod edges;
 mod events;
 mod keeper;
 mod limits;
@@ -20,8 +21,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
@@ -40,7 +39,7 @@ use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
 use crate::model::{Act, Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
 use crate::prober;
-use crate::proxy::{Chance, Farewell, Listeners, Plane, bind_ahead};
+use crate::proxy::{Chance, Farewell, Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
@@ -48,12 +47,10 @@ use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
 use answers::Answers;
 use certificates::{Cared, Caring};
 use checks::StoreChecks;
+use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
 use upgrade::Inherited;
 use webhooks::Webhooks;
-
-/// How long runtimes of the edges may take to end.
-const RUNTIME_END: Duration = Duration::from_secs(2);
 
 /// Reads the config again; the same at every reload.
 pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -92,20 +89,6 @@ struct Core {
     access: Option<AccessHandle>,
 }
 
-/// An edge on a thread of its own.
-struct Edge {
-    stop: watch::Sender<bool>,
-    thread: JoinHandle<()>,
-}
-
-impl Edge {
-    fn stop(self) {
-        self.stop.send_replace(true);
-        // A panic in the edge was reported by its thread.
-        let _ = self.thread.join();
-    }
-}
-
 impl App {
     /// Starts everything that `loaded` declares. `source` is asked at each reload.
     ///
@@ -134,7 +117,7 @@ impl App {
         let bind = |admin| AdminServer::bind(admin, Arc::clone(&reloads), admin_socket);
         let admin = settings.admin.as_ref().map(bind).transpose()?;
         let admin_socket = admin.as_ref().map(AdminServer::socket).transpose()?;
-        become_user(&settings, &topology, workers, &mut inherited)?;
+        privileges::become_user(&settings, &topology, workers, &mut inherited)?;
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
@@ -320,29 +303,6 @@ enum Ended {
     Finished,
 }
 
-/// What runs beside the data plane.
-struct Edges {
-    prober: Edge,
-    certificates: Cared,
-    keeper: Keeper,
-    admin: Option<Edge>,
-    webhooks: Option<Edge>,
-}
-
-impl Edges {
-    fn stop(self) {
-        self.prober.stop();
-        self.certificates.stop();
-        self.keeper.stop();
-        if let Some(admin) = self.admin {
-            admin.stop();
-        }
-        if let Some(webhooks) = self.webhooks {
-            webhooks.stop();
-        }
-    }
-}
-
 /// What a new process is handed beside the frontends.
 struct Upgrade {
     journal: SqliteJournal,
@@ -511,25 +471,6 @@ impl Control for Reloader {
     }
 }
 
-/// Becomes the user that the config names, after everything is bound that only root may bind.
-fn become_user(
-    settings: &Settings,
-    topology: &Topology,
-    workers: usize,
-    inherited: &mut Inherited,
-) -> anyhow::Result<()> {
-    let Some(run_as) = &settings.run_as else { return Ok(()) };
-    if !privileges::is_to_drop(run_as)? {
-        return Ok(());
-    }
-    if inherited.frontends.is_empty() {
-        let ahead = bind_ahead(&topology.frontends, workers);
-        inherited.frontends = ahead
-            .map_err(|(address, cause)| anyhow!("cannot listen on {address}: {cause}; change frontends.*.listen"))?;
-    }
-    privileges::drop_to(run_as)
-}
-
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -589,25 +530,4 @@ fn start_admin(server: AdminServer, state: AdminState, alarm: &Alarm) -> anyhow:
             tracing::error!(error = %report(&error), "admin side ended");
         }
     })
-}
-
-fn on_own_thread<F>(
-    name: &str,
-    alarm: &Alarm,
-    work: impl FnOnce(watch::Receiver<bool>) -> F + Send + 'static,
-) -> anyhow::Result<Edge>
-where
-    F: Future<Output = ()>,
-{
-    let (stop, stopped) = watch::channel(false);
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    let guard = alarm.guard(name);
-    let thread = thread.spawn(move || {
-        let _guard = guard;
-        runtime.block_on(work(stopped));
-        runtime.shutdown_timeout(RUNTIME_END);
-    });
-    let thread = thread.map_err(|error| anyhow!("cannot start the {name} thread: {error}"))?;
-    Ok(Edge { stop, thread })
 }

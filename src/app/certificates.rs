@@ -13,7 +13,8 @@ use crate::model::{CertificateChange, EventKind};
 use crate::proxy::{Certificates, Notice};
 use crate::store::Store;
 
-use super::{Edge, acme, on_own_thread};
+use super::acme;
+use super::edges::{Edge, on_own_thread};
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_secs(2);

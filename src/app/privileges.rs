@@ -3,16 +3,39 @@
 use anyhow::{Context as _, anyhow, bail};
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
 
-use crate::model::settings::RunAs;
+use crate::model::Topology;
+use crate::model::settings::{RunAs, Settings};
+use crate::proxy::bind_ahead;
+
+use super::upgrade::Inherited;
+
+/// Becomes the user that the config names, after everything is bound that only root may bind.
+pub(super) fn become_user(
+    settings: &Settings,
+    topology: &Topology,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> anyhow::Result<()> {
+    let Some(run_as) = &settings.run_as else { return Ok(()) };
+    if !is_to_drop(run_as)? {
+        return Ok(());
+    }
+    if inherited.frontends.is_empty() {
+        let ahead = bind_ahead(&topology.frontends, workers);
+        inherited.frontends = ahead
+            .map_err(|(address, cause)| anyhow!("cannot listen on {address}: {cause}; change frontends.*.listen"))?;
+    }
+    drop_to(run_as)
+}
 
 /// Whether the process has privileges to give up.
-pub(super) fn is_to_drop(run_as: &RunAs) -> anyhow::Result<bool> {
+fn is_to_drop(run_as: &RunAs) -> anyhow::Result<bool> {
     let (uid, _, _) = ids(run_as)?;
     Ok(geteuid() != uid)
 }
 
 /// Gives the privileges of root up for good, for every thread. What the user may open is opened afterwards.
-pub(super) fn drop_to(run_as: &RunAs) -> anyhow::Result<()> {
+fn drop_to(run_as: &RunAs) -> anyhow::Result<()> {
     let (uid, gid, name) = ids(run_as)?;
     if !geteuid().is_root() {
         bail!(

@@ -45,7 +45,7 @@ impl Inherited {
     pub(super) fn take(settings: &Settings, topology: &Topology) -> anyhow::Result<Self> {
         match std::env::var_os(ENVIRONMENT) {
             Some(path) => Self::from_process(Path::new(&path)).context("cannot take over from the running process"),
-            None => Self::from_service_manager(settings, topology),
+            None => Self::from_supervisor(settings, topology),
         }
     }
 
@@ -68,7 +68,7 @@ impl Inherited {
         Ok(inherited)
     }
 
-    fn from_service_manager(settings: &Settings, topology: &Topology) -> anyhow::Result<Self> {
+    fn from_supervisor(settings: &Settings, topology: &Topology) -> anyhow::Result<Self> {
         let mut opened = ListenFd::from_env();
         let mut inherited = Self::default();
         for n in 0..opened.len() {

@@ -150,8 +150,8 @@ fn settings(
 fn run_as(file: &Section<'_>, findings: &mut Findings) -> Option<RunAs> {
     let mut name = |key: &str| {
         let value = file.get(key)?;
-        let text = value.text(findings, "a name").map(Box::from);
-        text.filter(|name: &Box<str>| !name.is_empty()).or_else(|| {
+        let text = value.text(findings, "a name").filter(|name| !name.is_empty());
+        text.map(Box::from).or_else(|| {
             value.refuse(findings, "is no name; write the name of a user or group of this machine");
             None
         })

@@ -1,14 +1,14 @@
 //! What a config file declares about the process itself rather than about traffic. Fixed at start except where a
 //! reload is said to change it.
 
-mod log;
+mod logs;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use log::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
+pub use logs::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]

@@ -137,12 +137,12 @@ impl Listeners {
     pub fn let_go(&self, stays: bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.adopted.clear();
-        for listener in open.by_address.values_mut() {
+        open.by_address.values_mut().for_each(|listener| {
             listener.sockets.clear();
             if let Some(file) = listener.file.take_if(|_| stays) {
                 file.leave();
             }
-        }
+        });
     }
 
     /// Returns the addresses that are listened on, with the port that the system chose where 0 was written.
