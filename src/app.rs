@@ -11,10 +11,12 @@ mod checks;
 mod events;
 mod keeper;
 mod limits;
+mod privileges;
+mod upgrade;
 mod webhooks;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +40,7 @@ use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
 use crate::model::{Act, Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
 use crate::prober;
-use crate::proxy::{Chance, Listeners, Plane};
+use crate::proxy::{Chance, Farewell, Listeners, Plane, bind_ahead};
 use crate::report::report;
 use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
@@ -47,6 +49,7 @@ use answers::Answers;
 use certificates::{Cared, Caring};
 use checks::StoreChecks;
 use keeper::Keeper;
+use upgrade::Inherited;
 use webhooks::Webhooks;
 
 /// How long runtimes of the edges may take to end.
@@ -62,6 +65,7 @@ pub struct App {
     plane: Plane,
     access_writer: Option<AccessWriter>,
     admin: Option<Edge>,
+    admin_socket: Option<TcpListener>,
     admin_addr: Option<SocketAddr>,
     fingerprint: Option<String>,
     prober: Edge,
@@ -125,12 +129,18 @@ impl App {
         });
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
-        let admin = settings.admin.as_ref().map(|admin| AdminServer::bind(admin, Arc::clone(&reloads))).transpose()?;
+        let mut inherited = Inherited::take(&settings, &topology)?;
+        let admin_socket = inherited.admin.take();
+        let bind = |admin| AdminServer::bind(admin, Arc::clone(&reloads), admin_socket);
+        let admin = settings.admin.as_ref().map(bind).transpose()?;
+        let admin_socket = admin.as_ref().map(AdminServer::socket).transpose()?;
+        become_user(&settings, &topology, workers, &mut inherited)?;
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
 
         let (changed, changes) = watch::channel(0);
+        inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
@@ -150,6 +160,7 @@ impl App {
         let listeners = plane.listeners();
         let caring = Caring::prepare(&settings, plane.certificates());
         let checks_at_once = settings.checks_at_once;
+        listeners.adopt(std::mem::take(&mut inherited.frontends));
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
@@ -179,12 +190,14 @@ impl App {
             .map(|server| start_admin(server, answers.state(&core, requests, plane.certificates()), &alarm))
             .transpose()?;
         let (sender, commands) = mpsc::unbounded_channel();
+        inherited.ready()?;
         Ok(Self {
             core,
             journal,
             plane,
             access_writer,
             admin,
+            admin_socket,
             admin_addr,
             fingerprint,
             prober,
@@ -235,6 +248,7 @@ impl App {
             plane,
             access_writer,
             admin,
+            admin_socket,
             prober,
             keeper,
             certificates,
@@ -245,15 +259,28 @@ impl App {
             lost,
             ..
         } = self;
+        let mut edges = Some(Edges { prober, certificates, keeper, admin, webhooks });
+        let upgrade = Upgrade { journal: journal.clone(), admin: admin_socket };
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
-            let lost = carry_out(&core, &mut signals, &mut commands, lost).await;
+            let left = carry_out(&core, upgrade, &mut signals, &mut commands, lost).await;
             core.is_stopping.store(true, Ordering::Release);
-            notify(Phase::Stopping);
+            let (phase, farewell, lost) = match left {
+                Ok(Left::Replaced { by }) => (Phase::Replaced { by }, Farewell::Polite, Ok(())),
+                Ok(Left::Told) => (Phase::Stopping, Farewell::Abrupt, Ok(())),
+                Err(lost) => (Phase::Stopping, Farewell::Abrupt, Err(lost)),
+            };
+            notify(phase);
+            core.listeners.let_go(farewell == Farewell::Polite);
             let grace = core.settings().grace;
             tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is open");
-            plane.shutdown(grace);
+            plane.shutdown(grace, farewell);
+            // Who was replaced has nothing to check, to tell or to answer any more: the new process does.
+            let early = if farewell == Farewell::Polite { edges.take() } else { None };
             let finished = tokio::task::spawn_blocking(|| {
+                if let Some(edges) = early {
+                    edges.stop();
+                }
                 plane.join();
                 // The workers' ends of the access log are gone with them.
                 if let Some(writer) = access_writer {
@@ -272,14 +299,8 @@ impl App {
             tracing::warn!("stopped at once: open connections cut");
             return lost;
         }
-        prober.stop();
-        certificates.stop();
-        keeper.stop();
-        if let Some(admin) = admin {
-            admin.stop();
-        }
-        if let Some(webhooks) = webhooks {
-            webhooks.stop();
+        if let Some(edges) = edges {
+            edges.stop();
         }
         journal.close();
         tracing::info!("stopped");
@@ -299,17 +320,63 @@ enum Ended {
     Finished,
 }
 
-/// Carries reloads out until told to stop, or until a thread is lost, which is the error.
+/// What runs beside the data plane.
+struct Edges {
+    prober: Edge,
+    certificates: Cared,
+    keeper: Keeper,
+    admin: Option<Edge>,
+    webhooks: Option<Edge>,
+}
+
+impl Edges {
+    fn stop(self) {
+        self.prober.stop();
+        self.certificates.stop();
+        self.keeper.stop();
+        if let Some(admin) = self.admin {
+            admin.stop();
+        }
+        if let Some(webhooks) = self.webhooks {
+            webhooks.stop();
+        }
+    }
+}
+
+/// What a new process is handed beside the frontends.
+struct Upgrade {
+    journal: SqliteJournal,
+    admin: Option<TcpListener>,
+}
+
+/// Why the process ends.
+enum Left {
+    /// Another one serves.
+    Replaced { by: u32 },
+    /// It was told to.
+    Told,
+}
+
+/// Carries reloads out until told to stop, or replaced, or until a thread is lost, which is the error.
 async fn carry_out(
     core: &Arc<Core>,
+    upgrade: Upgrade,
     signals: &mut Signals,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     mut lost: watch::Receiver<Option<String>>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Left> {
+    let upgrade = Arc::new(upgrade);
     loop {
         tokio::select! {
             command = next_command(signals, commands) => match command {
-                Command::Stop => return Ok(()),
+                Command::Stop => return Ok(Left::Told),
+                Command::Upgrade => {
+                    let (core, upgrade) = (Arc::clone(core), Arc::clone(&upgrade));
+                    let replaced = tokio::task::spawn_blocking(move || core.upgrade(&upgrade)).await;
+                    if let Ok(Some(by)) = replaced {
+                        return Ok(Left::Replaced { by });
+                    }
+                }
                 Command::Reload => {
                     let core = Arc::clone(core);
                     // Its result is logged and counted by the reload itself.
@@ -339,6 +406,7 @@ async fn second_stop(core: &Core, signals: &mut Signals, commands: &mut mpsc::Un
             Command::Reload => tracing::warn!("reload refused: the process is stopping"),
             Command::Rotate => core.rotate(),
             Command::Stop => return,
+            Command::Upgrade => tracing::warn!("upgrade refused: the process is stopping"),
         }
     }
 }
@@ -346,6 +414,23 @@ async fn second_stop(core: &Core, signals: &mut Signals, commands: &mut mpsc::Un
 impl Core {
     fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has a new process take over; returns its id once it serves.
+    fn upgrade(&self, upgrade: &Upgrade) -> Option<u32> {
+        let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        notify(Phase::Reloading);
+        match upgrade::hand_over(&self.settings(), &self.listeners, upgrade.admin.as_ref(), &upgrade.journal) {
+            Ok(pid) => {
+                tracing::info!(pid, "upgrade: the new process serves; finishing what is open");
+                Some(pid)
+            }
+            Err(reason) => {
+                tracing::error!(reason, "upgrade refused: this process goes on");
+                notify(Phase::Ready);
+                None
+            }
+        }
     }
 
     /// Opens log files again, which whoever rotates them has moved away.
@@ -424,6 +509,25 @@ impl Control for Reloader {
             reloaded.unwrap_or_else(|error| Err(format!("the reload did not finish: {error}")))
         })
     }
+}
+
+/// Becomes the user that the config names, after everything is bound that only root may bind.
+fn become_user(
+    settings: &Settings,
+    topology: &Topology,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> anyhow::Result<()> {
+    let Some(run_as) = &settings.run_as else { return Ok(()) };
+    if !privileges::is_to_drop(run_as)? {
+        return Ok(());
+    }
+    if inherited.frontends.is_empty() {
+        let ahead = bind_ahead(&topology.frontends, workers);
+        inherited.frontends = ahead
+            .map_err(|(address, cause)| anyhow!("cannot listen on {address}: {cause}; change frontends.*.listen"))?;
+    }
+    privileges::drop_to(run_as)
 }
 
 fn cores() -> usize {

@@ -29,7 +29,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ struct Open {
     acts: Arc<Mutex<Connection>>,
     reads: Arc<Mutex<Connection>>,
     /// Locked for as long as the file is open.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// What a journal did so far.
@@ -126,9 +126,10 @@ impl SqliteJournal {
             batches,
             gate: Mutex::new(()),
             alarm: OnceLock::new(),
+            is_lent: AtomicBool::new(false),
         });
         writer::start(&shared, limits).map_err(|e| failed("start the journal thread", e))?;
-        Ok(Self(Arc::new(Open { shared, acts, reads, _lock: file })))
+        Ok(Self(Arc::new(Open { shared, acts, reads, lock: file })))
     }
 
     /// Has `alarm` ring should the journal's thread be lost to a bug. The first call counts.
@@ -140,6 +141,36 @@ impl SqliteJournal {
     /// Writes what was noted and ends the thread; waits for it, five seconds at the most. What is noted later is lost.
     pub fn close(&self) {
         self.0.close();
+    }
+
+    /// Writes what was noted, and lets another process have the file: until [`Self::take_back`] nothing is written, what
+    /// is noted waits, and acts are refused.
+    ///
+    /// # Errors
+    /// If the lock cannot be given up, or the disk is too slow; nothing has changed then.
+    pub fn lend(&self) -> Result<(), JournalError> {
+        lock(&self.0.shared.blocks).seal_all();
+        self.flush(CLOSE_WAIT);
+        // Whoever writes has its turn to the end, and looks at the next.
+        let _turn = lock(&self.0.shared.gate);
+        self.0.shared.is_lent.store(true, Ordering::Release);
+        let Some(file) = &self.0.lock else { return Ok(()) };
+        file.unlock().map_err(|error| {
+            self.0.shared.is_lent.store(false, Ordering::Release);
+            failed("give up the lock of state_dir", error)
+        })
+    }
+
+    /// Takes the file back that nobody wanted.
+    ///
+    /// # Errors
+    /// If another process has it; nothing is written then.
+    pub fn take_back(&self) -> Result<(), JournalError> {
+        if let Some(file) = &self.0.lock {
+            file.try_lock().map_err(|error| failed("lock state_dir again", error))?;
+        }
+        self.0.shared.is_lent.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Waits until what was noted before is on disk, `bound` at the most.
@@ -182,6 +213,10 @@ impl SqliteJournal {
         act: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
         let _turn = lock(&self.0.shared.gate);
+        if self.0.shared.is_lent.load(Ordering::Acquire) {
+            let cause = "a new process takes over just now; ask again in a moment";
+            return Err(JournalError { what, cause: cause.into() });
+        }
         self.count(what, act(&mut lock(&self.0.acts)))
     }
 
@@ -195,7 +230,8 @@ impl SqliteJournal {
 
 impl Open {
     fn close(&self) {
-        if self.shared.queue.close(CLOSE_WAIT) {
+        let is_lent = self.shared.is_lent.load(Ordering::Acquire);
+        if self.shared.queue.close(CLOSE_WAIT) && !is_lent {
             // Only what ended in order is known to have written all that it told of.
             let _turn = lock(&self.shared.gate);
             let closed = lock(&self.acts).execute("UPDATE process SET is_open = 0", []);

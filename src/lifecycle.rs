@@ -1,7 +1,9 @@
 //! What the process around us says and is told: signals become [`Command`]s, states go to the service manager.
 //!
-//! SIGHUP reloads, SIGUSR1 opens log files again. SIGTERM and SIGINT stop gracefully; a second one stops at once. Under systemd (`Type=notify`) the
+//! SIGHUP reloads, SIGUSR1 opens log files again, SIGUSR2 has a new process take over ([`handover`]). SIGTERM and SIGINT stop gracefully; a second one stops at once. Under systemd (`Type=notify`) the
 //! manager hears READY, RELOADING and STOPPING; without it nothing is sent.
+
+pub mod handover;
 
 use std::io;
 
@@ -17,6 +19,8 @@ pub enum Command {
     Rotate,
     /// Stop: gracefully the first time, at once the second.
     Stop,
+    /// Start the program again, hand it what is listened on, and stop once it serves.
+    Upgrade,
 }
 
 /// The signals that the process listens to.
@@ -26,6 +30,7 @@ pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     user_1: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -39,6 +44,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -49,6 +55,7 @@ impl Signals {
             _ = self.interrupt.recv() => Command::Stop,
             _ = self.terminate.recv() => Command::Stop,
             _ = self.user_1.recv() => Command::Rotate,
+            _ = self.user_2.recv() => Command::Upgrade,
         }
     }
 }
@@ -62,6 +69,11 @@ pub enum Phase {
     Reloading,
     /// Finishing.
     Stopping,
+    /// Finishing, while the process of that id serves.
+    Replaced {
+        /// The new process.
+        by: u32,
+    },
 }
 
 /// Tells the service manager, if there is one.
@@ -73,6 +85,7 @@ pub fn notify(phase: Phase) {
             Err(error) => Err(error),
         },
         Phase::Stopping => sd_notify::notify(false, &[NotifyState::Stopping]),
+        Phase::Replaced { by } => sd_notify::notify(false, &[NotifyState::MainPid(by), NotifyState::Ready]),
     };
     if let Err(error) = sent {
         tracing::warn!(%error, "service manager not told");

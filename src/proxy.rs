@@ -16,6 +16,7 @@ mod mirror;
 mod owner;
 mod proxy_header;
 mod queue;
+mod rate;
 mod recent;
 mod registry;
 mod sessions;
@@ -28,6 +29,7 @@ mod udp;
 mod upstream_tls;
 mod work;
 
-pub use accept::Listeners;
+pub use accept::{HandedOver, Listeners, Traffic, bind_ahead};
+pub use command::Farewell;
 pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
 pub use worker::{Chance, Plane, PlaneError};

@@ -3,6 +3,7 @@
 //! Lines of the `log` crate (Pingora's) are bridged into `tracing`. Set up once, by the composition root.
 
 pub mod access;
+pub mod context;
 
 mod lines;
 

@@ -228,7 +228,7 @@ impl Running {
         alter: impl FnOnce(&mut AdminState),
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut server = AdminServer::bind(settings, Arc::<ReloadCells>::default()).unwrap();
+        let mut server = AdminServer::bind(settings, Arc::<ReloadCells>::default(), None).unwrap();
         if let Some(wait) = wait {
             server.deadlines = Deadlines { handshake: wait, idle: wait, body: wait, close: wait };
         }

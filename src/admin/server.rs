@@ -104,13 +104,17 @@ pub(super) struct Site {
 }
 
 impl AdminServer {
-    /// Listens, and loads or makes the certificate. Nothing is accepted before [`Self::serve`].
+    /// Listens, unless a socket was bound before, and loads or makes the certificate. Nothing is accepted before [`Self::serve`].
     ///
     /// # Errors
     /// [`BindError`] is one line for the operator.
-    pub fn bind(settings: &AdminSettings, reloads: Arc<ReloadCells>) -> Result<Self, BindError> {
+    pub fn bind(
+        settings: &AdminSettings,
+        reloads: Arc<ReloadCells>,
+        bound: Option<TcpListener>,
+    ) -> Result<Self, BindError> {
         let listen = |cause| BindError::Listen { address: settings.listen, cause };
-        let listener = TcpListener::bind(settings.listen).map_err(listen)?;
+        let listener = bound.map_or_else(|| TcpListener::bind(settings.listen), Ok).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let tls = Tls::load(&settings.tls, address.ip())?;
@@ -121,6 +125,14 @@ impl AdminServer {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns its socket once more, for the process that replaces this one.
+    ///
+    /// # Errors
+    /// If the process has no descriptors left.
+    pub fn socket(&self) -> io::Result<TcpListener> {
+        self.listener.try_clone()
     }
 
     /// Returns the SHA-256 of the certificate, if it was made at start.

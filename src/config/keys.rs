@@ -16,6 +16,9 @@ pub(super) const FILE: &[&str] = &[
     "webhooks",
     "acme",
     "log",
+    "upgrade_socket",
+    "user",
+    "group",
 ];
 /// `service`, where it is a mapping.
 pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports"];

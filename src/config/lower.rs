@@ -30,6 +30,7 @@ use super::error::Findings;
 use super::keys;
 use super::read::{Section, Value};
 use super::tree::{Position, Tree};
+use crate::model::settings::RunAs;
 use crate::model::{ListenAddr, Protocol, Settings, Topology};
 
 /// Reads a file that the config file names.
@@ -129,8 +130,37 @@ fn settings(
     let journal = journal::lower(file, findings);
     let webhooks = file.get("webhooks").map_or_else(Vec::new, |value| webhook::lower(&value, read_file, findings));
     let acme = file.get("acme").and_then(|value| acme::lower(&value, state_dir.is_some(), read_file, findings));
-    let checks_at_once = usize::from(checks_at_once);
-    Settings { workers, state_dir, grace, checks_at_once, admin, journal, webhooks, acme, log }
+    let upgrade_socket = file.get("upgrade_socket").and_then(|value| path(&value, findings));
+    Settings {
+        workers,
+        state_dir,
+        grace,
+        checks_at_once: usize::from(checks_at_once),
+        admin,
+        journal,
+        webhooks,
+        acme,
+        log,
+        upgrade_socket,
+        run_as: run_as(file, findings),
+    }
+}
+
+/// Reads whom root becomes.
+fn run_as(file: &Section<'_>, findings: &mut Findings) -> Option<RunAs> {
+    let mut name = |key: &str| {
+        let value = file.get(key)?;
+        let text = value.text(findings, "a name").map(Box::from);
+        text.filter(|name: &Box<str>| !name.is_empty()).or_else(|| {
+            value.refuse(findings, "is no name; write the name of a user or group of this machine");
+            None
+        })
+    };
+    let (user, group) = (name("user"), name("group"));
+    if group.is_some() && file.get("user").is_none() {
+        file.complain(findings, "group: is taken on with user only; write user: NAME too");
+    }
+    Some(RunAs { user: user?, group })
 }
 
 /// Reads an `ip:port` to listen on.

@@ -114,6 +114,15 @@ pub struct File {
     /// Logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// Where a new process asks for the listening sockets, at SIGUSR2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_socket: Option<String>,
+    /// The user that root becomes once everything is bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The group that root takes on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// The service, short or in full.

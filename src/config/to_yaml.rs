@@ -129,6 +129,9 @@ fn file(topology: &Topology) -> schema::File {
         webhooks: None,
         acme: None,
         log: None,
+        upgrade_socket: None,
+        user: None,
+        group: None,
     }
 }
 

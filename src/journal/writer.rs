@@ -6,6 +6,7 @@
 //! transactions others get their turn: an admin write waits for one of them at the most.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ const ROWS_MAX: usize = 500;
 /// The first rest after a failure, and the longest.
 const REST_FIRST: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(5);
+/// How often the writer looks whether the file is its own again.
+const REST_LENT: Duration = Duration::from_millis(20);
 /// Failures in a row of which only the first is logged: a minute, with the longest rest.
 const FAILURES_PER_LINE: u32 = 12;
 /// Looks at what is old that fail in a row of which only the first is logged: a minute, one each second.
@@ -46,6 +49,8 @@ pub(super) struct Shared {
     /// Held for a transaction, so that nobody polls for SQLite's own lock.
     pub(super) gate: Mutex<()>,
     pub(super) alarm: OnceLock<Alarm>,
+    /// Another process has the file.
+    pub(super) is_lent: AtomicBool,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -127,7 +132,8 @@ impl Writer {
                 return;
             }
             self.turns += 1;
-            if is_idle || self.is_behind || self.turns >= TURNS_PER_STEP {
+            let is_lent = self.shared.is_lent.load(Ordering::Acquire);
+            if !is_lent && (is_idle || self.is_behind || self.turns >= TURNS_PER_STEP) {
                 self.look_after_the_old();
             }
         }
@@ -157,7 +163,13 @@ impl Writer {
         let mut last_attempts = 0;
         loop {
             match self.write_some(&work) {
-                Ok(wrote) => {
+                // What waits is written if the file comes back, and of no use if another process has it to the end.
+                Ok(None) => {
+                    if self.shared.queue.rest(REST_LENT) {
+                        return;
+                    }
+                }
+                Ok(Some(wrote)) => {
                     if wrote.rows() > 0 {
                         (rest, self.failures_in_a_row) = (REST_FIRST, 0);
                     }
@@ -182,14 +194,17 @@ impl Writer {
     }
 
     /// Writes up to [`ROWS_MAX`] rows in one transaction; healths before the events that tell of them, so that whoever
-    /// was told to be Down is known to be Down, wherever the process is killed.
-    fn write_some(&self, work: &Work) -> rusqlite::Result<Wrote> {
+    /// was told to be Down is known to be Down, wherever the process is killed. Nothing, while another process has the file.
+    fn write_some(&self, work: &Work) -> rusqlite::Result<Option<Wrote>> {
         let mut wrote = Wrote::default();
         let blocks = lock(&self.shared.blocks).waiting(ROWS_MAX);
         if work.events.is_empty() && work.healths.is_empty() && work.evidence.is_empty() && blocks.is_empty() {
-            return Ok(wrote);
+            return Ok(Some(wrote));
         }
         let _turn = lock(&self.shared.gate);
+        if self.shared.is_lent.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         let mut connection = lock(&self.shared.batches);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (server, saved) in work.healths.iter().take(ROWS_MAX) {
@@ -213,7 +228,7 @@ impl Writer {
             wrote.checks += u64::from(block.checks);
         }
         transaction.commit()?;
-        Ok(wrote)
+        Ok(Some(wrote))
     }
 
     fn count(&self, wrote: &Wrote, work: &mut Work) {
@@ -305,6 +320,7 @@ mod tests {
             batches: connection,
             gate: Mutex::new(()),
             alarm: OnceLock::new(),
+            is_lent: AtomicBool::new(true),
         });
         let (limits, now) = (JournalLimits::DEFAULT, Timestamp(0));
         let writer =
@@ -312,10 +328,13 @@ mod tests {
         let healths = (0..ROWS_MAX as u64).map(|n| (server(n).0, None)).collect();
         let events = every_kind().into_iter().take(1).map(Arc::new).collect();
         let mut work = Work { events, healths, ..Work::default() };
+        assert!(writer.write_some(&work).unwrap().is_none(), "another process has the file");
+        writer.shared.is_lent.store(false, Ordering::Release);
         let first = writer.write_some(&work).unwrap();
+        let first = first.unwrap();
         assert_eq!((first.healths, first.events), (ROWS_MAX, 0));
         writer.count(&first, &mut work);
-        let second = writer.write_some(&work).unwrap();
+        let second = writer.write_some(&work).unwrap().unwrap();
         assert_eq!((second.healths, second.events), (0, 1));
     }
 }

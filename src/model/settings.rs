@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use log::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings, TraceSettings};
+pub use log::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -221,6 +221,19 @@ pub struct Settings {
     pub acme: Option<AcmeSettings>,
     /// Logs.
     pub log: LogSettings,
+    /// Where a new process asks for the listening sockets; none: in `state_dir`, or where the user's sockets are.
+    pub upgrade_socket: Option<PathBuf>,
+    /// Whom root becomes once everything is bound, if anybody.
+    pub run_as: Option<RunAs>,
+}
+
+/// Whom root becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunAs {
+    /// The user, by name.
+    pub user: Box<str>,
+    /// The group, by name; the user's own where absent.
+    pub group: Option<Box<str>>,
 }
 
 impl Settings {
@@ -241,6 +254,8 @@ impl Settings {
             ("webhooks", self.webhooks != live.webhooks),
             ("acme", self.acme != live.acme),
             ("log", self.log != live.log),
+            ("upgrade_socket", self.upgrade_socket != live.upgrade_socket),
+            ("user", self.run_as != live.run_as),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -275,6 +290,8 @@ mod tests {
             webhooks,
             acme: None,
             log,
+            upgrade_socket: None,
+            run_as: None,
         }
     }
 

@@ -5,7 +5,9 @@
 //! port 0 is another port for every frontend that writes it.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,13 +16,15 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::model::{Frontend, FrontendId, ListenAddr, Name, Protocol};
 use crate::store::{ListenError, ListenerHost, OpenError, PreparedListeners};
 
-use super::command::{Command, ListenerId};
+use super::command::{Bound, Command, ListenerId};
 use super::tls::{self, Certificates};
 
 mod bind;
 mod unix;
 
-use bind::{Sockets, Traffic};
+pub use bind::Traffic;
+
+use bind::Sockets;
 use unix::SocketFile;
 
 /// Opens and closes listeners on every worker.
@@ -34,6 +38,21 @@ pub struct Listeners {
 struct OpenListeners {
     last_id: u64,
     by_address: HashMap<Place, OpenListener>,
+    /// Sockets that were bound before, by this process or by the one that it replaces.
+    adopted: HashMap<Place, Vec<OwnedFd>>,
+}
+
+/// A listening socket that was bound before it is listened on here.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The address as written.
+    pub listen: ListenAddr,
+    /// What travels through it.
+    pub traffic: Traffic,
+    /// The frontend; any other that writes the same address will do, unless its port is 0.
+    pub frontend: FrontendId,
+    /// The socket.
+    pub socket: OwnedFd,
 }
 
 /// What a listener is known by from one topology to the next.
@@ -48,11 +67,18 @@ enum Place {
 }
 
 impl Place {
-    fn of(listen: &ListenAddr, frontend: &Frontend) -> Self {
+    fn of(listen: &ListenAddr, traffic: Traffic, frontend: FrontendId) -> Self {
         match listen {
-            ListenAddr::Ip(addr) if addr.port() == 0 => Self::Chosen(*addr, traffic_of(frontend), frontend.id),
-            ListenAddr::Ip(addr) => Self::Fixed(*addr, traffic_of(frontend)),
+            ListenAddr::Ip(addr) if addr.port() == 0 => Self::Chosen(*addr, traffic, frontend),
+            ListenAddr::Ip(addr) => Self::Fixed(*addr, traffic),
             ListenAddr::Unix(path) => Self::Unix(Arc::clone(path)),
+        }
+    }
+
+    fn listen(&self) -> (ListenAddr, Traffic) {
+        match self {
+            Self::Chosen(address, traffic, _) | Self::Fixed(address, traffic) => ((*address).into(), *traffic),
+            Self::Unix(path) => (ListenAddr::Unix(Arc::clone(path)), Traffic::Connections),
         }
     }
 }
@@ -69,12 +95,54 @@ struct OpenListener {
     id: ListenerId,
     frontend: FrontendId,
     bound: ListenAddr,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
+    /// The workers' sockets once more, for the process that replaces this one.
+    sockets: Vec<Bound>,
 }
 
 impl Listeners {
     pub(super) fn new(workers: Vec<UnboundedSender<Command>>, certificates: Arc<Certificates>) -> Self {
         Self { workers, certificates, open: Arc::default() }
+    }
+
+    /// Takes sockets that were bound before; those that no frontend wants when it first prepares are closed.
+    pub fn adopt(&self, sockets: Vec<HandedOver>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for HandedOver { listen, traffic, frontend, socket } in sockets {
+            open.adopted.entry(Place::of(&listen, traffic, frontend)).or_default().push(socket);
+        }
+    }
+
+    /// Returns every socket once more.
+    ///
+    /// # Errors
+    /// If the process has no descriptors left.
+    pub fn hand_over(&self) -> io::Result<Vec<HandedOver>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places: Vec<_> = open.by_address.iter().collect();
+        places.sort_by_key(|(_, listener)| listener.id.0);
+        let mut handed = Vec::new();
+        for (place, listener) in places {
+            let (listen, traffic) = place.listen();
+            for socket in &listener.sockets {
+                let (listen, socket) = (listen.clone(), socket.try_clone()?.into());
+                handed.push(HandedOver { listen, traffic, frontend: listener.frontend, socket });
+            }
+        }
+        Ok(handed)
+    }
+
+    /// Keeps nobody's socket open any more: the workers' own are the last. `stays` says whether another process goes on
+    /// listening, whose the files of Unix sockets are then.
+    pub fn let_go(&self, stays: bool) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.adopted.clear();
+        for listener in open.by_address.values_mut() {
+            listener.sockets.clear();
+            if let Some(file) = listener.file.take_if(|_| stays) {
+                file.leave();
+            }
+        }
     }
 
     /// Returns the addresses that are listened on, with the port that the system chose where 0 was written.
@@ -96,7 +164,8 @@ impl std::fmt::Debug for Listeners {
 
 impl ListenerHost for Listeners {
     fn prepare(&self, frontends: &[Arc<Frontend>]) -> Result<Box<dyn PreparedListeners>, Vec<OpenError>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut adopted = std::mem::take(&mut open.adopted);
         let mut wanted = HashMap::new();
         let mut fresh = Vec::new();
         let (certificates, mut errors) = match self.certificates.prepare(frontends) {
@@ -105,12 +174,13 @@ impl ListenerHost for Listeners {
         };
         for frontend in frontends {
             for listen in &frontend.listen {
-                let place = Place::of(listen, frontend);
+                let place = Place::of(listen, traffic_of(frontend), frontend.id);
                 wanted.insert(place.clone(), frontend.id);
                 if open.by_address.contains_key(&place) {
                     continue;
                 }
-                match bind::for_each(listen, traffic_of(frontend), self.workers.len()) {
+                let before = adopted.remove(&place).unwrap_or_default();
+                match bind::for_each(listen, traffic_of(frontend), self.workers.len(), before) {
                     Ok(sockets) => {
                         fresh.push(Fresh { place, frontend: frontend.id, name: frontend.name.clone(), sockets })
                     }
@@ -172,7 +242,9 @@ impl PreparedListeners for Prepared {
             let Sockets { at, each, file } = fresh.sockets;
             tracing::info!(frontend = %fresh.name, address = %at, "listener open");
             let id = ListenerId(open.last_id);
-            let listener = OpenListener { id, frontend: fresh.frontend, bound: at, _file: file };
+            // Without descriptors left nothing can be handed over later, which is said then.
+            let sockets = each.iter().filter_map(|socket| socket.try_clone().ok()).collect();
+            let listener = OpenListener { id, frontend: fresh.frontend, bound: at, file, sockets };
             for (worker, socket) in self.workers.iter().zip(each) {
                 let _ = worker.send(Command::Open { listener: listener.id, frontend: listener.frontend, socket });
             }
@@ -194,4 +266,24 @@ impl PreparedListeners for Prepared {
         });
         self.tell(|| Command::TableChanged);
     }
+}
+
+/// Binds what these frontends listen on for so many workers, to be adopted later: while the process may.
+///
+/// # Errors
+/// The address as written and what the system said, for the first that cannot be bound.
+pub fn bind_ahead(frontends: &[Arc<Frontend>], workers: usize) -> Result<Vec<HandedOver>, (ListenAddr, io::Error)> {
+    let mut ahead = Vec::new();
+    for frontend in frontends {
+        // Unix sockets need no privileges, and their files are to be the user's.
+        for listen in frontend.listen.iter().filter(|listen| listen.ip().is_some()) {
+            let traffic = traffic_of(frontend);
+            let sockets = bind::for_each(listen, traffic, workers, Vec::new());
+            for socket in sockets.map_err(|cause| (listen.clone(), cause))?.each {
+                let (listen, socket) = (listen.clone(), socket.into());
+                ahead.push(HandedOver { listen, traffic, frontend: frontend.id, socket });
+            }
+        }
+    }
+    Ok(ahead)
 }

@@ -1,6 +1,7 @@
 //! The open connections of one worker, so that they can be counted, retired and waited for.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use super::http::control::Connection;
 pub(super) struct Registry {
     open: Mutex<Open>,
     emptied: Notify,
+    is_polite: AtomicBool,
 }
 
 #[derive(Default)]
@@ -49,6 +51,11 @@ impl Registry {
         Entry { registry: Arc::clone(self), id }
     }
 
+    /// From now on connections that are retired may have their next request answered first.
+    pub(super) fn be_polite(&self) {
+        self.is_polite.store(true, Relaxed);
+    }
+
     /// Asks the connections of one listener, or of all, for no further request.
     pub(super) fn retire(&self, of: Option<ListenerId>) {
         let mut open = self.open();
@@ -60,8 +67,12 @@ impl Registry {
         let connections: Vec<_> = seats.filter_map(retire).collect();
         drop(open);
         for connection in connections {
-            connection.retire();
+            self.retire_one(&connection);
         }
+    }
+
+    fn retire_one(&self, connection: &Connection) {
+        if self.is_polite.load(Relaxed) { connection.leave() } else { connection.retire() }
     }
 
     /// Returns how many connections are open.
@@ -91,7 +102,7 @@ impl Entry {
             seat.is_retired
         };
         if is_retired {
-            connection.retire();
+            self.registry.retire_one(connection);
         }
     }
 }

@@ -23,10 +23,11 @@ use crate::store::{Faults, Requests, Sessions, Store};
 use crate::telemetry::access::AccessLog;
 
 use super::accept::Listeners;
-use super::command::{Bound, Command, ListenerId};
+use super::command::{Bound, Command, Farewell, ListenerId};
 use super::entry::{Ceiling, Census, Common, Door, Listener, accept_until};
 use super::http::pingora::{Engine, engine};
 use super::owner::Owner;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
@@ -82,7 +83,8 @@ impl Plane {
         let sticking = Arc::new(SharedSticking::new(sticky_key));
         let certificates = Certificates::new();
         let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
-        let shared = Arc::new(Shared { store, faults, sticking, challenges, started: clock::monotonic() });
+        let (rates, started) = (Rates::new(entropy), clock::monotonic());
+        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, started });
         let mut plane = Self {
             commands: Vec::new(),
             works: Vec::new(),
@@ -141,9 +143,9 @@ impl Plane {
     }
 
     /// Tells every worker to stop accepting and to end once idle, after `grace` at the latest.
-    pub fn shutdown(&self, grace: Duration) {
+    pub fn shutdown(&self, grace: Duration, farewell: Farewell) {
         for worker in &self.commands {
-            let _ = worker.send(Command::Shutdown { grace });
+            let _ = worker.send(Command::Shutdown { grace, farewell });
         }
     }
 
@@ -197,7 +199,7 @@ impl Worker {
                 Command::Close { listener } => self.close(listener),
                 Command::Cut { server } => self.work.cut(server),
                 Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
-                Command::Shutdown { grace } => return self.finish(grace).await,
+                Command::Shutdown { grace, farewell } => return self.finish(grace, farewell).await,
                 Command::TableChanged => {
                     self.work.forget_gone_farms();
                     let table = self.work.store.load();
@@ -264,14 +266,19 @@ impl Worker {
         }
     }
 
-    async fn finish(mut self, grace: Duration) {
+    async fn finish(mut self, grace: Duration, farewell: Farewell) {
+        match farewell {
+            Farewell::Abrupt => {
+                self.is_stopping.send_replace(true);
+            }
+            Farewell::Polite => self.registry.be_polite(),
+        }
         // Order means nothing: every door is told the same.
         let stop = |accepting: Accepting| {
             accepting.stop.send_replace(true);
             accepting.door
         };
         let doors: Vec<_> = std::mem::take(&mut self.listeners).into_values().map(stop).collect();
-        self.is_stopping.send_replace(true);
         for door in doors {
             // A door that panicked has said so, and accepts no more either.
             let _ = door.await;

@@ -48,5 +48,6 @@ mod tcp;
 mod tcp_tls;
 mod to_servers;
 mod udp;
+mod upgrade;
 mod webhook;
 mod why;

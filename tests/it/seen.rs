@@ -65,6 +65,25 @@ fn request_id_of_a_trusted_proxy_is_kept_and_found_under_both() {
 }
 
 #[test]
+fn trace_context_is_passed_on_for_a_trusted_proxy_and_for_nobody_else() {
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (trust, want) in [("[\"127.0.0.0/8\"]", true), ("[\"10.0.0.0/8\"]", false)] {
+        let origin = Origin::start("a");
+        let farmgate = Farmgate::start(&one(&origin).frontend(&format!("trust: {trust}")));
+        let mut client = farmgate.client();
+        client.request("GET", "/x", &[("traceparent", context), ("tracestate", "a=1")], b"");
+        client.request("GET", "/y", &[("traceparent", &context.to_uppercase()), ("tracestate", "a=1")], b"");
+        let seen = origin.requests();
+        let got = |n: usize, name: &str| seen[n].header(name).map(str::to_owned);
+        let of = |what: &str| want.then(|| what.to_owned());
+        assert_eq!((got(0, "traceparent"), got(0, "tracestate")), (of(context), of("a=1")), "{trust}");
+        assert_eq!((got(1, "traceparent"), got(1, "tracestate")), (None, None), "{trust}: malformed");
+        let line = line_of(&farmgate, "/x");
+        assert_eq!(line["trace_id"].as_str().map(str::to_owned), of("4bf92f3577b34da6a3ce929d0e0e4736"));
+    }
+}
+
+#[test]
 fn access_log_in_common_form_is_opened_again_when_told() {
     let origin = Origin::start("a");
     let log = "{level: info, format: json, access: {path: access.log, format: combined}}";
@@ -233,14 +252,14 @@ fn tcp_connection_says_who_ended_it() {
     let mut client = Client::connect(farmgate.front("web"));
     let at = client.local_addr();
     client.send("x");
-    assert_eq!(client.take(1).unwrap(), b"x");
+    assert_eq!(client.take(3).unwrap(), b"a\nx");
     client.finish_writes();
     let _ = client.rest();
     assert_eq!(code(at), "--");
     let mut client = Client::connect(farmgate.front("web"));
     let at = client.local_addr();
     client.send("x");
-    assert_eq!(client.take(1).unwrap(), b"x");
+    assert_eq!(client.take(3).unwrap(), b"a\nx");
     client.reset();
     assert_eq!(code(at), "CD");
     let silent = Client::connect(farmgate.front("web"));

@@ -1,7 +1,6 @@
 //! What a config file declares about logs and traces.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The form of a line of the process log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,19 +152,6 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// One line a request, if wanted.
     pub access: Option<AccessLog>,
-}
-
-/// Where traces of requests are sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceSettings {
-    /// The base URL of a collector that speaks OTLP over HTTP.
-    pub collector: Box<str>,
-    /// How many of a million requests that nobody else decided about are traced.
-    pub share_ppm: u32,
-    /// What this balancer is called in traces.
-    pub service: Box<str>,
-    /// How long one delivery may take.
-    pub timeout: Duration,
 }
 
 #[cfg(test)]

@@ -21,12 +21,26 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: Arc<Path>,
-    identity: Identity,
+    /// Which file it is; none, once it is another process's.
+    identity: Option<Identity>,
+}
+
+impl SocketFile {
+    /// Takes the file of a socket on that another process, or an earlier part of this one, has bound.
+    pub(super) fn of(path: &Arc<Path>) -> io::Result<Self> {
+        Ok(Self { path: Arc::clone(path), identity: Some(identity(path)?) })
+    }
+
+    /// Leaves the file to another process.
+    pub(super) fn leave(mut self) {
+        self.identity = None;
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity)
+        if self.identity.is_some()
+            && identity(&self.path).ok() == self.identity
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "socket file stays behind");
@@ -49,7 +63,7 @@ pub(super) fn bind(path: &Arc<Path>) -> io::Result<(UnixListener, SocketFile)> {
     bound?;
     // Nobody can connect before the last step.
     fs::set_permissions(path, Permissions::from_mode(MODE))?;
-    let file = SocketFile { path: Arc::clone(path), identity: identity(path)? };
+    let file = SocketFile { path: Arc::clone(path), identity: Some(identity(path)?) };
     socket.listen(BACKLOG)?;
     Ok((socket.into(), file))
 }

@@ -63,6 +63,8 @@ struct Signals {
     is_aborted: bool,
     /// No further request is wanted.
     is_retired: bool,
+    /// One more request is answered, as the last one.
+    is_leaving: bool,
     /// Why the stream ended the request.
     fault: Option<Fault>,
     awaited: Option<Awaited>,
@@ -321,8 +323,30 @@ impl Connection {
         }
     }
 
+    /// Has the next answer, or the one under way, say that it is the last; an idle connection stays open for it.
+    pub(in crate::proxy) fn leave(&self) {
+        let waker = {
+            let mut signals = self.signals();
+            signals.is_leaving = true;
+            signals.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Registers who is to be woken by [`Self::retire`] and [`Self::leave`]; returns true if either has happened: for
+    /// what can tell its client beforehand that it will go.
+    pub(in crate::proxy) fn wake_when_leaving(&self, waker: &Waker) -> bool {
+        self.wake_when_retired(waker) || self.signals().is_leaving
+    }
+
+    /// Returns whether the answer under way is the last.
     pub(in crate::proxy) fn is_retired(&self) -> bool {
-        self.signals().is_retired || self.parent.as_ref().is_some_and(|parent| parent.is_retired())
+        let signals = self.signals();
+        let is_retired = signals.is_retired || signals.is_leaving;
+        drop(signals);
+        is_retired || self.parent.as_ref().is_some_and(|parent| parent.is_retired())
     }
 
     /// Returns and clears why the stream ended the request.

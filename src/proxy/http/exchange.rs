@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::model::{AttemptOutcome, TrafficFault};
+use crate::telemetry::context::{TraceContext, TraceId};
 
 pub mod render;
 pub mod rewrite;
@@ -21,6 +22,8 @@ const VIA_1_1: &str = "1.1 farmgate";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of an id that is accepted from outside.
 pub const OUTSIDE_ID_BYTES_MAX: usize = 128;
@@ -68,6 +71,25 @@ pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Opti
         return None;
     }
     std::str::from_utf8(id).ok().map(Arc::from)
+}
+
+/// Returns the trace that a trusted client says its request is part of: its context is passed on as it is, with its
+/// `tracestate`.
+#[must_use]
+pub fn accepted_trace(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Option<TraceId> {
+    if trust.is_empty() {
+        return None;
+    }
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let (context, None) = (given.next()?, given.next()) else { return None };
+    let context = TraceContext::parse(context.as_bytes())?;
+    is_trusted(client, trust).then(|| context.trace_id())
+}
+
+/// Removes a trace context that is a stranger's, or none.
+pub fn remove_trace(head: &mut RequestHeader) {
+    head.remove_header(&TRACEPARENT);
+    head.remove_header(&TRACESTATE);
 }
 
 /// Sets X-Request-Id, in whichever direction the head goes.

@@ -179,7 +179,7 @@ impl Stream {
 
 /// Ready once no further request is wanted.
 async fn retired(connection: &Connection) {
-    poll_fn(|cx| if connection.wake_when_retired(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+    poll_fn(|cx| if connection.wake_when_leaving(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Ready once there was too much of something.

@@ -14,7 +14,7 @@ use farmgate::model::{
     AdminStatus, Farm, FarmId, Frontend, FrontendId, FrontendTimeouts, InstanceId, Limits, Name, Protocol,
     RequestTrace, Server, ServerId, ServerKey, Service, SessionKind, Topology, TrafficFault,
 };
-use farmgate::proxy::{Chance, Listeners, Plane};
+use farmgate::proxy::{Chance, Farewell, Listeners, Plane};
 use farmgate::store::{Faults, NoJournal, Requests, Sessions, Store};
 use farmgate::telemetry::access::AccessLog;
 
@@ -145,7 +145,7 @@ impl InProcess {
     /// Tells every worker to stop, and to end once idle.
     pub(crate) fn stop(&self) {
         if let Some(plane) = &self.plane {
-            plane.shutdown(Duration::from_secs(30));
+            plane.shutdown(Duration::from_secs(30), Farewell::Abrupt);
         }
     }
 
@@ -272,7 +272,7 @@ impl InProcess {
 impl Drop for InProcess {
     fn drop(&mut self) {
         if let Some(plane) = self.plane.take() {
-            plane.shutdown(Duration::ZERO);
+            plane.shutdown(Duration::ZERO, Farewell::Abrupt);
             plane.join();
         }
     }

@@ -8,6 +8,7 @@ use ::http::header::{self, HeaderName};
 use ::pingora::proxy::Session;
 
 use crate::metrics::StatusClass;
+use crate::model::Alpn;
 use crate::model::trace::EndedBy;
 use crate::telemetry::access::AccessLine;
 
@@ -61,6 +62,12 @@ fn version(version: Version) -> &'static str {
     }
 }
 
+/// What the route is called that took a request.
+fn route_name(exchange: &Exchange) -> Option<&str> {
+    let (id, route) = (exchange.taken_by?, exchange.route.as_ref()?);
+    route.frontend.frontend.routes.iter().find(|one| one.id == id).map(|one| one.name.as_str())
+}
+
 /// Records a request that was dropped with its task; what it was is not known any more.
 pub(super) fn record_lost(exchange: &Exchange) {
     let Some(connection) = &exchange.connection else { return };
@@ -103,7 +110,13 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
     });
     let outside = exchange.seen.outside.as_ref();
+    let tls = connection.from.tls.as_deref();
     access.write(&AccessLine {
+        route: route_name(exchange).unwrap_or_default(),
+        tls: tls.map_or("", |peer| peer.version),
+        sni: tls.and_then(|peer| peer.sni.as_deref()).unwrap_or_default().as_bytes(),
+        alpn: tls.and_then(|peer| peer.alpn).map_or("", Alpn::as_str).as_bytes(),
+        trace_id: exchange.seen.trace.as_ref().map(|trace| trace as &dyn Display),
         own_id: outside.map(|_| &exchange.id as &dyn Display),
         client: connection.client,
         frontend: connection.frontend.frontend.name.as_str(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::model::AttemptOutcome;
 use crate::model::trace::{EndPhase, EndedBy, Termination};
+use crate::telemetry::context::TraceId;
 
 use super::super::super::work::RequestId;
 
@@ -15,6 +16,8 @@ use super::super::super::work::RequestId;
 pub(super) struct Seen {
     /// The id under which a trusted proxy sent the request.
     pub(super) outside: Option<Arc<str>>,
+    /// The trace that a trusted proxy says it is part of.
+    pub(super) trace: Option<TraceId>,
     /// Whether anybody wants to know how long its parts took: the clock is read for nobody.
     pub(super) is_timed: bool,
     phase: EndPhase,
@@ -30,6 +33,7 @@ impl Seen {
     pub(super) fn new() -> Self {
         Self {
             outside: None,
+            trace: None,
             is_timed: false,
             phase: EndPhase::Request,
             ended: None,

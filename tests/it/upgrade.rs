@@ -1,0 +1,145 @@
+//! A new process takes over while clients ask: none of them notices, and what operators said holds.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use regex::Regex;
+
+use crate::harness::{Behaviour, Client, Farmgate, OPS_TOKEN, Origin, Server, Setup, until};
+
+/// How often a process is replaced under load.
+const UPGRADES: usize = 4;
+
+/// The process that serves in the end; killed when dropped, for nobody else has it as a child.
+struct Heirs(Vec<String>);
+
+impl Drop for Heirs {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = Command::new("kill").args(["-s", "KILL", pid]).stderr(std::process::Stdio::null()).status();
+        }
+    }
+}
+
+impl Heirs {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Has the process that serves replaced, and waits until it is.
+    #[track_caller]
+    fn upgrade(&mut self, farmgate: &Farmgate) {
+        match self.0.last() {
+            None => farmgate.signal("USR2"),
+            Some(pid) => assert!(Command::new("kill").args(["-s", "USR2", pid]).status().unwrap().success()),
+        }
+        let number = Regex::new(r#""pid":(\d+)|pid=(\d+)"#).unwrap();
+        let pid = until("the new process to serve", || {
+            let log = farmgate.log();
+            let line = log.lines().filter(|line| line.contains("the new process serves")).nth(self.0.len())?;
+            let found = number.captures(line)?;
+            found.get(1).or_else(|| found.get(2)).map(|pid| pid.as_str().to_owned())
+        });
+        self.0.push(pid);
+    }
+}
+
+fn started(origin: &Origin, dir: &Arc<tempfile::TempDir>) -> Farmgate {
+    let state = dir.path().join("state");
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).top(&format!("state_dir: \"{}\"", state.display()));
+    Farmgate::start_in(dir, &setup, &[])
+}
+
+#[test]
+fn upgrades_under_load_fail_no_request() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut heirs = Heirs::new();
+    let mut farmgate = started(&origin, &dir);
+    farmgate.wait_for_state("a", "UP");
+    let front = farmgate.front("web");
+    let is_over = AtomicBool::new(false);
+    let asked = [const { AtomicUsize::new(0) }; 4];
+    let ask = |n: usize, is_kept: bool| {
+        let mut client = Client::connect(front);
+        while !is_over.load(SeqCst) {
+            if !is_kept {
+                client = Client::connect(front);
+            }
+            let response = client.try_request("GET", "/", &[], b"").unwrap_or_else(|fault| panic!("{fault:?}"));
+            assert_eq!(response.status, 200, "{}", response.text());
+            asked[n].fetch_add(1, SeqCst);
+            if response.header("connection") == Some("close") {
+                client = Client::connect(front);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..asked.len()).map(|n| scope.spawn(move || ask(n, n % 2 == 0))).collect();
+        for _ in 0..UPGRADES {
+            let before = asked.each_ref().map(|count| count.load(SeqCst));
+            until("requests before an upgrade", || {
+                asked.iter().zip(before).all(|(count, before)| count.load(SeqCst) > before + 20).then_some(())
+            });
+            if asking.iter().any(std::thread::ScopedJoinHandle::is_finished) {
+                break;
+            }
+            heirs.upgrade(&farmgate);
+        }
+        is_over.store(true, SeqCst);
+    });
+    assert_eq!(heirs.0.len(), UPGRADES);
+    assert_eq!(farmgate.wait().code(), Some(0), "who was replaced ends by itself");
+    assert_eq!(Client::connect(front).get("/").status, 200);
+}
+
+#[test]
+fn upgrade_keeps_tunnels_orders_and_the_admin_sides_address() {
+    let origin = Origin::doing("a", Behaviour::Upgrade);
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut heirs = Heirs::new();
+    let mut farmgate = started(&origin, &dir);
+    farmgate.wait_for_state("a", "UP");
+    farmgate.operate("PUT", "/api/v1/farms/web/servers/a/weight", r#"{"weight": 2}"#);
+    let mut tunnel = farmgate.client();
+    tunnel.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(tunnel.head().status, 101);
+    heirs.upgrade(&farmgate);
+    tunnel.send("still there?");
+    assert_eq!(tunnel.take(12).unwrap(), b"still there?");
+    let server = until("the new process to answer", || {
+        let response = Client::connect(farmgate.admin_addr())
+            .try_request(
+                "GET",
+                "/api/v1/farms/web/servers/a",
+                &[("Authorization", &format!("Bearer {OPS_TOKEN}"))],
+                b"",
+            )
+            .ok()?;
+        (response.status == 200).then(|| response.json())
+    });
+    assert_eq!(server["weight"], 2, "{server}");
+    assert!(farmgate.is_running(), "the tunnel is kept");
+    drop(tunnel);
+    assert_eq!(farmgate.wait().code(), Some(0));
+    farmgate.operate("POST", "/api/v1/farms/web/servers/a/maintenance", "");
+    assert_eq!(farmgate.server("a")["state"], "MAINT");
+}
+
+#[test]
+fn upgrade_that_fails_leaves_the_old_process_as_it_was() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut farmgate = started(&origin, &dir);
+    farmgate.wait_for_state("a", "UP");
+    std::fs::write(farmgate.config_path(), "service: it\nfrontends: nonsense\n").unwrap();
+    farmgate.signal("USR2");
+    until("the refusal", || farmgate.log().contains("upgrade refused: this process goes on").then_some(()));
+    assert!(farmgate.log().contains("exit status: 78"), "{}", farmgate.log());
+    assert!(farmgate.is_running());
+    assert_eq!(farmgate.client().get("/").status, 200);
+    farmgate.operate("PUT", "/api/v1/farms/web/servers/a/weight", r#"{"weight": 3}"#);
+    assert_eq!(farmgate.server("a")["weight"], 3);
+    assert!(!dir.path().join("state/farmgate-upgrade.sock").exists());
+}
