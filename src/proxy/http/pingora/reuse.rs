@@ -13,8 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ::pingora::protocols::Digest;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::balance::seed::join;
 use crate::clock;
 use crate::farm::{FarmTable, ServerEntry};
 
@@ -44,7 +44,8 @@ impl Served {
 /// Whatever else makes connections differ (how TLS is spoken, a PROXY header) is to be joined to it.
 pub(in crate::proxy) fn group_of(farm: &FarmTable, entry: &ServerEntry, request: u64) -> u64 {
     let once = if farm.farm.reuse.idle_max == 0 && !farm.farm.http2 { request.wrapping_add(1) } else { 0 };
-    join(&[farm.farm.id.0, entry.server.id.0, entry.epoch.0, once])
+    let parts = [farm.farm.id.0, entry.server.id.0, entry.epoch.0, once];
+    xxh3_64(parts.map(u64::to_le_bytes).as_flattened())
 }
 
 /// Returns how long the connection of an attempt that begins now is kept after it.
