@@ -18,7 +18,6 @@ mod webhooks;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,14 +45,12 @@ use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
 
 use answers::Answers;
+use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
 use upgrade::Inherited;
 use webhooks::Webhooks;
-
-/// Below `state_dir`: the account and the certificates that are obtained.
-const ACME_DIR: &str = "acme";
 
 /// Reads the config again; the same at every reload.
 pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -124,10 +121,7 @@ impl App {
         let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
-        let obtaining = settings.acme.clone().zip(settings.state_dir.as_ref().map(|dir| dir.join(ACME_DIR)));
-        if let Some((_, dir)) = &obtaining {
-            plane.certificates().find_obtained_in(dir, crate::acme::file_of);
-        }
+        let caring = Caring::prepare(&settings, plane.certificates());
         let checks_at_once = settings.checks_at_once;
         listeners.adopt(std::mem::take(&mut inherited.frontends));
         store.reload(topology, &listeners, clock::wall())?;
@@ -146,7 +140,7 @@ impl App {
         });
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
-        let beside = Beside { pokes, changes, checks_at_once, obtaining, webhooks, admin, answers };
+        let beside = Beside { pokes, changes, checks_at_once, caring, webhooks, admin, answers };
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
@@ -276,7 +270,7 @@ struct Beside {
     pokes: keeper::Pokes,
     changes: watch::Receiver<u64>,
     checks_at_once: usize,
-    obtaining: Option<(settings::AcmeSettings, PathBuf)>,
+    caring: Caring,
     webhooks: Webhooks,
     admin: Option<AdminServer>,
     answers: Answers,
@@ -284,17 +278,14 @@ struct Beside {
 
 impl Beside {
     fn start(self, core: &Arc<Core>, plane: &Plane, alarm: &Alarm) -> anyhow::Result<Edges> {
-        let Self { pokes, changes, checks_at_once, obtaining, webhooks, admin, answers } = self;
+        let Self { pokes, changes, checks_at_once, caring, webhooks, admin, answers } = self;
         let keeper = Keeper::start(&core.store, pokes, alarm)?;
-        let acme =
-            obtaining.map(|(settings, dir)| acme::start(settings, dir, plane.certificates(), &core.store, alarm));
-        let acme = acme.transpose()?;
-        let certificates = certificates::start(plane.certificates(), &core.store, alarm)?;
+        let certificates = caring.start(&core.store, alarm)?;
         let prober = start_prober(core, changes, checks_at_once, alarm)?;
         let webhooks = webhooks.start(alarm)?;
         let state = answers.state(core, plane.requests(), plane.certificates());
         let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
-        Ok(Edges { prober, certificates, acme, keeper, admin, webhooks })
+        Ok(Edges { prober, certificates, keeper, admin, webhooks })
     }
 }
 

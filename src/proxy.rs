@@ -16,6 +16,7 @@ mod mirror;
 mod owner;
 mod proxy_header;
 mod queue;
+mod rate;
 mod recent;
 mod registry;
 mod sessions;

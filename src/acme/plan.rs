@@ -55,7 +55,7 @@ impl Plans {
 }
 
 fn due_of(life: Option<Life>) -> Timestamp {
-    life.map_or(Timestamp::default(), |life| life.since + life.until.since(life.since) * 2 / 3)
+    life.map_or_else(Timestamp::default, |life| life.since + life.until.since(life.since) * 2 / 3)
 }
 
 #[cfg(test)]

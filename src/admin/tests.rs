@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
 use super::outlets::{AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
 use super::{AdminServer, BindError, Collector};
-use crate::metrics::{ReloadCells, WorkerIx};
+use crate::metrics::{Refusal, ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
 use crate::model::{AdminSettings, Timestamp};
 use crate::store::NoJournal;
@@ -241,7 +241,7 @@ fn metrics_tell_cells_of_all_workers_and_the_states_of_servers() {
     let (front, web) = (&table.frontends[0], &table.farms[0]);
     for worker in [WorkerIx(0), WorkerIx(1)] {
         front.cells.of(worker).connections.add(2);
-        front.cells.of(worker).refused[5].add(1);
+        front.cells.of(worker).refused[Refusal::HeaderTimeout as usize].add(1);
         front.cells.of(worker).own_answers[4].add(1);
         let edge = front.feeds[0].edges[0].of(worker);
         edge.requests[1].add(10);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::alarm::Alarm;
 
+use super::certificates::Cared;
 use super::keeper::Keeper;
 
 /// How long runtimes of the edges may take to end.
@@ -18,8 +19,7 @@ const RUNTIME_END: Duration = Duration::from_secs(2);
 /// What runs beside the data plane.
 pub(super) struct Edges {
     pub(super) prober: Edge,
-    pub(super) certificates: Edge,
-    pub(super) acme: Option<Edge>,
+    pub(super) certificates: Cared,
     pub(super) keeper: Keeper,
     pub(super) admin: Option<Edge>,
     pub(super) webhooks: Option<Edge>,
@@ -29,9 +29,6 @@ impl Edges {
     pub(super) fn stop(self) {
         self.prober.stop();
         self.certificates.stop();
-        if let Some(acme) = self.acme {
-            acme.stop();
-        }
         self.keeper.stop();
         if let Some(admin) = self.admin {
             admin.stop();

@@ -3,7 +3,7 @@
 //! Every server has an order of its own in which it wants the places of the table; they take turns, each as often as its
 //! weight says, and take the first place of their order that is free, until none is. So each gets its weight's part of
 //! the places, up to rounding; and when a server leaves, most others take the places that they had, since they want the
-//! same ones as before: few keys move that need not, a per cent or two where there are a hundred places a server.
+//! same ones as before: few keys move that need not, some per cent where there are a hundred places a server.
 //! `hash::Rendezvous` moves none, and asks every server for each pick instead.
 //!
 //! Ids decide, not positions. The size of the table is the number of servers' that are declared, not of those in
@@ -199,7 +199,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Losing one server moves its keys, and of the others' no more than four in a hundred, wherever it stood.
+        /// Losing one server moves its keys, and of the others' no more than eight in a hundred, wherever it stood.
         #[test]
         fn losing_a_server_moves_few_other_keys(
             ids in prop::collection::btree_set(any::<u64>(), 2..60),
@@ -217,7 +217,7 @@ mod tests {
                 let has = after[new.pick(key(n)).unwrap()].0;
                 if had == lost { needed += 1 } else { moved += u32::from(had != has) }
             }
-            prop_assert!(moved <= 160, "one of {} left: {moved} moved, {needed} had to", before.len());
+            prop_assert!(moved <= 320, "one of {} left: {moved} moved, {needed} had to", before.len());
         }
 
         #[test]

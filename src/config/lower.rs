@@ -88,11 +88,6 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
         .collect();
 
     let settings = settings(&file, read_file, &mut listeners, findings);
-    let with_acme = frontends.iter().find(|f| f.it.frontend.tls.as_ref().is_some_and(|tls| !tls.acme.is_empty()));
-    if let Some(frontend) = with_acme.filter(|_| file.get("acme").is_none()) {
-        let text = "nobody is named to obtain certificates from; write acme: {terms_agreed: true} at the top level";
-        findings.error(frontend.at, &frontend.path, text);
-    }
     check_ids(&farms, &frontends, findings);
     warn_of_idle_farms(&farms, &frontends, findings);
     let topology = Topology {

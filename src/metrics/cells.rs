@@ -194,6 +194,8 @@ pub enum Refusal {
     QueueFull,
     /// Every server was full for as long as work may wait: 503 (TCP: closed).
     QueueTimeout,
+    /// Asked more often than one client may: 429.
+    Rate,
     /// A route rejects it.
     Rejected,
     /// From a network that may not connect.
@@ -208,7 +210,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -226,6 +228,7 @@ impl Refusal {
         Self::ProxyHeaderTimeout,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::Rate,
         Self::Rejected,
         Self::SourceDenied,
         Self::SourceLimit,
@@ -254,6 +257,7 @@ impl Refusal {
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
+            Self::Rate => "rate",
             Self::Rejected => "rejected",
             Self::SourceDenied => "source_denied",
             Self::SourceLimit => "source_limit",

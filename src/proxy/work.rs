@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::http::HeaderMap;
 
@@ -15,16 +15,19 @@ use crate::farm::queue::{Given, Queue};
 use crate::farm::{FarmTable, ServerEntry, ServerLive};
 use crate::metrics::WorkerIx;
 use crate::model::{
-    Balance, ChosenBy, FarmId, FrontendId, HashKey, RequestTrace, Route, ServerId, ServerKey, SessionKind, TrafficFault,
+    Balance, ChosenBy, FarmId, FrontendId, HashKey, RateLimit, RequestTrace, Route, ServerId, ServerKey, SessionKind,
+    TrafficFault,
 };
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
 use super::http::pingora::reuse::Served;
 use super::mirror::Copies;
+use super::rate::{Asker, Rates};
 use super::recent::{Ended, Recent};
 use super::sessions::{Handle, OpenWork};
 use super::sticking::{Cookies, SharedSticking, Sticking};
+use super::tls::Challenges;
 use super::turns::{SplitTurns, TurnKey, TurnOf};
 
 /// What all workers share.
@@ -32,6 +35,8 @@ pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) faults: Arc<dyn Faults>,
     pub(super) sticking: Arc<SharedSticking>,
+    pub(super) challenges: Arc<Challenges>,
+    pub(super) rates: Rates,
     /// What milliseconds are counted from.
     pub(super) started: Instant,
 }
@@ -41,6 +46,8 @@ pub(super) struct Work {
     pub(super) ix: WorkerIx,
     pub(super) store: Arc<Store>,
     pub(super) access: Option<AccessLog>,
+    /// Answers to authorities that look whether a name is ours.
+    pub(super) challenges: Arc<Challenges>,
     shared: Arc<Shared>,
     desk: Mutex<Desk>,
     recent: Mutex<Recent>,
@@ -101,6 +108,7 @@ impl Work {
             ix,
             store: Arc::clone(&shared.store),
             access,
+            challenges: Arc::clone(&shared.challenges),
             shared,
             desk: Mutex::new(desk),
             recent: Mutex::default(),
@@ -202,15 +210,21 @@ impl Work {
         let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
         let place = desk.open.begin(server, errand.kind, self.now_ms(), handle);
         drop(desk);
-        let guard = InFlight {
+        let guard = self.in_flight(farm, position, place);
+        Assigned { position, chosen_by, guard, cookies }
+    }
+
+    /// Returns what ends the work, which is counted already, when dropped.
+    fn in_flight(self: &Arc<Self>, farm: &FarmTable, position: usize, place: Option<Place>) -> InFlight {
+        let entry = &farm.servers[position];
+        InFlight {
             work: Arc::clone(self),
-            server,
+            server: ServerKey { farm: farm.farm.id, server: entry.server.id },
             live: Arc::clone(&entry.live),
             place,
             queue: entry.server.max_connections.map(|_| Arc::clone(&farm.live.queue)),
             began: (farm.farm.balance == Balance::Ewma).then(clock::monotonic),
-        };
-        Assigned { position, chosen_by, guard, cookies }
+        }
     }
 
     /// Gives a place of a server back, or hands it to the first in line that may have it now.
@@ -235,7 +249,7 @@ impl Work {
         live.latency.of(self.ix).sample(us, self.now_ms());
     }
 
-    /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server.
+    /// Chooses who takes a copy of work and counts it as under way; nobody sticks to its server, and none waits.
     pub(super) fn assign_copy(
         self: &Arc<Self>,
         farm: &FarmTable,
@@ -299,6 +313,12 @@ impl Work {
         let own = RequestId::parse(id).filter(|id| id.boot == self.boot && id.worker == self.ix.0);
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         own.and_then(|own| recent.find(own)).or_else(|| recent.find_outside(id))
+    }
+
+    /// Takes a token for a request of a frontend that limits how often each client asks; returns how long the client has
+    /// to wait where there is none.
+    pub(super) fn take_token(&self, frontend: FrontendId, limit: &RateLimit, asker: Asker<'_>) -> Result<(), Duration> {
+        self.shared.rates.take(frontend, limit, asker, self.shared.started.elapsed())
     }
 
     /// Returns whose turn it is in what a route of a frontend spreads or copies; `None`: in what no route takes.

@@ -27,6 +27,7 @@ use super::command::{Bound, Command, Farewell, ListenerId};
 use super::entry::{Ceiling, Census, Common, Door, Listener, accept_until};
 use super::http::pingora::{Engine, engine};
 use super::owner::Owner;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::sessions::Watch;
 use super::sticking::SharedSticking;
@@ -80,10 +81,16 @@ impl Plane {
     ) -> Result<Self, PlaneError> {
         let Chance { entropy, sticky_key } = chance;
         let sticking = Arc::new(SharedSticking::new(sticky_key));
-        let shared = Arc::new(Shared { store: Arc::clone(store), faults, sticking, started: clock::monotonic() });
-        let mut plane =
-            Self { commands: Vec::new(), works: Vec::new(), threads: Vec::new(), certificates: Certificates::new() };
-        let certificates = Arc::clone(&plane.certificates);
+        let certificates = Certificates::new();
+        let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
+        let (rates, started) = (Rates::new(entropy), clock::monotonic());
+        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, started });
+        let mut plane = Self {
+            commands: Vec::new(),
+            works: Vec::new(),
+            threads: Vec::new(),
+            certificates: Arc::clone(&certificates),
+        };
         let common = Arc::new(Common { census: Census::default(), certificates, ceiling: Ceiling::now() });
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };

@@ -48,13 +48,14 @@ fn step(turn: u64, stride: u64, period: u64) -> u64 {
     if period == 0 {
         return 0;
     }
+    let at = u128::from(turn % period) * u128::from(stride) % u128::from(period);
     // Below the period, which is a u64.
-    (u128::from(turn % period) * u128::from(stride) % u128::from(period)) as u64
+    u64::try_from(at).unwrap_or(0)
 }
 
 /// Returns the number next to the golden section of the period that shares no factor with it.
 fn stride(period: u64) -> u64 {
-    let golden = (u128::from(period) * u128::from(GOLDEN) >> 64) as u64;
+    let golden = u64::try_from((u128::from(period) * u128::from(GOLDEN)) >> 64).unwrap_or(1);
     (golden.max(1)..).find(|stride| common_divisor(*stride, period) == 1).unwrap_or(1)
 }
 

@@ -19,10 +19,12 @@
 
 mod harness;
 
+mod acme;
 mod admin;
 mod affinity;
 mod agreement;
 mod bad_input;
+mod certificates;
 mod entry;
 mod explain;
 mod guards;

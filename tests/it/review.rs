@@ -219,7 +219,8 @@ fn request_already_here_when_its_connection_is_retired_is_answered() {
 
 #[test]
 fn connections_waiting_to_be_accepted_at_a_stop_are_answered() {
-    let (_origin, mut farmgate) = one_with(Behaviour::Ok, |setup| setup.top("grace: 10s"));
+    let many = "limits: {connections_per_source: 0}";
+    let (_origin, mut farmgate) = one_with(Behaviour::Ok, |setup| setup.top("grace: 10s").frontend(many));
     let front = farmgate.front("web");
     farmgate.signal("STOP");
     let mut clients: Vec<Client> = (0..300).map(|_| Client::connect(front)).collect();

@@ -23,7 +23,9 @@ impl Stage {
     pub(crate) fn with(routes: &str, others: &[&str], more: impl FnOnce(Setup) -> Setup) -> Self {
         let web = Origin::start("web");
         let others: Vec<_> = others.iter().map(|name| Origin::start(name)).collect();
-        let mut setup = Setup::http(&[Server::new("a", web.addr(), "")]).top("workers: 1");
+        // One worker, whose turns follow one another, unless a test is about several.
+        let mut setup = Setup::http(&[Server::new("a", web.addr(), "")]);
+        setup = setup.top(if routes.is_empty() { "workers: 2" } else { "workers: 1" });
         if !routes.is_empty() {
             setup = setup.frontend(&format!("routes: [{routes}]"));
         }

@@ -222,7 +222,7 @@ fn server_is_told_of_the_client_in_the_form_that_it_wants() {
     let farmgate = Farmgate::start(&setup("v1"));
     let mut client = farmgate.client();
     let front = farmgate.front("web");
-    let line = format!("a\nPROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", client.local().port(), front.port());
+    let line = format!("a\nPROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", client.local_addr().port(), front.port());
     assert_eq!(client.take(line.len()).unwrap(), line.as_bytes());
     client.send("x");
     assert_eq!(client.take(1).unwrap(), b"x");

@@ -25,7 +25,7 @@ WATCHED_S, BUSY_MAX = 3, 0.5
 
 def config(rig, origin):
     port = rig.port()
-    limits = {"connections": 20_000}
+    limits = {"connections": 20_000, "connections_per_source": 0}
     timeouts = {"idle": "10m", "tunnel": "10m"}
     frontend = {"protocol": "http", "listen": [f"{LOOPBACK}:{port}"], "farm": "web", "limits": limits, "timeouts": timeouts}
     farm = {"protocol": "http", "probe": {"type": "http", "url": "/healthz", "timeout": "1s"}, "servers": {"a": {"address": origin.address}}}

@@ -221,7 +221,7 @@ pub enum StickinessForm {
     /// As a word.
     Word(Filled<StickinessWord>),
     /// In full.
-    Full(Stickiness),
+    Full(Box<Stickiness>),
 }
 
 /// How clients are brought back, as a word.

@@ -4,11 +4,11 @@ use super::bad_input::{answers, assert_answers};
 use super::errors;
 
 const HTTP: &str = "service: lb\nfarms: {web: {protocol: http, servers: {}}, db: {protocol: tcp, servers: {}}, \
-    dns: {protocol: udp, servers: {}}}\nfrontends:\n  in: {protocol: http, listen: ['127.0.0.1:80'], PATCH}\n";
+    dns: {protocol: udp, servers: {}}}\nfrontends:\n  in: {protocol: http, listen: ['127.0.0.1:80'], PATCH}\nstate_dir: /s\nacme: {terms_agreed: true}\n";
 const TCP: &str = "service: lb\nfarms: {web: {protocol: http, servers: {}}, db: {protocol: tcp, servers: {}}, \
-    dns: {protocol: udp, servers: {}}}\nfrontends:\n  in: {protocol: tcp, listen: ['127.0.0.1:80'], PATCH}\n";
+    dns: {protocol: udp, servers: {}}}\nfrontends:\n  in: {protocol: tcp, listen: ['127.0.0.1:80'], PATCH}\nstate_dir: /s\nacme: {terms_agreed: true}\n";
 const UDP: &str = "service: lb\nfarms: {web: {protocol: http, servers: {}}, db: {protocol: tcp, servers: {}}, \
-    dns: {protocol: udp, servers: {}}}\nfrontends:\n  in: {protocol: udp, farm: dns, PATCH}\n";
+    dns: {protocol: udp, servers: {}}}\nfrontends:\n  in: {protocol: udp, farm: dns, PATCH}\nstate_dir: /s\nacme: {terms_agreed: true}\n";
 
 #[test]
 fn bad_entry_of_a_frontend() {

@@ -102,12 +102,17 @@ fn routes(rule: BoxedStrategy<String>, action: BoxedStrategy<String>) -> impl St
     let rules = proptest::collection::vec((rule, any::<bool>()), 0..4);
     let routes = proptest::collection::vec((rules, action, any::<u8>()), 0..5);
     routes.prop_map(|routes| {
-        let one = |(i, (rules, action, priority)): (usize, (Vec<(String, bool)>, String, u8))| {
-            let rules: Vec<_> =
-                rules.into_iter().map(|(rule, negate)| format!("{{{rule}, negate: {negate}}}")).collect();
-            format!("{{name: r{i}, priority: {priority}, rules: [{}], action: {{{action}}}}}", rules.join(", "))
+        let one = |rules: &[(String, bool)]| {
+            let rules: Vec<_> = rules.iter().map(|(rule, negate)| format!("{{{rule}, negate: {negate}}}")).collect();
+            rules.join(", ")
         };
-        let routes: Vec<_> = routes.into_iter().enumerate().map(one).collect();
+        let routes: Vec<_> = (0..)
+            .zip(&routes)
+            .map(|(i, (rules, action, priority)): (usize, _)| {
+                let rules = one(rules);
+                format!("{{name: r{i}, priority: {priority}, rules: [{rules}], action: {{{action}}}}}")
+            })
+            .collect();
         format!(", routes: [{}]", routes.join(", "))
     })
 }

@@ -17,7 +17,7 @@ fn frontend(keys: &str) -> (Frontend, Vec<String>) {
          [{{name: n, action: {{farm: next}}}}]}}\n  t: {{protocol: tcp, listen: ['[::1]:2'], farm: db}}\n  \
          u: {{protocol: udp, listen: ['[::1]:2'], farm: dns}}\nfarms: {{web: {{protocol: http, servers: {{a: 'h:1'}}}}, \
          next: {{protocol: http, servers: {{a: 'h:1'}}}}, db: {{protocol: tcp, servers: {{a: 'h:1'}}}}, \
-         dns: {{protocol: udp, servers: {{a: 'h:1'}}}}}}\n"
+         dns: {{protocol: udp, servers: {{a: 'h:1'}}}}}}\nstate_dir: /s\nacme: {{terms_agreed: true}}\n"
     );
     let loaded = load(&text).unwrap_or_else(|e| panic!("{e}"));
     ((*loaded.topology.frontends[0]).clone(), loaded.warnings)

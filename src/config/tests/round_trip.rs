@@ -10,8 +10,9 @@ use crate::config::to_yaml::{aim_view, farm_view, probe_view};
 use crate::config::{ExportError, to_yaml};
 use crate::model::{BodyMatch, ProbeKind, Topology};
 
-/// What lets a topology with commands load; it is no part of an export.
-const ADMIN: &str = "admin: {allow_commands: true, tokens: [{name: a, token: 0123456789abcdef}]}\n";
+/// What lets a topology with commands and with names for ACME load; it is no part of an export.
+const ADMIN: &str = "admin: {allow_commands: true, tokens: [{name: a, token: 0123456789abcdef}]}\n\
+    state_dir: /s\nacme: {terms_agreed: true}\n";
 
 pub(super) fn comes_back_equal(topology: &Topology) -> Result<(), TestCaseError> {
     let yaml = to_yaml(topology).map_err(|e| TestCaseError::fail(e.to_string()))? + ADMIN;

@@ -24,10 +24,8 @@ fn schema_accepts_the_conf_files() {
     }
 }
 
-#[test]
-fn schema_refuses_an_unknown_key_in_every_section() {
-    let full = to_json(
-        r#"
+/// A file that has every section.
+const EVERY_SECTION: &str = r#"
 service: {name: lb}
 frontends:
   web: {protocol: http, listen: ["127.0.0.1:1"], farm: web, timeouts: {}, limits: {rate: {requests: 1, per: {header: A}}},
@@ -51,67 +49,73 @@ admin:
   ovh: {credentials: [{name: a, application_key: b, application_secret: c, consumer_key: d}]}
   zenlayer: {access_keys: [{name: a, id: b, secret: c}]}
 log: {access: {path: a}}
-"#,
-    );
+"#;
+
+/// Where the sections of that file are.
+const SECTIONS: &[&str] = &[
+    "",
+    "/service",
+    "/frontends/web",
+    "/frontends/web/timeouts",
+    "/frontends/web/limits",
+    "/frontends/web/limits/rate",
+    "/frontends/web/limits/rate/per",
+    "/frontends/web/tls",
+    "/frontends/web/tls/certificates/0",
+    "/frontends/web/accept_proxy",
+    "/frontends/web/hsts",
+    "/frontends/web/maintenance",
+    "/frontends/web/request_headers",
+    "/frontends/web/routes/0",
+    "/frontends/web/routes/0/rules/0",
+    "/frontends/web/routes/0/action",
+    "/frontends/web/routes/0/action/rewrite",
+    "/frontends/web/routes/0/action/mirror",
+    "/frontends/web/routes/0/action/request_headers",
+    "/frontends/old/redirect",
+    "/farms/web",
+    "/farms/web/probe",
+    "/farms/web/probe/expect",
+    "/farms/web/shadow",
+    "/farms/web/observe",
+    "/farms/web/flap",
+    "/farms/web/incident",
+    "/farms/web/drain",
+    "/farms/web/stickiness",
+    "/farms/web/stickiness/cookie",
+    "/farms/web/servers/b/probe",
+    "/farms/db/probes/talk",
+    "/farms/db/probes/talk/steps/0",
+    "/farms/db/stickiness/source",
+    "/journal",
+    "/webhooks/pager",
+    "/farms/web/timeouts",
+    "/farms/web/retries",
+    "/farms/web/retries/budget",
+    "/farms/web/tls",
+    "/farms/web/hash",
+    "/farms/web/hash/key",
+    "/farms/web/queue",
+    "/farms/web/reuse",
+    "/farms/web/servers/a/tls",
+    "/farms/api/stickiness/header",
+    "/farms/web/servers/a",
+    "/admin",
+    "/admin/tls",
+    "/admin/tokens/0",
+    "/admin/ovh",
+    "/admin/ovh/credentials/0",
+    "/admin/zenlayer",
+    "/admin/zenlayer/access_keys/0",
+    "/log",
+    "/log/access",
+];
+
+#[test]
+fn schema_refuses_an_unknown_key_in_every_section() {
+    let full = to_json(EVERY_SECTION);
     assert_eq!(refusals(&full), Vec::<String>::new());
-    for at in [
-        "",
-        "/service",
-        "/frontends/web",
-        "/frontends/web/timeouts",
-        "/frontends/web/limits",
-        "/frontends/web/limits/rate",
-        "/frontends/web/limits/rate/per",
-        "/frontends/web/tls",
-        "/frontends/web/tls/certificates/0",
-        "/frontends/web/accept_proxy",
-        "/frontends/web/hsts",
-        "/frontends/web/maintenance",
-        "/frontends/web/request_headers",
-        "/frontends/web/routes/0",
-        "/frontends/web/routes/0/rules/0",
-        "/frontends/web/routes/0/action",
-        "/frontends/web/routes/0/action/rewrite",
-        "/frontends/web/routes/0/action/mirror",
-        "/frontends/web/routes/0/action/request_headers",
-        "/frontends/old/redirect",
-        "/farms/web",
-        "/farms/web/probe",
-        "/farms/web/probe/expect",
-        "/farms/web/shadow",
-        "/farms/web/observe",
-        "/farms/web/flap",
-        "/farms/web/incident",
-        "/farms/web/drain",
-        "/farms/web/stickiness",
-        "/farms/web/stickiness/cookie",
-        "/farms/web/servers/b/probe",
-        "/farms/db/probes/talk",
-        "/farms/db/probes/talk/steps/0",
-        "/farms/db/stickiness/source",
-        "/journal",
-        "/webhooks/pager",
-        "/farms/web/timeouts",
-        "/farms/web/retries",
-        "/farms/web/retries/budget",
-        "/farms/web/tls",
-        "/farms/web/hash",
-        "/farms/web/hash/key",
-        "/farms/web/queue",
-        "/farms/web/reuse",
-        "/farms/web/servers/a/tls",
-        "/farms/api/stickiness/header",
-        "/farms/web/servers/a",
-        "/admin",
-        "/admin/tls",
-        "/admin/tokens/0",
-        "/admin/ovh",
-        "/admin/ovh/credentials/0",
-        "/admin/zenlayer",
-        "/admin/zenlayer/access_keys/0",
-        "/log",
-        "/log/access",
-    ] {
+    for at in SECTIONS {
         let mut with_extra = full.clone();
         with_extra.pointer_mut(at).unwrap()["unheard_of"] = json!(1);
         assert_ne!(refusals(&with_extra), Vec::<String>::new(), "{at}");

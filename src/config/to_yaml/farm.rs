@@ -134,7 +134,7 @@ fn leftovers(leftovers: Leftovers) -> Filled<schema::Leftovers> {
 
 fn stickiness(stickiness: &Stickiness, secrets: Secrets) -> StickinessForm {
     let nothing = schema::Stickiness::default();
-    StickinessForm::Full(match stickiness {
+    StickinessForm::Full(Box::new(match stickiness {
         Stickiness::None => return StickinessForm::Word(Filled::Value(StickinessWord::None)),
         Stickiness::Cookie(rule) => schema::Stickiness { cookie: Some(cookie(rule, secrets)), ..nothing },
         Stickiness::Header { name, idle, clients_max } => {
@@ -146,7 +146,7 @@ fn stickiness(stickiness: &Stickiness, secrets: Secrets) -> StickinessForm {
             let clients_max = Some(Number((*clients_max).into()));
             schema::Stickiness { source: Some(schema::StickySource { idle: duration(*idle), clients_max }), ..nothing }
         }
-    })
+    }))
 }
 
 fn cookie(rule: &CookieRule, secrets: Secrets) -> schema::StickyCookie {

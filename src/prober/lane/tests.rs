@@ -108,7 +108,7 @@ fn common_checks_are_made_here_and_no_others() {
     assert!(of(ProbeKind::Http(http.clone())));
     assert!(of(ProbeKind::Tcp { banner: None, negate: Negate::AsWritten }));
     assert!(!of(ProbeKind::Http(HttpProbe { encryption: Encryption::Tls, ..http.clone() })));
-    assert!(!of(ProbeKind::Http(HttpProbe { version: HttpVersion::Http2, ..http.clone() })));
+    assert!(!of(ProbeKind::Http(HttpProbe { version: HttpVersion::Http2, ..http })));
     assert!(!of(ProbeKind::Tls) && !of(ProbeKind::Ping) && !of(ProbeKind::Oco));
     let aim = Aim { proxy: Some(ProxyHeader::V1), ..Aim::default() };
     assert!(!takes(&Probe { aim, ..probe(1) }));

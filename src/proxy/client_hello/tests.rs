@@ -1,3 +1,5 @@
+//! Hellos of real clients, hellos made by hand, and bytes that are none.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

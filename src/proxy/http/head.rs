@@ -167,7 +167,7 @@ fn read(head: &[u8], limits: &Limits) -> Result<BodyFraming, Fault> {
     }
     let mut fields = Fields::default();
     for (n, line) in lines.filter(|line| !line.is_empty()).enumerate() {
-        if n >= FIELDS_MAX {
+        if n >= FIELDS_MAX.min(limits.header_fields.into()) {
             return Err(Fault::HeaderTooLarge);
         }
         fields.take_in(line)?;
@@ -389,6 +389,10 @@ mod tests {
         let body = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n";
         assert_eq!(look(body.as_bytes()), Verdict::Refused(Fault::BodyTooLarge));
         let fields = Limits { header_bytes: 100_000, ..limits() };
+        let few = Limits { header_fields: 3, ..limits() };
+        let with = |n| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(n));
+        assert!(matches!(Scan::default().look(with(2).as_bytes(), &few), Verdict::Complete { .. }));
+        assert_eq!(Scan::default().look(with(3).as_bytes(), &few), Verdict::Refused(Fault::HeaderTooLarge));
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(FIELDS_MAX));
         let refused = Scan::default().look(many.as_bytes(), &fields);
         assert_eq!(refused, Verdict::Refused(Fault::HeaderTooLarge));

@@ -202,11 +202,10 @@ impl ProxyHttp for Engine {
         let Err(why) = self.choose(session, exchange).await else { return Ok(false) };
         let reason = why.reason(SessionKind::Request);
         exchange.reason = Some(reason);
+        exchange.seen.ended_in(why.ended_by(), why.phase());
         if why == Unserved::ClientLeft {
-            exchange.seen.ended_in(why.ended_by(), why.phase());
             return Err(Error::explain(ConnectionClosed, reason).into_down());
         }
-        exchange.seen.ended_in(why.ended_by(), why.phase());
         connection.count_own_answer(503, why.refusal());
         let frontend = exchange.frontend();
         respond(session, exchange, frontend.as_deref(), 503, reason).await?;

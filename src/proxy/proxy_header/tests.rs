@@ -1,3 +1,5 @@
+//! Headers as the protocol has them, headers that are almost ones, and bytes that are none.
+
 use proptest::prelude::*;
 
 use super::*;

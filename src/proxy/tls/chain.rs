@@ -129,12 +129,12 @@ pub(super) fn not_pem(key: &'static str, path: &Path, why: &PemError) -> Unusabl
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Unusable> {
     let pem = files::read(KEY, path)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|why| match why {
-        PemError::NoItemsFound => {
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|why| {
+        if matches!(why, PemError::NoItemsFound) {
             let remedy = "give a PEM file that does; an encrypted key must be decrypted first";
-            Unusable::new(KEY, path, "holds no private key", remedy)
+            return Unusable::new(KEY, path, "holds no private key", remedy);
         }
-        why => not_pem(KEY, path, &why),
+        not_pem(KEY, path, &why)
     })
 }
 

@@ -47,8 +47,9 @@ mod tests {
 
     #[test]
     fn end_of_a_certificate_is_told_at_two_weeks_at_three_days_and_when_it_is_there() {
-        let until = Timestamp(1_000 * DAY.as_micros() as u64);
-        let before = |days: f64| Timestamp(until.0 - (days * DAY.as_micros() as f64) as u64);
+        let end = Duration::from_secs(86_400 * 1_000);
+        let until = Timestamp(0) + end;
+        let before = |days: f64| Timestamp(0) + (end - DAY.mul_f64(days));
         let mut told = Told::default();
         let mut tell = |now| to_tell(&mut told, until, now);
         assert_eq!(tell(before(30.0)), None);
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn certificate_that_has_expired_when_it_is_first_seen_is_told_once_as_expired() {
-        let until = Timestamp(DAY.as_micros() as u64);
+        let until = Timestamp(0) + DAY;
         let mut told = Told::default();
         assert_eq!(to_tell(&mut told, until, until + DAY), Some(CertificateChange::Expired { until }));
         assert_eq!(to_tell(&mut told, until, until + DAY), None);

@@ -190,7 +190,8 @@ impl Session {
         }
         state.position = Some(position);
         state.attempts.begin(farm.servers[position].server.id, chosen_by);
-        let connected = farm.servers[position].addr.ok_or(io::ErrorKind::AddrNotAvailable.into()).and_then(connect);
+        let connected =
+            farm.servers[position].addr.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()).and_then(connect);
         match connected {
             Ok(socket) if door.is_scarce(socket.as_raw_fd()) => {
                 self.frontend.cells.of(self.work.ix).refused[Refusal::ConnectionLimit as usize].add(1);

@@ -69,11 +69,6 @@ impl Client {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Its own address.
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
-
     /// Gives up sending what nobody takes for so long.
     pub(crate) fn set_write_patience(&self, patience: Duration) {
         self.stream.set_write_timeout(Some(patience)).unwrap();

@@ -91,3 +91,39 @@ fn closed_frontend_says_so_before_any_route_and_opens_again() {
     assert_eq!(stage.farmgate.reload(&yaml.replace(page, "")).status, 200);
     assert_eq!(client.get("/").status, 302);
 }
+
+#[test]
+fn client_that_asks_too_often_is_told_when_to_come_back_and_others_are_not() {
+    let rate = "limits: {rate: {per: {header: X-User}, requests: 1, window: 1h, burst: 3}}";
+    let stage = Stage::with("", &[], |setup| setup.frontend(rate));
+    let mut client = stage.client();
+    let mut ask = |user: &str| client.request("GET", "/", &[("X-User", user)], b"");
+    let statuses: Vec<_> = (0..5).map(|_| ask("ann").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    assert_eq!(ask("bob").status, 200);
+    let refused = ask("ann");
+    let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3600).contains(&after), "{after}");
+    assert_eq!(stage.client().get("/").status, 200, "who has no such field is counted by address");
+    assert_eq!(stage.farmgate.metric("farmgate_frontend_refused_total", &["web", "\"rate\""]), Some(3.0));
+    assert_eq!(stage.web.requests().len(), 5);
+}
+
+#[test]
+fn bucket_of_a_client_is_shared_by_all_workers() {
+    let rate = "limits: {rate: {per: source, requests: 1, window: 1h, burst: 20}}";
+    let stage = Stage::with("", &[], |setup| setup.frontend(rate));
+    let statuses: Vec<_> = (0..40).map(|_| stage.ask("GET", "/", &[]).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 20, "{statuses:?}");
+}
+
+#[test]
+fn request_of_more_fields_than_the_limit_is_431() {
+    let stage = Stage::with("", &[], |setup| setup.frontend("limits: {header_fields: 5}"));
+    let mut client = stage.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: 1\r\n".repeat(5)));
+    assert_eq!(client.response().status, 431);
+    let mut client = stage.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: 1\r\n".repeat(4)));
+    assert_eq!(client.response().status, 200);
+}

@@ -1,5 +1,12 @@
 //! What becomes of heads and paths on their way.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+
 use super::Stage;
 
 #[test]
@@ -49,9 +56,47 @@ fn header_rules_of_the_frontend_hold_for_answers_of_its_own() {
 }
 
 #[test]
-fn hsts_is_not_said_to_who_came_without_tls() {
-    let stage = Stage::with("", &[], |setup| setup.frontend("hsts: true"));
-    assert_eq!(stage.ask("GET", "/", &[]).header("strict-transport-security"), None);
+fn client_in_tls_is_told_hsts_by_servers_and_redirects_and_rules_know_its_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let routes = "{name: old, rules: [{field: uri, match: is, pattern: /old}], action: {redirect: /new}}, \
+                  {name: plain, rules: [{field: protocol, match: is, pattern: https, negate: true}], action: {reject: 400}}";
+    let stage = Stage::with(routes, &[], |setup| {
+        let tls = format!("tls: {{certificates: [{{cert: {cert:?}, key: {key:?}}}]}}");
+        let hsts = "hsts: {max_age: 365d, include_subdomains: true}";
+        setup.frontend(&tls).frontend(hsts).frontend("request_headers: {set: {X-Tls: \"${tls_version} ${sni} %fp\"}}")
+    });
+    let said = |target: &str| {
+        let answer = ask_in_tls(&stage, made.cert.der().clone(), target);
+        let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("strict-transport-security:"));
+        line.map(|line| line.split_once(": ").unwrap().1.to_owned())
+    };
+    for target in ["/", "/old"] {
+        assert_eq!(said(target).as_deref(), Some("max-age=31536000; includeSubDomains"), "{target}");
+    }
+    let port = stage.farmgate.front("web").port();
+    assert_eq!(stage.web.requests()[0].header("x-tls"), Some(format!("TLSv1.3 www.example.com {port}").as_str()));
+}
+
+/// Asks once in TLS 1.3 and returns the whole answer.
+fn ask_in_tls(stage: &Stage, authority: CertificateDer<'static>, target: &str) -> String {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let client = rustls::ClientConnection::new(config, "www.example.com".try_into().unwrap()).unwrap();
+    let socket = TcpStream::connect(stage.farmgate.front("web")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut stream = rustls::StreamOwned::new(client, socket);
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // Whether the end is said in TLS, too, is not what is asked here.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
 }
 
 #[test]

@@ -246,11 +246,11 @@ impl Expressions {
             // A host is compared in lower case; who writes capitals means the same.
             let mut builder = RegexBuilder::new(text);
             builder.size_limit(RULE_COMPILED_BYTES_MAX).case_insensitive(field == Field::Host);
-            builder.build().map_err(|error| match error {
-                regex::Error::CompiledTooBig(limit) => {
-                    format!("is too large: it takes more than {limit} bytes compiled; write a simpler one")
+            builder.build().map_err(|error| {
+                if matches!(error, regex::Error::CompiledTooBig(_)) {
+                    return format!("is too large: over {RULE_COMPILED_BYTES_MAX} bytes compiled; write a simpler one");
                 }
-                error => format!("is no regular expression: {}", probe::last_line(&error.to_string())),
+                format!("is no regular expression: {}", probe::last_line(&error.to_string()))
             })
         })
     }

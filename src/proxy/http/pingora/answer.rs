@@ -23,15 +23,20 @@ pub(super) async fn respond(
     status: u16,
     why: &str,
 ) -> Result<()> {
-    let id = exchange.shown_id().to_string();
-    let body = pages::body(status, why, &id);
-    let mut head = ResponseHeader::build(status, Some(6))?;
-    head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
-    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    let (mut head, body) = page(exchange, status, why)?;
     if status == 503 {
         head.insert_header(header::RETRY_AFTER, "1")?;
     }
-    respond_with(session, exchange, frontend, head, Bytes::from(body)).await
+    respond_with(session, exchange, frontend, head, body).await
+}
+
+/// Returns an error page, to be sent by [`respond_with`].
+pub(super) fn page(exchange: &Exchange, status: u16, why: &str) -> Result<(ResponseHeader, Bytes)> {
+    let body = pages::body(status, why, &exchange.shown_id().to_string());
+    let mut head = ResponseHeader::build(status, Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    Ok((head, Bytes::from(body)))
 }
 
 /// Sends an answer of Farmgate's own. The rules of the frontend hold for it as for those of servers.

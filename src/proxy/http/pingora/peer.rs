@@ -28,7 +28,8 @@ pub(super) fn of(session: &Session, exchange: &mut Exchange, lines: &Arc<Lines>)
     let connection = exchange.connection.as_ref()?;
     let timeouts = farm.farm.timeouts;
     connection.expect_answer_within(timeouts.connect + timeouts.response);
-    let way = way(session, farm, entry, connection, exchange.id.number, lines)?;
+    let group = reuse::group_of(farm, entry, exchange.id.number);
+    let way = way(session, farm, entry, connection, lines, group)?;
     let mut peer = HttpPeer::new(way.shown, false, String::new());
     peer.group_key = way.key;
     peer.options.custom_l4 = way.dial.map(|dial| Arc::new(dial) as _);
@@ -73,21 +74,21 @@ fn way(
     farm: &FarmTable,
     entry: &ServerEntry,
     connection: &Connection,
-    request: u64,
     lines: &Arc<Lines>,
+    group: u64,
 ) -> Option<Way> {
     let addr = entry.addr?;
     let server = &entry.server;
-    let farm_key = reuse::group_of(farm, entry, request);
+    let farm_key = farm.farm.id.0;
     // What is upgraded is HTTP/1.1.
     let wants_http2 = farm.farm.http2 && !session.is_upgrade_req();
     let header = server.proxy_protocol.map(|form| connection.from.proxy_header(form));
     let Some(settings) = server.tls.as_ref() else {
         let over = Over { is_http2: wants_http2, is_tls: false };
         let key = if wants_http2 || header.is_some() {
-            hashed(|hasher| (farm_key, wants_http2, &header).hash(hasher))
+            hashed(|hasher| (group, wants_http2, &header).hash(hasher))
         } else {
-            farm_key
+            group
         };
         let dial = header.map(|header| Dial { lines: Arc::clone(lines), addr, header: Some(header), tls: None });
         return Some(Way { shown: addr, key, dial, is_http2: wants_http2, over });
@@ -98,7 +99,7 @@ fn way(
     let offer = if is_http2 { Offer::Http2 } else { Offer::Http1 };
     let profile = lines.configs.profile(settings, offer);
     let version = profile.as_ref().map_or(0, |profile| profile.version);
-    let key = hashed(|hasher| (asked, version, is_http2, &header).hash(hasher));
+    let key = hashed(|hasher| (asked, group, version, is_http2, &header).hash(hasher));
     let with = profile.and_then(|profile| Ok((profile.config, name?)));
     let tls = Tls { with, is_http2, key: asked };
     // The engine asks the system whom a kept connection is to, and sees no more of it than its own end of a pair, which

@@ -43,7 +43,7 @@ impl Served {
 /// serve for one another. It names the farm and the incarnation of the server; a farm that keeps none has one a request.
 /// Whatever else makes connections differ (how TLS is spoken, a PROXY header) is to be joined to it.
 pub(in crate::proxy) fn group_of(farm: &FarmTable, entry: &ServerEntry, request: u64) -> u64 {
-    let once = if farm.farm.reuse.idle_max == 0 { request.wrapping_add(1) } else { 0 };
+    let once = if farm.farm.reuse.idle_max == 0 && !farm.farm.http2 { request.wrapping_add(1) } else { 0 };
     join(&[farm.farm.id.0, entry.server.id.0, entry.epoch.0, once])
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{Version, header};
 use ::pingora::Result;
@@ -13,15 +14,16 @@ use bytes::Bytes;
 
 use crate::metrics::Refusal;
 use crate::model::trace::{EndPhase, EndedBy};
-use crate::model::{Action, MaintenancePage, Redirect};
+use crate::model::{Action, MaintenancePage, RateKey, RateLimit, Redirect};
 use crate::routing::{Decision, RequestView, host_of};
 use crate::store::{FrontendTable, Table};
 
+use super::super::super::rate::Asker;
 use super::super::super::turns::TurnOf;
 use super::super::control::Connection;
 use super::super::exchange::hashed_path;
 use super::super::exchange::render;
-use super::answer::{respond, respond_with};
+use super::answer::{page, respond, respond_with};
 use super::heads;
 use super::state::{Exchange, Route};
 
@@ -31,6 +33,9 @@ const REJECTED: &str = "a route refuses such requests";
 const TAKEN_BY_NONE: &str = "no route takes such requests";
 /// What the log says of an answer of its own kind.
 const REDIRECTED: &str = "a route leads elsewhere";
+const CHALLENGED: &str = "an authority looks whether a name is ours";
+/// What the client is told that asks too often.
+const TOO_OFTEN: &str = "too many requests; wait before the next";
 const CLOSED: &str = "the frontend is closed for maintenance";
 
 /// A request as rules see it.
@@ -95,8 +100,22 @@ pub(super) async fn decide(
     connection: &Connection,
     (table, frontend): (Arc<Table>, Arc<FrontendTable>),
 ) -> Result<bool> {
+    if let Some(text) = challenge(connection, session.req_header()) {
+        exchange.reason = Some(CHALLENGED);
+        connection.count_own_answer(200, None);
+        let mut head = ResponseHeader::build(200, Some(4))?;
+        head.insert_header(header::CONTENT_TYPE, "application/octet-stream")?;
+        respond_with(session, exchange, Some(&frontend), head, Bytes::copy_from_slice(text.as_bytes())).await?;
+        return Ok(true);
+    }
     if let Some(page) = &frontend.frontend.maintenance {
         close(session, exchange, connection, &frontend, page).await?;
+        return Ok(true);
+    }
+    if let Some(limit) = &frontend.frontend.limits.rate
+        && let Err(wait) = connection.work.take_token(frontend.frontend.id, limit, asker(limit, session, connection))
+    {
+        slow_down(session, exchange, connection, &frontend, wait).await?;
         return Ok(true);
     }
     let turn = |route: Option<&_>| connection.work.turn(frontend.frontend.id, route, TurnOf::Split);
@@ -129,6 +148,34 @@ pub(super) async fn decide(
             Ok(true)
         }
     }
+}
+
+/// Returns what an authority is to be told that looks whether a name is ours; every frontend answers it.
+fn challenge(connection: &Connection, head: &RequestHeader) -> Option<Arc<str>> {
+    connection.work.challenges.text(std::str::from_utf8(head.raw_path()).ok()?)
+}
+
+/// Who a request counts for.
+fn asker<'a>(limit: &RateLimit, session: &'a Session, connection: &Connection) -> Asker<'a> {
+    let value = match &limit.per {
+        RateKey::Header(name) => session.req_header().headers.get(&**name),
+        RateKey::Source => None,
+    };
+    value.map_or_else(|| Asker::Source(connection.client.ip()), |value| Asker::Value(value.as_bytes()))
+}
+
+async fn slow_down(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    connection: &Connection,
+    frontend: &FrontendTable,
+    wait: Duration,
+) -> Result<()> {
+    exchange.reason = Some(TOO_OFTEN);
+    let (mut head, body) = page(exchange, 429, TOO_OFTEN)?;
+    head.insert_header(header::RETRY_AFTER, wait.as_secs() + 1)?;
+    connection.count_own_answer(429, Some(Refusal::Rate));
+    respond_with(session, exchange, Some(frontend), head, body).await
 }
 
 async fn lead(
