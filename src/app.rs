@@ -45,7 +45,7 @@ use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
 
 use answers::Answers;
-use certificates::{Cared, Caring};
+use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
@@ -61,14 +61,10 @@ pub struct App {
     journal: SqliteJournal,
     plane: Plane,
     access_writer: Option<AccessWriter>,
-    admin: Option<Edge>,
+    edges: Edges,
     admin_socket: Option<TcpListener>,
     admin_addr: Option<SocketAddr>,
     fingerprint: Option<String>,
-    prober: Edge,
-    keeper: Keeper,
-    certificates: Cared,
-    webhooks: Option<Edge>,
     runtime: Runtime,
     signals: Signals,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -96,27 +92,15 @@ impl App {
     /// One line for each reason: the journal, a listener, the admin side or a thread.
     pub fn start(loaded: Loaded, source: ConfigSource) -> anyhow::Result<Self> {
         let Loaded { topology, settings, warnings } = loaded;
-        for warning in warnings {
-            tracing::warn!("config: {warning}");
-        }
+        tell(warnings);
         limits::raise(&topology);
-        let runtime = Builder::new_current_thread().enable_all().build()?;
         // From here on a signal is a command, however early it comes.
-        let signals = {
-            let _entered = runtime.enter();
-            Signals::listen().context("cannot listen to signals")?
-        };
-        let (losing, lost) = watch::channel(None);
-        let alarm = Alarm::new(move |thread| {
-            losing.send_replace(Some(thread.to_owned()));
-        });
+        let (runtime, signals) = listen_to_signals()?;
+        let (alarm, lost) = alarm();
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
         let mut inherited = Inherited::take(&settings, &topology)?;
-        let admin_socket = inherited.admin.take();
-        let bind = |admin| AdminServer::bind(admin, Arc::clone(&reloads), admin_socket);
-        let admin = settings.admin.as_ref().map(bind).transpose()?;
-        let admin_socket = admin.as_ref().map(AdminServer::socket).transpose()?;
+        let (admin, admin_socket) = bind_admin(&settings, &reloads, &mut inherited)?;
         privileges::become_user(&settings, &topology, workers, &mut inherited)?;
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
@@ -128,13 +112,9 @@ impl App {
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
         let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
-        let sinks: Vec<EventSink> = vec![
-            Box::new(|event| events::log(event)),
-            Box::new(move |event| on_change(&changed, event)),
-            keeping.sink(),
-            answers.sink(),
-            told,
-        ];
+        let changing: EventSink = Box::new(move |event| on_change(&changed, event));
+        let logging: EventSink = Box::new(|event| events::log(event));
+        let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told];
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
@@ -147,31 +127,21 @@ impl App {
         store.reload(topology, &listeners, clock::wall())?;
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
-        let settings = Mutex::new(settings);
-        let (one_at_a_time, is_stopping) = (Mutex::new(()), AtomicBool::new(false));
-        let access = access_handle;
         let core = Arc::new(Core {
             store,
             listeners,
             source,
-            settings,
+            settings: Mutex::new(settings),
             credentials,
             reloads,
-            one_at_a_time,
-            is_stopping,
-            access,
+            one_at_a_time: Mutex::new(()),
+            is_stopping: AtomicBool::new(false),
+            access: access_handle,
         });
-
-        let keeper = Keeper::start(&core.store, pokes, &alarm)?;
-        let certificates = caring.start(&core.store, &alarm)?;
-        let prober = start_prober(&core, changes, checks_at_once, &alarm)?;
-        let webhooks = webhooks.start(&alarm)?;
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
-        let requests = plane.requests();
-        let admin = admin
-            .map(|server| start_admin(server, answers.state(&core, requests, plane.certificates()), &alarm))
-            .transpose()?;
+        let beside = Beside { pokes, changes, checks_at_once, caring, webhooks, admin, answers };
+        let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
         Ok(Self {
@@ -179,14 +149,10 @@ impl App {
             journal,
             plane,
             access_writer,
-            admin,
+            edges,
             admin_socket,
             admin_addr,
             fingerprint,
-            prober,
-            keeper,
-            certificates,
-            webhooks,
             runtime,
             signals,
             commands,
@@ -230,19 +196,15 @@ impl App {
             journal,
             plane,
             access_writer,
-            admin,
+            edges,
             admin_socket,
-            prober,
-            keeper,
-            certificates,
-            webhooks,
             runtime,
             mut signals,
             mut commands,
             lost,
             ..
         } = self;
-        let mut edges = Some(Edges { prober, certificates, keeper, admin, webhooks });
+        let mut edges = Some(edges);
         let upgrade = Upgrade { journal: journal.clone(), admin: admin_socket };
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
@@ -301,6 +263,68 @@ impl std::fmt::Debug for App {
 enum Ended {
     Cut,
     Finished,
+}
+
+/// What the edges are started with.
+struct Beside {
+    pokes: keeper::Pokes,
+    changes: watch::Receiver<u64>,
+    checks_at_once: usize,
+    caring: Caring,
+    webhooks: Webhooks,
+    admin: Option<AdminServer>,
+    answers: Answers,
+}
+
+impl Beside {
+    fn start(self, core: &Arc<Core>, plane: &Plane, alarm: &Alarm) -> anyhow::Result<Edges> {
+        let Self { pokes, changes, checks_at_once, caring, webhooks, admin, answers } = self;
+        let keeper = Keeper::start(&core.store, pokes, alarm)?;
+        let certificates = caring.start(&core.store, alarm)?;
+        let prober = start_prober(core, changes, checks_at_once, alarm)?;
+        let webhooks = webhooks.start(alarm)?;
+        let state = answers.state(core, plane.requests(), plane.certificates());
+        let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
+        Ok(Edges { prober, certificates, keeper, admin, webhooks })
+    }
+}
+
+/// Returns what rings when a thread is lost, and what then has its name.
+fn alarm() -> (Alarm, watch::Receiver<Option<String>>) {
+    let (losing, lost) = watch::channel(None);
+    let ring = move |thread: &str| {
+        losing.send_replace(Some(thread.to_owned()));
+    };
+    (Alarm::new(ring), lost)
+}
+
+/// Binds the admin side, if there is one; its socket is kept once more for the process that replaces this one.
+fn bind_admin(
+    settings: &Settings,
+    reloads: &Arc<ReloadCells>,
+    inherited: &mut Inherited,
+) -> anyhow::Result<(Option<AdminServer>, Option<TcpListener>)> {
+    let bound = inherited.admin.take();
+    let bind = |admin| AdminServer::bind(admin, Arc::clone(reloads), bound);
+    let admin = settings.admin.as_ref().map(bind).transpose()?;
+    let socket = admin.as_ref().map(AdminServer::socket).transpose()?;
+    Ok((admin, socket))
+}
+
+/// Logs what a config file may mean otherwise than it says.
+fn tell(warnings: impl IntoIterator<Item = impl std::fmt::Display>) {
+    for warning in warnings {
+        tracing::warn!("config: {warning}");
+    }
+}
+
+fn listen_to_signals() -> anyhow::Result<(Runtime, Signals)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::listen().context("cannot listen to signals")?
+    };
+    Ok((runtime, signals))
 }
 
 /// What a new process is handed beside the frontends.
@@ -424,9 +448,7 @@ impl Core {
 
     fn try_reload(&self) -> Result<(), String> {
         let Loaded { topology, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
-        for warning in warnings {
-            tracing::warn!("config: {warning}");
-        }
+        tell(warnings);
         self.refuse_new_commands(&topology)?;
         self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);

@@ -318,8 +318,7 @@ impl Channel {
 }
 
 fn unexpected(heard: &Word, wanted: &str) -> HandoverError {
-    let mut heard = format!("{heard:?}");
-    heard.truncate(heard.floor_char_boundary(80));
+    let heard: String = format!("{heard:?}").chars().take(80).collect();
     HandoverError::Speech(format!("it said {heard} where {wanted} was expected"))
 }
 
