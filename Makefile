@@ -13,7 +13,7 @@ ARGS ?=
 # The checkers of `make lint`, pinned. Built without optimisation: they run for seconds and compile for minutes.
 TOOLS := cargo-deny@0.20.2 cargo-machete@0.9.2 typos-cli@1.52.0
 
-.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients probes page load prereqs tools
+.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients probes page traffic load prereqs tools
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,6 +67,9 @@ probes: prereqs ## Check every type of probe against real servers of its kind (A
 
 page: prereqs ## Drive the page in headless Chromium (ARGS=--picture: take the README's picture)
 	bash tests/page/run $(ARGS)
+
+traffic: prereqs ## Drive real clients and attackers through us (ARGS=test_dns: one file); programs are installed if missing
+	tests/traffic/run $(ARGS)
 
 load: prereqs ## Kill origins, reload and stop under load (ARGS="kill-get --json FILE"; oha is built if missing)
 	cargo build --locked

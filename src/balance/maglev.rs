@@ -96,7 +96,8 @@ impl Maglev {
     }
 
     fn place_of(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.places.len() as u128) >> 64) as usize
+        // Below the length, which is one.
+        usize::try_from((u128::from(hash) * self.places.len() as u128) >> 64).unwrap_or(0)
     }
 
     fn at(&self, place: usize) -> Option<usize> {

@@ -25,7 +25,7 @@ pub struct TwoChoices {
 pub struct Cost {
     /// What is divided.
     pub amount: u64,
-    /// How much less, in 256ths, another must be to be better: within it, the first drawn is as good.
+    /// How much less, in parts of 256, another must be to be better: within it, the first drawn is as good.
     pub tolerance: u8,
 }
 

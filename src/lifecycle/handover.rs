@@ -331,6 +331,7 @@ mod tests {
     const WITHIN: Duration = Duration::from_secs(10);
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the other process is a thread of the test")]
     fn sockets_go_over_with_what_they_listen_for_and_go_on_listening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("upgrade.sock");

@@ -211,7 +211,7 @@ impl<N: Net> Rounds<N> {
                 _ = self.ended.recv_many(&mut batch, BATCH_MAX) => self.tasks_ended(&mut batch),
                 () = ready(self.lane.as_ref()) => self.turn_lane(),
                 Some(ended) = self.lookups.join_next_with_id() => self.lookup_ended(ended),
-                () = &mut sleep => self.end_lates(),
+                () = &mut sleep => self.end_late_ones(),
                 _ = stir.tick() => {}
             }
         }
@@ -321,7 +321,7 @@ impl<N: Net> Rounds<N> {
     }
 
     /// Ends the checks of the lane that are out of time, if there are any.
-    fn end_lates(&mut self) {
+    fn end_late_ones(&mut self) {
         let is_late =
             |lane: &mut AsyncFd<Lane>| lane.get_mut().next_deadline().is_some_and(|at| at <= clock::monotonic());
         if self.lane.as_mut().is_some_and(is_late) {

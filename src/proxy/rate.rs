@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn flood_of_clients_is_let_in_and_takes_no_more_room() {
         let (rates, limit) = (Rates::new(1), limit(1, 1));
-        for n in 0..(CLIENTS_MAX as u32 * 2) {
+        for n in 0..CLIENTS_MAX as u64 * 2 {
             assert!(take(&rates, &limit, Asker::Value(&n.to_be_bytes()), 0).is_ok());
         }
         let places = rates.table.get().unwrap().len() * ROWS_OF_LOCK * WAYS;

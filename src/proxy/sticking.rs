@@ -16,8 +16,11 @@ use crate::model::{ChosenBy, Farm, FarmId, ServerId, Stickiness};
 pub(super) struct SharedSticking {
     key: StickyKey,
     /// By farm and the field, if it is a field that clients are known by. Gone once no worker knows the farm.
-    known: Mutex<BTreeMap<(FarmId, Option<Box<str>>), Weak<Clients>>>,
+    known: Mutex<BTreeMap<ClientsOf, Weak<Clients>>>,
 }
+
+/// A farm, and the field that its clients are known by, if it is one.
+type ClientsOf = (FarmId, Option<Box<str>>);
 
 impl SharedSticking {
     pub(super) fn new(key: StickyKey) -> Self {

@@ -66,7 +66,7 @@ fn request_id_of_a_trusted_proxy_is_kept_and_found_under_both() {
 
 #[test]
 fn trace_context_is_passed_on_for_a_trusted_proxy_and_for_nobody_else() {
-    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0b1902b7-01";
     for (trust, want) in [("[\"127.0.0.0/8\"]", true), ("[\"10.0.0.0/8\"]", false)] {
         let origin = Origin::start("a");
         let farmgate = Farmgate::start(&one(&origin).frontend(&format!("trust: {trust}")));

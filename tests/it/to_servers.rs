@@ -140,7 +140,7 @@ fn server_whose_certificate_is_wrong_is_told_by_the_reason() {
             ServerTls { ca: Some(dir.path().join("none.pem").into()), ..good.clone() },
             Some("there are no usable files for TLS with the server"),
         ),
-        (ServerTls { ca: None, verify: Verify::Off, ..good.clone() }, None),
+        (ServerTls { ca: None, verify: Verify::Off, ..good }, None),
     ] {
         let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
             each(farm, |server| server.tls = Some(Arc::new(tls.clone())));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{HeaderMap, Request};
+use http::Request;
 use tokio::runtime::Runtime;
 
 use super::wait::PATIENCE;
@@ -22,9 +22,7 @@ pub(crate) struct H2 {
 #[derive(Debug)]
 pub(crate) struct H2Response {
     pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    pub(crate) trailers: HeaderMap,
 }
 
 impl H2Response {
@@ -109,8 +107,8 @@ async fn exchange(send: SendRequest<Bytes>, head: Request<()>, pieces: Vec<Bytes
         read.extend_from_slice(&piece);
         body.flow_control().release_capacity(piece.len())?;
     }
-    let trailers = body.trailers().await?.unwrap_or_default();
-    Ok(H2Response { status: parts.status.as_u16(), headers: parts.headers, body: read, trailers })
+    body.trailers().await?;
+    Ok(H2Response { status: parts.status.as_u16(), body: read })
 }
 
 /// Sends a piece of a body as the windows let it.
