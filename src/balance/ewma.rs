@@ -14,7 +14,7 @@ use super::random::Cost;
 
 /// In what time half of what is known is gone, in milliseconds.
 pub const HALF_LIFE_MS: u64 = 5_000;
-/// Costs this close, in 256ths, are equal.
+/// Costs this close, in parts of 256, are equal.
 const TOLERANCE: u8 = 64;
 /// What is in flight is counted up to this, latencies up to [`LATENCY_US_MAX`], weights up to 2^23: costs stay below
 /// 2^64.
@@ -27,7 +27,7 @@ const FINE_BITS: u32 = 10;
 /// What is known of a server's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// In 1024ths of a microsecond, lest rounding stop the decay; 0: nothing is known.
+    /// In parts of 1024 of a microsecond, lest rounding stop the decay; 0: nothing is known.
     pub fine: u64,
     /// As of when, in milliseconds from any start.
     pub at_ms: u64,

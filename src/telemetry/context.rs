@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0b1902b7-01";
 
     #[test]
     fn context_is_read_strictly() {
@@ -87,7 +87,7 @@ mod tests {
             GOOD.replacen("00", "ff", 1),
             format!("{}more", GOOD.replacen("00", "cc", 1)),
             GOOD.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
-            GOOD.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            GOOD.replace("00f067aa0b1902b7", &"0".repeat(16)),
             GOOD.replace('-', "_"),
             GOOD[..54].to_owned(),
             GOOD.replace("-01", "-0g"),
