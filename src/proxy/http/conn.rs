@@ -34,10 +34,12 @@ pub(super) mod deadline;
 mod ending;
 mod inbox;
 mod outbox;
+mod pace;
 
 use deadline::Deadline;
 use inbox::Inbox;
 use outbox::Outbox;
+use pace::Pace;
 
 /// How long a connection that is retired before its first request waits for it: it may be on its way.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -88,6 +90,8 @@ pub struct ConnIo {
     is_used: bool,
     /// Whether the engine has yet to take up the request whose head it was given.
     is_untaken: bool,
+    /// Of the body that is arriving, or arrived last.
+    pace: Pace,
     /// When a connection that was retired before its first request is given up.
     farewell: Option<Instant>,
 }
@@ -112,6 +116,7 @@ impl ConnIo {
             last_active: now,
             is_used: false,
             is_untaken: false,
+            pace: Pace::default(),
             farewell: None,
         })
     }
@@ -217,6 +222,7 @@ impl ConnIo {
                 self.inbox.consume(start);
                 self.is_used = true;
                 self.is_untaken = true;
+                self.pace = Pace::default();
                 self.phase = Phase::Deliver { left: end - start, body };
                 Poll::Ready(Ok(true))
             }
@@ -253,6 +259,7 @@ impl ConnIo {
         if self.inbox.held().is_empty() {
             let polled = poll_read_at_most(&mut self.stream, left, cx, buf);
             if polled.is_pending() {
+                self.pace.waits(clock::monotonic());
                 let by = clock::monotonic() + self.connection.frontend.frontend.timeouts.body;
                 ready!(self.read_deadline.poll_since(by, cx));
                 return Poll::Ready(Err(self.fail(Fault::BodyTimeout)));
@@ -265,6 +272,12 @@ impl ConnIo {
         let read = buf.filled().len() - before;
         if read == 0 {
             self.inbox.end();
+        }
+        let (timeouts, limits) =
+            (&self.connection.frontend.frontend.timeouts, &self.connection.frontend.frontend.limits);
+        if !self.pace.read(read, clock::monotonic(), timeouts.body, limits.body_rate_min) {
+            buf.set_filled(before);
+            return Poll::Ready(Err(self.fail(Fault::BodyTimeout)));
         }
         self.account(before, read, buf)
     }
