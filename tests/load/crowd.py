@@ -12,7 +12,7 @@ from stop import Client
 
 IDLE, TUNNELS = 9000, 2000
 # What an idle connection may cost, in kB: a build without optimisation included.
-IDLE_KB_MAX = 32
+IDLE_KB_MAX = 48
 # What a tunnel may cost, both its connections.
 TUNNEL_KB_MAX = 200
 # A newcomer's request may take so long while all the others are there.

@@ -162,6 +162,8 @@ impl<'a> Reading<'a> {
         config.session_storage = Arc::clone(&sessions.cache);
         // What is sent early may be sent twice by somebody else.
         config.max_early_data_size = 0;
+        // The strongest that both know, whatever the client would rather have.
+        config.ignore_client_order = true;
         Ok(config)
     }
 }
