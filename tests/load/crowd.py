@@ -18,7 +18,7 @@ TUNNEL_KB_MAX = 200
 # A newcomer's request may take so long while all the others are there.
 NEWCOMER_S = 1.0
 # Descriptors of the process that has too few, and clients that come nevertheless.
-DESCRIPTORS, CLIENTS = 400, 600
+DESCRIPTORS, CLIENTS = 400, 450
 # Seconds over which it is watched, and the share of a core that it may use for turning clients away.
 WATCHED_S, BUSY_MAX = 3, 0.5
 
@@ -120,13 +120,12 @@ def descriptors(bench, name):
     open_files(CLIENTS + 500)
     with bench.rig() as rig:
         port, whole = config(rig, rig.origin("a", 0))
-        farmgate = rig.farmgate(whole)
+        farmgate = rig.farmgate(whole, ["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"])
         farmgate.wait_ready()
         admin = farmgate.admin()
-        resource.prlimit(farmgate.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         clients = [Client(port) for _ in range(CLIENTS)]
         for client in clients:
-            client.socket.settimeout(0.5 if client is not clients[0] else PATIENCE_S)
+            client.socket.settimeout(0.2 if client is not clients[0] else PATIENCE_S)
         served = [client for client in clients if is_served(client)]
         before = busy_s(farmgate.process.pid)
         time.sleep(WATCHED_S)

@@ -125,8 +125,8 @@ class Origin:
 class Farmgate:
     """The program under test, on a config that can be changed."""
 
-    def __init__(self, program, directory, config):
-        self.program = program
+    def __init__(self, program, directory, config, prefix=()):
+        self.program, self.prefix = program, prefix
         self.config_path, self.log_path = directory / "farmgate.yaml", directory / "log"
         self.access_path = directory / "access.log"
         self.admin_port = free_port()
@@ -137,7 +137,7 @@ class Farmgate:
     def start(self):
         """Starts it, on the same config, ports and state; its log goes on."""
         with open(self.log_path, "ab") as log:
-            argv = [self.program, "run", "-c", str(self.config_path)]
+            argv = [*self.prefix, self.program, "run", "-c", str(self.config_path)]
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill(self):
@@ -293,8 +293,9 @@ class Rig:
     def origin(self, name, service_ms):
         return self.closing(Origin(self.directory, name, service_ms))
 
-    def farmgate(self, config):
-        return self.closing(Farmgate(self.program, self.directory, config))
+    def farmgate(self, config, prefix=()):
+        """Starts it, with a command before its own if need be."""
+        return self.closing(Farmgate(self.program, self.directory, config, prefix))
 
     def port(self):
         return free_port()
