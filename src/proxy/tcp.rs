@@ -54,7 +54,7 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(work, farm, feed, (from, configs), &cut, &mut attempts).await {
+    let outcome = match connect(work, farm, feed, (&client, from, configs), &cut, &mut attempts).await {
         Err(why) => {
             if let Some(refusal) = why.refusal() {
                 frontend.cells.of(work.ix).refused[refusal as usize].add(1);
@@ -121,7 +121,7 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    (from, configs): (&Client, &ClientConfigs),
+    (client, from, configs): (&Transport, &Client, &ClientConfigs),
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
 ) -> Result<Link, Unserved> {
@@ -130,7 +130,7 @@ async fn connect(
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false).await?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), client.left()).await?;
         let Assigned { position, chosen_by, mut guard, .. } = given;
         attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use farmgate::metrics::Refusal;
 use farmgate::model::{
     AdminStatus, Balance, Farm, HashKey, Protocol, QueueRule, RetryBudget, Reuse, Server, Stickiness,
 };
@@ -178,6 +179,61 @@ fn raw_connection_waits_for_a_place_too() {
     first.rest().unwrap();
     second.finish_writes();
     assert!(String::from_utf8_lossy(&second.rest().unwrap()).contains("two"));
+    until("every place to be back", || (plane.taken("a") == 0).then_some(()));
+}
+
+/// Server `a` cannot be reached, `b` has no place for who comes then.
+#[test]
+fn retry_that_finds_the_next_server_full_is_503_with_retry_after() {
+    for length in [0, 100] {
+        let (_held, refused) = refused_port();
+        let origin = Origin::doing("b", Behaviour::Silent);
+        let servers = [("a", refused), ("b", origin.addr())];
+        let plane = InProcess::start(Protocol::Http, &servers, |farm| {
+            places(farm, 1, Duration::from_millis(300));
+            farm.balance = Balance::First;
+            farm.queue.length = length;
+        });
+        let _first = asking(&plane, "/first");
+        plane.wait_open("b", [0, 1, 0]);
+        let second = plane.client().get("/second");
+        assert_eq!((second.status, second.header("retry-after")), (503, Some("1")), "{length}");
+        assert!(second.text().contains("server was full") == (length > 0), "{}", second.text());
+        let why = if length == 0 { Refusal::QueueFull } else { Refusal::QueueTimeout };
+        assert_eq!(plane.refused(why), 1, "{length}");
+        assert_eq!(plane.access(1)[0]["termination"], if length == 0 { "PQ" } else { "sQ" });
+        until("nobody in line", || (plane.queued() == 0 && plane.taken("a") == 0).then_some(()));
+    }
+}
+
+/// However long it may wait: twenty seconds.
+#[test]
+fn raw_client_that_leaves_gives_its_turn_up_at_once() {
+    let origin = TcpOrigin::start("a", TcpBehaviour::Echo);
+    let plane = InProcess::start(Protocol::Tcp, &[("a", origin.addr())], |farm| places(farm, 1, LONG));
+    let mut first = plane.client();
+    first.send("one");
+    plane.wait_open("a", [1, 0, 0]);
+    let mut stays = plane.client();
+    stays.send("asks and ends its half");
+    stays.finish_writes();
+    plane.wait_queued(1);
+    let began = Instant::now();
+    let says_nothing = plane.client();
+    plane.wait_queued(2);
+    drop(says_nothing);
+    plane.wait_queued(1);
+    let mut says_something = plane.client();
+    says_something.send("two");
+    plane.wait_queued(2);
+    says_something.reset();
+    plane.wait_queued(1);
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    let lines = plane.access(2);
+    assert!(lines.iter().all(|line| line["termination"] == "CQ"), "{lines:?}");
+    first.finish_writes();
+    first.rest().unwrap();
+    assert!(String::from_utf8_lossy(&stays.rest().unwrap()).contains("asks and ends its half"));
     until("every place to be back", || (plane.taken("a") == 0).then_some(()));
 }
 

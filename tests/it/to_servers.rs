@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +11,8 @@ use farmgate::model::{Farm, Protocol, ProxyOut, Server, Verify};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::harness::{InProcess, client::find};
+
+mod restarts;
 
 /// Changes every server of a farm.
 fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {
@@ -33,6 +35,33 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc
         }
     });
     (addr, count)
+}
+
+/// Answers each request once it is whole, until the other side leaves; `saw` is told its target before.
+fn answer_each(stream: &mut (impl Read + Write), saw: impl Fn(&str)) {
+    const LENGTH: &str = "content-length: ";
+    let mut held = Vec::new();
+    loop {
+        while let Some(at) = find(&held, b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&held[..at]).into_owned();
+            let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix(LENGTH)?.parse().ok());
+            let end = at + 4 + length.unwrap_or(0_usize);
+            if held.len() < end {
+                break;
+            }
+            held.drain(..end);
+            saw(head.split(' ').nth(1).unwrap_or_default());
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nserved";
+            if stream.write_all(answer).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+        }
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(n @ 1..) => held.extend_from_slice(&piece[..n]),
+            _ => return,
+        }
+    }
 }
 
 /// Answers requests with `body`, each, until the other side leaves.
@@ -81,16 +110,30 @@ fn connection_with_a_proxy_header_is_used_again_for_its_client_only() {
     assert_eq!(connections.load(SeqCst), 2);
 }
 
+/// What a server in TLS has, and the file of its authority.
+struct Certified {
+    config: Arc<ServerConfig>,
+    ca: PathBuf,
+}
+
+impl Certified {
+    /// Makes a certificate for `name`.
+    fn new(dir: &Path, name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let ca = dir.join(format!("{name}.pem"));
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        Self { config: Arc::new(config), ca }
+    }
+}
+
 /// A server in TLS with a certificate for `name`; returns where, the file of its authority, and the kinds of handshakes.
 fn encrypted(dir: &Path, name: &str, more: &'static str) -> (SocketAddr, ServerTls, Arc<Mutex<Vec<HandshakeKind>>>) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let ca = dir.join(format!("{name}.pem"));
-    std::fs::write(&ca, made.cert.pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let key = made.signing_key.serialize_der().try_into().unwrap();
-    let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    let (config, kinds) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+    let Certified { config, ca } = Certified::new(dir, name);
+    let kinds = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&kinds);
     let (addr, _) = server(move |stream| {
         let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
