@@ -1,9 +1,13 @@
 //! HTTP/2 to servers: what is tried again and what is not, whose deadline ends what, and how many connections there are.
 
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use farmgate::model::{AdminStatus, Balance, Farm, Protocol};
 
+use crate::harness::h2::send_piece;
 use crate::harness::{Asked, Client, H2, H2Origin, InProcess, Says, until};
 
 const REFUSED_STREAM: u32 = 0x7;
@@ -91,6 +95,18 @@ fn only_server_that_refuses_a_request_is_asked_again_and_not_for_ever() {
     assert_eq!(origin.connections(), 1);
 }
 
+/// The connection goes on, and is not asked for ever.
+#[test]
+fn get_that_is_reset_on_a_kept_connection_is_tried_as_often_as_it_may_be() {
+    let says = |asked: Asked| if asked.number == 1 { vec![Says::Answer] } else { vec![Says::Reset(INTERNAL_ERROR)] };
+    let origins = ["a", "b"].map(|name| H2Origin::start(name, says));
+    let plane = plane(&[&origins[0], &origins[1]], |farm| farm.balance = Balance::RoundRobin);
+    let client = H2::connect(plane.front());
+    (0..2).for_each(|_| assert_eq!(client.get("/warm").status, 200));
+    assert_eq!(client.get("/page").status, 502);
+    assert_eq!(origins.iter().map(|origin| origin.asked().len()).collect::<Vec<_>>(), [2, 2]);
+}
+
 /// The server closes each connection behind its answer: the next request finds it closed, or closing.
 #[test]
 fn post_on_a_kept_connection_that_was_closed_is_served_on_another() {
@@ -127,6 +143,115 @@ fn body_that_is_sent_again_arrives_whole_and_counts_once() {
     let client = H2::connect(plane.front());
     let answer = client.request(H2::head("POST", "/"), &[&[b'x'; 40_000]]).unwrap();
     assert_eq!((answer.status, answer.text().as_str()), (200, "b"));
+}
+
+/// A right server (the `h2` crate's): answers by path.
+fn right_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                stream.set_nonblocking(true).unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(served(request, respond));
+                    }
+                });
+            });
+        }
+    });
+    addr
+}
+
+async fn served(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let path = request.uri().path().to_owned();
+    let answer = |status: u16| http::Response::builder().status(status);
+    match path.as_str() {
+        "/empty" => drop(respond.send_response(answer(200).body(()).unwrap(), true)),
+        "/none" => drop(respond.send_response(answer(204).body(()).unwrap(), true)),
+        "/early" => {
+            let mut body = respond.send_response(answer(413).body(()).unwrap(), false).unwrap();
+            body.send_data("too large".into(), true).unwrap();
+        }
+        "/long" if request.method() == "HEAD" => {
+            drop(respond.send_response(answer(200).header("content-length", "9").body(()).unwrap(), true));
+        }
+        "/lies" => drop(respond.send_response(answer(200).header("content-length", "9").body(()).unwrap(), true)),
+        _ => {
+            let mut asked = request.into_body();
+            let mut all = Vec::new();
+            while let Some(Ok(piece)) = asked.data().await {
+                let _ = asked.flow_control().release_capacity(piece.len());
+                all.extend_from_slice(&piece);
+            }
+            let mut body = respond.send_response(answer(200).body(()).unwrap(), false).unwrap();
+            if send_piece(&mut body, all.into(), false).await.is_err() {
+                return;
+            }
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("x-trailer", "last".parse().unwrap());
+            let _ = body.send_trailers(trailers);
+        }
+    }
+}
+
+fn before_a_right_server() -> InProcess {
+    let addr = right_server();
+    InProcess::start_with(Protocol::Http, &[("a", addr)], |farm, frontend| {
+        frontend.h2c = true;
+        farm.http2 = true;
+    })
+}
+
+#[test]
+fn answers_of_every_kind_keep_the_connection_of_a_client_in_step() {
+    let plane = before_a_right_server();
+    let mut client = plane.client();
+    for round in 0..3 {
+        assert_eq!(client.request("GET", "/empty", &[], b"").text(), "", "{round}");
+        assert_eq!(client.request("GET", "/none", &[], b"").status, 204);
+        let head = client.request("HEAD", "/long", &[], b"");
+        assert_eq!((head.status, head.header("content-length")), (200, Some("9")));
+        assert_eq!(client.request("POST", "/echo", &[], b"one book").text(), "one book");
+        assert_eq!(client.request("GET", "/echo", &[("Connection", "x-a"), ("X-A", "1")], b"").status, 200);
+    }
+    assert_eq!(plane.client().get("/lies").status, 502);
+    assert_eq!(plane.client().request("GET", "/", &[("Connection", "host")], b"").status, 400);
+    let mut old = plane.client();
+    old.send("POST /echo HTTP/1.0\r\nHost: t\r\nContent-Length: 3\r\n\r\nold");
+    let said = String::from_utf8(old.rest().unwrap()).unwrap();
+    assert!(said.ends_with("\r\n\r\nold") && !said.to_lowercase().contains("chunked"), "{said}");
+}
+
+#[test]
+fn body_beyond_every_window_passes_both_ways() {
+    let plane = before_a_right_server();
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[1]).collect();
+    let client = H2::connect(plane.front());
+    let answer = client.request(H2::head("POST", "/echo"), &[&body[..1_000_000], &body[1_000_000..], b""]).unwrap();
+    assert!(answer.status == 200 && answer.body == body, "{} {}", answer.status, answer.body.len());
+    assert!(plane.client().request("POST", "/echo", &[], &body).body == body);
+}
+
+#[test]
+fn answer_before_the_end_of_a_request_reaches_its_client() {
+    let plane = before_a_right_server();
+    let mut client = plane.client();
+    let long = vec![b'x'; 500_000];
+    let early = client.request("POST", "/early", &[], &long);
+    assert_eq!((early.status, early.text().as_str()), (413, "too large"));
+    let client = H2::connect(plane.front());
+    let status = client.run(|send| async move {
+        let mut send = send.ready().await.unwrap();
+        let (answer, _body) = send.send_request(H2::head("POST", "/early"), false).unwrap();
+        answer.await.unwrap().status()
+    });
+    assert_eq!(status, 413);
+    assert_eq!(client.get("/empty").status, 200);
 }
 
 fn silent_to_the_first(farm: &mut Farm) {

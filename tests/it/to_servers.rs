@@ -22,7 +22,7 @@ fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {
 }
 
 /// Serves each connection in a thread of its own; returns where, and how many there were.
-fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let (serve, count) = (Arc::new(serve), Arc::new(AtomicUsize::new(0)));
@@ -38,7 +38,7 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc
 }
 
 /// Answers each request once it is whole, until the other side leaves; `saw` is told its target before.
-fn answer_each(stream: &mut (impl Read + Write), saw: impl Fn(&str)) {
+pub(crate) fn answer_each(stream: &mut (impl Read + Write), saw: impl Fn(&str)) {
     const LENGTH: &str = "content-length: ";
     let mut held = Vec::new();
     loop {
@@ -168,6 +168,23 @@ fn connection_in_tls_is_used_again_and_its_session_resumed() {
     (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
     let kinds = kinds.lock().unwrap();
     assert_eq!(kinds.iter().filter(|kind| **kind == HandshakeKind::Resumed).count(), 4, "{kinds:?}");
+}
+
+/// The server ends each connection behind its answer, and says nothing of it before.
+#[test]
+fn post_on_a_kept_connection_in_tls_that_was_closed_is_served_on_another() {
+    let dir = tempfile::tempdir().unwrap();
+    // Other fields than Connection: the connection is kept by who is not told.
+    let (addr, tls, kinds) = encrypted(dir.path(), "leaves.example", "X-Last: 1\r\n");
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    for n in 0..20 {
+        let response = client.request("POST", "/", &[], b"");
+        assert_eq!(response.status, 200, "{n}: {}", response.text());
+    }
+    assert_eq!(kinds.lock().unwrap().len(), 20);
 }
 
 #[test]

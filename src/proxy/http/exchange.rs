@@ -468,6 +468,35 @@ mod tests {
     }
 
     #[test]
+    fn head_for_http_2_has_nothing_of_one_connection() {
+        let stripped = |fields: &[(&'static str, &str)]| {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            for (name, value) in fields {
+                head.append_header(*name, *value).unwrap();
+            }
+            strip_for_http2(&mut head).then(|| head.headers.keys().map(|name| name.to_string()).collect::<Vec<_>>())
+        };
+        let all = [
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "x-too"),
+            ("keep-alive", "1"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "x"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-hop", "1"),
+            ("x-too", "1"),
+            ("x-stays", "1"),
+        ];
+        assert_eq!(stripped(&all).unwrap(), ["x-stays"]);
+        assert_eq!(stripped(&[("host", "a"), ("content-length", "1")]).unwrap(), ["host", "content-length"]);
+        for named in ["host", "Content-Length", "x, HOST"] {
+            assert_eq!(stripped(&[("host", "a"), ("content-length", "1"), ("connection", named)]), None, "{named}");
+        }
+    }
+
+    #[test]
     fn retry_is_allowed_only_where_nothing_can_happen_twice() {
         use AttemptFailure::{Final, NotServed, NothingAnswered};
         for (failure, method, replayable, want) in [

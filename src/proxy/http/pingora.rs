@@ -1,7 +1,8 @@
 //! Engine 1: Pingora's HTTP proxy, driven from our own accept loops.
 //!
 //! Each callback asks [`super::exchange`] what to do and touches the Store's table only in `request_filter`: retries
-//! and the log line use the same generation. Connections to servers are kept per worker. Traps of Pingora 0.9.1 that
+//! and the log line use the same generation. Connections to servers are kept per worker; those over HTTP/2 are our own
+//! ([`http2`]), and the engine serves only the client's side of what goes over them. Traps of Pingora 0.9.1 that
 //! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
 //! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
 

@@ -15,7 +15,7 @@ use super::{Certified, answer_each};
 use crate::harness::{Client, Farmgate, Server, Setup, place, until};
 
 /// Clients at once, each on a connection that it keeps.
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 4;
 /// How many GETs are taken up while both servers are there, and while one is not.
 const UP: usize = 120;
 const DOWN: usize = 15;

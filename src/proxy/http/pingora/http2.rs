@@ -8,8 +8,9 @@
 
 use std::sync::Arc;
 
-use ::pingora::Result;
+use ::pingora::ErrorType::HTTPStatus;
 use ::pingora::proxy::Session;
+use ::pingora::{Error, Result};
 
 use super::Engine;
 use super::failure;
@@ -24,10 +25,13 @@ mod wire;
 
 pub(super) use links::{Links, Terms};
 
+/// Attempts of one request. Each that fails leaves a server or a connection fewer to try, long before that.
+const ATTEMPTS_MAX: usize = 255;
+
 /// Serves a request over HTTP/2, by one server after the other as far as it may be tried again. Returns whether the
 /// engine is to go on with it, in HTTP/1.1.
 pub(super) async fn serve(engine: &Engine, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-    loop {
+    for _ in 0..ATTEMPTS_MAX {
         engine.begin_attempt(session, exchange).await?;
         let Some(shared) = peer::over_http2(session, exchange, &engine.lines) else { return Ok(true) };
         let Shared { key, dial, terms, is_tls } = shared;
@@ -51,8 +55,15 @@ pub(super) async fn serve(engine: &Engine, session: &mut Session, exchange: &mut
         let passed = pass::Pass::new(engine, session, exchange, Arc::new(lease), terms, is_tls).run().await;
         match passed {
             Ok(()) => return Ok(false),
-            Err(error) if failure::broken_off(session, exchange, &error, is_kept) => {}
+            Err(error) if failure::broken_off(session, exchange, &error, is_kept && is_of_connection(&error)) => {}
             Err(error) => return Err(error),
         }
     }
+    Err(Error::explain(HTTPStatus(502), "tried too often").into_up())
+}
+
+/// Returns whether it is the connection that failed, not only what was said of one request.
+fn is_of_connection(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| cause.is_io() || cause.is_go_away())
 }

@@ -51,6 +51,8 @@ pub struct Exchange {
     pub(super) is_stale: bool,
     /// Whether the attempt goes over TLS, and HTTP/1.1.
     pub(super) is_over_tls: bool,
+    /// Whether the attempt goes over a connection that others share.
+    pub(super) is_shared: bool,
     /// What is known of an attempt whose request was not served.
     pub(super) unserved: Option<NotServed>,
     /// Why no other server was tried, after one had failed.
@@ -137,6 +139,7 @@ impl Exchange {
             answer: None,
             is_stale: false,
             is_over_tls: false,
+            is_shared: false,
             unserved: None,
             turned_away: None,
             is_crowded: false,
@@ -179,6 +182,7 @@ impl Exchange {
         }
         self.attempt = Some(guard);
         self.unserved = None;
+        self.is_shared = false;
         self.line = None;
         self.position = Some(position);
         self.cookies = cookies;

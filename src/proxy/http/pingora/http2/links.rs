@@ -135,8 +135,7 @@ impl Group {
     fn step(self: &Arc<Self>, rule: Reuse, seen: Option<u64>) -> (Step, u64) {
         let mut state = self.state();
         let failures = state.failures;
-        let known = state.links.clone();
-        if let Some(lease) = known.iter().find_map(|link| link.lease(rule, self)) {
+        if let Some(lease) = state.links.iter().find_map(|link| link.lease(rule, self)) {
             return (Step::Go(lease), failures);
         }
         if state.links.is_empty()

@@ -97,6 +97,7 @@ impl<'a> Pass<'a> {
             return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
         }
         self.exchange.seen.connected();
+        self.exchange.is_shared = true;
         let head = self.head().await?;
         let is_whole = self.session.as_mut().is_body_empty();
         let may_pause = is_grpc(self.session.req_header());
