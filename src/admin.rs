@@ -30,7 +30,7 @@ mod secret;
 #[cfg(test)]
 mod vendor_fixture;
 
-pub use call::{AdminState, Call, Caller, Control, Credentials};
+pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
 pub use long::LongCalls;
 pub use metrics::Collector;

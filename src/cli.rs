@@ -20,6 +20,7 @@ pub mod scope;
 pub mod shadow;
 pub mod status;
 pub mod timeline;
+pub mod upgrade;
 pub mod weight;
 
 mod pinned;
@@ -91,6 +92,8 @@ enum Command {
     Status(status::Args),
     /// Show what happened to a server, a farm or everything, the newest last
     Timeline(timeline::Args),
+    /// Have a new process take over from the running one, which finishes what is open; no client notices
+    Upgrade(upgrade::Args),
     /// Set a server's share of the work
     Weight(weight::Args),
 }
@@ -116,6 +119,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Command::Shadow(args) => shadow::run(&args, out),
         Command::Status(args) => status::run(&args, out),
         Command::Timeline(args) => timeline::run(&args, out),
+        Command::Upgrade(args) => upgrade::run(&args, out),
         Command::Weight(args) => weight::run(&args, out),
     };
     asked.map_or_else(|error| explain(&error, err), |()| 0)

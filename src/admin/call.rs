@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -84,6 +85,23 @@ impl Credentials {
 pub trait Control: Send + Sync {
     /// Reloads the config file. The error text has every reason, one a line.
     fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+    /// Has a new process take over, of `binary` or of the program that the running one was started as. The error text
+    /// has every reason, one a line; the running process goes on then.
+    fn upgrade<'a>(
+        &'a self,
+        act: Act,
+        binary: Option<PathBuf>,
+    ) -> Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>>;
+}
+
+/// Who serves instead of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The one that did, and finishes what is open.
+    pub replaced: u32,
 }
 
 /// What every shape answers from.

@@ -6,6 +6,7 @@ pub(crate) mod kept;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::server::Deadlines;
-use crate::admin::{AdminServer, AdminState, Control, Credentials};
+use crate::admin::{AdminServer, AdminState, Control, Credentials, Succession};
 use crate::feed::Ring;
 use crate::metrics::ReloadCells;
 use crate::model::settings::{AdminTls, BearerToken, MetricsAccess, Secret};
@@ -46,11 +47,12 @@ impl PreparedListeners for Bound {
     fn commit(self: Box<Self>) {}
 }
 
-/// Answers reloads with what the test put there, and keeps who asked.
+/// Answers reloads and upgrades with what the test put there, and keeps who asked, and for which program.
 #[derive(Default)]
 pub(crate) struct Reloader {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) acts: Mutex<Vec<Act>>,
+    pub(crate) binaries: Mutex<Vec<Option<PathBuf>>>,
 }
 
 impl Control for Reloader {
@@ -58,6 +60,17 @@ impl Control for Reloader {
         self.acts.lock().unwrap().push(act);
         let refusal = self.refusal.lock().unwrap().clone();
         Box::pin(async { refusal.map_or(Ok(()), Err) })
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        act: Act,
+        binary: Option<PathBuf>,
+    ) -> Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>> {
+        self.acts.lock().unwrap().push(act);
+        self.binaries.lock().unwrap().push(binary);
+        let refusal = self.refusal.lock().unwrap().clone();
+        Box::pin(async { refusal.map_or(Ok(Succession { pid: 4711, replaced: 4242 }), Err) })
     }
 }
 

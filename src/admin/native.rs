@@ -34,7 +34,7 @@ use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, LeavingRow, ServerRow};
 
 use super::aside;
-use super::call::{AdminState, Call, Caller};
+use super::call::{AdminState, Call, Caller, Succession};
 use super::error::AdminError;
 use super::guard::quoted;
 
@@ -107,6 +107,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
                 Write::Reload => reload(state, call, &caller).await,
+                Write::Upgrade => upgrade(state, call, &caller).await,
                 Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)),
             }
         }
@@ -200,6 +201,29 @@ async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Resp
         Ok(Err(reasons)) => Err(Failure::reload(&reasons)),
         Err(error) => {
             tracing::error!(request_id = call.request_id, %error, "admin reload broke off");
+            Err(Failure::bug())
+        }
+    }
+}
+
+/// Has a new process take over, to the end even if the client leaves meanwhile.
+async fn upgrade(state: &AdminState, call: &Call, caller: &Caller) -> Result<Response, Failure> {
+    let order = from_wire::upgrade(&call.body)?;
+    let act = caller.act(call, order.reason.as_deref());
+    tracing::info!(
+        request_id = call.request_id,
+        actor = %caller.name,
+        source = %call.peer,
+        action = "upgrade",
+        "admin upgrade"
+    );
+    let control = Arc::clone(&state.control);
+    let done = tokio::spawn(async move { control.upgrade(act, order.binary.map(Into::into)).await }).await;
+    match done {
+        Ok(Ok(Succession { pid, replaced })) => answered(&wire::Upgraded { pid, replaced }),
+        Ok(Err(reasons)) => Err(Failure::upgrade(&reasons)),
+        Err(error) => {
+            tracing::error!(request_id = call.request_id, %error, "admin upgrade broke off");
             Err(Failure::bug())
         }
     }

@@ -1,6 +1,7 @@
 //! For the tests of the vendor shapes: one service with a server in every state, calls against it, and a loopback server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::call::{AdminState, Call, Control, Credentials};
+use super::call::{AdminState, Call, Control, Credentials, Succession};
 use super::{ovh, zenlayer};
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
 use crate::model::{
@@ -47,6 +48,14 @@ struct Process;
 impl Control for Process {
     fn reload<'a>(&'a self, _act: Act) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        _act: Act,
+        _binary: Option<PathBuf>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(Succession { pid: 2, replaced: 1 })))
     }
 }
 

@@ -18,8 +18,9 @@ use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::webhook::ReceiverCells;
 
+use super::Core;
+use super::control::Controller;
 use super::webhooks::Webhooks;
-use super::{Core, Reloader};
 
 /// See the module's doc.
 pub(super) struct Answers {
@@ -60,7 +61,7 @@ impl Answers {
         let Self { feed, journal, has_history, outlets } = self;
         let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
-        let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
+        let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
         AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
     }
 }

@@ -196,7 +196,7 @@ pub struct AdminSettings {
     pub ovh: Vec<OvhCredential>,
     /// Zenlayer-shape access keys.
     pub zenlayer: Vec<ZenlayerKey>,
-    /// Whether probes may run programs.
+    /// Whether probes may run programs, and upgrades a program of the caller's choice.
     pub allow_commands: bool,
 }
 

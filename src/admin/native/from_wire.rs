@@ -10,7 +10,7 @@ use crate::admin::guard::quoted;
 use crate::model::{Leftovers, Reserve, Terms, Timestamp, Weight};
 
 use super::when::{self, Sense};
-use super::wire::{Order, TermsOrder, WeightOrder};
+use super::wire::{Order, TermsOrder, UpgradeOrder, WeightOrder};
 
 /// The operator's own words, in bytes.
 const REASON_BYTES_MAX: usize = 500;
@@ -36,6 +36,16 @@ pub(super) fn order(body: &[u8]) -> Result<Order, AdminError> {
         return Ok(Order::default());
     }
     let order: Order = parse(body)?;
+    check_reason(order.reason.as_deref())?;
+    Ok(order)
+}
+
+/// Returns what an upgrade is to start; an empty body is one without a reason.
+pub(super) fn upgrade(body: &[u8]) -> Result<UpgradeOrder, AdminError> {
+    if body.is_empty() {
+        return Ok(UpgradeOrder::default());
+    }
+    let order: UpgradeOrder = parse(body)?;
     check_reason(order.reason.as_deref())?;
     Ok(order)
 }

@@ -72,6 +72,8 @@ pub(super) enum Write<'a> {
     Act { farm: &'a str, server: &'a str, act: ServerAct },
     /// `POST /reload`
     Reload,
+    /// `POST /upgrade`
+    Upgrade,
     /// `PUT …/servers/{server}/weight`
     Weight { farm: &'a str, server: &'a str },
 }
@@ -109,6 +111,7 @@ impl<'a> Route<'a> {
             ["requests", id, "explain"] => Self::Read(Read::Explain(Explained::Request { id })),
             ["status"] => Self::Read(Read::Status),
             ["timeline"] => Self::Read(Read::Timeline { farm: None, server: None }),
+            ["upgrade"] => Self::Write(Write::Upgrade),
             _ => return None,
         })
     }
@@ -149,7 +152,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Drain { .. } => "GET, HEAD, POST",
             Self::Read(_) => "GET, HEAD",
-            Self::Replay { .. } | Self::Write(Write::Act { .. } | Write::Reload) => "POST",
+            Self::Replay { .. } | Self::Write(Write::Act { .. } | Write::Reload | Write::Upgrade) => "POST",
             Self::Write(Write::Weight { .. }) => "PUT",
         }
     }

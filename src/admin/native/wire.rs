@@ -78,6 +78,27 @@ pub struct Reloaded {
     pub generation: u64,
 }
 
+/// The body of `upgrade`; all of it optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeOrder {
+    /// The operator's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The program that takes over, an absolute path; the one that the process was started as, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+}
+
+/// The answer of `upgrade`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Upgraded {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The one that did, and finishes what is open.
+    pub replaced: u32,
+}
+
 /// The answer of `/farms`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FarmList {

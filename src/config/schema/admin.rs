@@ -19,7 +19,7 @@ pub struct Admin {
     /// Who may read /metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Filled<MetricsAccess>>,
-    /// Whether probes may run programs.
+    /// Whether probes may run programs, and upgrades a program of the caller's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_commands: Option<Filled<bool>>,
     /// Bearer tokens.
