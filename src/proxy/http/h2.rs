@@ -83,7 +83,8 @@ pub(in crate::proxy) async fn serve(
             biased;
             Some(_) = streams.join_next(), if !streams.is_empty() => {
                 if streams.is_empty() {
-                    idle.as_mut().reset((clock::monotonic() + timeouts.idle).into());
+                    let wait = if is_leaving { FAREWELL } else { timeouts.idle };
+                    idle.as_mut().reset((clock::monotonic() + wait).into());
                 }
             }
             accepted = HttpSession::from_h2_conn(&mut client, Arc::clone(&next.digest)) => match accepted {
