@@ -164,6 +164,7 @@ impl App {
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
+        core.listeners.own_files();
         Ok(Self {
             core,
             journal,

@@ -145,6 +145,13 @@ impl Listeners {
         Ok(handed)
     }
 
+    /// Takes over the files of the Unix sockets that were handed over: the process that bound them has been told that this
+    /// one serves. Before, an end of this process leaves them.
+    pub fn own_files(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.by_address.values_mut().filter_map(|listener| listener.file.as_mut()).for_each(SocketFile::own);
+    }
+
     /// Keeps nobody's socket open any more: the workers' own are the last. `stays` says whether another process goes on
     /// listening, whose the files of Unix sockets are then.
     pub fn let_go(&self, stays: bool) {

@@ -175,3 +175,29 @@ fn upgrade_that_fails_leaves_the_old_process_as_it_was() {
     assert_eq!(farmgate.server("a")["weight"], 3);
     assert!(!dir.path().join("state/farmgate-upgrade.sock").exists());
 }
+
+#[test]
+fn upgrade_refused_once_sockets_were_taken_leaves_the_file_of_a_unix_socket() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let path = dir.path().join("web.sock");
+    let (file, state) = (path.display(), dir.path().join("state"));
+    let setup = Setup::http(&[Server::new("a", origin.addr, "")])
+        .frontend(&format!("listen: [\"127.0.0.1:0\", \"unix:{file}\"]"))
+        .top(&format!("state_dir: {}", state.display()));
+    let mut farmgate = Farmgate::start_in(&dir, &setup, &[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let also = format!("other: {{protocol: http, listen: [\"{}\"], farm: web}}", taken.local_addr().unwrap());
+    std::fs::write(farmgate.config_path(), setup.clone().another_frontend(&also).yaml()).unwrap();
+    farmgate.signal("USR2");
+    until("the refusal", || farmgate.log().contains("upgrade refused: this process goes on").then_some(()));
+    assert!(farmgate.is_running());
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "{}", farmgate.log());
+    std::fs::write(farmgate.config_path(), setup.yaml()).unwrap();
+    let mut heirs = Heirs::new();
+    heirs.upgrade(&farmgate);
+    assert_eq!(farmgate.wait().code(), Some(0));
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    heirs.end();
+    assert!(!path.exists(), "whoever took the sockets over removes the file");
+}
