@@ -115,7 +115,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
 
 /// Whoever only reads changes nothing.
 fn operate(caller: &Caller) -> Result<(), AdminError> {
-    if caller.access == Access::Operate { Ok(()) } else { Err(AdminError::Forbidden(caller.name.clone())) }
+    caller.needs(Access::Operate)
 }
 
 /// Whether the caller asks for a stream.
@@ -188,7 +188,7 @@ async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Resp
     let act = caller.act(call, order.reason.as_deref());
     tracing::info!(
         request_id = call.request_id,
-        actor = %caller.name,
+        actor = %caller.grant.name,
         source = %call.peer,
         action = "reload",
         "admin reload"

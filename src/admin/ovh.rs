@@ -102,9 +102,9 @@ fn check_body(call: &Call) -> Result<(), AdminError> {
 
 /// Where the caller's credential stands among all of the config, from 1: its id for as long as the config lives.
 fn credential_position(credentials: &Credentials, caller: &Caller) -> usize {
-    let ovh = credentials.ovh.iter().map(|c| &c.name);
-    let names = ovh.chain(credentials.tokens.iter().map(|t| &t.name));
-    names.into_iter().position(|name| *name == caller.name).map_or(0, |at| at + 1)
+    let ovh = credentials.ovh.iter().map(|c| &c.grant.name);
+    let names = ovh.chain(credentials.tokens.iter().map(|t| &t.grant.name));
+    names.into_iter().position(|name| *name == caller.grant.name).map_or(0, |at| at + 1)
 }
 
 fn part_of(snapshot: &Snapshot, part: &Part<'_>, query: &Query) -> Result<Outcome, Refusal> {

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, HOST};
 use sha1::{Digest, Sha1};
 
 use super::error::Refusal;
+use super::path;
 use crate::admin::call::{Call, Caller, Credentials};
 use crate::admin::{native, secret};
 use crate::model::settings::OvhCredential;
@@ -21,7 +22,7 @@ const TIMESTAMP_DIGITS: usize = 10;
 /// Returns who makes the call. A signature is looked at before a bearer token.
 ///
 /// # Errors
-/// A [`Refusal`] in the order of the vendor: application key, time, consumer key, signature.
+/// A [`Refusal`] in the order of the vendor: application key, time, consumer key, signature, rules.
 pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Caller, Refusal> {
     if let Some(signature) = header(call, "x-ovh-signature") {
         return signed(credentials, call, signature);
@@ -51,7 +52,11 @@ fn signed(credentials: &Credentials, call: &Call, signature: &str) -> Result<Cal
         urls.iter().filter(|url| fits(url)).count() > 0
     };
     let credential = known.find(is_signed_by).ok_or_else(Refusal::bad_signature)?;
-    Ok(Caller { name: credential.name.clone(), access: credential.access })
+    let path = path::without_prefix(call.uri.path()).unwrap_or_default();
+    if !credential.rules.iter().any(|rule| rule.allows(call.method.as_str(), path)) {
+        return Err(Refusal::not_granted());
+    }
+    Ok(Caller::of(&credential.grant))
 }
 
 fn check_time(timestamp: &str, now: u64) -> Result<(), Refusal> {

@@ -50,6 +50,11 @@ impl Refusal {
         Self::forbidden("NOT_CREDENTIAL", "This credential does not exist")
     }
 
+    /// The credential's rules do not have this call.
+    pub(super) fn not_granted() -> Self {
+        Self::forbidden("NOT_GRANTED_CALL", "This call has not been granted")
+    }
+
     /// The bearer token is in no credential of the config.
     pub(super) fn unknown_token(why: &AdminError) -> Self {
         Self::forbidden("INVALID_CREDENTIAL", &format!("This credential is not valid: {why}"))
@@ -123,7 +128,7 @@ impl From<&AdminError> for Refusal {
                 (StatusCode::PAYLOAD_TOO_LARGE, "Client::PayloadTooLarge", "PAYLOAD_TOO_LARGE")
             }
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "Client::Conflict", "CONFLICT"),
-            AdminError::Forbidden(_) | AdminError::ForeignOrigin { .. } => {
+            AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } | AdminError::ForeignOrigin { .. } => {
                 (StatusCode::FORBIDDEN, "Client::Forbidden", "FORBIDDEN")
             }
             AdminError::MethodNotAllowed(_) => {

@@ -8,6 +8,7 @@ use sha1::{Digest, Sha1};
 
 use super::*;
 use crate::admin::vendor_fixture::{CASES, NOW, bearer_call, call, key, put_header, read, serve, state};
+use crate::model::settings::CallRule;
 use crate::model::{FarmId, FrontendId};
 
 async fn get(target: &str) -> (u16, Value) {
@@ -390,4 +391,40 @@ async fn calls_over_a_connection_are_answered_with_the_vendors_headers() {
         assert_eq!((response.status().as_u16(), &body["errorCode"]), (400, &json!("INVALID_SIGNATURE")));
     });
     client.await.unwrap();
+}
+
+#[tokio::test]
+async fn call_that_the_rules_do_not_have_is_not_granted() {
+    let state = state();
+    let rules = |path: &str| {
+        let mut credentials = (**state.credentials.load()).clone();
+        credentials.ovh[0].rules = vec![CallRule::new("GET", path).unwrap()];
+        state.credentials.store(credentials.into());
+    };
+    let asked = async |target: &str| {
+        let mut asked = call("GET", target, "");
+        let (timestamp, url) = (NOW.unix_seconds().to_string(), format!("http://lb.example{target}"));
+        let signature = sign("as", "ck", "GET", &url, "", &timestamp);
+        for (name, value) in [
+            ("host", "lb.example"),
+            ("x-ovh-application", "ak"),
+            ("x-ovh-consumer", "ck"),
+            ("x-ovh-timestamp", &timestamp),
+            ("x-ovh-signature", &signature),
+        ] {
+            put_header(&mut asked, name, value);
+        }
+        read(answer(&state, &asked).await).await
+    };
+    rules("/ipLoadbalancing/*/status");
+    assert_eq!(asked("/1.0/ipLoadbalancing/lb-demo/status").await.0, 200);
+    for target in ["/1.0/ipLoadbalancing", "/1.0/ipLoadbalancing/lb-demo/http/farm", "/1.0/nowhere"] {
+        let (status, body) = asked(target).await;
+        assert_eq!(
+            (status, &body["errorCode"], &body["class"]),
+            (403, &json!("NOT_GRANTED_CALL"), &json!("Client::Forbidden"))
+        );
+    }
+    rules("/ipLoadbalancing*");
+    assert_eq!(asked("/v1/ipLoadbalancing/lb-demo/http/farm").await.0, 200);
 }

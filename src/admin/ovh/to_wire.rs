@@ -314,10 +314,10 @@ pub(super) fn nat_ips(service: &Service) -> [wire::NatIps<'_>; 1] {
 /// Returns who the caller is.
 pub(super) fn details(caller: &Caller) -> wire::Details<'_> {
     wire::Details {
-        account: &caller.name,
+        account: &caller.grant.name,
         method: "account",
         identities: [],
-        roles: [caller.access.as_str()],
+        roles: [caller.grant.access.as_str()],
         user: None,
         description: None,
         allowed_routes: [READS],
