@@ -14,6 +14,7 @@ use crate::model::settings::{BearerToken, Grant, OvhApplication, OvhCredential, 
 use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
+use super::asked::Asked;
 use super::error::AdminError;
 use super::long::LongCalls;
 use super::outlets::{NoOutlets, Outlets};
@@ -120,6 +121,8 @@ pub struct AdminState {
     pub store: Arc<Store>,
     /// The credentials, of the config that is live.
     pub credentials: Arc<ArcSwap<Credentials>>,
+    /// Credentials that applications ask for.
+    pub asked: Arc<Asked>,
     /// The process.
     pub control: Arc<dyn Control>,
     /// The last events, in memory.
@@ -141,8 +144,9 @@ impl AdminState {
     #[must_use]
     pub fn new(store: Arc<Store>, credentials: Arc<ArcSwap<Credentials>>, control: Arc<dyn Control>) -> Self {
         let feed = Arc::new(Ring::new(0));
+        let asked = Arc::new(Asked::nowhere());
         let (requests, outlets, long_calls) = (Arc::new(NoRequests), Arc::new(NoOutlets), LongCalls::default());
-        Self { store, credentials, control, feed, chronicle: None, has_history: false, requests, outlets, long_calls }
+        Self { store, credentials, asked, control, feed, chronicle: None, has_history: false, requests, outlets, long_calls }
     }
 }
 
