@@ -54,7 +54,7 @@ pub trait Keep: Send + Sync {
     ///
     /// # Errors
     /// If it is still kept.
-    fn drop(&self, id: u64) -> Result<(), JournalError>;
+    fn forget(&self, id: u64) -> Result<(), JournalError>;
 }
 
 /// Keeps nothing.
@@ -79,7 +79,7 @@ impl Keep for Nowhere {
         Self::refuse()
     }
 
-    fn drop(&self, _id: u64) -> Result<(), JournalError> {
+    fn forget(&self, _id: u64) -> Result<(), JournalError> {
         Self::refuse()
     }
 }
@@ -146,9 +146,14 @@ impl Asked {
         now: Timestamp,
     ) -> Result<(u64, String), AskError> {
         let mut kept = self.lock();
-        let over: Vec<u64> = kept.values().filter(|c| c.verdict.is_none()).filter(|c| c.state(now) != AskedState::PendingValidation).map(|c| c.id).collect();
+        let over: Vec<u64> = kept
+            .values()
+            .filter(|c| c.verdict.is_none())
+            .filter(|c| c.state(now) != AskedState::PendingValidation)
+            .map(|c| c.id)
+            .collect();
         for id in over {
-            self.keep.drop(id)?;
+            self.keep.forget(id)?;
             kept.remove(&id);
         }
         let pending = kept.values().filter(|c| c.verdict.is_none()).count();
@@ -158,7 +163,9 @@ impl Asked {
             )));
         }
         if kept.len() >= KEPT_MAX {
-            return Err(AskError::NoRoom(format!("{KEPT_MAX} credentials are kept; revoke some with `farmgate credentials`")));
+            return Err(AskError::NoRoom(format!(
+                "{KEPT_MAX} credentials are kept; revoke some with `farmgate credentials`"
+            )));
         }
         credential.id = self.keep.add(&credential)?;
         let (id, key) = (credential.id, consumer_key(application.secret.reveal(), &credential));
@@ -206,7 +213,7 @@ impl Asked {
         if !kept.contains_key(&id) {
             return Err(AskError::Unknown(id));
         }
-        self.keep.drop(id)?;
+        self.keep.forget(id)?;
         kept.remove(&id).ok_or(AskError::Unknown(id))
     }
 

@@ -146,7 +146,18 @@ impl AdminState {
         let feed = Arc::new(Ring::new(0));
         let asked = Arc::new(Asked::nowhere());
         let (requests, outlets, long_calls) = (Arc::new(NoRequests), Arc::new(NoOutlets), LongCalls::default());
-        Self { store, credentials, asked, control, feed, chronicle: None, has_history: false, requests, outlets, long_calls }
+        Self {
+            store,
+            credentials,
+            asked,
+            control,
+            feed,
+            chronicle: None,
+            has_history: false,
+            requests,
+            outlets,
+            long_calls,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod when;
 pub mod wire;
 
 mod auth;
+mod credentials;
 mod error;
 mod events;
 mod explain;
@@ -100,12 +101,24 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
         }
         Route::Drain { farm, server } if streams(call) => orders::stream(state, call, (farm, server)),
         Route::Drain { farm, server } => orders::read(state, call, (farm, server), query.wait()?).await,
+        Route::Read(Read::Credential { id }) => {
+            caller.needs(Access::Admin)?;
+            answered(&credentials::one(state, id, call.now)?)
+        }
+        Route::Read(Read::Credentials) => {
+            caller.needs(Access::Admin)?;
+            answered(&credentials::list(state, call.now))
+        }
         Route::Read(Read::Events) if streams(call) => events::stream(state, call, &query),
         Route::Read(_) | Route::Replay { .. } => read(state, call, query).await,
         Route::Write(write) => {
             operate(&caller)?;
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
+                Write::Credential { id, act } => {
+                    caller.needs(Access::Admin)?;
+                    credentials::act(state, call, &caller, (id, act))
+                }
                 Write::Reload => reload(state, call, &caller).await,
                 Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)),
             }
@@ -146,6 +159,8 @@ async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response,
 fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Query) -> Result<Made, Failure> {
     let now = snapshot.at;
     match read {
+        // Answered before, for whoever may see them.
+        Read::Credential { .. } | Read::Credentials => Err(Failure::bug()),
         Read::Events => text(timeline::list(state, about_named(snapshot, query)?, query)?),
         Read::Evidence { farm, server } => {
             let rows = rows_of(snapshot, (farm, server))?;

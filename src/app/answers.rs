@@ -85,7 +85,7 @@ impl Keep for KeptInJournal {
         self.0.put_credential(credential)
     }
 
-    fn drop(&self, id: u64) -> Result<(), JournalError> {
+    fn forget(&self, id: u64) -> Result<(), JournalError> {
         self.0.drop_credential(id)
     }
 }

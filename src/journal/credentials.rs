@@ -63,8 +63,9 @@ pub(super) fn drop(connection: &Connection, id: u64) -> rusqlite::Result<()> {
 }
 
 fn json(credential: &AskedCredential) -> rusqlite::Result<String> {
-    let AskedCredential { application_key, nonce, rules, allowed_ips, redirection, asked_at, verdict, last_use, .. } =
-        credential;
+    let AskedCredential {
+        application_key, nonce, rules, allowed_ips, redirection, asked_at, verdict, last_use, ..
+    } = credential;
     let granted = |granted: &Granted| GrantedRow {
         role: granted.access.as_str().to_owned(),
         farms: granted.farms.as_ref().map(|farms| farms.iter().map(ToString::to_string).collect()),

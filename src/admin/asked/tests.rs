@@ -44,7 +44,7 @@ impl Keep for Arc<Memory> {
         Ok(())
     }
 
-    fn drop(&self, id: u64) -> Result<(), JournalError> {
+    fn forget(&self, id: u64) -> Result<(), JournalError> {
         self.check()?;
         self.rows.lock().unwrap().remove(&id);
         Ok(())

@@ -15,8 +15,8 @@ use crate::model::settings::CallRule;
 use std::net::IpAddr;
 
 use crate::model::{
-    Access, AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role, Service,
-    StatusSet, Timestamp,
+    Access, AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role,
+    Service, StatusSet, Timestamp,
 };
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
