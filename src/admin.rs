@@ -8,6 +8,7 @@
 //! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `page` (what people see) or a shape. What
 //! stays open, a wait or a stream, is held by `long`.
 
+pub mod asked;
 pub mod call;
 pub mod error;
 pub mod metrics;

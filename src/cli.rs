@@ -6,6 +6,7 @@
 pub mod act;
 pub mod check;
 pub mod client;
+pub mod credentials;
 pub mod demo;
 pub mod drain;
 pub mod events;
@@ -66,6 +67,8 @@ enum Command {
         )]
         config: PathBuf,
     },
+    /// Show what applications asked for through the OVHcloud shape, and grant, refuse or revoke it
+    Credentials(credentials::Args),
     /// Run a balancer in front of three embedded origins, one of which fails now and then, and say what to try
     Demo(demo::DemoArgs),
     /// Give a server no new work; what is open and sticky stays, until the deadline if there is one
@@ -108,6 +111,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Command::Check { config } => return check::run(&config, out, err),
         Command::Demo(args) => return demo::run(&args, out, err),
         Command::Run(args) => return run::run(&args, err),
+        Command::Credentials(args) => credentials::run(&args, out),
         Command::Drain(args) => drain::run(&args, out),
         Command::Events(args) => events::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),

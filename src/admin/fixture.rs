@@ -19,7 +19,7 @@ use crate::admin::server::Deadlines;
 use crate::admin::{AdminServer, AdminState, Control, Credentials, Succession};
 use crate::feed::Ring;
 use crate::metrics::ReloadCells;
-use crate::model::settings::{AdminTls, BearerToken, MetricsAccess, Secret};
+use crate::model::settings::{AdminTls, BearerToken, Grant, MetricsAccess, Secret};
 use crate::model::{
     Access, Act, AdminSettings, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
@@ -29,6 +29,8 @@ use crate::store::{Journal, ListenerHost, NoJournal, OpenError, PreparedListener
 
 pub(crate) const OPS: &str = "token-of-ops";
 pub(crate) const VIEWER: &str = "token-of-viewer";
+/// A token that may operate a farm that is not there, and no other.
+pub(crate) const NARROW: &str = "token-of-narrow-0123456789";
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -170,8 +172,13 @@ pub(crate) fn store_and_feed(journal: Arc<dyn Journal>) -> (Arc<Store>, Arc<Ring
 }
 
 pub(crate) fn credentials() -> Credentials {
-    let token = |name: &str, access, token| BearerToken { name: name.into(), access, token: Secret::new(token) };
-    let tokens = vec![token("ops", Access::Operate, OPS), token("viewer", Access::Read, VIEWER)];
+    let token = |name: &str, access, token| BearerToken {
+        grant: Grant { name: name.into(), access, farms: None },
+        token: Secret::new(token),
+    };
+    let mut narrow = token("narrow", Access::Operate, NARROW);
+    narrow.grant.farms = Some([name("elsewhere")].into());
+    let tokens = vec![token("ops", Access::Operate, OPS), token("viewer", Access::Read, VIEWER), narrow];
     Credentials { tokens, ..Credentials::default() }
 }
 
@@ -182,6 +189,7 @@ pub(crate) fn settings() -> AdminSettings {
         metrics: MetricsAccess::Token,
         tokens: Vec::new(),
         ovh: Vec::new(),
+        ovh_applications: Vec::new(),
         zenlayer: Vec::new(),
         allow_commands: false,
     }

@@ -9,6 +9,7 @@ pub mod when;
 pub mod wire;
 
 mod auth;
+mod credentials;
 mod error;
 mod events;
 mod explain;
@@ -100,12 +101,24 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
         }
         Route::Drain { farm, server } if streams(call) => orders::stream(state, call, (farm, server)),
         Route::Drain { farm, server } => orders::read(state, call, (farm, server), query.wait()?).await,
+        Route::Read(Read::Credential { id }) => {
+            caller.needs(Access::Admin)?;
+            answered(&credentials::one(state, id, call.now)?)
+        }
+        Route::Read(Read::Credentials) => {
+            caller.needs(Access::Admin)?;
+            answered(&credentials::list(state, call.now))
+        }
         Route::Read(Read::Events) if streams(call) => events::stream(state, call, &query),
         Route::Read(_) | Route::Replay { .. } => read(state, call, query).await,
         Route::Write(write) => {
             operate(&caller)?;
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
+                Write::Credential { id, act } => {
+                    caller.needs(Access::Admin)?;
+                    credentials::act(state, call, &caller, (id, act))
+                }
                 Write::Reload => reload(state, call, &caller).await,
                 Write::Upgrade => upgrade(state, call, &caller).await,
                 Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)),
@@ -116,7 +129,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
 
 /// Whoever only reads changes nothing.
 fn operate(caller: &Caller) -> Result<(), AdminError> {
-    if caller.access == Access::Operate { Ok(()) } else { Err(AdminError::Forbidden(caller.name.clone())) }
+    caller.needs(Access::Operate)
 }
 
 /// Whether the caller asks for a stream.
@@ -147,6 +160,8 @@ async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response,
 fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Query) -> Result<Made, Failure> {
     let now = snapshot.at;
     match read {
+        // Answered before, for whoever may see them.
+        Read::Credential { .. } | Read::Credentials => Err(Failure::bug()),
         Read::Events => text(timeline::list(state, about_named(snapshot, query)?, query)?),
         Read::Evidence { farm, server } => {
             let rows = rows_of(snapshot, (farm, server))?;
@@ -189,7 +204,7 @@ async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Resp
     let act = caller.act(call, order.reason.as_deref());
     tracing::info!(
         request_id = call.request_id,
-        actor = %caller.name,
+        actor = %caller.grant.name,
         source = %call.peer,
         action = "reload",
         "admin reload"
@@ -212,7 +227,7 @@ async fn upgrade(state: &AdminState, call: &Call, caller: &Caller) -> Result<Res
     let act = caller.act(call, order.reason.as_deref());
     tracing::info!(
         request_id = call.request_id,
-        actor = %caller.name,
+        actor = %caller.grant.name,
         source = %call.peer,
         action = "upgrade",
         "admin upgrade"

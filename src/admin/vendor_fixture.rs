@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::call::{AdminState, Call, Control, Credentials, Succession};
 use super::{ovh, zenlayer};
-use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
+use crate::model::settings::{Actions, BearerToken, CallRule, Grant, OvhCredential, ZenlayerKey};
 use crate::model::{
     Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, ListenAddr, Name, Negate, Probe, ProbeKind, Protocol,
@@ -159,18 +159,22 @@ pub(super) fn state() -> AdminState {
 fn credentials() -> Credentials {
     let read = Access::Read;
     let ovh = |name: &str, consumer: &str| OvhCredential {
-        name: name.into(),
-        access: read,
+        grant: Grant { name: name.into(), access: read, farms: None },
+        rules: CallRule::every(),
         application_key: "ak".into(),
         application_secret: Secret::new("as"),
         consumer_key: Secret::new(consumer),
     };
     Credentials {
-        tokens: vec![BearerToken { name: "ops".into(), access: Access::Operate, token: Secret::new("t-ops") }],
+        tokens: vec![BearerToken {
+            grant: Grant { name: "ops".into(), access: Access::Operate, farms: None },
+            token: Secret::new("t-ops"),
+        }],
+        ovh_applications: Vec::new(),
         ovh: vec![ovh("ci", "ck"), ovh("cd", "ck-2")],
         zenlayer: vec![ZenlayerKey {
-            name: "ci".into(),
-            access: read,
+            grant: Grant { name: "ci".into(), access: read, farms: None },
+            actions: Actions::Reads,
             id: "key-id".into(),
             secret: Secret::new("key-secret"),
         }],

@@ -159,7 +159,7 @@ impl From<AdminError> for Failure {
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             AdminError::BodyUnexpected(_) => (StatusCode::BAD_REQUEST, "body_unexpected"),
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-            AdminError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             AdminError::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "foreign_origin"),
             AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "missing"),

@@ -3,6 +3,7 @@
 //! Durations are texts with a unit ("2s", "500ms"), times RFC 3339 in UTC with milliseconds. What is asked for is
 //! refused with unknown fields; what is answered may grow fields.
 
+mod credential;
 mod events;
 mod explain;
 mod order;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use credential::{CredentialList, CredentialWire, GrantOrder, RuleWire};
 pub use events::{EventLine, EventList};
 pub use explain::{
     AttemptWire, BranchWire, BriefWire, EvidenceList, EvidenceWire, FarmExplainWire, HistoryWire, RequestExplainWire,
