@@ -182,7 +182,7 @@ fn upgrade_refused_once_sockets_were_taken_leaves_the_file_of_a_unix_socket() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let path = dir.path().join("web.sock");
     let (file, state) = (path.display(), dir.path().join("state"));
-    let setup = Setup::http(&[Server::new("a", origin.addr, "")])
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")])
         .frontend(&format!("listen: [\"127.0.0.1:0\", \"unix:{file}\"]"))
         .top(&format!("state_dir: {}", state.display()));
     let mut farmgate = Farmgate::start_in(&dir, &setup, &[]);
