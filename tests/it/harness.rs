@@ -14,7 +14,7 @@ mod wait;
 
 pub(crate) use client::{Client, Fault, Response, find};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
-pub(crate) use farmgate::{Farmgate, run_to_end};
+pub(crate) use farmgate::{BINARY, Farmgate, run_to_end};
 pub(crate) use h2::{Frames, H2};
 pub(crate) use h2_origin::{Asked, H2Origin, Says};
 pub(crate) use load::Load;
