@@ -170,6 +170,51 @@ fn connection_in_tls_is_used_again_and_its_session_resumed() {
     assert_eq!(kinds.iter().filter(|kind| **kind == HandshakeKind::Resumed).count(), 4, "{kinds:?}");
 }
 
+#[test]
+fn http_2_is_agreed_on_in_tls_and_shares_one_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let Certified { config, ca } = Certified::new(dir.path(), "two.example");
+    let mut config = (*config).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let (addr, connections) = server(move |stream| {
+        stream.set_nonblocking(true).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let said = format!("{} {}", request.uri(), request.headers().contains_key("host"));
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(said.into(), true).unwrap();
+            }
+        });
+    });
+    let tls = ServerTls { ca: Some(ca.into()), sni: Some("two.example".into()), verify: Verify::On, identity: None };
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        farm.http2 = true;
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/x?y").text(), "https://test.example/x?y false"));
+    assert_eq!(connections.load(SeqCst), 1);
+}
+
+#[test]
+fn server_that_agrees_to_http_1_only_is_spoken_to_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (addr, tls, kinds) = encrypted(dir.path(), "one.example", "");
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        farm.http2 = true;
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
+    assert_eq!(kinds.lock().unwrap().len(), 2, "the first was for HTTP/2");
+    assert_eq!(plane.traffic("a").1, 0, "nothing failed");
+}
+
 /// The server ends each connection behind its answer, and says nothing of it before.
 #[test]
 fn post_on_a_kept_connection_in_tls_that_was_closed_is_served_on_another() {
