@@ -15,6 +15,7 @@ use crate::farm::{FarmTable, ServerEntry};
 
 use super::super::super::upstream_tls::{Offer, server_name};
 use super::super::control::Connection;
+use super::super::exchange::framing::asks_for_websocket;
 use super::super::h2::head::is_grpc;
 use super::dial::{Dial, Lines, Tls};
 use super::reuse;
@@ -80,8 +81,8 @@ fn way(
     let addr = entry.addr?;
     let server = &entry.server;
     let farm_key = farm.farm.id.0;
-    // What is upgraded is HTTP/1.1.
-    let wants_http2 = farm.farm.http2 && !session.is_upgrade_req();
+    // A WebSocket begins in HTTP/1.1.
+    let wants_http2 = farm.farm.http2 && !asks_for_websocket(session.req_header());
     let header = server.proxy_protocol.map(|form| connection.from.proxy_header(form));
     let Some(settings) = server.tls.as_ref() else {
         let over = Over { is_http2: wants_http2, is_tls: false };
