@@ -122,8 +122,11 @@ impl Fields {
     }
 }
 
-/// Reads a chunked body in its plainest form, and what is behind it; nothing, where it breaks off.
-fn read_chunks(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, String> {
+/// A body, and what is behind it.
+type Chunks<'a> = (Vec<u8>, &'a [u8]);
+
+/// Reads a chunked body in its plainest form; nothing, where it breaks off.
+fn read_chunks(mut bytes: &[u8]) -> Result<Option<Chunks<'_>>, String> {
     let mut body = Vec::new();
     loop {
         let Some(end) = find(bytes, b"\r\n") else { return Ok(None) };
