@@ -2,7 +2,7 @@
 //! before us may see of them.
 //!
 //! [`http1`] and [`http2`] send requests through every kind of listener ([`doors`]) to servers of either version;
-//! [`answers`] sends what servers may say to clients of either version. What arrives is read again by strict readers
+//! [`answers`] and [`answers_of_http2`] send what servers may say to clients of either version. What arrives is read again by strict readers
 //! ([`reader`], [`h2_origin`]), so that nothing here believes what our own says. After each case an innocent request must
 //! get the answer to itself: nothing of the case may be left on a connection that others use.
 
@@ -14,10 +14,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 mod answers;
+mod answers_of_http2;
 mod doors;
 mod h2_origin;
 mod http1;
 mod http2;
+mod pieces;
 mod reader;
 mod relay;
 
@@ -76,7 +78,7 @@ impl Seen {
 fn corpus<T: DeserializeOwned>(prefix: &str) -> Vec<(String, T)> {
     let stem = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
     let is_of = |stem: &str| {
-        let others = ["h2-", "answer-"];
+        let others = ["answer-", "from-h2-", "h2-"];
         if prefix.is_empty() { !others.iter().any(|other| stem.starts_with(other)) } else { stem.starts_with(prefix) }
     };
     let mut files: Vec<_> = std::fs::read_dir("tests/smuggling").unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -49,11 +49,6 @@ impl Case {
             None => self.answer.clone(),
         })
     }
-
-    fn may_be(&self, got: &str) -> bool {
-        let is_broken = |want: &String| want.ends_with(" broken") && got == "broken";
-        self.client.iter().any(|want| want == got || is_broken(want))
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +66,7 @@ fn nothing_ambiguous_of_a_server_reaches_a_client() {
     let setup = Setup::http(&[Server::new("a", answering(Arc::clone(&script)), "")])
         .probe("{type: tcp, interval: 10s, timeout: 10s}")
         .top("workers: 1")
-        .farm("timeouts: {response: 5s}")
+        .farm("timeouts: {response: 10s}")
         .frontend("h2c: true");
     let farmgate = Farmgate::start(&setup);
     let front = farmgate.front("web");
@@ -114,8 +109,13 @@ struct Way<'a> {
     script: &'a Script,
 }
 
+/// Returns whether that is one of what a client may see.
+pub(super) fn may_be(client: &[String], got: &str) -> bool {
+    client.iter().any(|want| want == got || (want.ends_with(" broken") && got == "broken"))
+}
+
 /// What a client sees, in the words of the corpus.
-fn words(answer: &Answer) -> String {
+pub(super) fn words(answer: &Answer) -> String {
     match answer {
         Answer { status: 502 | 504, .. } => answer.status.to_string(),
         Answer { status: 0, .. } => "broken".to_owned(),
@@ -138,7 +138,7 @@ impl Way<'_> {
         let mut client = Strict::connect(front);
         let answer = client.ask(&case.method, target)?;
         let got = words(&answer);
-        if !case.may_be(&got) {
+        if !may_be(&case.client, &got) {
             return Err(format!("the client saw {got:?}"));
         }
         self.wait(before);
@@ -160,7 +160,7 @@ impl Way<'_> {
             Err(error) if error.is_reset() => "broken".to_owned(),
             Err(error) => return Err(format!("the connection ended: {error}")),
         };
-        if !case.may_be(&got) {
+        if !may_be(&case.client, &got) {
             return Err(format!("the client saw {got:?}"));
         }
         self.wait(before);
@@ -175,14 +175,14 @@ impl Way<'_> {
 }
 
 /// A client that takes nothing that could be read in two ways.
-struct Strict {
+pub(super) struct Strict {
     stream: TcpStream,
     held: Vec<u8>,
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl Strict {
-    fn connect(front: SocketAddr) -> Self {
+    pub(super) fn connect(front: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&front, PATIENCE).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -190,7 +190,7 @@ impl Strict {
     }
 
     /// Asks for something and returns the answer; one that never came has the status 0.
-    fn ask(&mut self, method: &str, target: &str) -> Result<Answer, String> {
+    pub(super) fn ask(&mut self, method: &str, target: &str) -> Result<Answer, String> {
         if !self.held.is_empty() {
             return Err(format!("bytes that nobody asked for: {:?}", String::from_utf8_lossy(&self.held)));
         }

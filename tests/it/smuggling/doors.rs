@@ -14,7 +14,7 @@ use super::relay::{Relays, Way, tls};
 
 /// What both farms and every listener have in common.
 const PROBE: &str = "{type: tcp, interval: 10s, timeout: 10s}";
-const TIMEOUTS: &str = "timeouts: {header: 3s, body: 3s}";
+const TIMEOUTS: &str = "timeouts: {header: 10s, body: 10s}";
 
 /// A way in.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use ::http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFE
 use ::http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::super::head::is_token;
 use super::Head;
 
 /// Interim answers (1xx) that a server may send before its answer.
@@ -47,6 +48,13 @@ pub fn is_coding_plain(head: &ResponseHeader) -> bool {
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Returns whether every name is a token: a head of HTTP/2 may have come with names that are not, which are none in one
+/// of HTTP/1.
+#[must_use]
+pub fn are_names_tokens(fields: &HeaderMap) -> bool {
+    fields.keys().all(|name| name.as_str().bytes().all(is_token))
 }
 
 /// Removes what an answer that has no body by its status says of one: a client may wait for it.

@@ -11,7 +11,8 @@ use ::pingora::http::RequestHeader;
 
 use crate::model::Limits;
 
-use super::super::head::{FIELDS_MAX, Fault, METHOD_BYTES_MAX, is_authority, is_token};
+use super::super::exchange::framing::are_names_tokens;
+use super::super::head::{FIELDS_MAX, Fault, METHOD_BYTES_MAX, is_authority};
 
 /// Returns why a head is refused, if it is.
 ///
@@ -44,7 +45,7 @@ pub(super) fn check(head: &RequestHeader, limits: &Limits) -> Result<(), Fault> 
         return Err(Fault::BadRequest("the authority is empty or none"));
     }
     // Those of the engine may have more in their names than a token has.
-    if head.headers.keys().any(|name| !name.as_str().bytes().all(is_token)) {
+    if !are_names_tokens(&head.headers) {
         return Err(Fault::BadRequest("a header name is no token"));
     }
     if head.headers.len() > FIELDS_MAX.min(usize::from(limits.header_fields)) {

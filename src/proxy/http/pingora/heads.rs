@@ -134,6 +134,9 @@ pub(super) fn from_server(session: &Session, head: &mut ResponseHeader, exchange
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
     }
+    if exchange.goes_over.is_http2 && !framing::are_names_tokens(&head.headers) {
+        return Err(Error::explain(InvalidHTTPHeader, "a header name is no token").into_up());
+    }
     if !framing::is_coding_plain(head) {
         return Err(Error::explain(InvalidHTTPHeader, "a Transfer-Encoding that is not chunked").into_up());
     }
