@@ -33,7 +33,7 @@ fn proxy_header_is_the_same_whatever_follows() {
         let cut = at.index(bytes.len() + 1);
         match read(&bytes[..cut]) {
             Reading::Partial => prop_assert!(cut < BYTES_MAX, "{} bytes and no end", cut),
-            known => prop_assert_eq!(known, whole, "cut at {}", cut),
+            known @ (Reading::Malformed(_) | Reading::Whole(..)) => prop_assert_eq!(known, whole, "cut at {}", cut),
         }
         if let Reading::Whole(length, _) = whole {
             prop_assert!(length <= bytes.len());

@@ -40,9 +40,16 @@ fn limits() -> Limits {
     Limits { header_bytes: 4096, uri_bytes: 1024, body_bytes: 1 << 40, ..Limits::default() }
 }
 
-/// What the parser of another house says: the length of the head, and the values of the fields that frame a body. What
-/// a target is made of frames nothing, and is not asked about.
-fn parsed(head: &[u8]) -> Option<(usize, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+/// What the parser of another house says of a head.
+struct Parsed {
+    length: usize,
+    /// The values of Content-Length and of Transfer-Encoding.
+    lengths: Vec<Vec<u8>>,
+    codings: Vec<Vec<u8>>,
+}
+
+/// Has another parser read a head. What a target is made of frames nothing, and is not asked about.
+fn parsed(head: &[u8]) -> Option<Parsed> {
     let mut head = head.to_vec();
     let line = head.iter().position(|b| *b == b'\r')?;
     let spaces = head[..line].iter().position(|b| *b == b' ').zip(head[..line].iter().rposition(|b| *b == b' '));
@@ -55,7 +62,7 @@ fn parsed(head: &[u8]) -> Option<(usize, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
         let fields = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
         fields.map(|field| field.value.to_vec()).collect()
     };
-    Some((length, all("content-length"), all("transfer-encoding")))
+    Some(Parsed { length, lengths: all("content-length"), codings: all("transfer-encoding") })
 }
 
 #[test]
@@ -77,7 +84,7 @@ fn head_that_is_taken_is_taken_by_others_too() {
         let refused = |verdict| if let Verdict::Refused(_) = verdict { None } else { Some(verdict) };
         prop_assert_eq!(refused(in_pieces), refused(whole), "in pieces of {}", step);
         if let Verdict::Complete { start, end, body } = whole {
-            let Some((length, lengths, codings)) = parsed(&bytes[start..]) else {
+            let Some(Parsed { length, lengths, codings }) = parsed(&bytes[start..]) else {
                 return Err(TestCaseError::fail("nobody else takes it"));
             };
             prop_assert_eq!(start + length, end);
@@ -143,7 +150,7 @@ fn chunked_body_that_is_taken_ends_where_it_does_for_others() {
                 break;
             }
         }
-        prop_assert_eq!(in_pieces.map(|()| (taken, chunked.is_over())), whole.clone(), "in pieces of {}", step);
+        prop_assert_eq!(in_pieces.map(|()| (taken, chunked.is_over())), whole, "in pieces of {}", step);
         if let Ok((taken, true)) = whole {
             prop_assert_eq!(end_of(&bytes), Some(taken));
         }
