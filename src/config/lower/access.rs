@@ -162,11 +162,7 @@ fn actions(value: &Value<'_>, findings: &mut Findings) -> Actions {
             }
         }));
     }
-    if listed.iter().any(|action| **action == *EVERY_ACTION) {
-        Actions::Every
-    } else {
-        Actions::Listed(listed)
-    }
+    if listed.iter().any(|action| **action == *EVERY_ACTION) { Actions::Every } else { Actions::Listed(listed) }
 }
 
 /// Returns the items of a list of credentials. What is no list may be a secret in the wrong place and is not shown.

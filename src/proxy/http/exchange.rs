@@ -13,6 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use crate::model::{AttemptOutcome, TrafficFault};
 use crate::telemetry::context::{TraceContext, TraceId};
 
+pub mod framing;
 pub mod render;
 pub mod rewrite;
 
@@ -118,11 +119,17 @@ pub fn set_request_id<H: Head>(head: &mut H, id: &dyn fmt::Display) {
 pub trait Head {
     /// Puts a field in the place of all of its name.
     fn set_field(&mut self, name: HeaderName, value: HeaderValue);
+    /// Returns its fields.
+    fn fields(&self) -> &HeaderMap;
 }
 
 impl Head for RequestHeader {
     fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
         set(self, name, value);
+    }
+
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
@@ -130,6 +137,10 @@ impl Head for ResponseHeader {
     fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only for values that are no header values; this is one by its type.
         let _ = self.insert_header(name, value);
+    }
+
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ::http::Version;
+use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
@@ -330,10 +330,14 @@ impl ProxyHttp for Engine {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
+        if matches!(exchange.answer, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)) {
+            // A server of HTTP/2 can send one where there is none.
+            *body = None;
+        }
         if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
             return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
         }

@@ -12,6 +12,7 @@ use ::pingora::{Error, Result};
 use crate::model::Frontend;
 
 use super::super::control::Connection;
+use super::super::exchange::framing::{self, INTERIMS_MAX};
 use super::super::exchange::render::{self, Values};
 use super::super::exchange::rewrite::rewritten;
 use super::super::exchange::{self, Origin};
@@ -21,6 +22,7 @@ use super::state::Exchange;
 
 /// Makes the head of a request what its server is to see.
 pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchange: &Exchange) {
+    framing::make_length_plain(head);
     if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
         let version = session.req_header().version;
         let origin = Origin { client: &connection.client_text, scheme: connection.from.scheme(), version };
@@ -102,9 +104,19 @@ pub(super) fn from_server(session: &Session, head: &mut ResponseHeader, exchange
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
     }
+    if !framing::is_coding_plain(head) {
+        return Err(Error::explain(InvalidHTTPHeader, "a Transfer-Encoding that is not chunked").into_up());
+    }
     if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
         exchange.answer_began(head.status, session.is_upgrade_req());
+    } else {
+        exchange.interims += 1;
+        if exchange.interims > INTERIMS_MAX {
+            return Err(Error::explain(InvalidHTTPHeader, "too many interim answers").into_up());
+        }
     }
+    framing::make_length_plain(head);
+    framing::strip_framing_of_no_body(head);
     exchange::strip_hop_by_hop(head);
     Ok(())
 }
@@ -123,6 +135,10 @@ pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, e
     if is_switch || !head.status.is_informational() {
         exchange::set_request_id(head, &exchange.shown_id());
         by_rules(session.req_header(), head, exchange);
+    }
+    if !is_switch {
+        // What this side speaks, whatever the server does.
+        head.set_version(Version::HTTP_11);
     }
     if !head.status.is_informational() {
         close_unless_in_step(session);

@@ -17,6 +17,7 @@ use crate::model::tls::ServerTls;
 
 use super::super::super::upstream_tls::{Offer, server_name};
 use super::super::control::Connection;
+use super::super::exchange::framing::asks_for_websocket;
 use super::super::h2::head::is_grpc;
 use super::dial::{Dial, Lines, Tls};
 use super::http2::Terms;
@@ -64,8 +65,8 @@ pub(super) fn over_http2(session: &Session, exchange: &Exchange, lines: &Arc<Lin
     let farm = route.farm();
     let entry = &farm.servers[position];
     let connection = exchange.connection.as_ref()?;
-    // What is upgraded is HTTP/1.1.
-    if !farm.farm.http2 || session.is_upgrade_req() {
+    // A WebSocket begins in HTTP/1.1.
+    if !farm.farm.http2 || asks_for_websocket(session.req_header()) {
         return None;
     }
     let (addr, server) = (entry.addr?, &entry.server);

@@ -45,6 +45,8 @@ pub struct Exchange {
     is_judged: bool,
     /// The cookies of a sticky farm.
     cookies: Option<Cookies>,
+    /// Interim answers of the attempt.
+    pub(super) interims: u8,
     /// The status of the server's final response, once it began.
     pub(super) answer: Option<StatusCode>,
     /// Whether the kept connection that the attempt was to use had been closed.
@@ -136,6 +138,7 @@ impl Exchange {
             attempts: Attempts::default(),
             is_judged: false,
             cookies: None,
+            interims: 0,
             answer: None,
             is_stale: false,
             is_over_tls: false,
@@ -187,6 +190,7 @@ impl Exchange {
         self.position = Some(position);
         self.cookies = cookies;
         self.is_judged = false;
+        self.interims = 0;
         self.seen.attempt_began();
     }
 

@@ -26,7 +26,7 @@ use crate::clock;
 
 use super::super::super::conn::deadline::Deadline;
 use super::super::super::control::{Connection, TAKEN_OUT};
-use super::super::super::exchange::strip_for_http2;
+use super::super::super::exchange::{framing, strip_for_http2};
 use super::super::super::h2::head::is_grpc;
 use super::super::Engine;
 use super::super::state::{Exchange, NotServed};
@@ -247,6 +247,9 @@ impl<'a> Pass<'a> {
     async fn answer_began(&mut self, response: Response<RecvStream>) -> Result<Answer> {
         let (parts, mut body) = response.into_parts();
         let mut head = ResponseHeader::from(parts);
+        if !framing::are_names_tokens(&head.headers) {
+            return Err(Error::explain(InvalidHTTPHeader, "a header name is no token").into_up());
+        }
         let has_none = self.session.req_header().method == Method::HEAD
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = length_of(&head.headers)?;
