@@ -166,6 +166,9 @@ fn feed_cells(families: &mut Families, farm: &FarmTable, frontend: &FrontendTabl
         for (metric, cell) in EDGE_COUNTERS {
             families.value(*metric, &labels, PerWorker::sum(cells, |c| cell(c).value()));
         }
+        if entry.server.tls.is_some() {
+            families.value(names::SERVER_TLS_FAILURES, &labels, cells.sum(|c| c.tls_failures.value()));
+        }
         for cell in cells.iter() {
             durations.add(&cell.duration);
         }

@@ -122,6 +122,8 @@ metrics! {
         "What the operator wants of a server: 1 for the current status, 0 for the others."
     SERVER_EFFECTIVE_WEIGHT Gauge "server_effective_weight" ["farm", "server"] "none"
         "The weight at which a server takes new work now; 0 while it takes none."
+    SERVER_TLS_FAILURES Counter "server_tls_failures_total" ["frontend", "farm", "server"] "connections"
+        "Connections to a server that could not be established since there was no TLS; only where the server has TLS."
     SERVER_UP Gauge "server_up" ["farm", "server"] "none" "1 while checks say Up or a server is not probed."
     SERVER_WEIGHT Gauge "server_weight" ["farm", "server"] "none" "The weight of a server, overrides applied."
     SUSPECT Gauge "server_suspect" ["farm", "server"] "none"

@@ -135,7 +135,8 @@ impl Engine {
             kind: SessionKind::Request,
         };
         let handle = Handle::Http(Arc::clone(connection));
-        let assigned = self.work.give(&errand, &handle, || connection.has_client_left()).await?;
+        let waited = &mut exchange.seen.queue;
+        let assigned = self.work.give(&errand, &handle, || connection.has_client_left(), waited).await?;
         exchange.attempt_began(assigned);
         Ok(())
     }

@@ -23,6 +23,8 @@ pub(super) struct Seen {
     phase: EndPhase,
     ended: Option<Termination>,
     connecting: Option<Instant>,
+    /// How long it waited for servers to have room, if it had to.
+    pub(super) queue: Option<Duration>,
     /// How long the connection to the server took that the last attempt went through.
     pub(super) connect: Option<Duration>,
     /// When the head of the server's answer was here.
@@ -38,6 +40,7 @@ impl Seen {
             phase: EndPhase::Request,
             ended: None,
             connecting: None,
+            queue: None,
             connect: None,
             first_byte: None,
         }
