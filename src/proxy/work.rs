@@ -21,6 +21,7 @@ use crate::model::{
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
+use super::http::exchange::short::{ShortText, Shown};
 use super::http::pingora::reuse::Served;
 use super::mirror::Copies;
 use super::rate::{Asker, Rates};
@@ -469,9 +470,19 @@ impl RequestId {
     }
 }
 
+impl Shown for RequestId {
+    fn show(&self, text: &mut ShortText) {
+        text.push_hex(self.boot.into(), 8);
+        text.push(b"-");
+        text.push_hex(self.worker as u64, 1);
+        text.push(b"-");
+        text.push_hex(self.number, 1);
+    }
+}
+
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08x}-{:x}-{:x}", self.boot, self.worker, self.number)
+        f.write_str(ShortText::of(self).bytes().and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::model::trace::{EndPhase, EndedBy, Termination};
 use crate::telemetry::context::TraceId;
 
 use super::super::super::work::RequestId;
+use super::super::exchange::short::{ShortText, Shown};
 
 /// See the module's doc.
 pub(super) struct Seen {
@@ -124,6 +125,15 @@ impl fmt::Display for ShownId<'_> {
         match self.outside {
             Some(id) => f.write_str(id),
             None => self.own.fmt(f),
+        }
+    }
+}
+
+impl Shown for ShownId<'_> {
+    fn show(&self, text: &mut ShortText) {
+        match self.outside {
+            Some(id) => id.show(text),
+            None => self.own.show(text),
         }
     }
 }
