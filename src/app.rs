@@ -43,8 +43,9 @@ use crate::proxy::{Chance, Farewell, Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
+use crate::telemetry::traces::{PostError, SpanWriter, Tracing};
 
-use answers::Answers;
+use answers::{Answers, Told};
 use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
@@ -61,6 +62,7 @@ pub struct App {
     journal: SqliteJournal,
     plane: Plane,
     access_writer: Option<AccessWriter>,
+    span_writer: Option<SpanWriter>,
     edges: Edges,
     admin_socket: Option<TcpListener>,
     admin_addr: Option<SocketAddr>,
@@ -105,20 +107,23 @@ impl App {
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
+        let (tracing, span_writer) = start_tracing(&settings)?;
+        let spans = span_writer.as_ref().map(SpanWriter::handle);
 
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
-        let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
+        let answers = Answers::new(&settings, &journal, &webhooks, Told { access: access_handle.clone(), spans })?;
         let changing: EventSink = Box::new(move |event| on_change(&changed, event));
         let logging: EventSink = Box::new(|event| events::log(event));
         let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told];
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
-        let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
+        let told = (access.as_ref(), tracing.as_ref());
+        let plane = Plane::start(&store, workers, told, chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
         let caring = Caring::prepare(&settings, plane.certificates());
@@ -149,6 +154,7 @@ impl App {
             journal,
             plane,
             access_writer,
+            span_writer,
             edges,
             admin_socket,
             admin_addr,
@@ -196,6 +202,7 @@ impl App {
             journal,
             plane,
             access_writer,
+            span_writer,
             edges,
             admin_socket,
             runtime,
@@ -227,8 +234,11 @@ impl App {
                     edges.stop();
                 }
                 plane.join();
-                // The workers' ends of the access log are gone with them.
+                // The workers' ends of the access log and the traces are gone with them.
                 if let Some(writer) = access_writer {
+                    writer.join();
+                }
+                if let Some(writer) = span_writer {
                     writer.join();
                 }
             });
@@ -518,6 +528,13 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     AccessLog::open(log).with_context(|| {
         format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
     })
+}
+
+/// Starts the traces, where there are any, and the thread that posts their spans, where these go anywhere.
+fn start_tracing(settings: &Settings) -> Result<(Option<Tracing>, Option<SpanWriter>), PostError> {
+    let Some(declared) = &settings.tracing else { return Ok((None, None)) };
+    let (tracing, writer) = Tracing::start(declared)?;
+    Ok((Some(tracing), writer))
 }
 
 fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {

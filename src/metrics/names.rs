@@ -126,6 +126,8 @@ metrics! {
         "Connections to a server that could not be established since there was no TLS; only where the server has TLS."
     SERVER_UP Gauge "server_up" ["farm", "server"] "none" "1 while checks say Up or a server is not probed."
     SERVER_WEIGHT Gauge "server_weight" ["farm", "server"] "none" "The weight of a server, overrides applied."
+    SPANS Counter "trace_spans_total" ["outcome"] "spans"
+        "Spans of traces: taken by their receiver, dropped because it was slower than the traffic, refused; only where sent."
     SUSPECT Gauge "server_suspect" ["farm", "server"] "none"
         "1 while probes and traffic of a server disagree."
     TRANSITIONS Counter "server_transitions_total" ["farm", "server", "to"] "transitions"

@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::traces::{Tracer, Tracing};
 
 use super::http::exchange::short::{ShortText, Shown};
 use super::http::pingora::reuse::Served;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) sticking: Arc<SharedSticking>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) rates: Rates,
+    pub(super) tracing: Option<Tracing>,
     /// What milliseconds are counted from.
     pub(super) started: Instant,
 }
@@ -47,6 +49,7 @@ pub(super) struct Work {
     pub(super) ix: WorkerIx,
     pub(super) store: Arc<Store>,
     pub(super) access: Option<AccessLog>,
+    pub(super) tracer: Option<Tracer>,
     /// Answers to authorities that look whether a name is ours.
     pub(super) challenges: Arc<Challenges>,
     shared: Arc<Shared>,
@@ -109,6 +112,7 @@ impl Work {
             ix,
             store: Arc::clone(&shared.store),
             access,
+            tracer: shared.tracing.as_ref().map(|tracing| Tracer::new(tracing, entropy)),
             challenges: Arc::clone(&shared.challenges),
             shared,
             desk: Mutex::new(desk),

@@ -10,7 +10,6 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::model::{AttemptOutcome, TrafficFault};
-use crate::telemetry::context::{TraceContext, TraceId};
 
 pub mod render;
 pub mod rewrite;
@@ -25,8 +24,6 @@ const VIA: OwnField = OwnField::new("via");
 const X_FORWARDED_FOR: OwnField = OwnField::new("x-forwarded-for");
 const X_FORWARDED_HOST: OwnField = OwnField::new("x-forwarded-host");
 const X_FORWARDED_PROTO: OwnField = OwnField::new("x-forwarded-proto");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_REQUEST_ID: OwnField = OwnField::new("x-request-id");
 /// Bytes of an id that is accepted from outside.
 pub const OUTSIDE_ID_BYTES_MAX: usize = SHORT_BYTES_MAX;
@@ -76,30 +73,15 @@ pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Opti
     std::str::from_utf8(id).ok().map(Arc::from)
 }
 
-/// Returns the trace that a trusted client says its request is part of: its context is passed on as it is, with its
-/// `tracestate`.
-#[must_use]
-pub fn accepted_trace(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Option<TraceId> {
-    if trust.is_empty() {
-        return None;
-    }
-    let mut given = headers.get_all(TRACEPARENT).iter();
-    let (context, None) = (given.next()?, given.next()) else { return None };
-    let context = TraceContext::parse(context.as_bytes())?;
-    is_trusted(client, trust).then(|| context.trace_id())
-}
-
-/// Removes a trace context that is a stranger's, or none.
-pub fn remove_trace(head: &mut RequestHeader) {
-    head.remove_header(&TRACEPARENT);
-    head.remove_header(&TRACESTATE);
-}
-
 /// Sets X-Request-Id, in whichever direction the head goes.
 pub fn set_request_id<H: Head>(head: &mut H, id: &(impl Shown + ?Sized)) {
-    // An id is shorter than the place for it, and visible ASCII.
-    if let Some(value) = ShortText::of(id).bytes().and_then(|bytes| HeaderValue::from_bytes(bytes).ok()) {
-        head.set_field(X_REQUEST_ID.text, value);
+    set_shown(head, X_REQUEST_ID.text, id);
+}
+
+/// Sets a field to what is shown in visible ASCII, in no more than [`SHORT_BYTES_MAX`] bytes.
+pub fn set_shown<H: Head>(head: &mut H, name: &'static str, it: &(impl Shown + ?Sized)) {
+    if let Some(value) = ShortText::of(it).bytes().and_then(|bytes| HeaderValue::from_bytes(bytes).ok()) {
+        head.set_field(name, value);
     }
 }
 

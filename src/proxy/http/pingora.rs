@@ -47,12 +47,15 @@ mod record;
 pub(in crate::proxy) mod reuse;
 mod route;
 mod seen;
+mod spans;
 mod state;
+mod traced;
 
 use answer::{is_final_response_written, respond, verdict};
 use dial::Lines;
 use record::record;
 pub use state::Exchange;
+use traced::Traced;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -162,9 +165,11 @@ impl ProxyHttp for Engine {
         };
         connection.taken_up();
         let trust = &connection.frontend.frontend.trust;
-        exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
-        exchange.seen.trace = exchange::accepted_trace(&session.req_header().headers, connection.client.ip(), trust);
-        exchange.seen.is_timed = connection.work.access.is_some();
+        let (headers, client) = (&session.req_header().headers, connection.client.ip());
+        exchange.seen.outside = exchange::accepted_id(headers, client, trust);
+        let is_trusted = || exchange::is_trusted(client, trust);
+        exchange.seen.traced = Traced::begin(headers, is_trusted, connection.work.tracer.as_ref());
+        exchange.seen.is_timed = connection.work.access.is_some() || exchange.seen.traced.is_recorded();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);

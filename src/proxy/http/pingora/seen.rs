@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::model::AttemptOutcome;
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::telemetry::context::TraceId;
 
 use super::super::super::work::RequestId;
 use super::super::exchange::short::{ShortText, Shown};
+use super::traced::Traced;
 
 /// See the module's doc.
 pub(super) struct Seen {
     /// The id under which a trusted proxy sent the request.
     pub(super) outside: Option<Arc<str>>,
-    /// The trace that a trusted proxy says it is part of.
-    pub(super) trace: Option<TraceId>,
+    /// The trace that it is part of.
+    pub(super) traced: Traced,
     /// Whether anybody wants to know how long its parts took: the clock is read for nobody.
     pub(super) is_timed: bool,
     phase: EndPhase,
@@ -36,7 +36,7 @@ impl Seen {
     pub(super) fn new() -> Self {
         Self {
             outside: None,
-            trace: None,
+            traced: Traced::default(),
             is_timed: false,
             phase: EndPhase::Request,
             ended: None,
@@ -77,6 +77,7 @@ impl Seen {
             AttemptOutcome::TimedOut => EndedBy::ServerTimeout,
         };
         self.ended_by(by);
+        self.traced.attempt_ended(outcome);
     }
 
     /// Somebody ended it now.
