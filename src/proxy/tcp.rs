@@ -62,7 +62,7 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut tries = Tries::default();
-    let connected = connect(work, farm, feed, (from, configs), &cut, &mut tries).await;
+    let connected = connect(work, farm, feed, (&client, from, configs), &cut, &mut tries).await;
     let Tries { mut attempts, queue, unreached } = tries;
     let outcome = match connected {
         Err(why) => {
@@ -138,7 +138,7 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    (from, configs): (&Client, &ClientConfigs),
+    (client, from, configs): (&Transport, &Client, &ClientConfigs),
     cut: &Arc<Notify>,
     tries: &mut Tries,
 ) -> Result<Link, Unserved> {
@@ -147,7 +147,7 @@ async fn connect(
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false, &mut tries.queue).await?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), client.left(), &mut tries.queue).await?;
         let Assigned { position, chosen_by, mut guard, .. } = given;
         tries.attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {

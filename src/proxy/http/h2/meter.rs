@@ -76,7 +76,7 @@ impl Budget {
 
 /// Where in the bytes of one direction the last piece ended.
 #[derive(Debug, Default)]
-struct Cursor {
+pub(in crate::proxy::http) struct Cursor {
     /// Bytes that are passed over: a payload, or the client's preface.
     skip: usize,
     header: [u8; HEADER_BYTES],
@@ -85,15 +85,21 @@ struct Cursor {
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+pub(in crate::proxy::http) struct Frame {
     length: usize,
-    kind: u8,
+    pub(in crate::proxy::http) kind: u8,
     flags: u8,
+    pub(in crate::proxy::http) stream: u32,
 }
 
 impl Cursor {
+    /// Returns that of what a client says, which begins with its preface.
+    pub(in crate::proxy::http) fn of_client() -> Self {
+        Self { skip: PREFACE_BYTES, ..Self::default() }
+    }
+
     /// Returns the next frame header of `bytes`, taking off what was read.
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+    pub(in crate::proxy::http) fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         *bytes = &bytes[skipped..];
@@ -105,10 +111,10 @@ impl Cursor {
             return None;
         }
         self.header_len = 0;
-        let [a, b, c, kind, flags, ..] = self.header;
+        let [a, b, c, kind, flags, stream @ ..] = self.header;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.skip = length;
-        Some(Frame { length, kind, flags })
+        Some(Frame { length, kind, flags, stream: u32::from_be_bytes(stream) & (u32::MAX >> 1) })
     }
 }
 
@@ -137,7 +143,7 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            read: Cursor { skip: PREFACE_BYTES, ..Cursor::default() },
+            read: Cursor::of_client(),
             written: Cursor::default(),
             resets: Budget::new(RESETS, now),
             controls: Budget::new(CONTROLS, now),

@@ -3,8 +3,7 @@
 use std::fmt::Display;
 
 use ::http::header::{self, HeaderValue};
-use ::http::uri::{PathAndQuery, Scheme};
-use ::http::{StatusCode, Uri, Version};
+use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::InvalidHTTPHeader;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::proxy::Session;
@@ -93,30 +92,6 @@ fn by_rules(asked: &RequestHeader, head: &mut ResponseHeader, exchange: &Exchang
         render::apply(&forward.response_headers, &values(asked, &exchange.shown_id(), connection, frontend), head);
     }
     own(asked, head, exchange, connection, frontend);
-}
-
-/// Says in a head of HTTP/2 what the engine does not: that it goes over TLS, and that trailers are understood, where
-/// the client said so.
-pub(super) fn towards_http2(session: &Session, head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    if !exchange.goes_over.is_http2 {
-        return Ok(());
-    }
-    let said = session.req_header().headers.get(header::TE);
-    let takes_trailers = said.is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    if takes_trailers {
-        head.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
-    }
-    if exchange.goes_over.is_tls {
-        let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        // The engine takes the authority from Host where there is one, and the scheme from what it knows of the
-        // connection, which is not all.
-        let malformed = || Error::explain(InvalidHTTPHeader, "a Host that is no authority");
-        let host = head.headers.get(header::HOST).ok_or_else(malformed)?.as_bytes();
-        let uri = Uri::builder().scheme(Scheme::HTTPS).authority(host).path_and_query(path).build();
-        head.set_uri(uri.map_err(|_| malformed())?);
-        head.remove_header(&header::HOST);
-    }
-    Ok(())
 }
 
 /// Takes in the head of a server's answer.
