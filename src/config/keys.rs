@@ -16,6 +16,7 @@ pub(super) const FILE: &[&str] = &[
     "webhooks",
     "acme",
     "log",
+    "tracing",
     "upgrade_socket",
     "user",
     "group",
@@ -237,6 +238,10 @@ pub(super) const ACME: &[&str] = &["directory", "contact", "ca", "challenge", "t
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
 pub(super) const ACCESS: &[&str] = &["path", "format", "fields"];
+/// `tracing`.
+pub(super) const TRACING: &[&str] = &["sample", "service_name", "otlp"];
+/// `tracing.otlp`.
+pub(super) const OTLP: &[&str] = &["url", "headers", "ca", "timeout"];
 
 /// Every section under its schema's name.
 #[cfg(test)]
@@ -295,4 +300,6 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Acme", ACME),
     ("Log", LOG),
     ("AccessLog", ACCESS),
+    ("Tracing", TRACING),
+    ("Otlp", OTLP),
 ];

@@ -11,6 +11,7 @@ mod good_upstreams;
 mod mutated;
 mod round_trip;
 mod schema;
+mod tracing;
 
 use std::io;
 use std::path::Path;

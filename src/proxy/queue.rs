@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::clock;
 use crate::farm::queue::{Queue, Seat, Wish};
 use crate::farm::{FarmTable, ServerEntry};
 use crate::metrics::Refusal;
@@ -113,18 +114,25 @@ impl Drop for InLine {
 }
 
 impl Work {
-    /// Gives work to a server, in line for one if all that may take it are full. `left` is ready once the client has.
+    /// Gives work to a server, in line for one if all that may take it are full. `left` is ready once the client has; how
+    /// long it took in line is added to `waited`.
     pub(super) async fn give(
         self: &Arc<Self>,
         errand: &Errand<'_>,
         handle: &Handle,
         left: impl Future<Output = ()>,
+        waited: &mut Option<Duration>,
     ) -> Result<Assigned, Unserved> {
         match self.assign(errand, handle.clone()) {
             Ok(assigned) => Ok(assigned),
             Err(Nobody::Willing) => Err(Unserved::NoServer),
             // Most work never waits, and is not to carry what waiting needs.
-            Err(Nobody::WithPlace { only }) => Box::pin(self.wait(errand, handle, only, left)).await,
+            Err(Nobody::WithPlace { only }) => {
+                let began = clock::monotonic();
+                let given = Box::pin(self.wait(errand, handle, only, left)).await;
+                *waited = Some(waited.unwrap_or_default() + began.elapsed());
+                given
+            }
         }
     }
 

@@ -48,6 +48,7 @@ mod sticky;
 mod tcp;
 mod tcp_tls;
 mod to_servers;
+mod traces;
 mod udp;
 mod upgrade;
 mod webhook;

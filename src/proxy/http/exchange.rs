@@ -1,7 +1,6 @@
 //! What happens to one request, as pure steps on its heads. Both the head towards the server and the head towards
 //! the client pass through here, whatever engine moves the bytes.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,23 +10,24 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::model::{AttemptOutcome, TrafficFault};
-use crate::telemetry::context::{TraceContext, TraceId};
 
 pub mod framing;
 pub mod render;
 pub mod rewrite;
+pub mod short;
+
+use short::{SHORT_BYTES_MAX, ShortText, Shown};
 
 /// What Via gets for a request of either version.
 const VIA_1_0: &str = "1.0 farmgate";
 const VIA_1_1: &str = "1.1 farmgate";
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const VIA: OwnField = OwnField::new("via");
+const X_FORWARDED_FOR: OwnField = OwnField::new("x-forwarded-for");
+const X_FORWARDED_HOST: OwnField = OwnField::new("x-forwarded-host");
+const X_FORWARDED_PROTO: OwnField = OwnField::new("x-forwarded-proto");
+const X_REQUEST_ID: OwnField = OwnField::new("x-request-id");
 /// Bytes of an id that is accepted from outside.
-pub const OUTSIDE_ID_BYTES_MAX: usize = 128;
+pub const OUTSIDE_ID_BYTES_MAX: usize = SHORT_BYTES_MAX;
 /// Fields that say where a request came from: a stranger's are dropped, ours are put in their place.
 const ORIGIN_FIELDS: [&str; 7] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
@@ -76,7 +76,7 @@ pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Opti
     if trust.is_empty() {
         return None;
     }
-    let mut given = headers.get_all(X_REQUEST_ID).iter();
+    let mut given = headers.get_all(X_REQUEST_ID.name).iter();
     let (id, None) = (given.next()?.as_bytes(), given.next()) else { return None };
     let is_id = (1..=OUTSIDE_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
     if !is_id || !is_trusted(client, trust) {
@@ -85,56 +85,28 @@ pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Opti
     std::str::from_utf8(id).ok().map(Arc::from)
 }
 
-/// Returns the trace that a trusted client says its request is part of: its context is passed on as it is, with its
-/// `tracestate`.
-#[must_use]
-pub fn accepted_trace(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Option<TraceId> {
-    if trust.is_empty() {
-        return None;
-    }
-    let mut given = headers.get_all(TRACEPARENT).iter();
-    let (context, None) = (given.next()?, given.next()) else { return None };
-    let context = TraceContext::parse(context.as_bytes())?;
-    is_trusted(client, trust).then(|| context.trace_id())
-}
-
-/// Removes a trace context that is a stranger's, or none.
-pub fn remove_trace(head: &mut RequestHeader) {
-    head.remove_header(&TRACEPARENT);
-    head.remove_header(&TRACESTATE);
-}
-
 /// Sets X-Request-Id, in whichever direction the head goes.
-pub fn set_request_id<H: Head>(head: &mut H, id: &dyn fmt::Display) {
-    let mut text = IdText::default();
-    // An id is shorter than the place for it, and visible ASCII.
-    if fmt::write(&mut text, format_args!("{id}")).is_ok()
-        && let Ok(value) = HeaderValue::from_bytes(text.bytes())
-    {
-        head.set_field(X_REQUEST_ID, value);
+pub fn set_request_id<H: Head>(head: &mut H, id: &(impl Shown + ?Sized)) {
+    set_shown(head, X_REQUEST_ID.text, id);
+}
+
+/// Sets a field to what is shown in visible ASCII, in no more than [`SHORT_BYTES_MAX`] bytes.
+pub fn set_shown<H: Head>(head: &mut H, name: &'static str, it: &(impl Shown + ?Sized)) {
+    if let Some(value) = ShortText::of(it).bytes().and_then(|bytes| HeaderValue::from_bytes(bytes).ok()) {
+        head.set_field(name, value);
     }
 }
 
 /// A head of either direction.
 pub trait Head {
-    /// Puts a field in the place of all of its name.
-    fn set_field(&mut self, name: HeaderName, value: HeaderValue);
+    /// Puts a field in the place of all of its name. A name that is a text of the program costs no allocation.
+    fn set_field(&mut self, name: &'static str, value: HeaderValue);
     /// Returns its fields.
     fn fields(&self) -> &HeaderMap;
 }
 
 impl Head for RequestHeader {
-    fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
-        set(self, name, value);
-    }
-
-    fn fields(&self) -> &HeaderMap {
-        &self.headers
-    }
-}
-
-impl Head for ResponseHeader {
-    fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
+    fn set_field(&mut self, name: &'static str, value: HeaderValue) {
         // Fails only for values that are no header values; this is one by its type.
         let _ = self.insert_header(name, value);
     }
@@ -144,30 +116,25 @@ impl Head for ResponseHeader {
     }
 }
 
-/// Where an id is written, so that the value made of it is the only thing allocated.
-struct IdText {
-    bytes: [u8; OUTSIDE_ID_BYTES_MAX],
-    length: usize,
-}
+impl Head for ResponseHeader {
+    fn set_field(&mut self, name: &'static str, value: HeaderValue) {
+        let _ = self.insert_header(name, value);
+    }
 
-impl Default for IdText {
-    fn default() -> Self {
-        Self { bytes: [0; OUTSIDE_ID_BYTES_MAX], length: 0 }
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
-impl IdText {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
+/// The name of a field of ours: to look for, and to write.
+struct OwnField {
+    name: HeaderName,
+    text: &'static str,
 }
 
-impl fmt::Write for IdText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
+impl OwnField {
+    const fn new(text: &'static str) -> Self {
+        Self { name: HeaderName::from_static(text), text }
     }
 }
 
@@ -182,15 +149,15 @@ pub fn set_forwarded(head: &mut RequestHeader, origin: &Origin<'_>, trusted: boo
         }
     }
     let via = if origin.version == Version::HTTP_10 { VIA_1_0 } else { VIA_1_1 };
-    append(head, X_FORWARDED_FOR, origin.client.clone());
-    append(head, ::http::header::VIA, HeaderValue::from_static(via));
-    if !head.headers.contains_key(X_FORWARDED_PROTO) {
-        set(head, X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    append(head, &X_FORWARDED_FOR, origin.client.clone());
+    append(head, &VIA, HeaderValue::from_static(via));
+    if !head.headers.contains_key(X_FORWARDED_PROTO.name) {
+        head.set_field(X_FORWARDED_PROTO.text, HeaderValue::from_static(origin.scheme));
     }
     if let Some(host) = host
-        && !head.headers.contains_key(X_FORWARDED_HOST)
+        && !head.headers.contains_key(X_FORWARDED_HOST.name)
     {
-        set(head, X_FORWARDED_HOST, host);
+        head.set_field(X_FORWARDED_HOST.text, host);
     }
 }
 
@@ -207,24 +174,19 @@ fn is_origin_field(name: &HeaderName) -> bool {
 }
 
 /// Adds one element to a comma-separated field, in one line. Allocates only where there is a list already.
-fn append(head: &mut RequestHeader, name: HeaderName, element: HeaderValue) {
-    if !head.headers.contains_key(&name) {
-        return set(head, name, element);
+fn append(head: &mut RequestHeader, field: &OwnField, element: HeaderValue) {
+    if !head.headers.contains_key(&field.name) {
+        return head.set_field(field.text, element);
     }
     let mut list: Vec<u8> = Vec::new();
-    for value in head.headers.get_all(&name) {
+    for value in head.headers.get_all(&field.name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
     list.extend_from_slice(element.as_bytes());
     if let Ok(value) = HeaderValue::from_bytes(&list) {
-        set(head, name, value);
+        head.set_field(field.text, value);
     }
-}
-
-fn set(head: &mut RequestHeader, name: HeaderName, value: HeaderValue) {
-    // Fails only for values that are no header values; ours is one by its type.
-    let _ = head.insert_header(name, value);
 }
 
 /// Removes from the head towards the client what concerned only the connection to the server: the standard fields
@@ -592,7 +554,7 @@ mod tests {
         let accepted = |ids: &[&[u8]], client, trust: &[IpNet]| {
             let mut headers = HeaderMap::new();
             for id in ids {
-                headers.append(X_REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
+                headers.append(X_REQUEST_ID.name, HeaderValue::from_bytes(id).unwrap());
             }
             accepted_id(&headers, client, trust)
         };
@@ -612,7 +574,7 @@ mod tests {
         let mut head = ResponseHeader::build(200, None).unwrap();
         head.append_header("X-Request-Id", "theirs").unwrap();
         head.append_header("X-Request-Id", "theirs too").unwrap();
-        set_request_id(&mut head, &"ours");
+        set_request_id(&mut head, "ours");
         let ids: Vec<_> = head.headers.get_all("x-request-id").iter().collect();
         assert_eq!(ids, ["ours"]);
     }

@@ -48,13 +48,16 @@ mod record;
 pub(in crate::proxy) mod reuse;
 mod route;
 mod seen;
+mod spans;
 mod state;
+mod traced;
 
 use answer::{is_final_response_written, respond, verdict};
 use dial::Lines;
 use http2::Links;
 use record::record;
 pub use state::Exchange;
+use traced::Traced;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -138,7 +141,8 @@ impl Engine {
             kind: SessionKind::Request,
         };
         let handle = Handle::Http(Arc::clone(connection));
-        let assigned = self.work.give(&errand, &handle, connection.left()).await?;
+        let waited = &mut exchange.seen.queue;
+        let assigned = self.work.give(&errand, &handle, connection.left(), waited).await?;
         exchange.attempt_began(assigned);
         Ok(())
     }
@@ -186,9 +190,11 @@ impl ProxyHttp for Engine {
         };
         connection.taken_up();
         let trust = &connection.frontend.frontend.trust;
-        exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
-        exchange.seen.trace = exchange::accepted_trace(&session.req_header().headers, connection.client.ip(), trust);
-        exchange.seen.is_timed = connection.work.access.is_some();
+        let (headers, client) = (&session.req_header().headers, connection.client.ip());
+        exchange.seen.outside = exchange::accepted_id(headers, client, trust);
+        let is_trusted = || exchange::is_trusted(client, trust);
+        exchange.seen.traced = Traced::begin(headers, is_trusted, connection.work.tracer.as_ref());
+        exchange.seen.is_timed = connection.work.access.is_some() || exchange.seen.traced.is_recorded();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);

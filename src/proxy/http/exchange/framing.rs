@@ -23,7 +23,7 @@ pub fn make_length_plain<H: Head>(head: &mut H) {
         return;
     }
     if let Some(length) = one_length(head.fields()) {
-        head.set_field(CONTENT_LENGTH, HeaderValue::from(length));
+        head.set_field("content-length", HeaderValue::from(length));
     }
 }
 

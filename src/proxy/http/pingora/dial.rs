@@ -29,7 +29,7 @@ use tokio_rustls::client::TlsStream;
 use crate::clock;
 
 use super::super::super::transport::{Socket, Transport};
-use super::super::super::upstream_tls::{ClientConfigs, Untrusted};
+use super::super::super::upstream_tls::{ClientConfigs, UNEQUIPPED, Untrusted};
 
 /// Bytes moved at once, each way.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -37,8 +37,6 @@ const PIECE_BYTES: usize = 16 * 1024;
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Servers that are remembered for it.
 const REMEMBERED_MAX: usize = 1024;
-/// How often it is said that TLS to servers fails.
-const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Why there is no connection, where it is not the network.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -68,7 +66,7 @@ impl DialError {
         match self {
             Self::Full => "every connection to the server is full",
             Self::Http1Only => "the server does not speak HTTP/2",
-            Self::Unusable(_) => "there are no usable files for TLS with the server",
+            Self::Unusable(_) => UNEQUIPPED,
             Self::Untrusted { kind, .. } => kind.as_str(),
         }
     }
@@ -81,7 +79,6 @@ pub(super) struct Lines {
     /// By the number of the end that the engine has.
     open: Mutex<HashMap<RawFd, Arc<Line>>>,
     http1_only: Mutex<HashMap<u64, Instant>>,
-    said: Mutex<Option<Instant>>,
 }
 
 /// A connection whose bytes are moved here.
@@ -134,16 +131,6 @@ impl Lines {
             known.clear();
         }
         known.insert(key, clock::monotonic());
-    }
-
-    /// Tells the operator why there is no TLS to a server, now and then.
-    pub(super) fn say(&self, server: SocketAddr, why: &DialError) {
-        let now = clock::monotonic();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY) {
-            *said = Some(now);
-            tracing::warn!(%server, %why, "no TLS to a server");
-        }
     }
 }
 

@@ -24,9 +24,12 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
             return true;
         }
         exchange.distrust = Some(why.reason());
+        if let Some(edge) = exchange.edge().filter(|_| !matches!(why, DialError::Full)) {
+            edge.tls_failures.add(1);
+        }
         let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
         if let Some(addr) = entry.and_then(|entry| entry.addr).filter(|_| !matches!(why, DialError::Full)) {
-            lines.say(addr, why);
+            lines.configs.say(addr, why);
         }
     }
     let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());

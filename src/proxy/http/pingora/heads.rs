@@ -29,9 +29,7 @@ pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchan
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
         exchange::set_request_id(head, &exchange.shown_id());
-        if exchange.seen.trace.is_none() {
-            exchange::remove_trace(head);
-        }
+        exchange.seen.traced.towards_server(head);
         let frontend = &route.frontend.frontend;
         let Some(forward) = route.forward() else { return };
         if let Some(rewrite) = &forward.rewrite

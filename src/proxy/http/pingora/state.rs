@@ -192,12 +192,15 @@ impl Exchange {
         self.is_judged = false;
         self.interims = 0;
         self.seen.attempt_began();
+        let tracer = self.connection.as_ref().and_then(|connection| connection.work.tracer.as_ref());
+        self.seen.traced.attempt_began(position, chosen_by, tracer);
     }
 
     /// Notes that the server began its final answer.
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
         self.seen.answer_began();
+        self.seen.traced.answer_began(status.as_u16());
         if let Some(attempt) = &mut self.attempt {
             attempt.answered();
         }
