@@ -149,14 +149,15 @@ impl Visit {
 
     /// Serves the client to its end.
     async fn serve(mut self, door: Arc<Door>, socket: Socket) {
+        // What few connections go through, or none for long, is boxed: the others do not keep room for it.
         if self.is_introduced
-            && let Err(refusal) = self.introduce(&socket).await
+            && let Err(refusal) = Box::pin(self.introduce(&socket)).await
         {
             return self.refuse(refusal, &"a PROXY header was due");
         }
         match self.frontend.frontend.protocol {
             Protocol::Http => self.serve_http(&door, socket).await,
-            Protocol::Tcp => self.serve_tcp(&door, socket).await,
+            Protocol::Tcp => Box::pin(self.serve_tcp(&door, socket)).await,
             // Its listeners accept no connections.
             Protocol::Udp => {}
         }
@@ -175,20 +176,20 @@ impl Visit {
     }
 
     async fn serve_http(mut self, door: &Arc<Door>, socket: Socket) {
-        let Some(mut transport) = self.encrypted(door, socket).await else { return };
+        let Some(mut transport) = Box::pin(self.encrypted(door, socket)).await else { return };
         let frontend = Arc::clone(&self.frontend);
         let connection = Connection::new(Arc::clone(&door.work), frontend, door.owner.clone(), self.client.clone());
         self.entry.speaks_http(&connection);
         let is_http2 = match &self.client.tls {
             Some(peer) => peer.alpn == Some(Alpn::H2),
-            None if self.frontend.frontend.h2c => match self.is_http2(&connection, &mut transport).await {
+            None if self.frontend.frontend.h2c => match Box::pin(self.is_http2(&connection, &mut transport)).await {
                 Ok(is_http2) => is_http2,
                 Err(refusal) => return self.refuse(refusal, &"the client was to say what it speaks"),
             },
             None => false,
         };
         if is_http2 {
-            return h2::serve(&door.engine, transport, connection, &door.is_stopping).await;
+            return Box::pin(h2::serve(&door.engine, transport, connection, &door.is_stopping)).await;
         }
         match ConnIo::new(transport, connection) {
             Ok(io) => serve(&door.engine, io, &door.is_stopping).await,
@@ -258,12 +259,12 @@ impl Visit {
         let is_encrypted = frontend.frontend.tls.is_some();
         let (mut said, mut ahead) = (None, Vec::new());
         if !is_encrypted && looks_at_hello(&frontend.frontend) {
-            match self.hello(&socket, &mut ahead).await {
+            match Box::pin(self.hello(&socket, &mut ahead)).await {
                 Ok(hello) => said = hello,
                 Err((refusal, why)) => return self.refuse(refusal, &why),
             }
         }
-        let Some(mut transport) = self.encrypted(door, socket).await else { return };
+        let Some(mut transport) = Box::pin(self.encrypted(door, socket)).await else { return };
         transport.put_back(ahead);
         if let Some(peer) = &self.client.tls {
             said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn: Vec::new() });

@@ -1,7 +1,10 @@
 //! Relays raw TCP: chooses a server, connects (another one if that fails), then moves bytes both ways until both
 //! sides have ended. Each direction ends by itself (half-close); silence in both ends the connection. A side that
 //! breaks off ends the other with a reset, lest what was passed on so far look whole.
+//!
+//! A relay holds a buffer only while it holds bytes; the others are its thread's, at most [`SPARE_PIECES_MAX`].
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +38,12 @@ use super::work::{Assigned, Errand, InFlight, Work};
 
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
+/// Buffers that a thread keeps for relays to come.
+const SPARE_PIECES_MAX: usize = 64;
+
+thread_local! {
+    static SPARE_PIECES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Relays one client connection to its end, through a farm of that position among the frontend's feeds.
 ///
@@ -54,7 +63,7 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match connect(work, farm, feed, (from, configs), &cut, &mut attempts).await {
+    let outcome = match Box::pin(connect(work, farm, feed, (from, configs), &cut, &mut attempts)).await {
         Err(why) => {
             if let Some(refusal) = why.refusal() {
                 frontend.cells.of(work.ix).refused[refusal as usize].add(1);
@@ -288,8 +297,8 @@ async fn pump_both(
 struct Way<'a> {
     /// Who is to blame where reading fails, and where writing does.
     sides: [EndedBy; 2],
-    piece: Box<[u8]>,
-    /// Read and not yet written are `piece[start..end]`.
+    /// There while bytes are held: read and not yet written are `piece[start..end]`.
+    piece: Option<Box<[u8]>>,
     start: usize,
     end: usize,
     stage: Stage,
@@ -313,8 +322,17 @@ enum Stage {
 
 impl<'a> Way<'a> {
     fn new(sides: [EndedBy; 2], activity: &'a Activity, counted: &'a Cell) -> Self {
-        let piece = vec![0; PIECE_BYTES].into_boxed_slice();
-        Self { sides, piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
+        Self {
+            sides,
+            piece: None,
+            start: 0,
+            end: 0,
+            stage: Stage::Open,
+            activity,
+            counted,
+            moved: 0,
+            is_unflushed: false,
+        }
     }
 
     /// Moves bytes until the source ends, then closes this way of the target. The error is who broke off.
@@ -322,8 +340,8 @@ impl<'a> Way<'a> {
         let [_, target] = self.sides;
         loop {
             // Piece by piece, as the target takes them: one that takes little at a time is not silent.
-            while self.start < self.end {
-                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]));
+            while let Some(piece) = self.piece.as_deref().filter(|_| self.start < self.end) {
+                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &piece[self.start..self.end]));
                 let taken = taken.map_err(|_| target)?;
                 if taken == 0 {
                     return Poll::Ready(Err(target));
@@ -353,9 +371,15 @@ impl<'a> Way<'a> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), EndedBy>> {
         let [source, target] = self.sides;
-        let mut piece = ReadBuf::new(&mut self.piece);
-        let polled = Pin::new(from).poll_read(cx, &mut piece);
-        let read = piece.filled().len();
+        let mut piece = self.piece.take().unwrap_or_else(spare_piece);
+        let mut room = ReadBuf::new(&mut piece);
+        let polled = Pin::new(from).poll_read(cx, &mut room);
+        let read = room.filled().len();
+        if read > 0 {
+            self.piece = Some(piece)
+        } else {
+            keep_piece(piece)
+        }
         if polled.is_pending() && self.is_unflushed {
             ready!(Pin::new(to).poll_flush(cx)).map_err(|_| target)?;
             self.is_unflushed = false;
@@ -368,6 +392,19 @@ impl<'a> Way<'a> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn spare_piece() -> Box<[u8]> {
+    let spare = SPARE_PIECES.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| vec![0; PIECE_BYTES].into_boxed_slice())
+}
+
+fn keep_piece(piece: Box<[u8]>) {
+    SPARE_PIECES.with_borrow_mut(|spares| {
+        if spares.len() < SPARE_PIECES_MAX {
+            spares.push(piece);
+        }
+    });
 }
 
 #[cfg(test)]
