@@ -12,6 +12,7 @@ pub mod worker;
 mod client_hello;
 mod command;
 mod entry;
+mod memory;
 mod mirror;
 mod owner;
 mod proxy_header;
@@ -31,5 +32,6 @@ mod work;
 
 pub use accept::{HandedOver, Listeners, Traffic, bind_ahead};
 pub use command::Farewell;
+pub use memory::Memory;
 pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
-pub use worker::{Chance, Plane, PlaneError};
+pub use worker::{Plane, PlaneError, Provision};

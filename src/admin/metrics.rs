@@ -258,6 +258,12 @@ fn outlets(families: &mut Families, outlets: &dyn Outlets) {
     for (outcome, lines) in ACCESS_LOG_OUTCOMES.iter().zip(access_log.lines) {
         families.value(names::ACCESS_LOG_LINES, &[outcome], lines);
     }
+    if let Some(memory) = outlets.memory() {
+        families.value(names::MEMORY_RESIDENT, &[], memory.resident);
+        if let Some(bound) = memory.bound {
+            families.value(names::MEMORY_BOUND, &[], bound);
+        }
+    }
     let journal = outlets.journal();
     for ((kind, written), dropped) in JOURNAL_KINDS.iter().zip(journal.written).zip(journal.dropped) {
         families.value(names::JOURNAL_WRITTEN, &[kind], written);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crate::admin::AdminState;
 use crate::admin::outlets::{
-    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
 };
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
 use crate::model::settings::Settings;
-use crate::proxy::{Certificates, ReadAgain};
+use crate::proxy::{Certificates, Memory, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::webhook::ReceiverCells;
@@ -56,9 +56,10 @@ impl Answers {
         core: &Arc<Core>,
         requests: Arc<dyn Requests>,
         certificates: Arc<Certificates>,
+        memory: Arc<Memory>,
     ) -> AdminState {
         let Self { feed, journal, has_history, outlets } = self;
-        let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
+        let outlets = Arc::new(Counted { certificates: Some(certificates), memory: Some(memory), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
         AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
@@ -74,13 +75,14 @@ struct Counted {
     access: Option<AccessHandle>,
     /// Known once the data plane is there.
     certificates: Option<Arc<Certificates>>,
+    memory: Option<Arc<Memory>>,
 }
 
 impl Counted {
     fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, access: Option<AccessHandle>) -> Self {
         let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
         let files = settings.state_dir.iter().flat_map(files).collect();
-        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access, certificates: None }
+        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access, certificates: None, memory: None }
     }
 }
 
@@ -120,6 +122,11 @@ impl Outlets for Counted {
             backlog: counters.backlog,
             bytes: self.files.iter().map(size).sum(),
         }
+    }
+
+    fn memory(&self) -> Option<MemoryNumbers> {
+        let memory = self.memory.as_ref()?;
+        Some(MemoryNumbers { resident: memory.resident(), bound: memory.bound() })
     }
 
     fn access_log(&self) -> Option<AccessLogNumbers> {

@@ -30,6 +30,7 @@ use super::http::conn::ConnIo;
 use super::http::control::Connection;
 use super::http::h2;
 use super::http::pingora::{Engine, serve};
+use super::memory::Entrant;
 use super::owner::Owner;
 use super::registry::{Entry, Registry};
 use super::tcp;
@@ -84,14 +85,26 @@ struct Visit {
     is_introduced: bool,
     source: Option<Pass>,
     _open: Pass,
+    _entrant: Entrant,
 }
 
 impl Door {
-    /// Counts and asks what can be asked at once; nothing, if the client is refused.
-    fn admit(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, client: Client) -> Option<Visit> {
+    /// Counts and asks what can be asked at once; nothing, if the client is refused, as one is for whom there is no
+    /// memory.
+    fn admit(
+        &self,
+        table: Arc<Table>,
+        frontend: Arc<FrontendTable>,
+        client: Client,
+        entrant: Option<Entrant>,
+    ) -> Option<Visit> {
         let cells = frontend.cells.of(self.work.ix);
         cells.connections.add(1);
         let declared = &frontend.frontend;
+        let Some(entrant) = entrant else {
+            cells.refused[Refusal::Memory as usize].add(1);
+            return None;
+        };
         let gate = self.common.census.gate(declared.id);
         let Some(open) = gate.open(declared.limits.connections) else {
             cells.refused[Refusal::ConnectionLimit as usize].add(1);
@@ -108,6 +121,7 @@ impl Door {
             is_introduced,
             source: None,
             _open: open,
+            _entrant: entrant,
             frontend,
         };
         if !is_introduced && let Err(refusal) = visit.let_in() {
@@ -176,7 +190,7 @@ impl Visit {
     }
 
     async fn serve_http(mut self, door: &Arc<Door>, socket: Socket) {
-        let Some(mut transport) = Box::pin(self.encrypted(door, socket)).await else { return };
+        let Some(mut transport) = self.transport(door, socket).await else { return };
         let frontend = Arc::clone(&self.frontend);
         let connection = Connection::new(Arc::clone(&door.work), frontend, door.owner.clone(), self.client.clone());
         self.entry.speaks_http(&connection);
@@ -197,12 +211,17 @@ impl Visit {
         }
     }
 
-    /// Makes the TLS handshake, where the frontend has TLS; nothing, if that failed, which is counted.
-    async fn encrypted(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
-        let declared = &self.frontend.frontend;
-        if declared.tls.is_none() {
+    /// Returns what is spoken through, after the TLS handshake where the frontend has TLS; nothing, if that failed.
+    async fn transport(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
+        if self.frontend.frontend.tls.is_none() {
             return Some(socket.into());
         }
+        Box::pin(self.encrypted(door, socket)).await
+    }
+
+    /// Makes the TLS handshake; nothing, if that failed, which is counted.
+    async fn encrypted(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
+        let declared = &self.frontend.frontend;
         let cells = &self.frontend.cells.of(self.worker).handshakes;
         let failed = |failure: HandshakeFailure, why: &dyn std::fmt::Display| {
             cells.failed(failure);
@@ -264,7 +283,7 @@ impl Visit {
                 Err((refusal, why)) => return self.refuse(refusal, &why),
             }
         }
-        let Some(mut transport) = Box::pin(self.encrypted(door, socket)).await else { return };
+        let Some(mut transport) = self.transport(door, socket).await else { return };
         transport.put_back(ahead);
         if let Some(peer) = &self.client.tls {
             said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn: Vec::new() });

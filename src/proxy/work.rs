@@ -22,6 +22,7 @@ use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
 
 use super::http::pingora::reuse::Served;
+use super::memory::Memory;
 use super::mirror::Copies;
 use super::rate::{Asker, Rates};
 use super::recent::{Ended, Recent};
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) sticking: Arc<SharedSticking>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) rates: Rates,
+    pub(super) memory: Arc<Memory>,
     /// What milliseconds are counted from.
     pub(super) started: Instant,
 }
@@ -118,6 +120,11 @@ impl Work {
             sequence: AtomicU64::new(0),
             boot: u32::try_from(boot).unwrap_or(0),
         })
+    }
+
+    /// Returns what keeps the process within its memory.
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.shared.memory
     }
 
     /// Returns the next request id: unique per worker and process, and very likely between processes.

@@ -27,6 +27,7 @@ use crate::telemetry::access::AccessLine;
 
 use super::super::entry::Pass;
 use super::super::http::control::TAKEN_OUT;
+use super::super::memory::Entrant;
 use super::super::recent::{Attempts, Ended};
 use super::super::registry::Entry;
 use super::super::sessions::Handle;
@@ -58,6 +59,7 @@ pub(super) struct Session {
     is_over: AtomicBool,
     _entry: Entry,
     _open: Pass,
+    _entrant: Entrant,
 }
 
 #[derive(Default)]
@@ -86,11 +88,12 @@ pub(super) struct Admitted {
     pub(super) feed: usize,
     pub(super) entry: Entry,
     pub(super) open: Pass,
+    pub(super) entrant: Entrant,
 }
 
 impl Session {
     pub(super) fn new(work: &Arc<Work>, way: Way, admitted: Admitted) -> Arc<Self> {
-        let Admitted { table, frontend, feed, entry, open } = admitted;
+        let Admitted { table, frontend, feed, entry, open, entrant } = admitted;
         frontend.cells.of(work.ix).connections_open.add(1);
         Arc::new(Self {
             way,
@@ -109,6 +112,7 @@ impl Session {
             is_over: AtomicBool::new(false),
             _entry: entry,
             _open: open,
+            _entrant: entrant,
         })
     }
 
