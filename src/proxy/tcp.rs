@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
@@ -24,7 +22,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, PeerAddr, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -145,7 +143,7 @@ async fn connect(
         if let Some(left) = left {
             left.retries.add(1);
         }
-        let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
+        let addr = farm.servers[position].addr.as_ref().ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
         let reaching = reach(addr, &farm.servers[position].server, from, configs);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
@@ -174,10 +172,8 @@ async fn connect(
 }
 
 /// Connects to a server: tells it of the client where it wants to know, and then speaks TLS where it does.
-async fn reach(addr: SocketAddr, server: &Server, from: &Client, configs: &ClientConfigs) -> io::Result<Transport> {
-    let mut stream = TcpStream::connect(addr).await?;
-    // Small exchanges must not wait for more; a failure only costs latency.
-    let _ = stream.set_nodelay(true);
+async fn reach(addr: &PeerAddr, server: &Server, from: &Client, configs: &ClientConfigs) -> io::Result<Transport> {
+    let mut stream = Socket::connect(addr).await?;
     if let Some(form) = server.proxy_protocol {
         stream.write_all(&from.proxy_header(form)).await?;
     }
@@ -185,7 +181,7 @@ async fn reach(addr: SocketAddr, server: &Server, from: &Client, configs: &Clien
     let with = configs.profile(settings, Offer::Nothing);
     let with = with.and_then(|profile| Ok((profile.config, server_name(settings, &server.address.host)?)));
     let (config, name) = with.map_err(|why| io::Error::other(&*why))?;
-    let stream = TlsConnector::from(config).connect(name, Socket::Tcp(stream)).await?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
     Ok(Transport::tls(stream.into()))
 }
 

@@ -133,6 +133,9 @@ pub(super) fn server_name(tls: &ServerTls, declared: &Host) -> Result<ServerName
         (Some(name), _) => name,
         (None, Host::Ip(ip)) => return Ok(ServerName::IpAddress((*ip).into())),
         (None, Host::Name(name)) => name,
+        (None, Host::Unix(_)) => {
+            return Err("a Unix socket has no name to ask for a certificate of; set tls.sni".into());
+        }
     };
     let named = ServerName::try_from(name.to_string());
     named.map_err(|_| format!("cannot ask for a certificate of \"{name}\"; set tls.sni").into())

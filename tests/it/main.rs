@@ -49,6 +49,7 @@ mod tcp;
 mod tcp_tls;
 mod to_servers;
 mod udp;
+mod unix_servers;
 mod upgrade;
 mod webhook;
 mod why;

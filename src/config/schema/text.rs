@@ -29,9 +29,9 @@ macro_rules! text {
 }
 
 text!(
-    /// A server's host:port.
+    /// A server's host:port, or unix:/path.
     AddressText,
-    format!(r"^.+:[0-9]{{1,5}}$|{ENV}")
+    format!(r"^.+:[0-9]{{1,5}}$|^unix:/.+$|{ENV}")
 );
 text!(
     /// When Down servers are used: `all_down`, `never`, `below N` or `below N%`.

@@ -21,7 +21,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, PeerAddr, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -194,8 +194,8 @@ impl Session {
         }
         state.position = Some(position);
         state.attempts.begin(farm.servers[position].server.id, chosen_by);
-        let connected =
-            farm.servers[position].addr.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()).and_then(connect);
+        let addr = farm.servers[position].addr.as_ref().and_then(PeerAddr::ip);
+        let connected = addr.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()).and_then(connect);
         match connected {
             Ok(socket) if door.is_scarce(socket.as_raw_fd()) => {
                 self.frontend.cells.of(self.work.ix).refused[Refusal::ConnectionLimit as usize].add(1);

@@ -1,4 +1,4 @@
-//! How a connection to a server is made that needs more than TCP: a PROXY header first, then TLS.
+//! How a connection to a server is made that needs more than TCP: a Unix socket, a PROXY header first, then TLS.
 //!
 //! Pingora 0.9.1 makes a new TLS configuration for each connection of a server with authorities of its own, and has no
 //! place for another stream than its own, so the handshake is made here, with what [`ClientConfigs`] keeps. What
@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,12 +21,14 @@ use async_trait::async_trait;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::clock;
+use crate::model::PeerAddr;
 
+use super::super::super::transport::Socket;
 use super::super::super::upstream_tls::{ClientConfigs, Untrusted};
 
 /// Bytes moved at once, each way.
@@ -125,7 +126,7 @@ impl Lines {
     }
 
     /// Tells the operator why there is no TLS to a server, now and then.
-    pub(super) fn say(&self, server: SocketAddr, why: &DialError) {
+    pub(super) fn say(&self, server: &PeerAddr, why: &DialError) {
         let now = clock::monotonic();
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY) {
@@ -139,7 +140,7 @@ impl Lines {
 #[derive(Debug)]
 pub(super) struct Dial {
     pub(super) lines: Arc<Lines>,
-    pub(super) addr: SocketAddr,
+    pub(super) addr: PeerAddr,
     /// Sent before anything else.
     pub(super) header: Option<Vec<u8>>,
     pub(super) tls: Option<Tls>,
@@ -162,21 +163,22 @@ impl Connect for Dial {
             return Err(Error::because(TLSHandshakeFailure, "before connecting", DialError::Unusable(Arc::clone(why))));
         }
         let failed = |error: io::Error| Error::because(ConnectError, "connecting to a server", error);
-        let mut stream = TcpStream::connect(self.addr).await.map_err(failed)?;
-        // Latency over segments; a failure only costs that.
-        let _ = stream.set_nodelay(true);
+        let mut stream = Socket::connect(&self.addr).await.map_err(failed)?;
         if let Some(header) = &self.header {
             stream.write_all(header).await.map_err(failed)?;
         }
         match &self.tls {
-            None => Ok(stream.into()),
+            None => Ok(match stream {
+                Socket::Tcp(stream) => stream.into(),
+                Socket::Unix(stream) => stream.into(),
+            }),
             Some(tls) => self.encrypted(tls, stream).await,
         }
     }
 }
 
 impl Dial {
-    async fn encrypted(&self, tls: &Tls, stream: TcpStream) -> Result<Stream> {
+    async fn encrypted(&self, tls: &Tls, stream: Socket) -> Result<Stream> {
         let refused = |why: DialError| Error::because(TLSHandshakeFailure, "in the TLS handshake", why);
         let (config, name) = tls.with.as_ref().map_err(|why| refused(DialError::Unusable(Arc::clone(why))))?;
         let connected = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
@@ -203,7 +205,7 @@ impl Dial {
 }
 
 /// Moves bytes both ways until either side ends.
-async fn carry(ours: UnixStream, servers: TlsStream<TcpStream>, line: &Line) -> io::Result<()> {
+async fn carry(ours: UnixStream, servers: TlsStream<Socket>, line: &Line) -> io::Result<()> {
     let (mut from_engine, mut to_engine) = ours.into_split();
     let (mut from_server, mut to_server) = tokio::io::split(servers);
     let up = async {

@@ -22,7 +22,7 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
         }
         exchange.distrust = Some(why.reason());
         let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
-        if let Some(addr) = entry.and_then(|entry| entry.addr) {
+        if let Some(addr) = entry.and_then(|entry| entry.addr.as_ref()) {
             lines.say(addr, why);
         }
     }

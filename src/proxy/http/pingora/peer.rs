@@ -77,7 +77,10 @@ fn way(
     lines: &Arc<Lines>,
     group: u64,
 ) -> Option<Way> {
-    let addr = entry.addr?;
+    let addr = entry.addr.as_ref()?;
+    // The engine asks the system whom a kept connection is to, and sees a Unix socket where it is to one, or where TLS is
+    // spoken below it, which an address of zeroes fits; the server is in the key.
+    let hidden = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
     let server = &entry.server;
     let farm_key = farm.farm.id.0;
     // What is upgraded is HTTP/1.1.
@@ -90,8 +93,9 @@ fn way(
         } else {
             group
         };
-        let dial = header.map(|header| Dial { lines: Arc::clone(lines), addr, header: Some(header), tls: None });
-        return Some(Way { shown: addr, key, dial, is_http2: wants_http2, over });
+        let is_dialled = header.is_some() || addr.ip().is_none();
+        let dial = is_dialled.then(|| Dial { lines: Arc::clone(lines), addr: addr.clone(), header, tls: None });
+        return Some(Way { shown: addr.ip().unwrap_or(hidden), key, dial, is_http2: wants_http2, over });
     };
     let name = server_name(settings, &server.address.host);
     let asked = hashed(|hasher| (farm_key, addr, server.id.0, format!("{name:?}")).hash(hasher));
@@ -102,11 +106,8 @@ fn way(
     let key = hashed(|hasher| (asked, group, version, is_http2, &header).hash(hasher));
     let with = profile.and_then(|profile| Ok((profile.config, name?)));
     let tls = Tls { with, is_http2, key: asked };
-    // The engine asks the system whom a kept connection is to, and sees no more of it than its own end of a pair, which
-    // an address of zeroes fits; the real one is in the key.
-    let shown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
-    let dial = Dial { lines: Arc::clone(lines), addr, header, tls: Some(tls) };
-    Some(Way { shown, key, dial: Some(dial), is_http2, over: Over { is_http2, is_tls: true } })
+    let dial = Dial { lines: Arc::clone(lines), addr: addr.clone(), header, tls: Some(tls) };
+    Some(Way { shown: hidden, key, dial: Some(dial), is_http2, over: Over { is_http2, is_tls: true } })
 }
 
 fn hashed(feed: impl FnOnce(&mut Xxh3Default)) -> u64 {
