@@ -6,6 +6,7 @@
 pub mod address;
 pub mod change;
 pub mod check;
+pub mod credential;
 pub mod event;
 pub mod expect;
 pub mod farm;

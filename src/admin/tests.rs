@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
+use super::fixture::{NARROW, OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
 use super::outlets::{
     AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
 };
@@ -79,6 +79,20 @@ fn refused_caller_changes_nothing() {
     running.call("POST", "/api/v1/reload", VIEWER, "");
     assert_eq!(running.store.load().generation, before);
     assert!(running.reloader.acts.lock().unwrap().is_empty());
+}
+
+#[test]
+fn token_for_some_farms_changes_no_other_and_reads_all() {
+    let running = Running::start();
+    let before = running.store.load().generation;
+    for (method, act, body) in [("POST", "drain", ""), ("POST", "ready", ""), ("PUT", "weight", "{\"weight\":9}")] {
+        let reply = running.call(method, &format!("{SERVER}/{act}"), NARROW, body);
+        let error = &reply.json()["error"];
+        assert_eq!((reply.status, error["code"].as_str()), (403, Some("forbidden")), "{reply:?}");
+        assert!(error["message"].as_str().unwrap().contains("may not change farm \"web\""), "{reply:?}");
+    }
+    assert_eq!(running.store.load().generation, before);
+    assert_eq!(running.call("GET", SERVER, NARROW, "").status, 200);
 }
 
 #[test]

@@ -6,24 +6,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admin::AdminState;
+use crate::admin::asked::{Asked, Keep};
 use crate::admin::outlets::{
     AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
 };
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
+use crate::model::credential::AskedCredential;
 use crate::model::settings::Settings;
 use crate::proxy::{Certificates, Memory, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::webhook::ReceiverCells;
 
+use super::Core;
+use super::control::Controller;
 use super::webhooks::Webhooks;
-use super::{Core, Reloader};
 
 /// See the module's doc.
 pub(super) struct Answers {
     feed: Arc<Ring>,
+    asked: Arc<Asked>,
     journal: SqliteJournal,
     has_history: bool,
     outlets: Counted,
@@ -38,6 +42,7 @@ impl Answers {
     ) -> Result<Self, JournalError> {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
+            asked: Arc::new(Asked::load(Box::new(KeptInJournal(journal.clone())))?),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
             outlets: Counted::new(settings, journal, webhooks, access),
@@ -58,11 +63,32 @@ impl Answers {
         certificates: Arc<Certificates>,
         memory: Arc<Memory>,
     ) -> AdminState {
-        let Self { feed, journal, has_history, outlets } = self;
+        let Self { feed, asked, journal, has_history, outlets } = self;
         let outlets = Arc::new(Counted { certificates: Some(certificates), memory: Some(memory), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
-        let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
-        AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+        let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
+        AdminState { feed, asked, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+    }
+}
+
+/// Credentials that applications asked for, in the journal.
+struct KeptInJournal(SqliteJournal);
+
+impl Keep for KeptInJournal {
+    fn all(&self) -> Result<Vec<AskedCredential>, JournalError> {
+        self.0.credentials()
+    }
+
+    fn add(&self, credential: &AskedCredential) -> Result<u64, JournalError> {
+        self.0.add_credential(credential)
+    }
+
+    fn put(&self, credential: &AskedCredential) -> Result<(), JournalError> {
+        self.0.put_credential(credential)
+    }
+
+    fn forget(&self, id: u64) -> Result<(), JournalError> {
+        self.0.drop_credential(id)
     }
 }
 

@@ -206,13 +206,20 @@ pub(super) const ADMIN: &[&str] = &["listen", "tls", "metrics", "allow_commands"
 /// `admin.tls`, where it is a mapping.
 pub(super) const TLS: &[&str] = &["cert", "key"];
 /// One of `admin.tokens`.
-pub(super) const TOKEN: &[&str] = &["name", "role", "token", "token_file"];
+pub(super) const TOKEN: &[&str] = &["name", "role", "farms", "token", "token_file"];
 /// `admin.ovh`.
-pub(super) const OVH: &[&str] = &["credentials"];
+pub(super) const OVH: &[&str] = &["credentials", "applications"];
+/// One of `admin.ovh.applications`.
+pub(super) const OVH_APPLICATION: &[&str] =
+    &["name", "role", "application_key", "application_secret", "application_secret_file"];
+/// One of the `rules` of a credential.
+pub(super) const CALL_RULE: &[&str] = &["method", "path"];
 /// One of `admin.ovh.credentials`.
 pub(super) const OVH_CREDENTIAL: &[&str] = &[
     "name",
     "role",
+    "farms",
+    "rules",
     "application_key",
     "application_secret",
     "application_secret_file",
@@ -222,7 +229,7 @@ pub(super) const OVH_CREDENTIAL: &[&str] = &[
 /// `admin.zenlayer`.
 pub(super) const ZENLAYER: &[&str] = &["access_keys"];
 /// One of `admin.zenlayer.access_keys`.
-pub(super) const ZENLAYER_KEY: &[&str] = &["name", "role", "id", "secret", "secret_file"];
+pub(super) const ZENLAYER_KEY: &[&str] = &["name", "role", "farms", "actions", "id", "secret", "secret_file"];
 /// `journal`.
 pub(super) const JOURNAL: &[&str] = &["timeline", "history", "size_max", "evidence_per_server"];
 /// One of `webhooks`.
@@ -281,6 +288,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Tls", TLS),
     ("Token", TOKEN),
     ("Ovh", OVH),
+    ("OvhApplication", OVH_APPLICATION),
+    ("CallRule", CALL_RULE),
     ("OvhCredential", OVH_CREDENTIAL),
     ("Zenlayer", ZENLAYER),
     ("ZenlayerKey", ZENLAYER_KEY),

@@ -19,8 +19,9 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, Journal, Level, Log, LogFormat, MetricsAccess,
-    Ovh, OvhCredential, Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, CallMethod, CallRule, Journal, Level, Log,
+    LogFormat, MetricsAccess, Ovh, OvhApplication, OvhCredential, Role, Tls, TlsForm, Token, Webhook, Zenlayer,
+    ZenlayerKey,
 };
 pub use farm::{
     Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,

@@ -228,18 +228,21 @@ impl Visit {
             let (frontend, reason) = (&declared.name, failure.as_str());
             tracing::debug!(%frontend, client = %self.client.address, reason, %why, "handshake failed");
         };
-        let Some(_pass) = self.gate.handshake(declared.limits.handshakes) else {
-            failed(HandshakeFailure::Overload, &"too many handshakes at once");
-            return None;
-        };
         let handshake = async {
-            let config = door.config_of(declared.id).await?;
-            TlsAcceptor::from(config).accept(socket).await
+            // Handshakes are bounded for what they cost: who says nothing costs none, and takes nobody's place.
+            first::is_anything_there(&socket).await;
+            let _pass = self.gate.handshake(declared.limits.handshakes)?;
+            let stream = async {
+                let config = door.config_of(declared.id).await?;
+                TlsAcceptor::from(config).accept(socket).await
+            };
+            Some(stream.await)
         };
         match timeout(declared.timeouts.handshake, handshake).await {
             Err(elapsed) => failed(HandshakeFailure::Timeout, &elapsed),
-            Ok(Err(error)) => failed(failure_of(&error), &error),
-            Ok(Ok(stream)) => {
+            Ok(None) => failed(HandshakeFailure::Overload, &"too many handshakes at once"),
+            Ok(Some(Err(error))) => failed(failure_of(&error), &error),
+            Ok(Some(Ok(stream))) => {
                 let peer = peer_of(stream.get_ref().1);
                 cells.done(peer.handshake);
                 self.client.tls = Some(Arc::new(peer));
@@ -286,7 +289,8 @@ impl Visit {
         let Some(mut transport) = self.transport(door, socket).await else { return };
         transport.put_back(ahead);
         if let Some(peer) = &self.client.tls {
-            said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn: Vec::new() });
+            let alpn = peer.alpn.iter().map(|alpn| alpn.as_str().as_bytes().to_vec()).collect();
+            said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn });
         }
         let Some(feed) = self.feed(&door.work, said.as_ref()) else {
             return self.refuse(Refusal::Rejected, &"a route rejects it");
@@ -313,7 +317,7 @@ impl Visit {
     /// rejected.
     fn feed(&self, work: &Work, said: Option<&Hello>) -> Option<usize> {
         let FrontendTable { frontend, routes, .. } = &*self.frontend;
-        let source = Some(self.client.address.ip());
+        let source = self.client.is_told_apart().then(|| self.client.address.ip());
         let turn = |route: Option<&Route>| work.turn(frontend.id, route, TurnOf::Split);
         let decision = if routes.is_empty() {
             routes.otherwise(turn)

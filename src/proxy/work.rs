@@ -179,7 +179,9 @@ impl Work {
         let cookies = sticking.cookies(farm, headers);
         let position = match only {
             Some(server) => {
-                let entry = now.position(server).map(|at| &now.servers[at]).filter(|entry| takes_place(entry));
+                let entry = now.position(server).map(|at| &now.servers[at]);
+                // Its place is taken last: nobody gives back one that was taken for a server of other counters.
+                let entry = entry.filter(|entry| own(entry).is_some() && takes_place(entry));
                 entry.ok_or(Nobody::WithPlace { only })?
             }
             None => {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -216,7 +217,7 @@ impl Worker {
                 Command::Close { listener } => self.close(listener),
                 Command::Cut { server } => self.work.cut(server),
                 Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
-                Command::Shutdown { grace, farewell } => return self.finish(grace, farewell).await,
+                Command::Shutdown { grace, farewell } => return self.finish(grace, farewell, commands).await,
                 Command::TableChanged => {
                     self.work.forget_gone_farms();
                     let table = self.work.store.load();
@@ -283,7 +284,9 @@ impl Worker {
         }
     }
 
-    async fn finish(mut self, grace: Duration, farewell: Farewell) {
+    /// Accepts no more and waits until nothing is open, for the grace at the longest. Until then what is open on a
+    /// server is still cut when that is asked.
+    async fn finish(mut self, grace: Duration, farewell: Farewell, mut commands: UnboundedReceiver<Command>) {
         match farewell {
             Farewell::Abrupt => {
                 self.is_stopping.send_replace(true);
@@ -301,7 +304,18 @@ impl Worker {
             let _ = door.await;
         }
         self.registry.retire(None);
-        if tokio::time::timeout(grace, self.registry.emptied()).await.is_err() {
+        let emptied = async {
+            let mut emptied = pin!(self.registry.emptied());
+            loop {
+                tokio::select! {
+                    () = &mut emptied => return,
+                    Some(command) = commands.recv() => if let Command::Cut { server } = command {
+                        self.work.cut(server);
+                    },
+                }
+            }
+        };
+        if tokio::time::timeout(grace, emptied).await.is_err() {
             let left = self.registry.count();
             tracing::warn!(worker = self.work.ix.0, left, "grace is over: connections cut");
         }

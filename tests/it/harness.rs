@@ -13,7 +13,7 @@ mod wait;
 
 pub(crate) use client::{Client, Fault, Response, find};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
-pub(crate) use farmgate::{Farmgate, run_to_end};
+pub(crate) use farmgate::{BINARY, Farmgate, run_to_end};
 pub(crate) use h2::{Frames, H2};
 pub(crate) use load::Load;
 pub(crate) use origin::{Behaviour, Origin, place, refused_port};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use ::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use ::http::{Method, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -334,11 +334,18 @@ pub fn asks_to_close(headers: &HeaderMap) -> bool {
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"close"))
 }
 
-/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well.
+/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well, which
+/// HTTP/1.0 need not send: it is added there.
 pub fn make_origin_form(head: &mut RequestHeader) {
     if !matches!(head.raw_path().first(), Some(b'/' | b'*'))
         && let Some(target) = head.uri.path_and_query().cloned()
     {
+        if !head.headers.contains_key(HOST)
+            && let Some(host) = head.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok())
+        {
+            // A text that a header value was made of can be put in.
+            head.insert_header(HOST, host).ok();
+        }
         head.set_uri(target.into());
     }
 }

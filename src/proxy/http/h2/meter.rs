@@ -21,11 +21,17 @@ const CONTINUATIONS_MAX: u32 = 32;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
+const PING: u8 = 0x6;
 const GOAWAY: u8 = 0x7;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
+const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+/// The last stream that a farewell names which takes in whatever is on its way (RFC 9113 §6.8).
+const ANY_STREAM: [u8; 4] = [0x7f, 0xff, 0xff, 0xff];
+/// The bytes of a PING.
+pub(super) const PING_BYTES: usize = HEADER_BYTES + 8;
 
 /// How many frames of a kind may come: so many at once, and so many a second.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +128,10 @@ pub(super) struct Meter {
     is_head_frame: bool,
     /// Whether the client has said more than hello.
     has_begun: bool,
+    /// Whether the client was told to go, and may send what it had begun.
+    is_leaving: bool,
+    /// Where in the piece that was read last the client answers a PING, since it was told to go.
+    answer: Option<usize>,
 }
 
 impl Meter {
@@ -136,13 +146,20 @@ impl Meter {
             is_head_open: false,
             is_head_frame: false,
             has_begun: false,
+            is_leaving: false,
+            answer: None,
         }
     }
 
     /// Takes in what the client sent; returns what there was too much of.
     pub(super) fn read(&mut self, mut bytes: &[u8], now: Instant) -> Option<Refusal> {
+        let whole = bytes.len();
+        self.answer = None;
         while let Some(frame) = self.read.next(&mut bytes) {
             self.has_begun = true;
+            if self.is_leaving && frame.kind == PING && frame.flags & ACK != 0 && bytes.len() >= frame.length {
+                self.answer = (whole - bytes.len()).checked_sub(HEADER_BYTES);
+            }
             self.is_head_frame = matches!(frame.kind, HEADERS | CONTINUATION);
             let (is_allowed, excess) = match frame.kind {
                 DATA if frame.length == 0 && frame.flags & END_STREAM == 0 => {
@@ -173,6 +190,7 @@ impl Meter {
             }
             if frame.kind == GOAWAY {
                 let payload = &bytes[..frame.length.min(bytes.len())];
+                self.is_leaving = payload.starts_with(&ANY_STREAM);
                 if let Some((&[.., code], why)) = payload.split_first_chunk::<8>()
                     && u32::from(code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM)
                 {
@@ -181,6 +199,17 @@ impl Meter {
             }
         }
         None
+    }
+
+    /// Returns where in the piece that was read last the client, once told to go, answers a PING; none where that is in
+    /// two pieces.
+    pub(super) fn answer(&self) -> Option<usize> {
+        self.answer
+    }
+
+    /// Returns whether another frame may stand before whatever is read next.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.read.skip == 0 && self.read.header_len == 0 && !self.is_head_open()
     }
 
     /// Returns whether a head has begun to arrive and is not whole, or the client's first frame is still to come.
@@ -283,6 +312,34 @@ mod tests {
             let excess: Vec<_> = all.chunks(size).filter_map(|piece| meter.read(piece, now)).collect();
             assert_eq!(excess, [Refusal::StreamResets], "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn answer_to_a_ping_is_found_once_the_client_was_told_to_go() {
+        let now = crate::clock::monotonic();
+        let mut meter = meter(now);
+        let (head, pong) = (frame(HEADERS, END_HEADERS, &[0x82; 10]), frame(PING, ACK, &[7; 8]));
+        let piece = [&head[..], &pong, &head].concat();
+        meter.read(&piece, now);
+        assert_eq!(meter.answer(), None, "nobody was told");
+        meter.written(&frame(GOAWAY, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]), now);
+        meter.read(&piece, now);
+        assert_eq!(meter.answer(), Some(head.len()));
+        assert!(meter.is_between_frames());
+        meter.read(&frame(PING, 0, &[7; 8]), now);
+        assert_eq!(meter.answer(), None, "that was a question");
+        for at in 1..PING_BYTES {
+            meter.read(&pong[..at], now);
+            assert!(!meter.is_between_frames() && meter.answer().is_none());
+            meter.read(&pong[at..], now);
+            assert_eq!(meter.answer(), None, "it came in two pieces");
+        }
+        meter.read(&frame(HEADERS, 0, &[0x82]), now);
+        assert!(!meter.is_between_frames(), "the head goes on");
+        meter.read(&frame(CONTINUATION, END_HEADERS, &[]), now);
+        meter.written(&frame(GOAWAY, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), now);
+        meter.read(&pong, now);
+        assert_eq!(meter.answer(), None, "no more is taken in");
     }
 
     #[test]
