@@ -12,6 +12,8 @@ pub mod worker;
 mod client_hello;
 mod command;
 mod entry;
+#[cfg(test)]
+mod fuzz;
 mod memory;
 mod mirror;
 mod owner;

@@ -93,6 +93,7 @@ pub(super) const IDLE_MAX: Bounded<u32> = Bounded::new(256, 0..=100_000);
 pub(super) const AGE_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * DAY);
 pub(super) const REQUESTS_MAX: RangeInclusive<u32> = 1..=1_000_000_000;
 pub(super) const SERVER_STREAMS: Bounded<u32> = Bounded::new(100, 1..=10_000);
+pub(super) const SERVER_CONNECTIONS: Bounded<u32> = Bounded::new(16, 1..=10_000);
 pub(super) const MAX_CONNECTIONS: RangeInclusive<u32> = 1..=10_000_000;
 pub(super) const WEIGHT: Bounded<u16> = Bounded::new(1, 0..=u16::MAX);
 

@@ -128,7 +128,7 @@ pub(super) const HASH: &[&str] = &["key", "load_max"];
 /// A farm's `queue`.
 pub(super) const QUEUE: &[&str] = &["length", "timeout"];
 /// A farm's `reuse`.
-pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams"];
+pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams", "connections"];
 /// `tls` of a farm and of a server, where it is a mapping.
 pub(super) const SERVER_TLS: &[&str] = &["ca", "sni", "verify", "cert", "key"];
 /// A farm's `observe`, where it is a mapping.

@@ -4,6 +4,7 @@ mod bad_frontends;
 mod bad_input;
 mod conf_files;
 mod drawn;
+mod fuzzed;
 mod good_frontends;
 mod good_input;
 mod good_upstreams;

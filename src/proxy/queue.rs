@@ -20,8 +20,8 @@ use crate::model::{FarmId, Generation, ServerId, SessionKind};
 use super::sessions::Handle;
 use super::work::{Assigned, Errand, Nobody, Work};
 
-/// How often those who wait look at the table and after their client.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often those who wait look at the table, and after a client that cannot be watched.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Why work was given to no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,18 +113,18 @@ impl Drop for InLine {
 }
 
 impl Work {
-    /// Gives work to a server, in line for one if all that may take it are full. `has_left` tells whether the client has.
+    /// Gives work to a server, in line for one if all that may take it are full. `left` is ready once the client has.
     pub(super) async fn give(
         self: &Arc<Self>,
         errand: &Errand<'_>,
         handle: &Handle,
-        has_left: impl Fn() -> bool,
+        left: impl Future<Output = ()>,
     ) -> Result<Assigned, Unserved> {
         match self.assign(errand, handle.clone()) {
             Ok(assigned) => Ok(assigned),
             Err(Nobody::Willing) => Err(Unserved::NoServer),
             // Most work never waits, and is not to carry what waiting needs.
-            Err(Nobody::WithPlace { only }) => Box::pin(self.wait(errand, handle, only, has_left)).await,
+            Err(Nobody::WithPlace { only }) => Box::pin(self.wait(errand, handle, only, left)).await,
         }
     }
 
@@ -133,7 +133,7 @@ impl Work {
         errand: &Errand<'_>,
         handle: &Handle,
         mut only: Option<ServerId>,
-        has_left: impl Fn() -> bool,
+        left: impl Future<Output = ()>,
     ) -> Result<Assigned, Unserved> {
         let live = &errand.farm.live;
         let mut line = self.join(errand, only).ok_or(Unserved::LineFull)?;
@@ -141,7 +141,7 @@ impl Work {
         // A place may have become free before the line was joined.
         let mut seen = Generation(0);
         let deadline = tokio::time::sleep(errand.farm.farm.queue.timeout);
-        tokio::pin!(deadline);
+        tokio::pin!(deadline, left);
         loop {
             let table = self.store.load();
             if table.generation != seen {
@@ -171,7 +171,8 @@ impl Work {
                     live.waits_timed_out.count();
                     return Err(Unserved::TimeUp);
                 }
-                () = tokio::time::sleep(LOOK) => if has_left() { return Err(Unserved::ClientLeft) },
+                () = &mut left => return Err(Unserved::ClientLeft),
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

@@ -61,7 +61,8 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut attempts = Attempts::default();
-    let outcome = match Box::pin(connect(work, farm, feed, (from, configs), &cut, &mut attempts)).await {
+    let connecting = connect(work, farm, feed, (&client, from, configs), &cut, &mut attempts);
+    let outcome = match Box::pin(connecting).await {
         Err(why) => {
             if let Some(refusal) = why.refusal() {
                 frontend.cells.of(work.ix).refused[refusal as usize].add(1);
@@ -128,7 +129,7 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    (from, configs): (&Client, &ClientConfigs),
+    (client, from, configs): (&Transport, &Client, &ClientConfigs),
     cut: &Arc<Notify>,
     attempts: &mut Attempts,
 ) -> Result<Link, Unserved> {
@@ -137,7 +138,7 @@ async fn connect(
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false).await?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), client.left()).await?;
         let Assigned { position, chosen_by, mut guard, .. } = given;
         attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {

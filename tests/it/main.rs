@@ -29,6 +29,7 @@ mod entry;
 mod explain;
 mod guards;
 mod h2;
+mod h2_servers;
 mod health;
 mod http;
 mod journal;

@@ -13,6 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use crate::model::{AttemptOutcome, TrafficFault};
 use crate::telemetry::context::{TraceContext, TraceId};
 
+pub mod framing;
 pub mod render;
 pub mod rewrite;
 
@@ -38,6 +39,17 @@ const RESPONSE_HOP_BY_HOP: [HeaderName; 5] = [
     HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("te"),
+];
+
+/// Request fields that concern one connection only, and that HTTP/2 forbids (RFC 9113 §8.2.2).
+const REQUEST_HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("proxy-connection"),
+    ::http::header::TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
 ];
 
 /// What is known of the client when its request goes on.
@@ -107,11 +119,17 @@ pub fn set_request_id<H: Head>(head: &mut H, id: &dyn fmt::Display) {
 pub trait Head {
     /// Puts a field in the place of all of its name.
     fn set_field(&mut self, name: HeaderName, value: HeaderValue);
+    /// Returns its fields.
+    fn fields(&self) -> &HeaderMap;
 }
 
 impl Head for RequestHeader {
     fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
         set(self, name, value);
+    }
+
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
@@ -119,6 +137,10 @@ impl Head for ResponseHeader {
     fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only for values that are no header values; this is one by its type.
         let _ = self.insert_header(name, value);
+    }
+
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
@@ -225,6 +247,22 @@ pub fn strip_hop_by_hop(head: &mut ResponseHeader) {
     }
 }
 
+/// Removes from the head towards a server of HTTP/2 what concerned only the client's connection: the standard fields and
+/// those that Connection names. Returns whether it may go on: not where those are what it is about.
+#[must_use]
+pub fn strip_for_http2(head: &mut RequestHeader) -> bool {
+    for name in nominated(&head.headers) {
+        if name == ::http::header::HOST || name == ::http::header::CONTENT_LENGTH {
+            return false;
+        }
+        head.remove_header(&name);
+    }
+    for name in &REQUEST_HOP_BY_HOP {
+        head.remove_header(name);
+    }
+    true
+}
+
 /// The fields that Connection names; the usual `keep-alive` and `close` name none that stays anyway.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
@@ -235,8 +273,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Why an attempt at a server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptFailure {
-    /// No connection was made: the server saw nothing of the request.
-    NotConnected,
+    /// The server saw nothing of the request, or did nothing with it: no connection was made, or it is known otherwise.
+    NotServed,
     /// The connection broke before any of the response arrived.
     NothingAnswered,
     /// The response began, or the client failed, or time ran out: trying again would be wrong or too late.
@@ -250,7 +288,7 @@ pub struct AttemptEnd {
     pub is_answered: bool,
     /// The operator had it cut.
     pub is_cut: bool,
-    /// It was cut before anything was sent.
+    /// It is known that the server did nothing with the request: nothing was sent, or the server says so.
     pub is_unsent: bool,
     /// The server did not take the request, or did not answer it, in time.
     pub is_late: bool,
@@ -269,9 +307,11 @@ impl AttemptEnd {
         if self.is_answered {
             AttemptFailure::Final
         } else if self.is_cut {
-            if self.is_unsent { AttemptFailure::NotConnected } else { AttemptFailure::NothingAnswered }
+            if self.is_unsent { AttemptFailure::NotServed } else { AttemptFailure::NothingAnswered }
         } else if self.is_late || self.is_malformed || !self.is_servers {
             AttemptFailure::Final
+        } else if self.is_unsent {
+            AttemptFailure::NotServed
         } else {
             AttemptFailure::NothingAnswered
         }
@@ -313,7 +353,7 @@ impl AttemptEnd {
 #[must_use]
 pub fn may_retry(failure: AttemptFailure, method: &Method, is_body_replayable: bool) -> bool {
     match failure {
-        AttemptFailure::NotConnected => is_body_replayable,
+        AttemptFailure::NotServed => is_body_replayable,
         AttemptFailure::NothingAnswered => method.is_idempotent() && is_body_replayable,
         AttemptFailure::Final => false,
     }
@@ -446,11 +486,40 @@ mod tests {
     }
 
     #[test]
+    fn head_for_http_2_has_nothing_of_one_connection() {
+        let stripped = |fields: &[(&'static str, &str)]| {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            for (name, value) in fields {
+                head.append_header(*name, *value).unwrap();
+            }
+            strip_for_http2(&mut head).then(|| head.headers.keys().map(|name| name.to_string()).collect::<Vec<_>>())
+        };
+        let all = [
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "x-too"),
+            ("keep-alive", "1"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "x"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-hop", "1"),
+            ("x-too", "1"),
+            ("x-stays", "1"),
+        ];
+        assert_eq!(stripped(&all).unwrap(), ["x-stays"]);
+        assert_eq!(stripped(&[("host", "a"), ("content-length", "1")]).unwrap(), ["host", "content-length"]);
+        for named in ["host", "Content-Length", "x, HOST"] {
+            assert_eq!(stripped(&[("host", "a"), ("content-length", "1"), ("connection", named)]), None, "{named}");
+        }
+    }
+
+    #[test]
     fn retry_is_allowed_only_where_nothing_can_happen_twice() {
-        use AttemptFailure::{Final, NotConnected, NothingAnswered};
+        use AttemptFailure::{Final, NotServed, NothingAnswered};
         for (failure, method, replayable, want) in [
-            (NotConnected, Method::POST, true, true),
-            (NotConnected, Method::POST, false, false),
+            (NotServed, Method::POST, true, true),
+            (NotServed, Method::POST, false, false),
             (NothingAnswered, Method::GET, true, true),
             (NothingAnswered, Method::PUT, true, true),
             (NothingAnswered, Method::PUT, false, false),
@@ -463,7 +532,7 @@ mod tests {
 
     #[test]
     fn attempt_that_ended_badly_is_judged_by_whose_fault_it_was() {
-        use AttemptFailure::{Final, NotConnected, NothingAnswered};
+        use AttemptFailure::{Final, NotServed, NothingAnswered};
         use AttemptOutcome::{BrokenOff, ClientFailed, TakenOut, TimedOut};
         let broke = AttemptEnd {
             is_answered: false,
@@ -492,8 +561,17 @@ mod tests {
             ),
             ("malformed", AttemptEnd { is_malformed: true, ..broke }, (Final, BrokenOff, fault)),
             ("client left", AttemptEnd { is_servers: false, ..broke }, (Final, ClientFailed, None)),
+            ("unsent", AttemptEnd { is_unsent: true, ..broke }, (NotServed, BrokenOff, fault)),
+            ("unsent and kept", AttemptEnd { is_unsent: true, is_kept: true, ..broke }, (NotServed, BrokenOff, None)),
+            ("unsent and late", AttemptEnd { is_unsent: true, is_late: true, ..broke }, (Final, TimedOut, fault)),
+            (
+                "unsent, the client left",
+                AttemptEnd { is_unsent: true, is_servers: false, ..broke },
+                (Final, ClientFailed, None),
+            ),
+            ("unsent, answered", AttemptEnd { is_unsent: true, is_answered: true, ..broke }, (Final, BrokenOff, fault)),
             ("cut", AttemptEnd { is_cut: true, ..broke }, (NothingAnswered, TakenOut, None)),
-            ("cut, unsent", AttemptEnd { is_cut: true, is_unsent: true, ..broke }, (NotConnected, TakenOut, None)),
+            ("cut, unsent", AttemptEnd { is_cut: true, is_unsent: true, ..broke }, (NotServed, TakenOut, None)),
             ("cut, answered", AttemptEnd { is_cut: true, is_answered: true, ..broke }, (Final, TakenOut, None)),
         ] {
             assert_eq!((end.failure(), end.outcome(), end.fault()), want, "{name}");
