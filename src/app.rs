@@ -13,6 +13,7 @@ mod edges;
 mod events;
 mod keeper;
 mod limits;
+mod memory;
 mod privileges;
 mod upgrade;
 mod webhooks;
@@ -38,7 +39,7 @@ use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
 use crate::model::{Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
 use crate::prober;
-use crate::proxy::{Chance, Farewell, Listeners, Plane};
+use crate::proxy::{Farewell, Listeners, Plane, Provision};
 use crate::report::report;
 use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
@@ -139,9 +140,13 @@ impl App {
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let cookie_key = inherited.cookie_key();
-        let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(cookie_key.0) };
+        let provision = Provision {
+            entropy: rand::random(),
+            sticky_key: StickyKey::new(cookie_key.0),
+            memory: memory::bound(settings.memory),
+        };
         let told = (access.as_ref(), tracing.as_ref());
-        let plane = Plane::start(&store, workers, told, chance, Arc::new(keeping), &alarm)?;
+        let plane = Plane::start(&store, workers, told, provision, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
         let caring = Caring::prepare(&settings, plane.certificates());
@@ -312,7 +317,7 @@ impl Beside {
         let certificates = caring.start(&core.store, alarm)?;
         let prober = start_prober(core, changes, checks_at_once, alarm)?;
         let webhooks = webhooks.start(alarm)?;
-        let state = answers.state(core, plane.requests(), plane.certificates());
+        let state = answers.state(core, plane.requests(), plane.certificates(), plane.memory());
         let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
         Ok(Edges { prober, certificates, keeper, admin, webhooks })
     }

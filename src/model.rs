@@ -26,7 +26,7 @@ pub mod tls;
 pub mod topology;
 pub mod trace;
 
-pub use address::{Host, ServerAddr};
+pub use address::{Host, PeerAddr, ServerAddr};
 pub use change::{Act, Change, Field, Override, Reserve, Terms, Wish};
 pub use check::{
     AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, CheckStatus, Checked, Content, Evidence, Paced,

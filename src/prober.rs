@@ -34,7 +34,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::model::{Checked, Epoch, Paced, Probe, ProbeSlot, ServerAddr, ServerKey};
+use crate::model::{Checked, Epoch, Paced, PeerAddr, Probe, ProbeSlot, ServerAddr, ServerKey};
 
 /// What the prober reads and where its results go. Called on the prober's thread only; must not block.
 pub trait CheckSource: Send + Sync + 'static {
@@ -67,7 +67,7 @@ pub struct Target {
     /// Where it was declared to be.
     pub address: ServerAddr,
     /// Where it is; nothing while its name has no address.
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<PeerAddr>,
     /// How it is checked; with nothing, only its name is resolved.
     pub probe: Option<Arc<Probe>>,
 }

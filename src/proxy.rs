@@ -14,6 +14,7 @@ mod command;
 mod entry;
 #[cfg(test)]
 mod fuzz;
+mod memory;
 mod mirror;
 mod owner;
 mod proxy_header;
@@ -33,5 +34,6 @@ mod work;
 
 pub use accept::{HandedOver, Listeners, Traffic, bind_ahead};
 pub use command::Farewell;
+pub use memory::Memory;
 pub use tls::{CertificateRow, Certificates, Challenges, FileOf, Notice, ReadAgain};
-pub use worker::{Chance, Plane, PlaneError};
+pub use worker::{Plane, PlaneError, Provision};

@@ -264,6 +264,12 @@ fn outlets(families: &mut Families, outlets: &dyn Outlets) {
     for (outcome, count) in outlets.spans().iter().flat_map(|numbers| SPAN_OUTCOMES.iter().zip(numbers.spans)) {
         families.value(names::SPANS, &[outcome], count);
     }
+    if let Some(memory) = outlets.memory() {
+        families.value(names::MEMORY_RESIDENT, &[], memory.resident);
+        if let Some(bound) = memory.bound {
+            families.value(names::MEMORY_BOUND, &[], bound);
+        }
+    }
     let journal = outlets.journal();
     for ((kind, written), dropped) in JOURNAL_KINDS.iter().zip(journal.written).zip(journal.dropped) {
         families.value(names::JOURNAL_WRITTEN, &[kind], written);

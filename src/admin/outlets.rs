@@ -13,6 +13,9 @@ pub trait Outlets: Send + Sync {
     /// Returns how often changed files of TLS were read again, by frontend.
     fn certificate_reads(&self) -> Vec<ReadNumbers>;
 
+    /// Returns what the process holds in memory, where that is known.
+    fn memory(&self) -> Option<MemoryNumbers>;
+
     /// Returns what the access log counts, if there is one.
     fn access_log(&self) -> Option<AccessLogNumbers>;
 
@@ -48,6 +51,15 @@ pub struct ReadNumbers {
     pub applied: u64,
     /// Times that they could not be used.
     pub refused: u64,
+}
+
+/// What the process holds in memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryNumbers {
+    /// What is resident.
+    pub resident: u64,
+    /// What may be, where that is bounded.
+    pub bound: Option<u64>,
 }
 
 /// What the access log counts.
@@ -112,6 +124,10 @@ impl Outlets for NoOutlets {
 
     fn certificate_reads(&self) -> Vec<ReadNumbers> {
         Vec::new()
+    }
+
+    fn memory(&self) -> Option<MemoryNumbers> {
+        None
     }
 
     fn access_log(&self) -> Option<AccessLogNumbers> {

@@ -10,7 +10,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{NARROW, OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
 use super::outlets::{
-    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers, SpanNumbers,
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+    SpanNumbers,
 };
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{Refusal, ReloadCells, WorkerIx};
@@ -445,6 +446,10 @@ fn metrics_tell_what_the_outlets_count() {
             Some(SpanNumbers { spans: [4, 5, 6] })
         }
 
+        fn memory(&self) -> Option<MemoryNumbers> {
+            Some(MemoryNumbers { resident: 4096, bound: Some(8192) })
+        }
+
         fn journal(&self) -> JournalNumbers {
             JournalNumbers { written: [3, 20, 1], dropped: [0, 7, 2], failures: 1, backlog: 4, bytes: 8192 }
         }
@@ -461,6 +466,8 @@ fn metrics_tell_what_the_outlets_count() {
          1800000000",
         "farmgate_certificate_reads_total{frontend=\"web\",result=\"applied\"} 2",
         "farmgate_certificate_reads_total{frontend=\"web\",result=\"refused\"} 1",
+        "farmgate_memory_bound_bytes 8192",
+        "farmgate_memory_resident_bytes 4096",
         "farmgate_journal_written_total{kind=\"event\"} 3",
         "farmgate_journal_written_total{kind=\"check\"} 20",
         "farmgate_journal_dropped_total{kind=\"check\"} 7",

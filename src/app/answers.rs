@@ -8,14 +8,15 @@ use std::sync::Arc;
 use crate::admin::AdminState;
 use crate::admin::asked::{Asked, Keep};
 use crate::admin::outlets::{
-    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers, SpanNumbers,
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+    SpanNumbers,
 };
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
 use crate::model::credential::AskedCredential;
 use crate::model::settings::Settings;
-use crate::proxy::{Certificates, ReadAgain};
+use crate::proxy::{Certificates, Memory, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
 use crate::telemetry::traces::{SpanCounters, SpanHandle};
@@ -68,9 +69,10 @@ impl Answers {
         core: &Arc<Core>,
         requests: Arc<dyn Requests>,
         certificates: Arc<Certificates>,
+        memory: Arc<Memory>,
     ) -> AdminState {
         let Self { feed, asked, journal, has_history, outlets } = self;
-        let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
+        let outlets = Arc::new(Counted { certificates: Some(certificates), memory: Some(memory), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
         AdminState { feed, asked, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
@@ -107,13 +109,15 @@ struct Counted {
     told: Told,
     /// Known once the data plane is there.
     certificates: Option<Arc<Certificates>>,
+    memory: Option<Arc<Memory>>,
 }
 
 impl Counted {
     fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, told: Told) -> Self {
         let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
         let files = settings.state_dir.iter().flat_map(files).collect();
-        Self { journal: journal.clone(), files, receivers: webhooks.cells(), told, certificates: None }
+        let receivers = webhooks.cells();
+        Self { journal: journal.clone(), files, receivers, told, certificates: None, memory: None }
     }
 }
 
@@ -153,6 +157,11 @@ impl Outlets for Counted {
             backlog: counters.backlog,
             bytes: self.files.iter().map(size).sum(),
         }
+    }
+
+    fn memory(&self) -> Option<MemoryNumbers> {
+        let memory = self.memory.as_ref()?;
+        Some(MemoryNumbers { resident: memory.resident(), bound: memory.bound() })
     }
 
     fn access_log(&self) -> Option<AccessLogNumbers> {

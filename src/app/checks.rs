@@ -49,7 +49,7 @@ fn push_targets(farm: &Farm, entry: &ServerEntry, targets: &mut Vec<Target>) {
         slot,
         epoch: entry.epoch,
         address: entry.server.address.clone(),
-        addr: entry.addr,
+        addr: entry.addr.clone(),
         probe,
     };
     let before = targets.len();
@@ -104,7 +104,7 @@ mod tests {
         let slots: Vec<ProbeSlot> = all.iter().map(|target| target.slot).collect();
         assert_eq!(slots, [ProbeSlot(0), ProbeSlot(1), ProbeSlot::SHADOW]);
         assert!(Arc::ptr_eq(all[1].probe.as_ref().unwrap(), &farm.probes[1]), "no copy where nothing differs");
-        assert_eq!((all[0].epoch, all[0].addr), (Epoch(3), Some("10.0.0.1:80".parse().unwrap())));
+        assert_eq!((all[0].epoch, &all[0].addr), (Epoch(3), &"10.0.0.1:80".parse::<ServerAddr>().unwrap().literal()));
 
         let aim = Aim { port: Some(9000), ..Aim::default() };
         let aimed = targets(&farm, Server { aim, ..server() });

@@ -36,6 +36,7 @@ pub(super) const INSTANCE_ID: Bounded<u64> = Bounded::new(1, 1..=(1 << 53) - 1);
 pub(super) const WORKERS: RangeInclusive<u16> = 1..=256;
 pub(super) const GRACE: Bounded<Duration> = seconds(30, 0, DAY);
 pub(super) const CHECKS_AT_ONCE: Bounded<u16> = Bounded::new(256, 1..=10_000);
+pub(super) const MEMORY: RangeInclusive<u64> = 32 << 20..=1 << 44;
 pub(super) const API_PORTS: RangeInclusive<u16> = 1024..=49_151;
 pub(super) const ZONE: &str = "local";
 

@@ -9,6 +9,7 @@ pub(super) const FILE: &[&str] = &[
     "state_dir",
     "grace",
     "checks_at_once",
+    "limits",
     "frontends",
     "farms",
     "admin",
@@ -21,6 +22,8 @@ pub(super) const FILE: &[&str] = &[
     "user",
     "group",
 ];
+/// `limits` of the process.
+pub(super) const PROCESS_LIMITS: &[&str] = &["memory"];
 /// `service`, where it is a mapping.
 pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports"];
 /// One frontend.
@@ -295,6 +298,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("OvhCredential", OVH_CREDENTIAL),
     ("Zenlayer", ZENLAYER),
     ("ZenlayerKey", ZENLAYER_KEY),
+    ("ProcessLimits", PROCESS_LIMITS),
     ("Journal", JOURNAL),
     ("Webhook", WEBHOOK),
     ("Acme", ACME),

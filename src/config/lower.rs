@@ -26,12 +26,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::text::path;
-use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, WORKERS};
+use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, MEMORY, WORKERS};
 use super::error::Findings;
 use super::keys;
 use super::read::{Section, Value};
 use super::tree::{Position, Tree};
-use crate::model::settings::RunAs;
+use crate::model::settings::{MemoryBound, RunAs};
 use crate::model::{ListenAddr, Protocol, Settings, Topology};
 
 /// Reads a file that the config file names.
@@ -126,6 +126,7 @@ fn settings(
     let state_dir = file.or(findings, "state_dir", None, |value, findings| Some(Some(path(value, findings)?)));
     let grace = file.duration(findings, "grace", &GRACE);
     let checks_at_once = file.number(findings, "checks_at_once", &CHECKS_AT_ONCE, "write a number within");
+    let memory = memory(file, findings);
     let admin = file.get("admin").and_then(|value| admin::lower(&value, read_file, listeners, findings));
     let log = log::lower(file, findings);
     let journal = journal::lower(file, findings);
@@ -138,6 +139,7 @@ fn settings(
         state_dir,
         grace,
         checks_at_once: usize::from(checks_at_once),
+        memory,
         admin,
         journal,
         webhooks,
@@ -147,6 +149,21 @@ fn settings(
         upgrade_socket,
         run_as: run_as(file, findings),
     }
+}
+
+/// Reads what the process may hold.
+fn memory(file: &Section<'_>, findings: &mut Findings) -> MemoryBound {
+    file.or(findings, "limits", MemoryBound::Auto, |value, findings| {
+        let limits = value.section(findings, keys::PROCESS_LIMITS)?;
+        limits.get("memory").and_then(|value| {
+            let mut unheard = Findings::default();
+            match value.text(&mut unheard, "") {
+                Some("auto") => Some(MemoryBound::Auto),
+                Some("none") => Some(MemoryBound::Unbounded),
+                _ => value.size(findings, &MEMORY).map(MemoryBound::Bytes),
+            }
+        })
+    })
 }
 
 /// Reads whom root becomes.

@@ -96,6 +96,9 @@ pub struct File {
     /// Checks under way at once, over all farms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks_at_once: Option<Number<1, { *bounds::CHECKS_AT_ONCE.range.end() as u64 }>>,
+    /// Bounds on the process as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ProcessLimits>,
     /// Entries, by name.
     pub frontends: Named<Frontend>,
     /// Farms, by name.
@@ -161,6 +164,35 @@ pub enum Workers {
     Auto(Auto),
     /// That many.
     Count(Number<{ *bounds::WORKERS.start() as u64 }, { *bounds::WORKERS.end() as u64 }>),
+}
+
+/// Bounds on the process as a whole.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessLimits {
+    /// What it may hold in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryLimit>,
+}
+
+/// `auto`, `none` or a size.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum MemoryLimit {
+    /// In proportion to what there is.
+    Auto(Auto),
+    /// As much as there is.
+    Unbounded(Unbounded),
+    /// That much.
+    Size(SizeText),
+}
+
+/// The word `none`.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unbounded {
+    /// No bound.
+    None,
 }
 
 /// The word `auto`.

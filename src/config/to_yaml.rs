@@ -122,6 +122,7 @@ fn file(topology: &Topology) -> schema::File {
         state_dir: None,
         grace: None,
         checks_at_once: None,
+        limits: None,
         frontends: Named(frontends.collect()),
         farms: Named(topology.farms.iter().map(|f| (f.name.to_string(), farm::farm(f))).collect()),
         admin: None,

@@ -1,9 +1,8 @@
 //! One server of a farm as the data plane reads it, and the two questions asked of it: new work, sticky clients.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{AdminStatus, AgentHealth, Epoch, Health, Server, Standing};
+use crate::model::{AdminStatus, AgentHealth, Epoch, Health, PeerAddr, Server, Standing};
 
 use super::live::ServerLive;
 
@@ -15,7 +14,7 @@ pub struct ServerEntry {
     /// Its incarnation.
     pub epoch: Epoch,
     /// Where connections go; none while its name has no address.
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<PeerAddr>,
     /// What is concluded of it.
     pub standing: Standing,
     /// The health that it is used by instead, while an incident holds the last good rotation.
@@ -32,7 +31,7 @@ impl ServerEntry {
     pub fn new(
         server: Arc<Server>,
         epoch: Epoch,
-        addr: Option<SocketAddr>,
+        addr: Option<PeerAddr>,
         standing: Standing,
         live: Arc<ServerLive>,
     ) -> Self {

@@ -186,6 +186,8 @@ pub enum Refusal {
     HeaderTimeout,
     /// The frontend is closed for maintenance.
     Maintenance,
+    /// The process holds as much memory as it may: closed; requests on open connections: 503.
+    Memory,
     /// No server was eligible: 503 (TCP: closed).
     NoServer,
     /// No PROXY header, or a malformed one, from a network that begins with one.
@@ -212,7 +214,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -225,6 +227,7 @@ impl Refusal {
         Self::HeaderTooLarge,
         Self::HeaderTimeout,
         Self::Maintenance,
+        Self::Memory,
         Self::NoServer,
         Self::ProxyHeader,
         Self::ProxyHeaderTimeout,
@@ -254,6 +257,7 @@ impl Refusal {
             Self::HeaderTooLarge => "header_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::Maintenance => "maintenance",
+            Self::Memory => "memory",
             Self::NoServer => "no_server",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",

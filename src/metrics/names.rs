@@ -94,6 +94,8 @@ metrics! {
         "Entries that the journal lost, under load or because the disk refused."
     JOURNAL_FAILURES Counter "journal_failures_total" [] "failures" "Reads and writes of the journal that failed."
     JOURNAL_WRITTEN Counter "journal_written_total" ["kind"] "entries" "Entries that the journal wrote."
+    MEMORY_BOUND Gauge "memory_bound_bytes" [] "bytes" "What the process may hold in memory; only where that is bounded."
+    MEMORY_RESIDENT Gauge "memory_resident_bytes" [] "bytes" "What the process holds in memory."
     MIRRORED Counter "mirrored_total" ["frontend", "result"] "requests"
         "Copies of requests for a second farm, by what became of them; only where a route makes some."
     OWN_ANSWERS Counter "own_answers_total" ["frontend", "code"] "responses"

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What a Unix socket begins with where addresses are written.
-const UNIX: &str = "unix:";
+pub(super) const UNIX: &str = "unix:";
 /// The longest path of a Unix socket, in bytes: what the system's address holds.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
@@ -24,10 +24,7 @@ impl ListenAddr {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix(UNIX) {
-            Some(path) if path.starts_with('/') && path.len() <= UNIX_PATH_BYTES_MAX && !path.contains('\0') => {
-                Some(Self::Unix(Path::new(path).into()))
-            }
-            Some(_) => None,
+            Some(path) => unix_path(path).map(Self::Unix),
             None => text.parse().ok().map(Self::Ip),
         }
     }
@@ -61,6 +58,12 @@ impl fmt::Display for ListenAddr {
             Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }
+}
+
+/// Returns the path of a Unix socket, where that text may be one.
+pub(super) fn unix_path(path: &str) -> Option<Arc<Path>> {
+    let is_one = path.starts_with('/') && path.len() <= UNIX_PATH_BYTES_MAX && !path.contains('\0');
+    is_one.then(|| Path::new(path).into())
 }
 
 #[cfg(test)]

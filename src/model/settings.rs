@@ -147,6 +147,17 @@ pub struct AdminSettings {
     pub allow_commands: bool,
 }
 
+/// What the process may hold in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryBound {
+    /// So much of what the machine, or the group of processes that it is in, has.
+    Auto,
+    /// So many bytes.
+    Bytes(u64),
+    /// As much as there is.
+    Unbounded,
+}
+
 /// Everything of a config file that is not traffic. A reload changes `grace` and the admin side's credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -158,6 +169,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Checks under way at once, over all farms.
     pub checks_at_once: usize,
+    /// What the process may hold in memory.
+    pub memory: MemoryBound,
     /// The admin side, if any.
     pub admin: Option<AdminSettings>,
     /// How much the journal keeps.
@@ -194,6 +207,7 @@ impl Settings {
             ("workers", self.workers != live.workers),
             ("state_dir", self.state_dir != live.state_dir),
             ("checks_at_once", self.checks_at_once != live.checks_at_once),
+            ("limits.memory", self.memory != live.memory),
             ("admin", admin.is_some() != live_admin.is_some()),
             ("admin.listen", admin.zip(live_admin).is_some_and(|(a, b)| a.listen != b.listen)),
             ("admin.tls", admin.zip(live_admin).is_some_and(|(a, b)| a.tls != b.tls)),
@@ -236,6 +250,7 @@ mod tests {
             state_dir: None,
             grace,
             checks_at_once: 1,
+            memory: MemoryBound::Auto,
             admin: Some(admin),
             journal,
             webhooks,

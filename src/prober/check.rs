@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::model::{
     AgentSays, CheckRecord, CheckStatus, Content, Encryption, Evidence, ExchangeProbe, Host, HttpProbe, HttpVersion,
-    Probe, ProbeKind, Verdict,
+    PeerAddr, Probe, ProbeKind, Verdict,
 };
 
 use super::connect::Opening;
@@ -63,15 +62,16 @@ impl Finding {
 }
 
 /// Checks whoever answers at `addr`; `host` is who the server was declared to be, for probes that say its name.
-pub(super) async fn run(trust: &Trust, addr: SocketAddr, host: &Host, probe: &Probe) -> CheckRecord {
+pub(super) async fn run(trust: &Trust, addr: impl Into<PeerAddr>, host: &Host, probe: &Probe) -> CheckRecord {
+    let addr = addr.into();
     let started = clock::monotonic();
     let deadline = Deadline { at: Instant::from_std(started + probe.timeout), after: probe.timeout };
     let mut trace = Trace::new(started);
     let finding = if protocols::is_apart(&probe.kind) {
         // What is rare or large is kept out of the future that every check is: it is moved into its task.
-        Box::pin(protocols::run_apart(&probe.kind, addr, &probe.aim, deadline)).await
+        Box::pin(protocols::run_apart(&probe.kind, &addr, &probe.aim, deadline)).await
     } else {
-        protocols::unbegun(&probe.kind, carry_out(trust, addr, host, probe, deadline, &mut trace).await)
+        protocols::unbegun(&probe.kind, carry_out(trust, &addr, host, probe, deadline, &mut trace).await)
     };
     record(&probe.kind, finding, trace)
 }
@@ -101,7 +101,7 @@ fn owned(bytes: Cow<'_, [u8]>) -> Option<Vec<u8>> {
 
 async fn carry_out(
     trust: &Trust,
-    addr: SocketAddr,
+    addr: &PeerAddr,
     host: &Host,
     probe: &Probe,
     deadline: Deadline,
@@ -132,7 +132,7 @@ async fn carry_out(
 async fn carry_out_in_tls(
     tcp: TcpStream,
     trust: &Trust,
-    addr: SocketAddr,
+    addr: &PeerAddr,
     host: &Host,
     probe: &Probe,
     deadline: Deadline,
@@ -156,7 +156,7 @@ async fn carry_out_in_tls(
 
 async fn converse<S>(
     stream: &mut Traced<'_, S>,
-    addr: SocketAddr,
+    addr: &PeerAddr,
     host: &Host,
     probe: &Probe,
     deadline: Deadline,

@@ -1,21 +1,24 @@
-//! Opens the TCP connection of a check, from where and with what first bytes its aim says.
+//! Opens the connection of a check, from where and with what first bytes its aim says: over TCP, or to a Unix socket.
+//!
+//! A Unix socket is handed on as if it were TCP's: probes only read and write, and whatever else is asked of it it denies.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
 
-use crate::model::{Aim, CheckStatus};
+use crate::model::{Aim, CheckStatus, PeerAddr};
 
 use super::check::{Deadline, Finding};
-use super::failure::{connect_status, errno_text};
+use super::failure::{connect_status, errno_text, unix_status};
 use super::proxy_header;
 use super::trace::Trace;
 
@@ -35,7 +38,7 @@ pub(super) enum Opening {
 
 /// Connects to `addr`; a PROXY header that is asked for has been sent.
 pub(super) async fn open(
-    addr: SocketAddr,
+    addr: &PeerAddr,
     aim: &Aim,
     opening: Opening,
     deadline: Deadline,
@@ -53,8 +56,8 @@ pub(super) fn timed_out(after: Duration) -> Finding {
 }
 
 /// Whether a connect to a closed port of this host met itself, as it can when the system picks that very port as its own.
-pub(super) fn has_met_itself(local: io::Result<SocketAddr>, addr: SocketAddr) -> bool {
-    local.is_ok_and(|local| local == addr)
+pub(super) fn has_met_itself(local: io::Result<SocketAddr>, addr: &PeerAddr) -> bool {
+    local.is_ok_and(|local| addr.ip() == Some(local))
 }
 
 /// What a connection is worth that has met itself.
@@ -91,8 +94,24 @@ pub(super) fn empty(buffer: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Re
     }
 }
 
-/// Returns a socket to connect to `addr` with, that waits for nothing.
-pub(super) fn socket(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<Socket, Finding> {
+/// Returns a socket to connect to `addr` with, that waits for nothing, and `addr` as it is told.
+pub(super) fn socket(
+    addr: &PeerAddr,
+    aim: &Aim,
+    opening: Opening,
+    trace: &mut Trace,
+) -> Result<(Socket, SockAddr), Finding> {
+    match addr {
+        PeerAddr::Ip(addr) => Ok((tcp_socket(*addr, aim, opening, trace)?, (*addr).into())),
+        PeerAddr::Unix(path) => {
+            let made = SockAddr::unix(path)
+                .and_then(|to| Ok((Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?, to)));
+            made.map_err(|error| failed(&error, trace))
+        }
+    }
+}
+
+fn tcp_socket(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<Socket, Finding> {
     let socket = match aim.source {
         None => unbound(addr).map_err(|error| failed(&error, trace))?,
         Some(source) => bound_to(source, addr)?,
@@ -104,8 +123,32 @@ pub(super) fn socket(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut 
     Ok(socket)
 }
 
-async fn connect(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {
-    let socket = TcpSocket::from_std_stream(socket(addr, aim, opening, trace)?.into());
+async fn connect(addr: &PeerAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {
+    match addr {
+        PeerAddr::Ip(addr) => connect_tcp(*addr, aim, opening, trace).await,
+        PeerAddr::Unix(path) => connect_unix(addr, path, aim, trace).await,
+    }
+}
+
+/// A Unix socket is connected to at once or not at all.
+async fn connect_unix(addr: &PeerAddr, path: &Path, aim: &Aim, trace: &mut Trace) -> Result<TcpStream, Finding> {
+    let (socket, to) = socket(addr, aim, Opening::Any, trace)?;
+    socket.connect(&to).map_err(|error| {
+        trace.failed(&error);
+        Finding::new(unix_status(&error), None, &format!("{}: {}", errno_text(&error), path.display()))
+    })?;
+    trace.connect = Some(trace.elapsed());
+    let mut stream = TcpStream::from_std(socket.into()).map_err(|error| failed(&error, trace))?;
+    if let Some(header) = aim.proxy {
+        let header = proxy_header::without_addresses(header);
+        stream.write_all(&header).await.map_err(|error| failed(&error, trace))?;
+        trace.sent(&header);
+    }
+    Ok(stream)
+}
+
+async fn connect_tcp(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {
+    let socket = TcpSocket::from_std_stream(tcp_socket(addr, aim, opening, trace)?.into());
     let mut stream = socket.connect(addr).await.map_err(|error| failed(&error, trace))?;
     if opening == Opening::OneQuestion {
         // Whether it met itself is asked where the answer is none; a single write waits for no other.

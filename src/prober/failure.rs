@@ -6,6 +6,8 @@ use crate::model::CheckStatus;
 
 /// The host is known to be down (Linux); std has no kind for it.
 const EHOSTDOWN: i32 = 112;
+/// What listens there takes no streams (Linux); std has no kind for it either.
+const EPROTOTYPE: i32 = 91;
 
 /// Returns how a check ends whose connect failed so: the network's or the server's doing is L4CON or L4TOUT, anything
 /// else (no free descriptor, no free local address, not permitted) our own: SOCKERR.
@@ -32,6 +34,14 @@ pub(super) fn connect_status(error: &io::Error) -> CheckStatus {
     }
 }
 
+/// The same of a Unix socket: that it is not there, not ours to use, no socket or its queue full is the server's doing.
+pub(super) fn unix_status(error: &io::Error) -> CheckStatus {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, WouldBlock};
+    let of_the_path = [NotADirectory, NotFound, PermissionDenied, WouldBlock];
+    let is_of_the_path = of_the_path.contains(&error.kind()) || error.raw_os_error() == Some(EPROTOTYPE);
+    if is_of_the_path { CheckStatus::L4Con } else { connect_status(error) }
+}
+
 /// Returns the error in the system's words, such as `Connection refused`.
 pub(super) fn errno_text(error: &io::Error) -> String {
     let text = error.to_string();
@@ -44,6 +54,16 @@ pub(super) fn errno_text(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn socket_that_cannot_be_used_is_the_servers_and_a_want_of_files_ours() {
+        for (errno, status) in [(2, CheckStatus::L4Con), (13, CheckStatus::L4Con), (11, CheckStatus::L4Con)] {
+            assert_eq!(unix_status(&io::Error::from_raw_os_error(errno)), status, "{errno}");
+        }
+        for (errno, status) in [(111, CheckStatus::L4Con), (91, CheckStatus::L4Con), (24, CheckStatus::SockErr)] {
+            assert_eq!(unix_status(&io::Error::from_raw_os_error(errno)), status, "{errno}");
+        }
+    }
 
     #[test]
     fn connect_error_is_the_servers_or_ours() {

@@ -73,6 +73,9 @@ pub(super) fn authority<'a>(aim: &'a Aim, host: &Host, port: u16, encryption: En
     if let Some(own) = &aim.host {
         return Cow::Borrowed(own);
     }
+    if let Host::Unix(_) = host {
+        return Cow::Borrowed("localhost");
+    }
     let usual = match encryption {
         Encryption::None => ":80",
         Encryption::Tls => ":443",

@@ -10,7 +10,6 @@ mod conn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::clock;
 use crate::health::Ticket;
-use crate::model::{CheckRecord, Probe, ProbeKind};
+use crate::model::{CheckRecord, PeerAddr, Probe, ProbeKind};
 
 use super::check::{self, Finding, READ_BYTES};
 use super::sharing::Aimed;
@@ -50,7 +49,7 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) ticket: Ticket,
-    pub(super) addr: SocketAddr,
+    pub(super) addr: PeerAddr,
     pub(super) began: Instant,
     pub(super) record: Option<CheckRecord>,
 }
@@ -120,8 +119,8 @@ impl Lane {
         match opened {
             Ok(Ok((conn, Step::Done(finding)))) => self.end(conn, finding),
             Ok(Ok((conn, Step::Wait | Step::Unread))) => self.watch(conn),
-            Ok(Err(record)) => self.ended.push(Ended { ticket, addr: aimed.addr, began, record: Some(record) }),
-            Err(_) => self.ended.push(Ended { ticket, addr: aimed.addr, began, record: None }),
+            Ok(Err(record)) => self.ended.push(Ended { ticket, addr: aimed.addr.clone(), began, record: Some(record) }),
+            Err(_) => self.ended.push(Ended { ticket, addr: aimed.addr.clone(), began, record: None }),
         }
     }
 
@@ -225,7 +224,7 @@ impl Lane {
     }
 
     fn end(&mut self, conn: Box<Conn>, finding: Finding) {
-        let (ticket, addr, began) = (conn.ticket, conn.addr, conn.began);
+        let (ticket, addr, began) = (conn.ticket, conn.addr.clone(), conn.began);
         let record = catch_unwind(AssertUnwindSafe(|| conn.end(finding, &mut self.buffer))).ok();
         self.ended.push(Ended { ticket, addr, began, record });
     }

@@ -130,7 +130,7 @@ impl Shares {
         }
         let mut backends = BTreeSet::new();
         for eligible in &table.rotation.eligible {
-            let addr = table.servers.get(eligible.position as usize).and_then(|entry| entry.addr);
+            let addr = table.servers.get(eligible.position as usize).and_then(|entry| entry.addr.as_ref()?.ip());
             let (Some(addr), Some(share)) = (addr, self.known.get(&eligible.id)) else { continue };
             share.set_weight(Weight(table.rotation.effective_weight(eligible.position as usize)));
             backends.insert(backend(addr, share.clone()));

@@ -16,13 +16,12 @@ mod smtp;
 mod talk;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout_at;
 
 use crate::model::check::EVIDENCE_BYTES_MAX;
-use crate::model::{Aim, CheckStatus, Content, ProbeKind};
+use crate::model::{Aim, CheckStatus, Content, PeerAddr, ProbeKind};
 
 use super::banner;
 use super::check::{Deadline, Finding};
@@ -73,10 +72,13 @@ pub(super) fn is_apart(kind: &ProbeKind) -> bool {
 }
 
 /// Runs a probe that makes no connection.
-pub(super) async fn run_apart(kind: &ProbeKind, addr: SocketAddr, aim: &Aim, deadline: Deadline) -> Finding {
+pub(super) async fn run_apart(kind: &ProbeKind, addr: &PeerAddr, aim: &Aim, deadline: Deadline) -> Finding {
     match kind {
         ProbeKind::Command(probe) => command::run(probe, addr, deadline).await,
-        ProbeKind::Ping => ping::ask(addr, aim.source, deadline).await,
+        ProbeKind::Ping => match addr {
+            PeerAddr::Ip(addr) => ping::ask(*addr, aim.source, deadline).await,
+            PeerAddr::Unix(_) => Finding::new(CheckStatus::SockErr, None, "a Unix socket cannot be pinged"),
+        },
         ProbeKind::Agent { .. }
         | ProbeKind::Exchange(_)
         | ProbeKind::Grpc { .. }

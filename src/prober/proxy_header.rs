@@ -13,10 +13,21 @@ const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command LOCAL; unspecified family; no addresses.
 const V2_LOCAL: &[u8; 4] = &[0x20, 0, 0, 0];
 
+/// Version 1, of a connection that is of neither IPv4 nor IPv6.
+const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
+
 /// Returns the header's bytes for a connection from `local` to `peer`.
 pub(super) fn bytes(header: ProxyHeader, local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     match header {
         ProxyHeader::V1 => v1(local, peer).into_bytes(),
+        ProxyHeader::V2 => [&V2_SIGNATURE[..], V2_LOCAL].concat(),
+    }
+}
+
+/// The same where the connection has no addresses.
+pub(super) fn without_addresses(header: ProxyHeader) -> Vec<u8> {
+    match header {
+        ProxyHeader::V1 => UNKNOWN.to_vec(),
         ProxyHeader::V2 => [&V2_SIGNATURE[..], V2_LOCAL].concat(),
     }
 }

@@ -25,8 +25,8 @@ use tracing::{debug, error, warn};
 use crate::clock;
 use crate::health::{RunEnd, Ticket};
 use crate::model::{
-    CheckRecord, CheckStatus, Checked, Content, Epoch, Host, Pace, Paced, Probe, ProbeSlot, ServerAddr, ServerKey,
-    Timestamp,
+    CheckRecord, CheckStatus, Checked, Content, Epoch, Host, Pace, Paced, PeerAddr, Probe, ProbeSlot, ServerAddr,
+    ServerKey, Timestamp,
 };
 
 use super::lane::{self, Ended, Lane};
@@ -68,12 +68,13 @@ pub(super) struct System {
 
 impl Net for System {
     fn is_for_lane(&self, aimed: &Aimed) -> bool {
-        lane::takes(&aimed.probe)
+        // What the lane asks of a socket to know whether it is connected is TCP's.
+        lane::takes(&aimed.probe) && aimed.addr.ip().is_some()
     }
 
     fn check(&self, aimed: Aimed) -> impl Future<Output = CheckRecord> + Send + 'static {
         let trust = Arc::clone(&self.trust);
-        async move { check::run(&trust, aimed.addr, &aimed.host, &aimed.probe).await }
+        async move { check::run(&trust, aimed.addr.clone(), &aimed.host, &aimed.probe).await }
     }
 
     #[expect(clippy::manual_async_fn, reason = "the future of an async fn would borrow self, and a task outlives that")]
@@ -109,7 +110,7 @@ struct Watched {
     address: ServerAddr,
     probes: Vec<(ProbeSlot, Arc<Probe>)>,
     /// Where it is, as far as is known.
-    addr: Option<SocketAddr>,
+    addr: Option<PeerAddr>,
     /// What the source was last told of its name.
     told: Option<Option<SocketAddr>>,
 }
@@ -119,7 +120,7 @@ struct Watched {
 struct Running(BTreeMap<Ticket, Run>);
 
 struct Run {
-    addr: SocketAddr,
+    addr: PeerAddr,
     began: Instant,
     task: JoinHandle<()>,
 }
@@ -139,7 +140,7 @@ impl Drop for Running {
 impl Watched {
     fn name(&self) -> Option<&str> {
         match &self.address.host {
-            Host::Ip(_) => None,
+            Host::Ip(_) | Host::Unix(_) => None,
             Host::Name(name) => Some(name),
         }
     }
@@ -147,8 +148,13 @@ impl Watched {
     /// Its checks, of those that have somewhere to connect to.
     fn aimed(&self) -> impl Iterator<Item = (ProbeSlot, Aimed)> {
         self.probes.iter().filter_map(|(slot, probe)| {
-            let ip = probe.aim.address.or_else(|| self.addr.map(|addr| addr.ip()))?;
-            let addr = SocketAddr::new(ip, probe.port_of(self.address.port));
+            let at = |ip| SocketAddr::new(ip, probe.port_of(self.address.port)).into();
+            let addr = match (probe.aim.address, &self.addr) {
+                (Some(ip), _) => at(ip),
+                (None, Some(PeerAddr::Ip(addr))) => at(addr.ip()),
+                (None, Some(unix @ PeerAddr::Unix(_))) => unix.clone(),
+                (None, None) => return None,
+            };
             Some((*slot, Aimed::new(addr, self.address.host.clone(), Arc::clone(probe))))
         })
     }
@@ -255,9 +261,9 @@ impl<N: Net> Rounds<N> {
                 order.push(target.key);
                 let old = before.remove(&target.key).filter(|old| old.address == target.address);
                 let (addr, told) = old.map_or((None, None), |old| (old.addr, old.told));
-                let addr = addr.or(target.addr).or_else(|| target.address.literal());
                 // An answer that the source no longer has is told again.
                 let told = told.filter(|told| target.addr.is_some() || told.is_none());
+                let addr = addr.or(target.addr).or_else(|| target.address.literal());
                 Watched { epoch: target.epoch, address: target.address, probes: Vec::new(), addr, told }
             });
             if let Some(probe) = target.probe
@@ -305,7 +311,7 @@ impl<N: Net> Rounds<N> {
                 }
                 continue;
             }
-            let addr = aimed.addr;
+            let addr = aimed.addr.clone();
             let (ending, check) = (self.ending.clone(), self.net.check(aimed.clone()));
             let task = tokio::spawn(async move {
                 let record = unless_it_panics(check).await;
@@ -445,9 +451,12 @@ impl<N: Net> Rounds<N> {
     fn find_addresses(&mut self, name: &str) {
         for key in self.named.get(name).into_iter().flatten() {
             let Some(watched) = self.servers.get_mut(key) else { continue };
-            let Some(ip) = self.names.choose(name, watched.addr.map(|addr| addr.ip())) else { continue };
+            let Some(ip) = self.names.choose(name, watched.addr.as_ref().and_then(PeerAddr::ip).map(|addr| addr.ip()))
+            else {
+                continue;
+            };
             let addr = SocketAddr::new(ip, watched.address.port);
-            watched.addr = Some(addr);
+            watched.addr = Some(addr.into());
             if watched.told != Some(Some(addr)) {
                 watched.told = Some(Some(addr));
                 self.source.resolved(*key, watched.epoch, Some(addr));
@@ -462,7 +471,7 @@ impl<N: Net> Rounds<N> {
                 watched.told = Some(None);
                 self.source.resolved(*key, watched.epoch, None);
             }
-            if let (None, Some(awaited)) = (watched.addr, &mut self.awaited) {
+            if let (None, Some(awaited)) = (&watched.addr, &mut self.awaited) {
                 let aimed_elsewhere = |slot| watched.aimed().any(|(aimed, _)| aimed == slot);
                 awaited.retain(|whose| whose.server != *key || aimed_elsewhere(whose.slot));
             }

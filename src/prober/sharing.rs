@@ -6,13 +6,12 @@
 //! Cost: O(1) for a target that is as before.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::health::scatter::ScatterMap;
 use crate::health::{CheckId, RunEnd, Schedule, Ticket};
-use crate::model::{Encryption, Epoch, Host, HttpProbe, Pace, Paced, Probe, ProbeKind, ProbeSlot, ServerKey};
+use crate::model::{Encryption, Epoch, Host, HttpProbe, Pace, Paced, PeerAddr, Probe, ProbeKind, ProbeSlot, ServerKey};
 
 use super::http;
 
@@ -29,7 +28,7 @@ pub(super) struct Subscription {
 #[derive(Clone, Debug)]
 pub(super) struct Aimed {
     /// Where it connects.
-    pub(super) addr: SocketAddr,
+    pub(super) addr: PeerAddr,
     /// Who the server was declared to be, for probes that say its name.
     pub(super) host: Host,
     /// How it is checked.
@@ -39,8 +38,8 @@ pub(super) struct Aimed {
 }
 
 impl Aimed {
-    pub(super) fn new(addr: SocketAddr, host: Host, probe: Arc<Probe>) -> Self {
-        Self { addr, host, probe, question: OnceLock::new() }
+    pub(super) fn new(addr: impl Into<PeerAddr>, host: Host, probe: Arc<Probe>) -> Self {
+        Self { addr: addr.into(), host, probe, question: OnceLock::new() }
     }
 
     /// Returns the whole request of its probe, which is this one: built once for all its checks.
@@ -61,9 +60,9 @@ impl Aimed {
     fn key(&self) -> Key {
         let declared = match &self.host {
             Host::Name(name) if says_the_host(&self.probe.kind) => Some(name.clone()),
-            Host::Ip(_) | Host::Name(_) => None,
+            Host::Ip(_) | Host::Name(_) | Host::Unix(_) => None,
         };
-        (self.addr, self.probe.aim.host.clone().or(declared))
+        (self.addr.clone(), self.probe.aim.host.clone().or(declared))
     }
 }
 
@@ -85,7 +84,7 @@ fn says_the_host(kind: &ProbeKind) -> bool {
 }
 
 /// By what checks that may be the same are found: the address, and the name that is said.
-type Key = (SocketAddr, Option<Box<str>>);
+type Key = (PeerAddr, Option<Box<str>>);
 
 /// Whose a result is, and when the next one comes.
 #[derive(Debug, PartialEq, Eq)]

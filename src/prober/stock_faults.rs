@@ -125,7 +125,7 @@ fn table(server_addr: SocketAddr, servers: &[(u16, Health)]) -> FarmTable {
         let server = Server { weight: Weight(*weight), ..Server::new(ServerId(n), name(&format!("s{n}")), address) };
         let standing = Standing::of(*health, Progress { have: 0, need: 1 });
         let (epoch, live) = (Epoch(1), ServerLive::new(1));
-        ServerEntry::new(Arc::new(server), epoch, Some(server_addr), standing, live)
+        ServerEntry::new(Arc::new(server), epoch, Some(server_addr.into()), standing, live)
     });
     FarmTable::new(Arc::new(farm), entries.collect(), Generation(1))
 }

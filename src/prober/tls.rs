@@ -91,6 +91,7 @@ fn server_name(aim: &Aim, host: &Host) -> Result<ServerName<'static>, String> {
     let of_host = |host: &Host| match host {
         Host::Ip(ip) => Ok(ServerName::IpAddress((*ip).into())),
         Host::Name(name) => name_of(name),
+        Host::Unix(_) => Err("a Unix socket has no name to ask for a certificate of; set sni".to_owned()),
     };
     match (&aim.sni, &aim.host) {
         (Some(sni), _) => name_of(sni),

@@ -30,6 +30,7 @@ use super::http::conn::ConnIo;
 use super::http::control::Connection;
 use super::http::h2;
 use super::http::pingora::{Engine, serve};
+use super::memory::Entrant;
 use super::owner::Owner;
 use super::registry::{Entry, Registry};
 use super::tcp;
@@ -84,14 +85,26 @@ struct Visit {
     is_introduced: bool,
     source: Option<Pass>,
     _open: Pass,
+    _entrant: Entrant,
 }
 
 impl Door {
-    /// Counts and asks what can be asked at once; nothing, if the client is refused.
-    fn admit(&self, table: Arc<Table>, frontend: Arc<FrontendTable>, client: Client) -> Option<Visit> {
+    /// Counts and asks what can be asked at once; nothing, if the client is refused, as one is for whom there is no
+    /// memory.
+    fn admit(
+        &self,
+        table: Arc<Table>,
+        frontend: Arc<FrontendTable>,
+        client: Client,
+        entrant: Option<Entrant>,
+    ) -> Option<Visit> {
         let cells = frontend.cells.of(self.work.ix);
         cells.connections.add(1);
         let declared = &frontend.frontend;
+        let Some(entrant) = entrant else {
+            cells.refused[Refusal::Memory as usize].add(1);
+            return None;
+        };
         let gate = self.common.census.gate(declared.id);
         let Some(open) = gate.open(declared.limits.connections) else {
             cells.refused[Refusal::ConnectionLimit as usize].add(1);
@@ -108,6 +121,7 @@ impl Door {
             is_introduced,
             source: None,
             _open: open,
+            _entrant: entrant,
             frontend,
         };
         if !is_introduced && let Err(refusal) = visit.let_in() {
@@ -149,14 +163,15 @@ impl Visit {
 
     /// Serves the client to its end.
     async fn serve(mut self, door: Arc<Door>, socket: Socket) {
+        // What few connections go through, or none for long, is boxed: the others do not keep room for it.
         if self.is_introduced
-            && let Err(refusal) = self.introduce(&socket).await
+            && let Err(refusal) = Box::pin(self.introduce(&socket)).await
         {
             return self.refuse(refusal, &"a PROXY header was due");
         }
         match self.frontend.frontend.protocol {
             Protocol::Http => self.serve_http(&door, socket).await,
-            Protocol::Tcp => self.serve_tcp(&door, socket).await,
+            Protocol::Tcp => Box::pin(self.serve_tcp(&door, socket)).await,
             // Its listeners accept no connections.
             Protocol::Udp => {}
         }
@@ -175,20 +190,20 @@ impl Visit {
     }
 
     async fn serve_http(mut self, door: &Arc<Door>, socket: Socket) {
-        let Some(mut transport) = self.encrypted(door, socket).await else { return };
+        let Some(mut transport) = self.transport(door, socket).await else { return };
         let frontend = Arc::clone(&self.frontend);
         let connection = Connection::new(Arc::clone(&door.work), frontend, door.owner.clone(), self.client.clone());
         self.entry.speaks_http(&connection);
         let is_http2 = match &self.client.tls {
             Some(peer) => peer.alpn == Some(Alpn::H2),
-            None if self.frontend.frontend.h2c => match self.is_http2(&connection, &mut transport).await {
+            None if self.frontend.frontend.h2c => match Box::pin(self.is_http2(&connection, &mut transport)).await {
                 Ok(is_http2) => is_http2,
                 Err(refusal) => return self.refuse(refusal, &"the client was to say what it speaks"),
             },
             None => false,
         };
         if is_http2 {
-            return h2::serve(&door.engine, transport, connection, &door.is_stopping).await;
+            return Box::pin(h2::serve(&door.engine, transport, connection, &door.is_stopping)).await;
         }
         match ConnIo::new(transport, connection) {
             Ok(io) => serve(&door.engine, io, &door.is_stopping).await,
@@ -196,12 +211,17 @@ impl Visit {
         }
     }
 
-    /// Makes the TLS handshake, where the frontend has TLS; nothing, if that failed, which is counted.
-    async fn encrypted(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
-        let declared = &self.frontend.frontend;
-        if declared.tls.is_none() {
+    /// Returns what is spoken through, after the TLS handshake where the frontend has TLS; nothing, if that failed.
+    async fn transport(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
+        if self.frontend.frontend.tls.is_none() {
             return Some(socket.into());
         }
+        Box::pin(self.encrypted(door, socket)).await
+    }
+
+    /// Makes the TLS handshake; nothing, if that failed, which is counted.
+    async fn encrypted(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
+        let declared = &self.frontend.frontend;
         let cells = &self.frontend.cells.of(self.worker).handshakes;
         let failed = |failure: HandshakeFailure, why: &dyn std::fmt::Display| {
             cells.failed(failure);
@@ -261,12 +281,12 @@ impl Visit {
         let is_encrypted = frontend.frontend.tls.is_some();
         let (mut said, mut ahead) = (None, Vec::new());
         if !is_encrypted && looks_at_hello(&frontend.frontend) {
-            match self.hello(&socket, &mut ahead).await {
+            match Box::pin(self.hello(&socket, &mut ahead)).await {
                 Ok(hello) => said = hello,
                 Err((refusal, why)) => return self.refuse(refusal, &why),
             }
         }
-        let Some(mut transport) = self.encrypted(door, socket).await else { return };
+        let Some(mut transport) = self.transport(door, socket).await else { return };
         transport.put_back(ahead);
         if let Some(peer) = &self.client.tls {
             let alpn = peer.alpn.iter().map(|alpn| alpn.as_str().as_bytes().to_vec()).collect();

@@ -7,7 +7,7 @@
 //! a PROXY header. The copy's server is chosen by its farm's own rotation, takes its turn there and is counted as busy; no
 //! client sticks to it, and nothing that it answers counts for its health. Counted by how it ended.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,15 +17,16 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::farm::FarmTable;
 use crate::farm::choose::Key;
 use crate::metrics::Mirrored;
+use crate::model::PeerAddr;
 use crate::store::{FrontendTable, Table};
 
 use super::sessions::Handle;
+use super::transport::Socket;
 use super::work::{InFlight, Work};
 
 /// Bytes of a body that is copied.
@@ -149,22 +150,22 @@ struct Errand {
     guard: InFlight,
     cut: Arc<Notify>,
     frontend: Arc<FrontendTable>,
-    addr: SocketAddr,
+    addr: PeerAddr,
     connect: Duration,
     within: Duration,
     body: Bytes,
 }
 
 /// Returns where a server is that takes plain HTTP/1.1 and nothing before it.
-fn plain_address(farm: &FarmTable, position: usize) -> Option<SocketAddr> {
+fn plain_address(farm: &FarmTable, position: usize) -> Option<PeerAddr> {
     let entry = farm.servers.get(position)?;
     let is_plain = !farm.farm.http2 && entry.server.tls.is_none() && entry.server.proxy_protocol.is_none();
-    entry.addr.filter(|_| is_plain)
+    entry.addr.clone().filter(|_| is_plain)
 }
 
 /// Sends a request and reads its answer, or as much of it as is read; nothing if either fails.
-async fn ask(addr: SocketAddr, connect: Duration, head: Head, body: Bytes) -> Option<()> {
-    let stream = tokio::time::timeout(connect, TcpStream::connect(addr)).await.ok()?.ok()?;
+async fn ask(addr: PeerAddr, connect: Duration, head: Head, body: Bytes) -> Option<()> {
+    let stream = tokio::time::timeout(connect, Socket::connect(&addr)).await.ok()?.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let request = request_of(head, body)?;
     let asked = async {

@@ -1,10 +1,12 @@
 //! Relays raw TCP: chooses a server, connects (another one if that fails), then moves bytes both ways until both
 //! sides have ended. Each direction ends by itself (half-close); silence in both ends the connection. A side that
 //! breaks off ends the other with a reset, lest what was passed on so far look whole.
+//!
+//! A relay holds a buffer only while it holds bytes; the others are its thread's, at most [`SPARE_PIECES_MAX`].
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
@@ -21,7 +22,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, Route, Server, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, PeerAddr, Route, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -35,6 +36,12 @@ use super::work::{Assigned, Errand, InFlight, Work};
 
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
+/// Buffers that a thread keeps for relays to come.
+const SPARE_PIECES_MAX: usize = 64;
+
+thread_local! {
+    static SPARE_PIECES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Where a connection goes.
 pub(super) struct Course {
@@ -62,7 +69,7 @@ pub(super) async fn relay(
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
     let mut tries = Tries::default();
-    let connected = connect(work, farm, feed, (&client, from, configs), &cut, &mut tries).await;
+    let connected = Box::pin(connect(work, farm, feed, (&client, from, configs), &cut, &mut tries)).await;
     let Tries { mut attempts, queue, unreached } = tries;
     let outcome = match connected {
         Err(why) => {
@@ -153,7 +160,7 @@ async fn connect(
         if let Some(left) = left {
             left.retries.add(1);
         }
-        let addr = farm.servers[position].addr.ok_or(Unserved::NoServer)?;
+        let addr = farm.servers[position].addr.as_ref().ok_or(Unserved::NoServer)?;
         let edge = feed.edges[position].of(work.ix);
         let reaching = reach(addr, &farm.servers[position].server, from, configs);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
@@ -221,7 +228,7 @@ impl Unreached {
 
 /// Connects to a server: tells it of the client where it wants to know, and then speaks TLS where it does.
 async fn reach(
-    addr: SocketAddr,
+    addr: &PeerAddr,
     server: &Server,
     from: &Client,
     configs: &ClientConfigs,
@@ -230,9 +237,7 @@ async fn reach(
         tracing::debug!(server = %server.name, %addr, %error, "connect failed");
         Unreached::Refused
     };
-    let mut stream = TcpStream::connect(addr).await.map_err(refused)?;
-    // Small exchanges must not wait for more; a failure only costs latency.
-    let _ = stream.set_nodelay(true);
+    let mut stream = Socket::connect(addr).await.map_err(refused)?;
     if let Some(form) = server.proxy_protocol {
         stream.write_all(&from.proxy_header(form)).await.map_err(refused)?;
     }
@@ -243,7 +248,7 @@ async fn reach(
         tracing::debug!(server = %server.name, %addr, %why, "connect failed");
         Unreached::Unequipped
     })?;
-    let stream = TlsConnector::from(config).connect(name, Socket::Tcp(stream)).await.map_err(|error| {
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
         tracing::debug!(server = %server.name, %addr, %error, "connect failed");
         Unreached::Untrusted(Untrusted::of(&error))
     })?;
@@ -358,8 +363,8 @@ async fn pump_both(
 struct Way<'a> {
     /// Who is to blame where reading fails, and where writing does.
     sides: [EndedBy; 2],
-    piece: Box<[u8]>,
-    /// Read and not yet written are `piece[start..end]`.
+    /// There while bytes are held: read and not yet written are `piece[start..end]`.
+    piece: Option<Box<[u8]>>,
     start: usize,
     end: usize,
     stage: Stage,
@@ -383,8 +388,17 @@ enum Stage {
 
 impl<'a> Way<'a> {
     fn new(sides: [EndedBy; 2], activity: &'a Activity, counted: &'a Cell) -> Self {
-        let piece = vec![0; PIECE_BYTES].into_boxed_slice();
-        Self { sides, piece, start: 0, end: 0, stage: Stage::Open, activity, counted, moved: 0, is_unflushed: false }
+        Self {
+            sides,
+            piece: None,
+            start: 0,
+            end: 0,
+            stage: Stage::Open,
+            activity,
+            counted,
+            moved: 0,
+            is_unflushed: false,
+        }
     }
 
     /// Moves bytes until the source ends, then closes this way of the target. The error is who broke off.
@@ -392,8 +406,8 @@ impl<'a> Way<'a> {
         let [_, target] = self.sides;
         loop {
             // Piece by piece, as the target takes them: one that takes little at a time is not silent.
-            while self.start < self.end {
-                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &self.piece[self.start..self.end]));
+            while let Some(piece) = self.piece.as_deref().filter(|_| self.start < self.end) {
+                let taken = ready!(Pin::new(&mut *to).poll_write(cx, &piece[self.start..self.end]));
                 let taken = taken.map_err(|_| target)?;
                 if taken == 0 {
                     return Poll::Ready(Err(target));
@@ -423,9 +437,15 @@ impl<'a> Way<'a> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), EndedBy>> {
         let [source, target] = self.sides;
-        let mut piece = ReadBuf::new(&mut self.piece);
-        let polled = Pin::new(from).poll_read(cx, &mut piece);
-        let read = piece.filled().len();
+        let mut piece = self.piece.take().unwrap_or_else(spare_piece);
+        let mut room = ReadBuf::new(&mut piece);
+        let polled = Pin::new(from).poll_read(cx, &mut room);
+        let read = room.filled().len();
+        if read > 0 {
+            self.piece = Some(piece)
+        } else {
+            keep_piece(piece)
+        }
         if polled.is_pending() && self.is_unflushed {
             ready!(Pin::new(to).poll_flush(cx)).map_err(|_| target)?;
             self.is_unflushed = false;
@@ -438,6 +458,19 @@ impl<'a> Way<'a> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn spare_piece() -> Box<[u8]> {
+    let spare = SPARE_PIECES.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| vec![0; PIECE_BYTES].into_boxed_slice())
+}
+
+fn keep_piece(piece: Box<[u8]>) {
+    SPARE_PIECES.with_borrow_mut(|spares| {
+        if spares.len() < SPARE_PIECES_MAX {
+            spares.push(piece);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
@@ -17,12 +18,15 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
-use crate::model::ProxyOut;
+use crate::model::{PeerAddr, ProxyOut};
 
 use super::proxy_header::{self, Addresses, Said};
 use super::queue::LOOK;
 use super::tls::Peer;
 use super::work::canonical;
+
+/// How long a Unix socket whose queue is full is left alone.
+const QUEUE_WAIT: Duration = Duration::from_millis(5);
 
 /// A socket of the system.
 #[derive(Debug)]
@@ -32,6 +36,25 @@ pub(super) enum Socket {
 }
 
 impl Socket {
+    /// Connects to a server. The queue of a Unix socket that is full is tried again: whoever calls has a deadline.
+    pub(super) async fn connect(addr: &PeerAddr) -> io::Result<Self> {
+        let path = match addr {
+            PeerAddr::Ip(addr) => {
+                let stream = TcpStream::connect(addr).await?;
+                // Latency over segments; a failure only costs that.
+                let _ = stream.set_nodelay(true);
+                return Ok(Self::Tcp(stream));
+            }
+            PeerAddr::Unix(path) => path,
+        };
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_WAIT).await,
+                connected => return connected.map(Self::Unix),
+            }
+        }
+    }
+
     /// Ready once there may be something to read.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -117,6 +117,10 @@ impl Door {
             refuse(Refusal::SourceDenied);
             return None;
         }
+        let Some(entrant) = self.work.memory().enter() else {
+            refuse(Refusal::Memory);
+            return None;
+        };
         let Some(open) = self.common.census.gate(declared.id).open(declared.limits.connections) else {
             refuse(Refusal::ConnectionLimit);
             return None;
@@ -124,7 +128,7 @@ impl Door {
         let turn = |route: Option<&crate::model::Route>| self.work.turn(declared.id, route, TurnOf::Split);
         let feed = frontend.routes.otherwise(turn).feed?;
         let entry = self.registry.enter(self.listener);
-        Some(Admitted { table, frontend: Arc::clone(&frontend), feed, entry, open })
+        Some(Admitted { table, frontend: Arc::clone(&frontend), feed, entry, open, entrant })
     }
 
     /// Passes one reply of a server back, if there is one.

@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +20,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use crate::clock;
 use crate::model::tls::{CertificateFiles, ServerTls};
-use crate::model::{Host, Verify};
+use crate::model::{Host, PeerAddr, Verify};
 
 /// How long files are taken as they were.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -115,7 +114,7 @@ impl ClientConfigs {
     }
 
     /// Tells the operator why there is no TLS to a server, now and then.
-    pub(super) fn say(&self, server: SocketAddr, why: &dyn fmt::Display) {
+    pub(super) fn say(&self, server: &PeerAddr, why: &dyn fmt::Display) {
         let now = clock::monotonic();
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY) {
@@ -154,6 +153,9 @@ pub(super) fn server_name(tls: &ServerTls, declared: &Host) -> Result<ServerName
         (Some(name), _) => name,
         (None, Host::Ip(ip)) => return Ok(ServerName::IpAddress((*ip).into())),
         (None, Host::Name(name)) => name,
+        (None, Host::Unix(_)) => {
+            return Err("a Unix socket has no name to ask for a certificate of; set tls.sni".into());
+        }
     };
     let named = ServerName::try_from(name.to_string());
     named.map_err(|_| format!("cannot ask for a certificate of \"{name}\"; set tls.sni").into())

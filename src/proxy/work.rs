@@ -24,6 +24,7 @@ use crate::telemetry::traces::{Tracer, Tracing};
 
 use super::http::exchange::short::{ShortText, Shown};
 use super::http::pingora::reuse::Served;
+use super::memory::Memory;
 use super::mirror::Copies;
 use super::rate::{Asker, Rates};
 use super::recent::{Ended, Recent};
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) challenges: Arc<Challenges>,
     pub(super) rates: Rates,
     pub(super) tracing: Option<Tracing>,
+    pub(super) memory: Arc<Memory>,
     /// What milliseconds are counted from.
     pub(super) started: Instant,
 }
@@ -123,6 +125,11 @@ impl Work {
             sequence: AtomicU64::new(0),
             boot: u32::try_from(boot).unwrap_or(0),
         })
+    }
+
+    /// Returns what keeps the process within its memory.
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.shared.memory
     }
 
     /// Returns the next request id: unique per worker and process, and very likely between processes.

@@ -28,6 +28,7 @@ use super::accept::Listeners;
 use super::command::{Bound, Command, Farewell, ListenerId};
 use super::entry::{Ceiling, Census, Common, Door, Listener, accept_until};
 use super::http::pingora::{Engine, engine};
+use super::memory::Memory;
 use super::owner::Owner;
 use super::rate::Rates;
 use super::registry::Registry;
@@ -56,16 +57,19 @@ pub struct Plane {
     works: Vec<Weak<Work>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     certificates: Arc<Certificates>,
+    memory: Arc<Memory>,
 }
 
 /// What the plane is handed from outside.
 #[derive(Debug)]
-pub struct Chance {
+pub struct Provision {
     /// Seeds the phases of the workers' turns and the request ids.
     pub entropy: u64,
     /// Seals the sticky cookies of farms that name no key: without one, a client's cookie is worth nothing to the
     /// next process.
     pub sticky_key: StickyKey,
+    /// Bytes that the process may hold, if that is bounded.
+    pub memory: Option<u64>,
 }
 
 impl Plane {
@@ -77,22 +81,25 @@ impl Plane {
         store: &Arc<Store>,
         workers: usize,
         (access, tracing): (Option<&AccessLog>, Option<&Tracing>),
-        chance: Chance,
+        provision: Provision,
         faults: Arc<dyn Faults>,
         alarm: &Alarm,
     ) -> Result<Self, PlaneError> {
-        let Chance { entropy, sticky_key } = chance;
+        let Provision { entropy, sticky_key, memory } = provision;
+        let memory = Memory::new(memory);
         let sticking = Arc::new(SharedSticking::new(sticky_key));
         let certificates = Certificates::new();
         let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
         let (rates, started) = (Rates::new(entropy), clock::monotonic());
-        let tracing = tracing.cloned();
-        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, tracing, started });
+        let (tracing, memory_too) = (tracing.cloned(), Arc::clone(&memory));
+        let shared =
+            Arc::new(Shared { store, faults, sticking, challenges, rates, tracing, memory: memory_too, started });
         let mut plane = Self {
             commands: Vec::new(),
             works: Vec::new(),
             threads: Vec::new(),
             certificates: Arc::clone(&certificates),
+            memory,
         };
         let common = Arc::new(Common { census: Census::default(), certificates, ceiling: Ceiling::now() });
         for n in 0..workers {
@@ -126,6 +133,12 @@ impl Plane {
     #[must_use]
     pub fn certificates(&self) -> Arc<Certificates> {
         Arc::clone(&self.certificates)
+    }
+
+    /// Returns what keeps the process within its memory; it may outlive the plane.
+    #[must_use]
+    pub fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
     }
 
     /// Returns what counts and closes what is open on servers; it may outlive the plane.
@@ -192,6 +205,10 @@ impl Worker {
     }
 
     async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        if self.work.ix == WorkerIx(0) {
+            // Ends with the runtime.
+            tokio::spawn(Arc::clone(self.work.memory()).watch());
+        }
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Assign { listener, frontend } => {

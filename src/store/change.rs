@@ -104,7 +104,7 @@ fn look_at_reserve(
     capacity: &dyn Fn(&ServerEntry) -> u64,
 ) -> Result<(), ChangeError> {
     let without = |entry: &ServerEntry| ServerEntry {
-        addr: entry.addr.filter(|_| entry.server.id != target.server),
+        addr: entry.addr.clone().filter(|_| entry.server.id != target.server),
         ..entry.clone()
     };
     let remaining: Vec<ServerEntry> = farm.servers.iter().map(without).collect();

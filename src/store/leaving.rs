@@ -3,11 +3,10 @@
 //! address and probes takes its counters and health up again. Pure.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::farm::ServerLive;
-use crate::model::{EventKind, Farm, Leftovers, Server, ServerKey, Timestamp};
+use crate::model::{EventKind, Farm, Leftovers, PeerAddr, Server, ServerKey, Timestamp};
 
 use super::state::Row;
 
@@ -42,8 +41,8 @@ impl Leaving {
         &self.row.server
     }
 
-    pub(super) fn addr(&self) -> Option<SocketAddr> {
-        self.row.addr
+    pub(super) fn addr(&self) -> Option<PeerAddr> {
+        self.row.addr.clone()
     }
 
     pub(super) fn live(&self) -> &Arc<ServerLive> {

@@ -198,7 +198,7 @@ impl State {
         }
         adopted.forgotten.push(key);
         self.agenda.put(key, row.due, None);
-        let known = if row.server.address == server.address { row.addr } else { None };
+        let known = if row.server.address == server.address { row.addr.clone() } else { None };
         let fresh = self.fresh(farm, server, row.live, &mut adopted.forgotten, now);
         Row { addr: known.or(fresh.addr), order: row.order, ..fresh }
     }

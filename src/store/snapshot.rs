@@ -3,12 +3,11 @@
 //! Definitions are shared (`Arc`); numbers are copied. Whoever answers a question reads exactly one of these, so that
 //! all answers of an instant agree.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::farm::Serving;
 use crate::model::{
-    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Leftovers, Name, Override,
+    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Leftovers, Name, Override, PeerAddr,
     ProbeStanding, Server, ServerId, ServerKey, Service, SessionGroup, Standing, Timestamp,
 };
 
@@ -75,7 +74,7 @@ pub struct ServerRow {
     /// The state in HAProxy's words.
     pub state: String,
     /// Where connections go; none while its name has no address.
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<PeerAddr>,
     /// What is concluded of it.
     pub standing: Standing,
     /// Each probe's part, the shadow's last; none while it is not probed.
@@ -169,7 +168,7 @@ pub struct LeavingRow {
     /// The definition that it had.
     pub server: Arc<Server>,
     /// Where its connections go.
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<PeerAddr>,
     /// When it left.
     pub since: Timestamp,
     /// When what is open counts as left over.

@@ -12,7 +12,7 @@ use crate::health::{IncidentDetector, ServerHealth};
 use crate::metrics::{EdgeCells, FrontendCells, PerWorker};
 use crate::model::{
     AdminStatus, CheckRecord, Epoch, Event, EventKind, Farm, FarmId, Field, Frontend, FrontendId, Generation, Health,
-    Leftovers, Override, SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
+    Leftovers, Override, PeerAddr, SavedHealth, Server, ServerKey, Service, Standing, Timestamp, Topology, Wish,
 };
 use crate::routing::RouteTable;
 
@@ -61,7 +61,7 @@ pub(super) struct Row {
     /// Since when its health is what it is.
     pub(super) health_since: Timestamp,
     pub(super) epoch: Epoch,
-    pub(super) addr: Option<SocketAddr>,
+    pub(super) addr: Option<PeerAddr>,
     pub(super) live: Arc<ServerLive>,
     /// When health, admin status or weight last changed.
     pub(super) since: Timestamp,
@@ -166,6 +166,7 @@ impl State {
 
     pub(super) fn set_addr(&mut self, key: ServerKey, epoch: Epoch, addr: Option<SocketAddr>) -> bool {
         let Some(row) = self.rows.get_mut(&key).filter(|row| row.epoch == epoch) else { return false };
+        let addr = addr.map(PeerAddr::Ip);
         let is_new = row.addr != addr;
         row.addr = addr;
         is_new
@@ -296,7 +297,7 @@ impl State {
         ServerEntry {
             held: self.held(key, row, standing.health),
             is_past_deadline: row.order.as_ref().is_some_and(|order| order.is_past_deadline),
-            ..ServerEntry::new(server, row.epoch, row.addr, standing, Arc::clone(&row.live))
+            ..ServerEntry::new(server, row.epoch, row.addr.clone(), standing, Arc::clone(&row.live))
         }
     }
 

@@ -468,7 +468,7 @@ fn store_result_of_an_earlier_incarnation_is_dropped() {
     store.resolved(key(1), epoch, Some("127.0.0.1:80".parse().unwrap()), Timestamp(8));
     let snapshot = store.snapshot(Timestamp(9));
     let row = &snapshot.farms[0].servers[0];
-    assert_eq!((row.standing.health, row.addr, row.last_check.is_none()), (Health::Unknown, None, true));
+    assert_eq!((row.standing.health, row.addr.clone(), row.last_check.is_none()), (Health::Unknown, None, true));
 }
 
 #[test]

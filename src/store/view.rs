@@ -68,7 +68,7 @@ fn server_row(state: &State, table: &FarmTable, position: usize, entry: &ServerE
     ServerRow {
         state: haproxy_state(entry.server.admin, entry.server.weight, &entry.standing, entry.addr.is_some()),
         server: entry.server.clone(),
-        addr: entry.addr,
+        addr: entry.addr.clone(),
         standing: entry.standing.clone(),
         probes: health.map(ServerHealth::probes).unwrap_or_default(),
         recent: health.map(ServerHealth::recent).unwrap_or_default(),

@@ -1,5 +1,5 @@
-"""Many at once: thousands of idle clients, thousands of tunnels, and more clients than there are descriptors. Everybody
-who is in stays served, and what a connection costs in memory is measured.
+"""Many at once: thousands of idle clients, thousands of relays and tunnels, and more clients than there are descriptors.
+Everybody who is in stays served, and what a connection costs in memory is measured.
 """
 
 import os
@@ -10,11 +10,13 @@ from drain import Tunnel
 from rig import LOOPBACK, PATIENCE_S, Failure, until
 from stop import Client
 
-IDLE, TUNNELS = 9000, 2000
+IDLE, RELAYS, TUNNELS = 9000, 2000, 2000
 # What an idle connection may cost, in kB: a build without optimisation included.
-IDLE_KB_MAX = 48
-# What a tunnel may cost, both its connections.
-TUNNEL_KB_MAX = 200
+IDLE_KB_MAX = 12
+# What an idle relay of raw TCP may cost, both its connections.
+RELAY_KB_MAX = 16
+# What a tunnel may cost, both its connections: the engine's buffers for bodies among it.
+TUNNEL_KB_MAX = 80
 # A newcomer's request may take so long while all the others are there.
 NEWCOMER_S = 1.0
 # Descriptors of the process that has too few, and clients that come nevertheless.
@@ -23,12 +25,12 @@ DESCRIPTORS, CLIENTS = 400, 450
 WATCHED_S, BUSY_MAX = 3, 0.5
 
 
-def config(rig, origin):
+def config(rig, origin, protocol="http"):
     port = rig.port()
     limits = {"connections": 20_000, "connections_per_source": 0}
-    timeouts = {"idle": "10m", "tunnel": "10m"}
-    frontend = {"protocol": "http", "listen": [f"{LOOPBACK}:{port}"], "farm": "web", "limits": limits, "timeouts": timeouts}
-    farm = {"protocol": "http", "probe": {"type": "http", "url": "/healthz", "timeout": "1s"}, "servers": {"a": {"address": origin.address}}}
+    timeouts = {"idle": "10m", "tunnel": "10m"} if protocol == "http" else {}
+    frontend = {"protocol": protocol, "listen": [f"{LOOPBACK}:{port}"], "farm": "web", "limits": limits, "timeouts": timeouts}
+    farm = {"protocol": protocol, "timeouts": {"idle": "10m"}, "probe": {"type": "http", "url": "/healthz", "timeout": "1s"}, "servers": {"a": {"address": origin.address}}}
     return port, {"workers": 1, "frontends": {"web": frontend}, "farms": {"web": farm}}
 
 
@@ -87,6 +89,25 @@ def idle(bench, name):
         report.claim(name, f"a newcomer is answered within {NEWCOMER_S} s", newcomer <= NEWCOMER_S, f"{newcomer * 1000:.1f} ms")
         report.claim(name, "every one of them is answered again", second == IDLE, f"{second}")
         report.note(name, idle_kb=round(each, 2), newcomer_ms=round(newcomer * 1000, 2))
+
+
+def relays(bench, name):
+    open_files(2 * RELAYS + 1000)
+    with bench.rig() as rig:
+        port, whole = config(rig, rig.origin("a", 0), "tcp")
+        farmgate = rig.farmgate(whole)
+        farmgate.wait_ready()
+        warm = [Client(port) for _ in range(100)]
+        all(asked(client) for client in warm)
+        before = resident_kb(farmgate.process.pid)
+        clients = [Client(port) for _ in range(RELAYS)]
+        first = sum(asked(client) for client in clients)
+        each = (resident_kb(farmgate.process.pid) - before) / RELAYS
+        second = sum(asked(client) for client in clients)
+        report = bench.report
+        report.claim(name, f"{RELAYS} relays carry a request, twice", first == second == RELAYS, f"{first}, {second}")
+        report.claim(name, f"an idle one costs no more than {RELAY_KB_MAX} kB", each <= RELAY_KB_MAX, f"{each:.1f} kB")
+        report.note(name, relay_kb=round(each, 2))
 
 
 def tunnels(bench, name):

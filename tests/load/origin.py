@@ -5,13 +5,14 @@ It knows nothing of Farmgate. It ends when its standard input does, so it never 
 
     origin.py NAME PORT SERVICE_MS PAGE
 
-Paths: /healthz at once; /wait/MS after so long; /drip/MS a body in pieces over so long; /echo with an Upgrade sends back
+Paths: /healthz at once; /reset/BYTES half of the body that it announces, then a reset; /wait/MS after so long; /drip/MS a body in pieces over so long; /echo with an Upgrade sends back
 whatever comes; everything else after SERVICE_MS.
 """
 
 import asyncio
 import mmap
 import os
+import socket
 import struct
 import sys
 import time
@@ -19,6 +20,7 @@ import time
 # The shared page: requests taken in, requests under way, time of the first request that was no check (s, 0: none).
 PAGE = struct.Struct("<qqd")
 DRIP_PIECES = 10
+RESET_AFTER_S = 0.02
 
 
 class State:
@@ -103,12 +105,21 @@ class Connection(asyncio.Protocol):
         elif kind == "drip":
             self.send_head(DRIP_PIECES * len(self.state.body))
             self.drip(DRIP_PIECES, float(number[0]) / 1000 / DRIP_PIECES)
+        elif kind == "reset":
+            self.send_head(int(number[0]))
+            self.transport.write(bytes(int(number[0]) // 2))
+            # Once what was written has left: a reset at once would take it along.
+            later(RESET_AFTER_S, self.reset)
         elif kind == "wait":
             later(float(number[0]) / 1000, self.finish, self.state.body)
         elif self.state.service_s:
             later(self.state.service_s, self.finish, self.state.body)
         else:
             self.finish(self.state.body)
+
+    def reset(self):
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def drip(self, left, pause_s):
         if left == 1:

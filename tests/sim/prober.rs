@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farmgate::health::{CheckId, RunEnd, Schedule, Ticket};
-use farmgate::model::{Epoch, Pace, Paced, Probe, ProbeSlot, ServerKey};
+use farmgate::model::{Epoch, Pace, Paced, PeerAddr, Probe, ProbeSlot, ServerKey};
 use farmgate::store::Table;
 
 use super::{Held, Sabotage, must};
@@ -62,7 +62,7 @@ impl Prober {
         let mut left = std::mem::take(&mut self.ids);
         for farm in &table.farms {
             for entry in farm.servers.iter().filter(|entry| entry.server.probed) {
-                let Some(addr) = entry.addr else { continue };
+                let Some(addr) = entry.addr.as_ref().and_then(PeerAddr::ip) else { continue };
                 let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
                 for (slot, probe) in farm.farm.probes_with_slots() {
                     let id = left.remove(&(server, slot));

@@ -301,7 +301,11 @@ impl World {
 
     fn ips(&self) -> Vec<IpAddr> {
         let table = self.store.load();
-        table.farms.iter().flat_map(|farm| farm.servers.iter().filter_map(|entry| Some(entry.addr?.ip()))).collect()
+        table
+            .farms
+            .iter()
+            .flat_map(|farm| farm.servers.iter().filter_map(|entry| Some(entry.addr.as_ref()?.ip()?.ip())))
+            .collect()
     }
 
     /// The keeper's turn, as `app` has it.

@@ -180,7 +180,7 @@ pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerW
         id: server.id.0,
         name: server.name.to_string(),
         address: server.address.to_string(),
-        resolved: row.addr.map(|addr| addr.to_string()),
+        resolved: row.addr.as_ref().map(ToString::to_string),
         state: row.state.clone(),
         health: row.standing.health.as_str().to_owned(),
         progress: ProgressWire { have: row.standing.progress.have, need: row.standing.progress.need },

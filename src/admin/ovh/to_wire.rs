@@ -15,8 +15,8 @@ use crate::model::settings::CallRule;
 use std::net::IpAddr;
 
 use crate::model::{
-    Access, AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role,
-    Service, StatusSet, Timestamp,
+    Access, AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, PeerAddr, Probe, ProbeKind,
+    Role, Service, StatusSet, Timestamp,
 };
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
@@ -192,12 +192,13 @@ pub(super) fn server<'s>(snapshot: &Snapshot, farm: &'s FarmRow, row: &'s Server
     }
 }
 
-/// Returns the text of a server's `address`.
+/// Returns the text of a server's `address`; of one that is a Unix socket its path, with a port of 0.
 pub(super) fn address(row: &ServerRow) -> String {
-    match (row.addr, &row.server.address.host) {
-        (Some(addr), _) => addr.ip().to_canonical().to_string(),
+    match (&row.addr, &row.server.address.host) {
+        (Some(PeerAddr::Ip(addr)), _) => addr.ip().to_canonical().to_string(),
         (None, Host::Ip(ip)) => ip.to_string(),
         (None, Host::Name(name)) => name.to_string(),
+        (Some(PeerAddr::Unix(_)), _) | (None, Host::Unix(_)) => row.server.address.to_string(),
     }
 }
 

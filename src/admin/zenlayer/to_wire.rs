@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::request::Request;
 use super::wire;
-use crate::model::{Balance, FailOpen, Farm, Frontend, Health, Host, Pace, Probe, ProbeKind};
+use crate::model::{Balance, FailOpen, Farm, Frontend, Health, Host, Pace, PeerAddr, Probe, ProbeKind};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
 
@@ -181,12 +181,13 @@ fn backend<'s>(row: &'s FrontendRow, server: &ServerRow) -> wire::Backend<'s> {
     }
 }
 
-/// Where connections go; while a name has no address, the name.
+/// Where connections go; while a name has no address, the name. A Unix socket is told as its path, with a port of 0.
 fn address(row: &ServerRow) -> String {
-    match (row.addr, &row.server.address.host) {
-        (Some(addr), _) => addr.ip().to_canonical().to_string(),
+    match (&row.addr, &row.server.address.host) {
+        (Some(PeerAddr::Ip(addr)), _) => addr.ip().to_canonical().to_string(),
         (None, Host::Ip(ip)) => ip.to_string(),
         (None, Host::Name(name)) => name.to_string(),
+        (Some(PeerAddr::Unix(_)), _) | (None, Host::Unix(_)) => row.server.address.to_string(),
     }
 }
 

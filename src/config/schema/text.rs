@@ -34,9 +34,9 @@ text!(
     format!(r"^[0-9]{{1,3}}(\.[0-9]{{1,4}})?%$|{ENV}")
 );
 text!(
-    /// A server's host:port.
+    /// A server's host:port, or unix:/path.
     AddressText,
-    format!(r"^.+:[0-9]{{1,5}}$|{ENV}")
+    format!(r"^.+:[0-9]{{1,5}}$|^unix:/.+$|{ENV}")
 );
 text!(
     /// When Down servers are used: `all_down`, `never`, `below N` or `below N%`.

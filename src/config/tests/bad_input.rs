@@ -68,6 +68,8 @@ fn bad_top_level_keys() {
             "grace: 25h",
             "grace: soon",
             "checks_at_once: 0",
+            "limits: {memory: 1MiB}",
+            "limits: {memory: lots, connections: 5}",
             "checks_at_once: '${env:UNSET}'",
             "checks_at_once: ${env:WORDS}",
             "grace: ${env:UNSET:-5}",

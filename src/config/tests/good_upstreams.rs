@@ -114,3 +114,28 @@ fn server_has_its_own_bound_and_its_own_leftovers() {
     assert_eq!((farm.servers[0].max_connections, farm.servers[0].on_down), (Some(7), Some(Leftovers::Close)));
     assert_eq!((farm.servers[1].max_connections, farm.servers[1].on_down), (None, None));
 }
+
+#[test]
+fn server_may_be_a_unix_socket_where_nothing_needs_an_address() {
+    let of = |keys: &str| load(&format!("service: lb\nfrontends: {{}}\nfarms: {{f: {{{keys}}}}}\n"));
+    let (short, long) =
+        (r#"a: "unix:/run/a.sock""#, r#"b: {address: "unix:/run/b.sock", probe: {address: 10.0.0.1, port: 80}}"#);
+    let loaded = of(&format!("protocol: http, probe: {{type: http}}, servers: {{{short}, {long}}}")).unwrap();
+    let servers = &loaded.topology.farms[0].servers;
+    let paths: Vec<_> = servers.iter().map(|server| server.address.literal().unwrap().to_string()).collect();
+    assert_eq!(paths, ["unix:/run/a.sock", "unix:/run/b.sock"]);
+    for (keys, want) in [
+        ("protocol: udp, servers: {SERVER}", "takes no datagrams"),
+        ("protocol: tcp, probe: {type: ping}, servers: {SERVER}", "probe probe pings"),
+        ("protocol: tcp, probe: {type: oco}, servers: {SERVER}", "probe probe goes to a port"),
+        ("protocol: http, servers: {a: {address: \"unix:/run/a.sock\", tls: true}}", "no certificate names"),
+        (
+            "protocol: tcp, probe: {type: tcp}, servers: {a: {address: \"unix:/run/a.sock\", probe: {address: 10.0.0.1}}}",
+            "without a port",
+        ),
+        ("protocol: tcp, servers: {a: \"unix:run/a.sock\"}", "is no path of a Unix socket"),
+    ] {
+        let errors = of(&keys.replace("SERVER", short)).unwrap_err().to_string();
+        assert!(errors.contains(want) && errors.contains("1 error"), "{keys}: {errors}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Checks against scripted origins: status, code, content and duration of each.
 
+use std::net::SocketAddr;
+
 use super::super::lane;
 use super::super::origins::{self, OK, Script, black_hole, start};
 use super::*;
@@ -250,7 +252,7 @@ async fn source_that_cannot_be_used_is_sockerr_and_named() {
 #[test]
 fn future_of_a_check_is_small() {
     let (trust, host, probe) = (Trust::default(), origin(), probe(http()));
-    let check = run(&trust, "127.0.0.1:1".parse().unwrap(), &host, &probe);
+    let check = run(&trust, "127.0.0.1:1".parse::<SocketAddr>().unwrap(), &host, &probe);
     assert!(size_of_val(&check) <= 2500, "{} bytes", size_of_val(&check));
 }
 
@@ -357,7 +359,7 @@ async fn connection_that_met_itself_is_noticed_and_its_echo_is_no_answer() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = socket.local_addr().unwrap();
     let mut stream = socket.connect(addr).await.unwrap();
-    assert!(connect::has_met_itself(stream.local_addr(), addr));
+    assert!(connect::has_met_itself(stream.local_addr(), &addr.into()));
     let mut trace = Trace::new(clock::monotonic());
     let deadline = Deadline { at: Instant::now() + TIMEOUT, after: TIMEOUT };
     let traced = &mut Traced::new(&mut stream, &mut trace);
@@ -366,5 +368,5 @@ async fn connection_that_met_itself_is_noticed_and_its_echo_is_no_answer() {
     assert_eq!(connect::refused(&mut trace).status, L4Con);
 
     let other = start(Script::Reply(OK)).await;
-    assert!(!connect::has_met_itself(TcpStream::connect(other).await.unwrap().local_addr(), other));
+    assert!(!connect::has_met_itself(TcpStream::connect(other).await.unwrap().local_addr(), &other.into()));
 }

@@ -1,7 +1,7 @@
 //! One check of the lane: connects, asks and reads as far as its socket goes without waiting.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use socket2::SockRef;
 
 use crate::health::Ticket;
-use crate::model::{CheckRecord, Probe, ProbeKind, Verdict};
+use crate::model::{CheckRecord, PeerAddr, Probe, ProbeKind, Verdict};
 
 use super::super::check::{self, Finding};
 use super::super::connect::{self, Opening};
@@ -25,7 +25,7 @@ const READS_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) ticket: Ticket,
-    pub(super) addr: SocketAddr,
+    pub(super) addr: PeerAddr,
     pub(super) probe: Arc<Probe>,
     pub(super) began: Instant,
     /// The server has ended its side.
@@ -95,8 +95,9 @@ impl Conn {
             Talk::Connect => Opening::Any,
             Talk::Http { .. } => Opening::OneQuestion,
         };
-        let stream = match connect::socket(aimed.addr, &aimed.probe.aim, opening, &mut trace) {
-            Ok(socket) => match socket.connect(&aimed.addr.into()) {
+        let connecting = connect::socket(&aimed.addr, &aimed.probe.aim, opening, &mut trace);
+        let stream = match connecting {
+            Ok((socket, to)) => match socket.connect(&to) {
                 Err(error) if !is_under_way(&error) => Err(connect::failed(&error, &mut trace)),
                 Ok(()) | Err(_) => Ok(TcpStream::from(socket)),
             },
@@ -106,7 +107,7 @@ impl Conn {
             Ok(stream) => stream,
             Err(finding) => return Err(check::record(&aimed.probe.kind, finding, trace)),
         };
-        let (addr, probe) = (aimed.addr, Arc::clone(&aimed.probe));
+        let (addr, probe) = (aimed.addr.clone(), Arc::clone(&aimed.probe));
         let phase = Phase::Connecting;
         Ok(Box::new(Self { ticket, addr, probe, began, is_closed: false, stream, phase, talk, trace }))
     }
@@ -157,7 +158,7 @@ impl Conn {
     pub(super) fn end(mut self: Box<Self>, mut finding: Finding, buffer: &mut [u8]) -> CheckRecord {
         if self.phase != Phase::Connecting {
             let is_answer = finding.status.verdict() == Verdict::Passed;
-            if !is_answer && connect::has_met_itself(self.stream.local_addr(), self.addr) {
+            if !is_answer && connect::has_met_itself(self.stream.local_addr(), &self.addr) {
                 finding = connect::refused(&mut self.trace);
             } else if !self.trace.is_emptied {
                 self.take_what_has_arrived(buffer);
@@ -184,7 +185,7 @@ impl Conn {
         if let Some(error) = failed {
             return Step::Done(connect::failed(&error, &mut self.trace));
         }
-        if connect::has_met_itself(self.stream.local_addr(), self.addr) {
+        if connect::has_met_itself(self.stream.local_addr(), &self.addr) {
             return Step::Done(connect::refused(&mut self.trace));
         }
         self.phase = Phase::Reading;

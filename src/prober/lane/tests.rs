@@ -1,5 +1,7 @@
 //! Drives a lane by hand. What its checks find is tested with those of the other way, in `check::tests`.
 
+use std::net::SocketAddr;
+
 use super::super::origins::{OK, Script, black_hole, start};
 use super::*;
 use crate::health::{CheckId, Schedule};
@@ -55,7 +57,7 @@ async fn checks_of_many_servers_end_each_with_its_own_result() {
         let n = tickets.iter().position(|ticket| *ticket == ended.ticket).unwrap();
         let want = [CheckStatus::L7Ok, CheckStatus::L7Tout, CheckStatus::L4Tout][n % 3];
         let record = ended.record.unwrap();
-        assert_eq!((record.status, ended.addr), (want, [good, silent, hole][n % 3]));
+        assert_eq!((record.status, ended.addr), (want, [good, silent, hole][n % 3].into()));
         let timeout = Duration::from_millis(if n % 2 == 0 { 200 } else { 300 });
         assert_eq!(record.duration >= timeout, n % 3 != 0, "{record:?}");
     }

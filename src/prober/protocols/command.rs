@@ -6,7 +6,6 @@
 //! group is killed before its leader is reaped: as long as that is not done the group's number is nobody else's.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -23,7 +22,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::model::check::EVIDENCE_BYTES_MAX;
 use crate::model::probe::CommandProbe;
-use crate::model::{CheckStatus, Content};
+use crate::model::{CheckStatus, Content, PeerAddr};
 
 use super::super::check::{Deadline, Finding};
 use super::super::failure::errno_text;
@@ -36,7 +35,7 @@ const LAST_READS_MAX: usize = 16;
 /// How long a program that was killed is waited for.
 const REAP_TIME_MAX: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(probe: &CommandProbe, addr: SocketAddr, deadline: Deadline) -> Finding {
+pub(super) async fn run(probe: &CommandProbe, addr: &PeerAddr, deadline: Deadline) -> Finding {
     match start(probe, addr) {
         Ok(mut program) => {
             let verdict = follow(&mut program, deadline).await;
@@ -94,8 +93,11 @@ impl Drop for Program {
     }
 }
 
-fn start(probe: &CommandProbe, addr: SocketAddr) -> io::Result<Program> {
-    let (address, port) = (addr.ip().to_string(), addr.port().to_string());
+fn start(probe: &CommandProbe, addr: &PeerAddr) -> io::Result<Program> {
+    let (address, port) = match addr {
+        PeerAddr::Ip(addr) => (addr.ip().to_string(), addr.port().to_string()),
+        PeerAddr::Unix(path) => (path.display().to_string(), String::new()),
+    };
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(&*probe.program);
     command

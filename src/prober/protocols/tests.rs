@@ -1,5 +1,6 @@
 //! Whole checks against scripted servers: status, code and content of each protocol, and every one's deadline.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -458,7 +459,8 @@ async fn command_output_is_evidence() {
     let kind = ProbeKind::Command(CommandProbe { program: std::path::Path::new("/bin/sh").into(), args });
     let probe = Probe { timeout: Duration::from_secs(10), ..Probe::new(kind) };
     let record =
-        run(&Trust::default(), "127.0.0.1:1".parse().unwrap(), &Host::Name("server.test".into()), &probe).await;
+        run(&Trust::default(), "127.0.0.1:1".parse::<SocketAddr>().unwrap(), &Host::Name("server.test".into()), &probe)
+            .await;
     assert_eq!(record.status, CheckStatus::ProcOk);
     assert_eq!(&*record.evidence.unwrap().received, [b'x'; EVIDENCE_BYTES_MAX]);
 }

@@ -42,7 +42,7 @@ impl CheckSource for Source {
         self.resolved.lock().unwrap().push((server.server.0, addr));
         if self.adopts.load(Ordering::Relaxed) && addr.is_some() {
             let mut targets = self.targets.lock().unwrap();
-            targets.iter_mut().filter(|t| t.key == server).for_each(|t| t.addr = addr);
+            targets.iter_mut().filter(|t| t.key == server).for_each(|t| t.addr = addr.map(PeerAddr::Ip));
         }
     }
 
@@ -136,7 +136,7 @@ where
         let checks = self.checks.clone();
         async move {
             tokio::task::yield_now().await;
-            checks(aimed.addr)
+            checks(aimed.addr.ip().unwrap())
         }
     }
 

@@ -1,5 +1,7 @@
 //! Targets that come, go and change, under a simulated clock.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::model::{Aim, BodyMatch, FarmId, HttpProbe, Negate, ServerId};
 

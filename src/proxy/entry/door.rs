@@ -1,7 +1,8 @@
 //! The accept loop of one listener of one worker.
 //!
 //! It rests while the process is nearly out of descriptors, so that those that are left serve who is in already, the
-//! prober and the admin side. Once told to stop it takes in whoever the system has told that they are connected.
+//! prober and the admin side. While there is no memory for another client it waits too, but not for long: who comes then
+//! is refused, and may go elsewhere. Once told to stop it takes in whoever the system has told that they are connected.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,11 +16,14 @@ use tokio::sync::watch;
 
 use crate::store::{FrontendTable, Table};
 
+use super::super::memory::Entrant;
 use super::super::transport::{Client, Socket};
 use super::Door;
 
 /// How long accepting rests when the process is out of descriptors, or nearly.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often it rests in a row for want of memory before clients are refused.
+const MEMORY_RESTS_MAX: usize = 10;
 /// Descriptors that are kept for all but clients: so many, or that part of all where it is less.
 const RESERVED: u64 = 512;
 const RESERVED_PART: u64 = 8;
@@ -129,6 +133,7 @@ impl Ceiling {
 
 /// Accepts until stopped, then empties the queue.
 pub(in crate::proxy) async fn accept_until(door: Arc<Door>, socket: Listener, mut stopped: watch::Receiver<bool>) {
+    let mut rests_left = MEMORY_RESTS_MAX;
     loop {
         tokio::select! {
             biased;
@@ -136,8 +141,9 @@ pub(in crate::proxy) async fn accept_until(door: Arc<Door>, socket: Listener, mu
             accepted = socket.accept() => match accepted {
                 Ok((stream, client)) => {
                     let is_last = door.common.ceiling.is_reached_by(stream.as_fd().as_raw_fd());
+                    let entrant = entrant(&door, &mut rests_left).await;
                     if let Some((table, frontend)) = door.owner.find(&door.work.store).await {
-                        take_in(&door, table, frontend, stream, client);
+                        take_in(&door, table, frontend, stream, client, entrant);
                     }
                     if is_last && rest(&door, &socket, &mut stopped).await == Rest::Stopped {
                         break;
@@ -153,6 +159,28 @@ pub(in crate::proxy) async fn accept_until(door: Arc<Door>, socket: Listener, mu
     }
     empty_queue(&door, socket);
     door.registry.retire(Some(door.listener));
+}
+
+/// Waits until there is memory for one more client, as long as that may take: `rests_left` since there was some.
+async fn entrant(door: &Door, rests_left: &mut usize) -> Option<Entrant> {
+    let memory = door.work.memory();
+    loop {
+        if let Some(entrant) = memory.enter() {
+            *rests_left = MEMORY_RESTS_MAX;
+            return Some(entrant);
+        }
+        if *rests_left == 0 {
+            return None;
+        }
+        if *rests_left == MEMORY_RESTS_MAX
+            && let Some((_, frontend)) = door.owner.find_now(&door.work.store)
+        {
+            frontend.cells.of(door.work.ix).accept_rests.add(1);
+        }
+        *rests_left -= 1;
+        tokio::time::sleep(ACCEPT_REST).await;
+        memory.look();
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -187,7 +215,7 @@ fn empty_queue(door: &Arc<Door>, socket: Listener) {
         match next() {
             Ok((stream, client)) => {
                 if let Some((table, frontend)) = door.owner.find_now(&door.work.store) {
-                    take_in(door, table, frontend, stream, client);
+                    take_in(door, table, frontend, stream, client, door.work.memory().enter());
                 }
             }
             Err(error) if is_about_the_peer(&error) => {}
@@ -197,8 +225,15 @@ fn empty_queue(door: &Arc<Door>, socket: Listener) {
 }
 
 /// Lets somebody in, or not; who comes in is served by a task of its own.
-fn take_in(door: &Arc<Door>, table: Arc<Table>, frontend: Arc<FrontendTable>, socket: Socket, client: Client) {
-    if let Some(visit) = door.admit(table, frontend, client) {
+fn take_in(
+    door: &Arc<Door>,
+    table: Arc<Table>,
+    frontend: Arc<FrontendTable>,
+    socket: Socket,
+    client: Client,
+    entrant: Option<Entrant>,
+) {
+    if let Some(visit) = door.admit(table, frontend, client, entrant) {
         tokio::spawn(visit.serve(Arc::clone(door), socket));
     }
 }

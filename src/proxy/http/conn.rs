@@ -145,29 +145,79 @@ impl ConnIo {
                     };
                     return Poll::Ready(Ok(()));
                 }
-                Phase::Idle { by } => {
-                    let by = *by;
-                    if !ready!(self.poll_idle(by, cx))? {
-                        self.phase = Phase::Closed;
-                    }
-                }
-                Phase::Head { by } => {
-                    let by = *by;
-                    if !ready!(self.poll_head(by, cx))? {
-                        self.phase = Phase::Closed;
-                    }
-                }
-                Phase::Held { since } => {
-                    let since = *since;
-                    ready!(self.poll_held(since, cx))?;
-                }
-                Phase::Lingering { .. } | Phase::Refusing => {
-                    // Whether the client took the page changes nothing.
-                    let _ = ready!(self.poll_end(cx));
-                    self.phase = Phase::Closed;
-                }
+                Phase::Head { .. }
+                | Phase::Held { .. }
+                | Phase::Idle { .. }
+                | Phase::Lingering { .. }
+                | Phase::Refusing => ready!(self.poll_between(cx))?,
             }
         }
+    }
+
+    /// Goes on where nothing is to be delivered; ready when the phase moved on.
+    fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let goes_on = match &self.phase {
+            Phase::Body(_) | Phase::Closed | Phase::Deliver { .. } | Phase::Tunnel => true,
+            Phase::Head { by } => {
+                let by = *by;
+                ready!(self.poll_head(by, cx))?
+            }
+            Phase::Held { since } => {
+                let since = *since;
+                ready!(self.poll_held(since, cx))?;
+                true
+            }
+            Phase::Idle { by } => {
+                let by = *by;
+                ready!(self.poll_idle(by, cx))?
+            }
+            Phase::Lingering { .. } | Phase::Refusing => {
+                // Whether the client took the page changes nothing.
+                let _ = ready!(self.poll_end(cx));
+                false
+            }
+        };
+        if !goes_on {
+            self.phase = Phase::Closed;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for a request, so that the engine, which keeps buffers for each that it waits for, needs not: ready with
+    /// whether there is something for it. What a client that sends none is owed it has had then.
+    pub(in crate::proxy) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if self.connection.is_broken() {
+                return Poll::Ready(false);
+            }
+            match &self.phase {
+                Phase::Body(_) | Phase::Deliver { .. } | Phase::Tunnel => return Poll::Ready(true),
+                Phase::Closed => return Poll::Ready(false),
+                Phase::Head { .. }
+                | Phase::Held { .. }
+                | Phase::Idle { .. }
+                | Phase::Lingering { .. }
+                | Phase::Refusing => {}
+            }
+            let polled = self.poll_between(cx);
+            match self.drain_while(polled, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+    }
+
+    /// Lets the client have what is ready for it while it is waited for: the engine flushes an answer of known length
+    /// only at its end, however slowly that comes.
+    fn drain_while(&mut self, polled: Poll<io::Result<()>>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if polled.is_pending()
+            && !self.outbox.is_empty()
+            && let Poll::Ready(Err(error)) = self.outbox.poll_drain(&mut self.stream, cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        polled
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -400,15 +450,7 @@ impl AsyncRead for ConnIo {
         let this = self.get_mut();
         this.unless_broken()?;
         let polled = this.poll_next(cx, buf);
-        // Whoever waits for the client first lets it have what is ready for it: the engine flushes an answer of known
-        // length only at its end, however slowly that comes.
-        if polled.is_pending()
-            && !this.outbox.is_empty()
-            && let Poll::Ready(Err(error)) = this.outbox.poll_drain(&mut this.stream, cx)
-        {
-            return Poll::Ready(Err(error));
-        }
-        polled
+        this.drain_while(polled, cx)
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
-use ::pingora::apps::HttpServerApp;
+use ::pingora::apps::{HttpPersistentSettings, HttpServerApp};
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::http::ServerSession;
 use ::pingora::protocols::{Digest, UniqueID};
@@ -93,22 +93,29 @@ pub(in crate::proxy) async fn serve(
 ) {
     let connection = client.connection();
     connection.is_on(client.id());
-    let mut session = ServerSession::new_http1(Box::new(client));
-    // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
-    session.set_keepalive(Some(0));
     connection.runs_in(&poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
-    loop {
+    let (mut client, mut settings) = (Box::new(client), None::<HttpPersistentSettings>);
+    // Between two requests there is nothing but the stream: all that the engine holds for a request ends with it.
+    while poll_fn(|cx| client.poll_request(cx)).await {
+        let mut session = ServerSession::new_http1(client);
+        match settings.take() {
+            Some(settings) => settings.apply_to_session(&mut session),
+            // Pingora's own loop ends a connection that is silent for its first 60 s; the stream has our deadlines.
+            None => session.set_keepalive(Some(0)),
+        }
         let reused = tokio::select! {
             biased;
             () = given_up(&connection) => return,
             reused = engine.process_new_http(session, is_stopping) => reused,
         };
         let Some(reused) = reused else { return };
-        let (client, settings) = reused.consume();
-        session = ServerSession::new_http1(client);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
-        }
+        let (stream, kept) = reused.consume();
+        settings = kept;
+        // The engine gives back what it was given.
+        client = match stream.into_any().downcast() {
+            Ok(client) => client,
+            Err(_) => return,
+        };
     }
 }
 

@@ -21,12 +21,13 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, PeerAddr, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
 use super::super::entry::Pass;
 use super::super::http::control::TAKEN_OUT;
+use super::super::memory::Entrant;
 use super::super::recent::{Attempts, Ended};
 use super::super::registry::Entry;
 use super::super::sessions::Handle;
@@ -58,6 +59,7 @@ pub(super) struct Session {
     is_over: AtomicBool,
     _entry: Entry,
     _open: Pass,
+    _entrant: Entrant,
 }
 
 #[derive(Default)]
@@ -86,11 +88,12 @@ pub(super) struct Admitted {
     pub(super) feed: usize,
     pub(super) entry: Entry,
     pub(super) open: Pass,
+    pub(super) entrant: Entrant,
 }
 
 impl Session {
     pub(super) fn new(work: &Arc<Work>, way: Way, admitted: Admitted) -> Arc<Self> {
-        let Admitted { table, frontend, feed, entry, open } = admitted;
+        let Admitted { table, frontend, feed, entry, open, entrant } = admitted;
         frontend.cells.of(work.ix).connections_open.add(1);
         Arc::new(Self {
             way,
@@ -109,6 +112,7 @@ impl Session {
             is_over: AtomicBool::new(false),
             _entry: entry,
             _open: open,
+            _entrant: entrant,
         })
     }
 
@@ -190,8 +194,8 @@ impl Session {
         }
         state.position = Some(position);
         state.attempts.begin(farm.servers[position].server.id, chosen_by);
-        let connected =
-            farm.servers[position].addr.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()).and_then(connect);
+        let addr = farm.servers[position].addr.as_ref().and_then(PeerAddr::ip);
+        let connected = addr.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()).and_then(connect);
         match connected {
             Ok(socket) if door.is_scarce(socket.as_raw_fd()) => {
                 self.frontend.cells.of(self.work.ix).refused[Refusal::ConnectionLimit as usize].add(1);

@@ -14,7 +14,7 @@ use farmgate::model::{
     AdminStatus, Farm, FarmId, Frontend, FrontendId, FrontendTimeouts, InstanceId, Limits, Name, Protocol,
     RequestTrace, Server, ServerId, ServerKey, Service, SessionKind, Topology, TrafficFault,
 };
-use farmgate::proxy::{Chance, Farewell, Listeners, Plane};
+use farmgate::proxy::{Farewell, Listeners, Plane, Provision};
 use farmgate::store::{Faults, NoJournal, Requests, Sessions, Store};
 use farmgate::telemetry::access::AccessLog;
 
@@ -102,10 +102,10 @@ impl InProcess {
         };
         let told = Arc::new(Told::default());
         let store = Arc::new(Store::new(Arc::new(service), WORKERS, Arc::new(NoJournal), Vec::new()).unwrap());
-        let chance = Chance { entropy: 7, sticky_key: StickyKey::new([7; 32]) };
+        let provision = Provision { entropy: 7, sticky_key: StickyKey::new([7; 32]), memory: None };
         let alarm = Alarm::new(|thread| panic!("{thread} is lost"));
         let faults = Arc::clone(&told) as Arc<dyn Faults>;
-        let plane = Plane::start(&store, WORKERS, (Some(&access), None), chance, faults, &alarm).unwrap();
+        let plane = Plane::start(&store, WORKERS, (Some(&access), None), provision, faults, &alarm).unwrap();
         let mut started = Self {
             store,
             listeners: plane.listeners(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use farmgate::farm::choose::Key;
 use farmgate::farm::{FarmTable, Tried};
 use farmgate::metrics::WorkerIx;
-use farmgate::model::{AdminStatus, ServerKey, TrafficFault};
+use farmgate::model::{AdminStatus, PeerAddr, ServerKey, TrafficFault};
 
 use super::{Moment, WORKERS, World};
 use crate::sessions::Session;
@@ -63,7 +63,7 @@ impl World {
     /// Gives the work to the server; returns false if that cannot be connected to.
     fn begin_work(&mut self, farm: &Arc<FarmTable>, position: usize, worker: usize) -> bool {
         let entry = &farm.servers[position];
-        let Some(addr) = entry.addr else { return false };
+        let Some(addr) = entry.addr.as_ref().and_then(PeerAddr::ip) else { return false };
         let fault = self.network.work(addr.ip(), self.mono);
         if fault == Some(TrafficFault::Connect) {
             self.judge(farm, position, worker, fault);

@@ -10,7 +10,9 @@ use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::lower::{Around, Placed, probe};
 use crate::config::read::{Section, Value};
-use crate::model::{AdminStatus, Aim, Name, Probe, Protocol, Role, Server, ServerAddr, ServerId, Stickiness, Weight};
+use crate::model::{
+    AdminStatus, Aim, Name, Probe, ProbeKind, Protocol, Role, Server, ServerAddr, ServerId, Stickiness, Weight,
+};
 
 const STATUSES: &[(&str, AdminStatus)] =
     &[("active", AdminStatus::Active), ("drain", AdminStatus::Drain), ("maintenance", AdminStatus::Maintenance)];
@@ -39,6 +41,9 @@ pub(super) fn lower(
     let mut cookies = HashMap::new();
     let mut one = |value: &Value<'_>| {
         let server = server(value, owner, around, findings)?;
+        if server.address.is_unix() {
+            refuse_what_needs_an_address(value, &server, owner, findings);
+        }
         refuse_same_cookie(value, &server, &mut cookies, findings);
         Some(Placed::new(value, server))
     };
@@ -116,6 +121,35 @@ fn cookie(value: &Value<'_>, owner: Owner<'_>, findings: &mut Findings) -> Optio
 
 fn address(value: &Value<'_>, findings: &mut Findings) -> Option<ServerAddr> {
     value.parsed(findings, "a server's host:port", str::parse)
+}
+
+/// Refuses what a Unix socket cannot be: one that takes datagrams, has a name, a port or an answer to a ping.
+fn refuse_what_needs_an_address(value: &Value<'_>, server: &Server, owner: Owner<'_>, findings: &mut Findings) {
+    if owner.protocol == Some(Protocol::Udp) {
+        value.complain(findings, "is a Unix socket, which takes no datagrams here; write host:port");
+    }
+    if server.tls.as_ref().is_some_and(|tls| tls.sni.is_none()) {
+        value.complain(findings, "is a Unix socket, which no certificate names; write tls: {sni: NAME}");
+    }
+    if !server.probed {
+        return;
+    }
+    for probe in owner.probes.iter().chain(owner.shadow) {
+        let aim = server.aim.clone().or(&probe.aim);
+        let port = aim.port.or_else(|| probe.kind.fixed_port());
+        let is_ping = probe.kind == ProbeKind::Ping;
+        let name = &probe.name;
+        if aim.address.is_none() && (is_ping || port.is_some()) {
+            let why = if is_ping { "pings" } else { "goes to a port" };
+            let what =
+                format!("is a Unix socket, and probe {name} {why}; write probe: {{address: IP}}, or probe: false");
+            value.complain(findings, what);
+        } else if aim.address.is_some() && port.is_none() && !is_ping {
+            let what =
+                format!("is a Unix socket, and probe {name} goes to an address without a port; write its port too");
+            value.complain(findings, what);
+        }
+    }
 }
 
 fn refuse_same_cookie(

@@ -18,8 +18,8 @@ fn deadline(after: Duration) -> Deadline {
 }
 
 async fn run_for(program: &str, args: &[&str], after: Duration) -> (CheckStatus, Option<u16>, String) {
-    let addr = "127.0.0.9:8080".parse().unwrap();
-    let finding = run(&probe(program, args), addr, deadline(after)).await;
+    let addr = PeerAddr::Ip("127.0.0.9:8080".parse().unwrap());
+    let finding = run(&probe(program, args), &addr, deadline(after)).await;
     (finding.status, finding.code, finding.content.as_str().to_owned())
 }
 
@@ -68,7 +68,7 @@ async fn program_is_given_the_address_and_nothing_of_ours() {
 async fn program_that_writes_much_is_not_held_up() {
     let finding = run(
         &probe("/bin/sh", &["-c", "head -c 1000000 /dev/zero | tr '\\0' x"]),
-        "127.0.0.9:1".parse().unwrap(),
+        &PeerAddr::Ip("127.0.0.9:1".parse().unwrap()),
         deadline(Duration::from_secs(10)),
     )
     .await;
@@ -111,8 +111,8 @@ async fn check_that_is_dropped_leaves_no_process_behind() {
     let file = dir.path().join("numbers");
     let text = format!("sleep 60 & echo $$ $! > {0}.new; mv {0}.new {0}; sleep 60", file.display());
     let task = tokio::spawn(async move {
-        let addr = "127.0.0.9:1".parse().unwrap();
-        run(&probe("/bin/sh", &["-c", &text]), addr, deadline(Duration::from_secs(60))).await
+        let addr = PeerAddr::Ip("127.0.0.9:1".parse().unwrap());
+        run(&probe("/bin/sh", &["-c", &text]), &addr, deadline(Duration::from_secs(60))).await
     });
     let until = clock::monotonic() + SLACK;
     while !file.exists() {

@@ -1,4 +1,4 @@
-//! How a connection to a server is made that needs more than TCP, or goes over HTTP/2: a PROXY header first, then TLS.
+//! How a connection to a server is made that needs more than TCP, or goes over HTTP/2: a Unix socket, a PROXY header first, then TLS.
 //!
 //! For HTTP/1.1 Pingora 0.9.1 makes a new TLS configuration for each connection of a server with authorities of its own, and has no
 //! place for another stream than its own, so the handshake is made here, with what [`ClientConfigs`] keeps. What
@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +20,13 @@ use ::pingora::{Error, Result};
 use async_trait::async_trait;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::clock;
+use crate::model::PeerAddr;
 
 use super::super::super::transport::{Socket, Transport};
 use super::super::super::upstream_tls::{ClientConfigs, UNEQUIPPED, Untrusted};
@@ -138,7 +138,7 @@ impl Lines {
 #[derive(Debug)]
 pub(super) struct Dial {
     pub(super) lines: Arc<Lines>,
-    pub(super) addr: SocketAddr,
+    pub(super) addr: PeerAddr,
     /// Sent before anything else.
     pub(super) header: Option<Vec<u8>>,
     pub(super) tls: Option<Tls>,
@@ -157,9 +157,12 @@ pub(super) struct Tls {
 #[async_trait]
 impl Connect for Dial {
     async fn connect(&self, _addr: &::pingora::protocols::l4::socket::SocketAddr) -> Result<Stream> {
-        let stream = self.tcp().await?;
+        let stream = self.socket().await?;
         match &self.tls {
-            None => Ok(stream.into()),
+            None => Ok(match stream {
+                Socket::Tcp(stream) => stream.into(),
+                Socket::Unix(stream) => stream.into(),
+            }),
             Some(tls) => self.moved(self.encrypted(tls, stream).await?),
         }
     }
@@ -168,28 +171,26 @@ impl Connect for Dial {
 impl Dial {
     /// Returns a connection to the server, of which nobody else moves the bytes.
     pub(super) async fn reach(&self) -> Result<Transport> {
-        let stream = self.tcp().await?;
+        let stream = self.socket().await?;
         match &self.tls {
             None => Ok(stream.into()),
-            Some(tls) => Ok(Transport::tls(self.encrypted(tls, Socket::Tcp(stream)).await?.into())),
+            Some(tls) => Ok(Transport::tls(self.encrypted(tls, stream).await?.into())),
         }
     }
 
-    async fn tcp(&self) -> Result<TcpStream> {
+    async fn socket(&self) -> Result<Socket> {
         if let Some(Tls { with: Err(why), .. }) = &self.tls {
             return Err(Error::because(TLSHandshakeFailure, "before connecting", DialError::Unusable(Arc::clone(why))));
         }
         let failed = |error: io::Error| Error::because(ConnectError, "connecting to a server", error);
-        let mut stream = TcpStream::connect(self.addr).await.map_err(failed)?;
-        // Latency over segments; a failure only costs that.
-        let _ = stream.set_nodelay(true);
+        let mut stream = Socket::connect(&self.addr).await.map_err(failed)?;
         if let Some(header) = &self.header {
             stream.write_all(header).await.map_err(failed)?;
         }
         Ok(stream)
     }
 
-    async fn encrypted<S: AsyncRead + AsyncWrite + Unpin>(&self, tls: &Tls, stream: S) -> Result<TlsStream<S>> {
+    async fn encrypted(&self, tls: &Tls, stream: Socket) -> Result<TlsStream<Socket>> {
         let refused = |why: DialError| Error::because(TLSHandshakeFailure, "in the TLS handshake", why);
         let (config, name) = tls.with.as_ref().map_err(|why| refused(DialError::Unusable(Arc::clone(why))))?;
         let connected = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
@@ -203,7 +204,7 @@ impl Dial {
     }
 
     /// Returns a stream as the engine takes it, between which and TLS a task moves the bytes.
-    fn moved(&self, stream: TlsStream<TcpStream>) -> Result<Stream> {
+    fn moved(&self, stream: TlsStream<Socket>) -> Result<Stream> {
         let failed = |error: io::Error| Error::because(ConnectError, "making a socket pair", error);
         let (engines, ours) = UnixStream::pair().map_err(failed)?;
         let socket = engines.as_raw_fd();
@@ -221,7 +222,7 @@ impl Dial {
 }
 
 /// Moves bytes both ways until either side ends.
-async fn carry(ours: UnixStream, servers: TlsStream<TcpStream>, line: &Line) -> io::Result<()> {
+async fn carry(ours: UnixStream, servers: TlsStream<Socket>, line: &Line) -> io::Result<()> {
     let (mut from_engine, mut to_engine) = ours.into_split();
     let (mut from_server, mut to_server) = tokio::io::split(servers);
     let up = async {

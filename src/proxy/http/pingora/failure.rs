@@ -28,7 +28,8 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
             edge.tls_failures.add(1);
         }
         let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
-        if let Some(addr) = entry.and_then(|entry| entry.addr).filter(|_| !matches!(why, DialError::Full)) {
+        let addr = entry.and_then(|entry| entry.addr.as_ref());
+        if let Some(addr) = addr.filter(|_| !matches!(why, DialError::Full)) {
             lines.configs.say(addr, why);
         }
     }

@@ -12,8 +12,8 @@ use ::pingora::upstreams::peer::HttpPeer;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::farm::{FarmTable, ServerEntry};
-use crate::model::FarmTimeouts;
 use crate::model::tls::ServerTls;
+use crate::model::{FarmTimeouts, PeerAddr};
 
 use super::super::super::upstream_tls::{Offer, server_name};
 use super::super::control::Connection;
@@ -69,7 +69,7 @@ pub(super) fn over_http2(session: &Session, exchange: &Exchange, lines: &Arc<Lin
     if !farm.farm.http2 || asks_for_websocket(session.req_header()) {
         return None;
     }
-    let (addr, server) = (entry.addr?, &entry.server);
+    let (addr, server) = (entry.addr.as_ref()?, &entry.server);
     let header = server.proxy_protocol.map(|form| connection.from.proxy_header(form));
     let group = reuse::group_of(farm, entry, exchange.id.number);
     let (tls, version) = match server.tls.as_ref() {
@@ -87,7 +87,7 @@ pub(super) fn over_http2(session: &Session, exchange: &Exchange, lines: &Arc<Lin
     let FarmTimeouts { connect, response, idle } = farm.farm.timeouts;
     let terms = Terms { reuse: farm.farm.reuse, connect, response, idle };
     let is_tls = tls.is_some();
-    Some(Shared { key, dial: Dial { lines: Arc::clone(lines), addr, header, tls }, terms, is_tls })
+    Some(Shared { key, dial: Dial { lines: Arc::clone(lines), addr: addr.clone(), header, tls }, terms, is_tls })
 }
 
 struct Way {
@@ -99,26 +99,27 @@ struct Way {
 }
 
 fn way(farm: &FarmTable, entry: &ServerEntry, connection: &Connection, lines: &Arc<Lines>, group: u64) -> Option<Way> {
-    let addr = entry.addr?;
+    let addr = entry.addr.as_ref()?;
+    // The engine asks the system whom a kept connection is to, and sees a Unix socket where it is to one, or where TLS is
+    // spoken below it, which an address of zeroes fits; the server is in the key.
+    let hidden = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
     let server = &entry.server;
     let header = server.proxy_protocol.map(|form| connection.from.proxy_header(form));
     let Some(settings) = server.tls.as_ref() else {
         let key = if header.is_some() { hashed(|hasher| (group, &header).hash(hasher)) } else { group };
-        let dial = header.map(|header| Dial { lines: Arc::clone(lines), addr, header: Some(header), tls: None });
-        return Some(Way { shown: addr, key, dial, is_tls: false });
+        let is_dialled = header.is_some() || addr.ip().is_none();
+        let dial = is_dialled.then(|| Dial { lines: Arc::clone(lines), addr: addr.clone(), header, tls: None });
+        return Some(Way { shown: addr.ip().unwrap_or(hidden), key, dial, is_tls: false });
     };
     let asked = asked_of(farm, entry, addr, settings);
     let (tls, version) = spoken(lines, settings, entry, asked, Offer::Http1);
     let key = hashed(|hasher| (asked, group, version, &header).hash(hasher));
-    // The engine asks the system whom a kept connection is to, and sees no more of it than its own end of a pair, which
-    // an address of zeroes fits; the real one is in the key.
-    let shown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
-    let dial = Dial { lines: Arc::clone(lines), addr, header, tls: Some(tls) };
-    Some(Way { shown, key, dial: Some(dial), is_tls: true })
+    let dial = Dial { lines: Arc::clone(lines), addr: addr.clone(), header, tls: Some(tls) };
+    Some(Way { shown: hidden, key, dial: Some(dial), is_tls: true })
 }
 
 /// What a server that is spoken to in TLS is remembered by.
-fn asked_of(farm: &FarmTable, entry: &ServerEntry, addr: SocketAddr, settings: &ServerTls) -> u64 {
+fn asked_of(farm: &FarmTable, entry: &ServerEntry, addr: &PeerAddr, settings: &ServerTls) -> u64 {
     let name = server_name(settings, &entry.server.address.host);
     hashed(|hasher| (farm.farm.id.0, addr, entry.server.id.0, format!("{name:?}")).hash(hasher))
 }

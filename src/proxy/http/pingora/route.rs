@@ -36,6 +36,7 @@ const REDIRECTED: &str = "a route leads elsewhere";
 const CHALLENGED: &str = "an authority looks whether a name is ours";
 /// What the client is told that asks too often.
 const TOO_OFTEN: &str = "too many requests; wait before the next";
+const NO_MEMORY: &str = "no memory is left for more requests";
 const CLOSED: &str = "the frontend is closed for maintenance";
 
 /// A request as rules see it.
@@ -110,6 +111,10 @@ pub(super) async fn decide(
     }
     if let Some(page) = &frontend.frontend.maintenance {
         close(session, exchange, connection, &frontend, page).await?;
+        return Ok(true);
+    }
+    if connection.work.memory().is_over() {
+        turn_away(session, exchange, connection, &frontend).await?;
         return Ok(true);
     }
     if let Some(limit) = &frontend.frontend.limits.rate
@@ -200,6 +205,20 @@ async fn lead(
     }
     connection.count_own_answer(redirect.status, None);
     respond_with(session, exchange, Some(frontend), head, Bytes::new()).await
+}
+
+/// Refuses a request for which there is no memory, and the client's next one, which may find some elsewhere.
+async fn turn_away(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    connection: &Connection,
+    frontend: &FrontendTable,
+) -> Result<()> {
+    exchange.reason = Some(NO_MEMORY);
+    exchange.seen.ended_in(EndedBy::Local, EndPhase::Request);
+    connection.count_own_answer(503, Some(Refusal::Memory));
+    session.set_keepalive(None);
+    respond(session, exchange, Some(frontend), 503, NO_MEMORY).await
 }
 
 async fn close(

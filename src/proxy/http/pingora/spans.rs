@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use crate::farm::ServerEntry;
-use crate::model::AttemptOutcome;
 use crate::model::trace::{EndedBy, Termination};
+use crate::model::{AttemptOutcome, PeerAddr};
 use crate::telemetry::access::AccessLine;
 use crate::telemetry::traces::{Parent, Role, Span, Value};
 
@@ -116,11 +116,18 @@ impl Whole<'_> {
         let farm = self.exchange.route.as_ref()?.farm();
         let entry = farm.servers.get(tried.position)?;
         let mut attributes = self.common();
-        if let Some(addr) = entry.addr {
-            let path = String::from_utf8_lossy(bounded(path(self.line.target)));
-            attributes.push(("server.address", addr.ip().to_string().into()));
-            attributes.push(("server.port", addr.port().into()));
-            attributes.push(("url.full", format!("{}://{addr}{path}", scheme(entry)).into()));
+        match &entry.addr {
+            Some(PeerAddr::Ip(addr)) => {
+                let path = String::from_utf8_lossy(bounded(path(self.line.target)));
+                attributes.push(("server.address", addr.ip().to_string().into()));
+                attributes.push(("server.port", addr.port().into()));
+                attributes.push(("url.full", format!("{}://{addr}{path}", scheme(entry)).into()));
+            }
+            Some(PeerAddr::Unix(path)) => {
+                attributes.push(("server.address", path.display().to_string().into()));
+                attributes.push(("network.transport", "unix".into()));
+            }
+            None => {}
         }
         attributes.push(("farmgate.farm", farm.farm.name.as_str().into()));
         attributes.push(("farmgate.server", entry.server.name.as_str().into()));
