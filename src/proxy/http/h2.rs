@@ -109,10 +109,7 @@ pub(in crate::proxy) async fn serve(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    if let Some(refusal) = gauge.excess() {
-                        count(&connection, refusal);
-                    }
-                    tracing::debug!(client = %connection.client, %error, "http/2 connection broken");
+                    broke(&connection, &gauge, &error);
                     break;
                 }
             },
@@ -140,6 +137,14 @@ pub(in crate::proxy) async fn serve(
     drop(client);
     // Their streams are gone with the connection, which each sees when it looks next.
     while streams.join_next().await.is_some() {}
+}
+
+/// Tells of a connection that broke.
+fn broke(connection: &Connection, gauge: &Gauge, error: &::pingora::Error) {
+    if let Some(refusal) = gauge.excess() {
+        count(connection, refusal);
+    }
+    tracing::debug!(client = %connection.client, %error, "http/2 connection broken");
 }
 
 /// Tells a client that there was too much, without waiting for it for long.
