@@ -42,8 +42,9 @@ use crate::proxy::{Chance, Farewell, Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
+use crate::telemetry::traces::{PostError, SpanWriter, Tracing};
 
-use answers::Answers;
+use answers::{Answers, Told};
 use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
@@ -62,6 +63,7 @@ pub struct App {
     journal: SqliteJournal,
     plane: Plane,
     access_writer: Option<AccessWriter>,
+    span_writer: Option<SpanWriter>,
     edges: Edges,
     admin_addr: Option<SocketAddr>,
     fingerprint: Option<String>,
@@ -122,13 +124,15 @@ impl App {
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
+        let (tracing, span_writer) = start_tracing(&settings)?;
+        let spans = span_writer.as_ref().map(SpanWriter::handle);
 
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
-        let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
+        let answers = Answers::new(&settings, &journal, &webhooks, Told { access: access_handle.clone(), spans })?;
         let changing: EventSink = Box::new(move |event| on_change(&changed, event));
         let logging: EventSink = Box::new(|event| events::log(event));
         let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told];
@@ -136,7 +140,8 @@ impl App {
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let cookie_key = inherited.cookie_key();
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(cookie_key.0) };
-        let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
+        let told = (access.as_ref(), tracing.as_ref());
+        let plane = Plane::start(&store, workers, told, chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = plane.listeners();
         let caring = Caring::prepare(&settings, plane.certificates());
@@ -170,6 +175,7 @@ impl App {
             journal,
             plane,
             access_writer,
+            span_writer,
             edges,
             admin_addr,
             fingerprint,
@@ -211,7 +217,19 @@ impl App {
     /// # Errors
     /// If a thread was lost to a bug.
     pub fn serve(self) -> anyhow::Result<()> {
-        let Self { core, journal, plane, access_writer, edges, runtime, mut signals, mut commands, lost, .. } = self;
+        let Self {
+            core,
+            journal,
+            plane,
+            access_writer,
+            span_writer,
+            edges,
+            runtime,
+            mut signals,
+            mut commands,
+            lost,
+            ..
+        } = self;
         let mut edges = Some(edges);
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
@@ -235,8 +253,11 @@ impl App {
                     edges.stop();
                 }
                 plane.join();
-                // The workers' ends of the access log are gone with them.
+                // The workers' ends of the access log and the traces are gone with them.
                 if let Some(writer) = access_writer {
+                    writer.join();
+                }
+                if let Some(writer) = span_writer {
                     writer.join();
                 }
             });
@@ -491,6 +512,13 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     AccessLog::open(log).with_context(|| {
         format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
     })
+}
+
+/// Starts the traces, where there are any, and the thread that posts their spans, where these go anywhere.
+fn start_tracing(settings: &Settings) -> Result<(Option<Tracing>, Option<SpanWriter>), PostError> {
+    let Some(declared) = &settings.tracing else { return Ok((None, None)) };
+    let (tracing, writer) = Tracing::start(declared)?;
+    Ok((Some(tracing), writer))
 }
 
 fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {

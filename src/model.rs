@@ -11,6 +11,8 @@ pub mod event;
 pub mod expect;
 pub mod farm;
 pub mod frontend;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod id;
 pub mod listen;
 pub mod probe;

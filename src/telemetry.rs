@@ -1,9 +1,11 @@
-//! Where log lines go: the process log on standard error, the access log in its own file, each by a thread of its own.
+//! Where log lines and spans go: the process log to standard error, the access log to its file, spans to whoever collects
+//! them, each by a thread of its own.
 //!
 //! Lines of the `log` crate (Pingora's) are bridged into `tracing`. Set up once, by the composition root.
 
 pub mod access;
 pub mod context;
+pub mod traces;
 
 mod lines;
 

@@ -238,11 +238,8 @@ impl Asked {
 
 /// The number in hexadecimal digits, and as many of the keyed hash of number and nonce.
 fn consumer_key(application_secret: &str, credential: &AskedCredential) -> String {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(application_secret.as_bytes()) {
-        Ok(mac) => mac,
-        // HMAC takes keys of any length; nothing is the same as an empty key.
-        Err(_) => return String::new(),
-    };
+    // HMAC takes keys of any length; nothing is the same as an empty consumer key.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(application_secret.as_bytes()) else { return String::new() };
     mac.update(b"farmgate consumer key");
     mac.update(&credential.id.to_be_bytes());
     mac.update(&credential.nonce);

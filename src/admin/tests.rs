@@ -9,7 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{NARROW, OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
-use super::outlets::{AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
+use super::outlets::{
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers, SpanNumbers,
+};
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{Refusal, ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
@@ -439,6 +441,10 @@ fn metrics_tell_what_the_outlets_count() {
             Some(AccessLogNumbers { lines: [7, 8, 9] })
         }
 
+        fn spans(&self) -> Option<SpanNumbers> {
+            Some(SpanNumbers { spans: [4, 5, 6] })
+        }
+
         fn journal(&self) -> JournalNumbers {
             JournalNumbers { written: [3, 20, 1], dropped: [0, 7, 2], failures: 1, backlog: 4, bytes: 8192 }
         }
@@ -462,6 +468,9 @@ fn metrics_tell_what_the_outlets_count() {
         "farmgate_journal_failures_total 1",
         "farmgate_journal_backlog 4",
         "farmgate_journal_size_bytes 8192",
+        "farmgate_trace_spans_total{outcome=\"taken\"} 4",
+        "farmgate_trace_spans_total{outcome=\"dropped\"} 5",
+        "farmgate_trace_spans_total{outcome=\"refused\"} 6",
         "farmgate_webhook_delivered_total{receiver=\"pager\"} 9",
         "farmgate_webhook_failed_total{receiver=\"pager\"} 2",
         "farmgate_webhook_lag{receiver=\"pager\"} 5",

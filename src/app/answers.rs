@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::admin::AdminState;
 use crate::admin::asked::{Asked, Keep};
 use crate::admin::outlets::{
-    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers, SpanNumbers,
 };
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
@@ -18,11 +18,18 @@ use crate::model::settings::Settings;
 use crate::proxy::{Certificates, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
+use crate::telemetry::traces::{SpanCounters, SpanHandle};
 use crate::webhook::ReceiverCells;
 
 use super::Core;
 use super::control::Controller;
 use super::webhooks::Webhooks;
+
+/// What counts where requests are told of.
+pub(super) struct Told {
+    pub(super) access: Option<AccessHandle>,
+    pub(super) spans: Option<SpanHandle>,
+}
 
 /// See the module's doc.
 pub(super) struct Answers {
@@ -38,14 +45,14 @@ impl Answers {
         settings: &Settings,
         journal: &SqliteJournal,
         webhooks: &Webhooks,
-        access: Option<AccessHandle>,
+        told: Told,
     ) -> Result<Self, JournalError> {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
             asked: Arc::new(Asked::load(Box::new(KeptInJournal(journal.clone())))?),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
-            outlets: Counted::new(settings, journal, webhooks, access),
+            outlets: Counted::new(settings, journal, webhooks, told),
         })
     }
 
@@ -97,16 +104,16 @@ struct Counted {
     /// The files that the journal is in.
     files: Vec<PathBuf>,
     receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
-    access: Option<AccessHandle>,
+    told: Told,
     /// Known once the data plane is there.
     certificates: Option<Arc<Certificates>>,
 }
 
 impl Counted {
-    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, access: Option<AccessHandle>) -> Self {
+    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, told: Told) -> Self {
         let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
         let files = settings.state_dir.iter().flat_map(files).collect();
-        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access, certificates: None }
+        Self { journal: journal.clone(), files, receivers: webhooks.cells(), told, certificates: None }
     }
 }
 
@@ -149,8 +156,13 @@ impl Outlets for Counted {
     }
 
     fn access_log(&self) -> Option<AccessLogNumbers> {
-        let AccessCounters { written, dropped, refused } = self.access.as_ref()?.counters();
+        let AccessCounters { written, dropped, refused } = self.told.access.as_ref()?.counters();
         Some(AccessLogNumbers { lines: [written, dropped, refused] })
+    }
+
+    fn spans(&self) -> Option<SpanNumbers> {
+        let SpanCounters { taken, dropped, refused } = self.told.spans.as_ref()?.counters();
+        Some(SpanNumbers { spans: [taken, dropped, refused] })
     }
 
     fn receivers(&self) -> Vec<ReceiverNumbers> {

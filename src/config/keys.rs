@@ -16,6 +16,7 @@ pub(super) const FILE: &[&str] = &[
     "webhooks",
     "acme",
     "log",
+    "tracing",
     "upgrade_socket",
     "user",
     "group",
@@ -125,7 +126,7 @@ pub(super) const HASH: &[&str] = &["key", "load_max"];
 /// A farm's `queue`.
 pub(super) const QUEUE: &[&str] = &["length", "timeout"];
 /// A farm's `reuse`.
-pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams"];
+pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams", "connections"];
 /// `tls` of a farm and of a server, where it is a mapping.
 pub(super) const SERVER_TLS: &[&str] = &["ca", "sni", "verify", "cert", "key"];
 /// A farm's `observe`, where it is a mapping.
@@ -237,6 +238,10 @@ pub(super) const ACME: &[&str] = &["directory", "contact", "ca", "challenge", "t
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
 pub(super) const ACCESS: &[&str] = &["path", "format", "fields"];
+/// `tracing`.
+pub(super) const TRACING: &[&str] = &["sample", "service_name", "otlp"];
+/// `tracing.otlp`.
+pub(super) const OTLP: &[&str] = &["url", "headers", "ca", "timeout"];
 
 /// Every section under its schema's name.
 #[cfg(test)]
@@ -295,4 +300,6 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Acme", ACME),
     ("Log", LOG),
     ("AccessLog", ACCESS),
+    ("Tracing", TRACING),
+    ("Otlp", OTLP),
 ];

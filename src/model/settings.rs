@@ -3,6 +3,7 @@
 
 mod access;
 mod logs;
+mod traces;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use access::{Access, Actions, BearerToken, CallRule, Grant, OvhApplication, OvhCredential, ZenlayerKey};
 pub use logs::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
+pub use traces::{MILLION, Otlp, TraceSettings};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -166,6 +168,8 @@ pub struct Settings {
     pub acme: Option<AcmeSettings>,
     /// Logs.
     pub log: LogSettings,
+    /// Traces of requests; none: trace contexts are passed on, and that is all.
+    pub tracing: Option<TraceSettings>,
     /// Where a new process asks for the listening sockets; none: in `state_dir`, or where the user's sockets are.
     pub upgrade_socket: Option<PathBuf>,
     /// Whom root becomes once everything is bound, if anybody.
@@ -199,6 +203,7 @@ impl Settings {
             ("webhooks", self.webhooks != live.webhooks),
             ("acme", self.acme != live.acme),
             ("log", self.log != live.log),
+            ("tracing", self.tracing != live.tracing),
             ("upgrade_socket", self.upgrade_socket != live.upgrade_socket),
             ("user", self.run_as != live.run_as),
         ]
@@ -236,6 +241,7 @@ mod tests {
             webhooks,
             acme: None,
             log,
+            tracing: None,
             upgrade_socket: None,
             run_as: None,
         }

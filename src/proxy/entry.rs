@@ -272,10 +272,10 @@ impl Visit {
             let alpn = peer.alpn.iter().map(|alpn| alpn.as_str().as_bytes().to_vec()).collect();
             said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn });
         }
-        let Some(feed) = self.feed(&door.work, said.as_ref()) else {
+        let Some(course) = self.course(&door.work, said.as_ref()) else {
             return self.refuse(Refusal::Rejected, &"a route rejects it");
         };
-        tcp::relay(&door.work, &self.table, &frontend, feed, transport, &self.client, &door.configs).await;
+        tcp::relay(&door.work, &self.table, &frontend, course, transport, &self.client, &door.configs).await;
     }
 
     /// Reads what the client says first, where it speaks TLS. One that says nothing waits for the server to begin.
@@ -293,9 +293,8 @@ impl Visit {
         }
     }
 
-    /// Returns the farm that the connection goes to, as a position among the frontend's feeds; none where it is
-    /// rejected.
-    fn feed(&self, work: &Work, said: Option<&Hello>) -> Option<usize> {
+    /// Returns the farm that the connection goes to, and by which route; nothing where it is rejected.
+    fn course(&self, work: &Work, said: Option<&Hello>) -> Option<tcp::Course> {
         let FrontendTable { frontend, routes, .. } = &*self.frontend;
         let source = self.client.is_told_apart().then(|| self.client.address.ip());
         let turn = |route: Option<&Route>| work.turn(frontend.id, route, TurnOf::Split);
@@ -308,7 +307,7 @@ impl Visit {
             };
             routes.decide(&conversation, turn)
         };
-        decision.feed
+        Some(tcp::Course { feed: decision.feed?, route: decision.route.map(Arc::clone) })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::metrics::WorkerIx;
 use crate::model::FrontendId;
 use crate::store::{Faults, Requests, Sessions, Store};
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::traces::Tracing;
 
 use super::accept::Listeners;
 use super::command::{Bound, Command, Farewell, ListenerId};
@@ -75,7 +76,7 @@ impl Plane {
     pub fn start(
         store: &Arc<Store>,
         workers: usize,
-        access: Option<&AccessLog>,
+        (access, tracing): (Option<&AccessLog>, Option<&Tracing>),
         chance: Chance,
         faults: Arc<dyn Faults>,
         alarm: &Alarm,
@@ -85,7 +86,8 @@ impl Plane {
         let certificates = Certificates::new();
         let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
         let (rates, started) = (Rates::new(entropy), clock::monotonic());
-        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, started });
+        let tracing = tracing.cloned();
+        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, tracing, started });
         let mut plane = Self {
             commands: Vec::new(),
             works: Vec::new(),

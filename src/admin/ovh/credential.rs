@@ -8,7 +8,6 @@ use axum::response::Response;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
-use serde::Deserialize;
 
 use super::error::Refusal;
 use super::wire;
@@ -36,25 +35,11 @@ pub(super) struct Known {
     pub(super) rules: Vec<CallRule>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Wanted {
-    access_rules: Option<Vec<Rule>>,
-    redirection: Option<String>,
-    #[serde(rename = "allowedIPs")]
-    allowed_ips: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Rule {
-    method: String,
-    path: String,
-}
-
 /// Answers `POST /auth/credential`.
 pub(super) fn ask(asked: &Asked, credentials: &Credentials, call: &Call) -> Result<wire::NewCredential, Refusal> {
     let application = application(credentials, call)?;
-    let wanted: Wanted = serde_json::from_slice(&call.body).map_err(|e| AdminError::BadBody(e.to_string()))?;
+    let wanted: wire::WantedCredential =
+        serde_json::from_slice(&call.body).map_err(|e| AdminError::BadBody(e.to_string()))?;
     let credential = credential(application, wanted, call.now)?;
     let (id, consumer_key) = asked.ask(application, credential, call.now).map_err(|error| refused(call, &error))?;
     tracing::info!(
@@ -108,14 +93,18 @@ fn application<'c>(credentials: &'c Credentials, call: &Call) -> Result<&'c OvhA
     credentials.ovh_applications.iter().find(|known| *known.key == *key).ok_or_else(Refusal::unknown_application)
 }
 
-fn credential(application: &OvhApplication, wanted: Wanted, now: Timestamp) -> Result<AskedCredential, AdminError> {
-    let Wanted { access_rules, redirection, allowed_ips } = wanted;
+fn credential(
+    application: &OvhApplication,
+    wanted: wire::WantedCredential,
+    now: Timestamp,
+) -> Result<AskedCredential, AdminError> {
+    let wire::WantedCredential { access_rules, redirection, allowed_ips } = wanted;
     let rules = access_rules.ok_or(AdminError::Missing("accessRules"))?;
     let nets = allowed_ips.unwrap_or_default();
     bounded("accessRules", rules.len(), 1)?;
     bounded("allowedIPs", nets.len(), 0)?;
     let bad = |field, got: &str, bound: String| AdminError::BadValue { field, got: quoted(got), bound };
-    let rule = |rule: &Rule| {
+    let rule = |rule: &wire::WantedRule| {
         let bound = |why| format!("what a rule is: {why}");
         CallRule::new(&rule.method, &rule.path).map_err(|why| bad("accessRules", &rule.path, bound(why)))
     };

@@ -3,7 +3,7 @@
 //! Types are strict: ids and counts are integers, a frontend's port is text, lists are never null where the schema has
 //! them required. What this version has no meaning for is there as the schema's own "not set".
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An error.
 #[derive(Serialize)]
@@ -255,4 +255,21 @@ pub(super) struct NewCredential {
     pub(super) consumer_key: String,
     pub(super) state: &'static str,
     pub(super) validation_url: String,
+}
+
+/// What is asked of `POST /auth/credential`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WantedCredential {
+    pub(super) access_rules: Option<Vec<WantedRule>>,
+    pub(super) redirection: Option<String>,
+    #[serde(rename = "allowedIPs")]
+    pub(super) allowed_ips: Option<Vec<String>>,
+}
+
+/// `auth.AccessRule`.
+#[derive(Deserialize)]
+pub(super) struct WantedRule {
+    pub(super) method: String,
+    pub(super) path: String,
 }

@@ -150,7 +150,7 @@ pub(super) fn zenlayer(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mu
 }
 
 fn actions(value: &Value<'_>, findings: &mut Findings) -> Actions {
-    let mut listed = Vec::new();
+    let mut listed: Vec<Box<str>> = Vec::new();
     for item in value.list(findings, "actions", LIST_MAX) {
         listed.extend(item.parsed(findings, "an action", |text| {
             let is_good =
@@ -162,11 +162,7 @@ fn actions(value: &Value<'_>, findings: &mut Findings) -> Actions {
             }
         }));
     }
-    if listed.iter().any(|action: &Box<str>| **action == *EVERY_ACTION) {
-        Actions::Every
-    } else {
-        Actions::Listed(listed)
-    }
+    if listed.iter().any(|action| **action == *EVERY_ACTION) { Actions::Every } else { Actions::Listed(listed) }
 }
 
 /// Returns the items of a list of credentials. What is no list may be a secret in the wrong place and is not shown.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::text::{DurationText, Filled, ListenText, NameText, Number, SizeText, WebhookUrlText};
+use super::text::{DurationText, Fields, Filled, ListenText, NameText, Number, SampleText, SizeText, WebhookUrlText};
 use super::{Auto, bounds};
 
 /// The admin side.
@@ -424,4 +424,36 @@ pub enum AccessField {
     TraceId,
     /// User-Agent as received.
     UserAgent,
+}
+
+/// Traces of requests.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tracing {
+    /// The share of the traces beginning here that is recorded, with up to four places behind the point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleText>,
+    /// What spans are said to be of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<String>,
+    /// Who is sent spans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<Otlp>,
+}
+
+/// Who is sent spans, by OTLP over HTTP with protobuf.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// Where they are posted.
+    pub url: WebhookUrlText,
+    /// Fields that every request has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Fields<String>>,
+    /// The PEM file of the authorities to verify against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// How long one request may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
 }

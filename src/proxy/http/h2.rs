@@ -34,7 +34,7 @@ use super::control::Connection;
 use super::pingora::Engine;
 
 pub(super) mod head;
-mod meter;
+pub(super) mod meter;
 pub(super) mod pieces;
 pub(super) mod progress;
 mod stream;

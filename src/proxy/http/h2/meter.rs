@@ -76,7 +76,7 @@ impl Budget {
 
 /// Where in the bytes of one direction the last piece ended.
 #[derive(Debug, Default)]
-struct Cursor {
+pub(in crate::proxy::http) struct Cursor {
     /// Bytes that are passed over: a payload, or the client's preface.
     skip: usize,
     header: [u8; HEADER_BYTES],
@@ -85,15 +85,21 @@ struct Cursor {
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+pub(in crate::proxy::http) struct Frame {
     length: usize,
-    kind: u8,
+    pub(in crate::proxy::http) kind: u8,
     flags: u8,
+    pub(in crate::proxy::http) stream: u32,
 }
 
 impl Cursor {
+    /// Returns that of what a client says, which begins with its preface.
+    pub(in crate::proxy::http) fn of_client() -> Self {
+        Self { skip: PREFACE_BYTES, ..Self::default() }
+    }
+
     /// Returns the next frame header of `bytes`, taking off what was read.
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+    pub(in crate::proxy::http) fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         *bytes = &bytes[skipped..];
@@ -105,10 +111,10 @@ impl Cursor {
             return None;
         }
         self.header_len = 0;
-        let [a, b, c, kind, flags, ..] = self.header;
+        let [a, b, c, kind, flags, stream @ ..] = self.header;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.skip = length;
-        Some(Frame { length, kind, flags })
+        Some(Frame { length, kind, flags, stream: u32::from_be_bytes(stream) & (u32::MAX >> 1) })
     }
 }
 
@@ -137,7 +143,7 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            read: Cursor { skip: PREFACE_BYTES, ..Cursor::default() },
+            read: Cursor::of_client(),
             written: Cursor::default(),
             resets: Budget::new(RESETS, now),
             controls: Budget::new(CONTROLS, now),
@@ -233,7 +239,10 @@ fn excess(why: &[u8]) -> Refusal {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::fuzz::{fuzz, like};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -312,6 +321,42 @@ mod tests {
             let excess: Vec<_> = all.chunks(size).filter_map(|piece| meter.read(piece, now)).collect();
             assert_eq!(excess, [Refusal::StreamResets], "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn any_bytes_are_counted_alike_wherever_the_pieces_end() {
+        const PIECES: &[&[u8]] = &[
+            &[0, 0, 0, DATA, 0, 0, 0, 0, 1],
+            &[0, 0, 4, RST_STREAM, 0, 0, 0, 0, 1, 0, 0, 0, 8],
+            &[0, 0, 1, HEADERS, 0, 0, 0, 0, 1, 0x82],
+            &[0, 0, 0, CONTINUATION, END_HEADERS, 0, 0, 0, 1],
+            &[0, 0, 12, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0],
+            &[0xff, 0xff, 0xff, 0xff],
+        ];
+        let many = |frame: Vec<u8>, count| frame.repeat(count);
+        let seeds = vec![
+            many(frame(DATA, 0, &[]), 99),
+            many(frame(CONTINUATION, 0, &[1]), 31),
+            many(frame(RST_STREAM, 0, &[0; 4]), 499),
+            [frame(HEADERS, 0, &[0x82]), many(frame(CONTINUATION, 0, &[]), 30), frame(DATA, 1, b"hello")].concat(),
+        ];
+        let now = crate::clock::monotonic();
+        fuzz(&(like(seeds, PIECES), 1..50usize), |(bytes, size)| {
+            for is_read in [true, false] {
+                let look = |pieces: Vec<&[u8]>| {
+                    let mut meter = meter(now);
+                    let mut count = |piece| if is_read { meter.read(piece, now) } else { meter.written(piece, now) };
+                    let excess = pieces.into_iter().find_map(&mut count);
+                    (excess, excess.is_none().then(|| (meter.is_head_open(), meter.is_between_frames())))
+                };
+                // What the engine's last words are is known once they are whole.
+                let has_words = !is_read && bytes.contains(&GOAWAY);
+                if !has_words {
+                    prop_assert_eq!(look(bytes.chunks(size).collect()), look(vec![&bytes]));
+                }
+            }
+            Ok(())
+        });
     }
 
     #[test]
