@@ -162,6 +162,8 @@ pub struct EdgeCells {
 /// Why a client was refused by Farmgate itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The client took its answer too slowly, or nothing of it: cut.
+    AnswerTimeout,
     /// 400.
     BadRequest,
     /// The request body stalled: 408.
@@ -214,7 +216,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`FrontendCells::refused`].
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
+        Self::AnswerTimeout,
         Self::BadRequest,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -245,6 +248,7 @@ impl Refusal {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AnswerTimeout => "answer_timeout",
             Self::BadRequest => "bad_request",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",

@@ -63,7 +63,8 @@ pub struct Limits {
     pub uri_bytes: u32,
     /// A request body, in bytes.
     pub body_bytes: u64,
-    /// What a request body must come to on average, once `timeouts.body` is over, in bytes a second; 0: no bound.
+    /// What a request body must come to on average, once `timeouts.body` is over, and what a client must take in
+    /// `timeouts.write` of what waits for it, in bytes a second; 0: no bound.
     pub body_rate_min: u32,
     /// Requests under way at once on one HTTP/2 connection.
     pub streams: u32,

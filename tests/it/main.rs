@@ -44,6 +44,7 @@ mod routes;
 mod seen;
 mod sessions;
 mod shares;
+mod slow;
 mod smuggling;
 mod sticky;
 mod tcp;

@@ -105,7 +105,8 @@ fn at_once<T: Sync>(all: &[T], run: impl Fn(&T) -> Result<(), String> + Sync) ->
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(one) = all.get(next.fetch_add(1, SeqCst)) {
-                    if let Err(fault) = run(one) {
+                    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(one)));
+                    if let Err(fault) = ran.unwrap_or_else(|_| Err("one panicked, as said above".to_owned())) {
                         faults.lock().unwrap().push(fault);
                     }
                 }

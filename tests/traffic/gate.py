@@ -110,15 +110,20 @@ class Authority:
             raise AssertionError(f"openssl {argv[0]}: {done.stderr.decode(errors='replace')}")
 
 
+# More than any socket's buffers swallow.
+LARGE_BYTES = 16 << 20
+LARGE = bytes(LARGE_BYTES)
+
+
 class WebOrigin:
-    """A web server: GET answers with its name, POST with what it was sent."""
+    """A web server: GET answers with its name, of /large with LARGE_BYTES, POST with what it was sent."""
 
     def __init__(self, name="origin"):
         class Answer(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                self.answer(f"{name} {self.path}\n".encode())
+                self.answer(LARGE if self.path == "/large" else f"{name} {self.path}\n".encode())
 
             def do_POST(self):
                 self.answer(self.rfile.read(int(self.headers["Content-Length"])) if self.headers["Content-Length"] else self.chunks())

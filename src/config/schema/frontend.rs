@@ -239,7 +239,8 @@ pub struct Limits {
     /// A request body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<SizeText>,
-    /// What a request body must come to on average, a second; 0B: no bound.
+    /// What a request body must come to on average, and what a client must take of an answer that waits for it, a
+    /// second; 0B: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_rate_min: Option<SizeText>,
     /// Requests under way at once on one HTTP/2 connection.

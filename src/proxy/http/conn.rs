@@ -3,7 +3,8 @@
 //! It delivers exactly one request at a time: a head only when it is whole and was accepted by [`super::head`], then
 //! its body, then nothing until the engine says that the request is answered. So nothing ambiguous is passed on,
 //! pipelined bytes wait their turn, and bytes behind an Upgrade are not read before the 101. It answers refused heads
-//! itself, and keeps the deadlines that Pingora 0.9.1 lacks: total header, idle, body, write and tunnel.
+//! itself, and keeps the deadlines that Pingora 0.9.1 lacks: total header, idle, body, write and tunnel, and the rates
+//! below which a client is cut, whichever way the bytes go.
 //!
 //! Memory: an idle connection holds no buffer; a head is bounded by `limits.header_bytes`, writes by 16 KiB.
 
@@ -34,7 +35,8 @@ pub(super) mod deadline;
 mod ending;
 mod inbox;
 mod outbox;
-mod pace;
+pub(super) mod pace;
+pub(super) mod taking;
 
 use deadline::Deadline;
 use inbox::Inbox;
@@ -102,11 +104,11 @@ impl ConnIo {
         let user_data: Box<dyn std::any::Any + Send + Sync> = Box::new(Arc::clone(&connection));
         let placeholder = ::pingora::http::ResponseHeader::build(200u16, Some(0)).map_err(io::Error::other)?;
         let now = clock::monotonic();
-        let timeouts = &connection.frontend.frontend.timeouts;
+        let (timeouts, limits) = (&connection.frontend.frontend.timeouts, &connection.frontend.frontend.limits);
         Ok(Self {
             stream,
             phase: Phase::Idle { by: now + timeouts.idle },
-            outbox: Outbox::new(timeouts.write),
+            outbox: Outbox::new(timeouts.write, limits.body_rate_min),
             connection,
             digest: Arc::new(ProxyDigest::new(Box::new(placeholder), Some(user_data))),
             scan: Scan::default(),
@@ -211,11 +213,11 @@ impl ConnIo {
     /// Lets the client have what is ready for it while it is waited for: the engine flushes an answer of known length
     /// only at its end, however slowly that comes.
     fn drain_while(&mut self, polled: Poll<io::Result<()>>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if polled.is_pending()
-            && !self.outbox.is_empty()
-            && let Poll::Ready(Err(error)) = self.outbox.poll_drain(&mut self.stream, cx)
-        {
-            return Poll::Ready(Err(error));
+        if polled.is_pending() && !self.outbox.is_empty() {
+            let drained = self.outbox.poll_drain(&mut self.stream, cx);
+            if let Poll::Ready(Err(error)) = self.unless_late(drained) {
+                return Poll::Ready(Err(error));
+            }
         }
         polled
     }
@@ -365,6 +367,17 @@ impl ConnIo {
         if self.connection.is_broken() { Err(self.fail(Fault::ServerTakenOut)) } else { Ok(()) }
     }
 
+    /// Ends the connection of a client that was found to be late in taking what is sent: what it has must not look
+    /// whole, and what it has not is thrown away.
+    fn unless_late<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if self.outbox.take_late() {
+            self.connection.takes_too_slowly();
+            // Fails for a connection that is gone already.
+            let _ = self.stream.set_zero_linger();
+        }
+        polled
+    }
+
     fn fail(&mut self, fault: Fault) -> io::Error {
         self.connection.set_fault(fault);
         self.phase = Phase::Closed;
@@ -467,13 +480,15 @@ impl AsyncWrite for ConnIo {
             return Poll::Ready(Ok(data.len()));
         }
         this.last_active = clock::monotonic();
-        this.outbox.poll_write(&mut this.stream, cx, data)
+        let written = this.outbox.poll_write(&mut this.stream, cx, data);
+        this.unless_late(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.unless_broken()?;
-        this.outbox.poll_drain(&mut this.stream, cx)
+        let drained = this.outbox.poll_drain(&mut this.stream, cx);
+        this.unless_late(drained)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

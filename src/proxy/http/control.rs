@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use ::pingora::http::RequestHeader;
 use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
 
@@ -150,8 +151,9 @@ impl Connection {
     }
 
     /// Says that a request of HTTP/2 begins; returns how far it has come.
-    pub(super) fn begin_progress(&self, is_grpc: bool, is_whole: bool) -> &Progress {
-        self.progress.get_or_init(|| Progress::new(is_grpc, is_whole, &self.frontend.frontend.limits))
+    pub(super) fn begin_progress(&self, head: &RequestHeader, is_whole: bool) -> &Progress {
+        let frontend = &self.frontend.frontend;
+        self.progress.get_or_init(|| Progress::new(head, is_whole, &frontend.timeouts, &frontend.limits))
     }
 
     /// Returns how far the request has come, if it is one of HTTP/2.
@@ -241,20 +243,28 @@ impl Connection {
         signals.stage = Stage::Connecting;
         signals.is_cut = false;
         signals.is_given_up = false;
+        drop(signals);
+        self.tell_progress(Progress::rests);
     }
 
     /// Says through which socket the attempt goes; returns whether it may, not having been cut.
     pub(in crate::proxy) fn attempt_goes_through(&self, socket: RawFd) -> bool {
         let mut signals = self.signals();
         signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Waiting { socket } };
-        !signals.is_cut
+        let may_go = !signals.is_cut;
+        drop(signals);
+        self.tell_progress(Progress::goes);
+        may_go
     }
 
     /// The same for an attempt whose connection other requests go through as well.
     pub(in crate::proxy) fn attempt_shares(&self) -> bool {
         let mut signals = self.signals();
         signals.stage = if signals.is_cut { Stage::Connecting } else { Stage::Sharing };
-        !signals.is_cut
+        let may_go = !signals.is_cut;
+        drop(signals);
+        self.tell_progress(Progress::goes);
+        may_go
     }
 
     /// Ends the attempt that waits for its server's answer; returns whether it could. Its connection is broken, unless
@@ -285,6 +295,7 @@ impl Connection {
     /// Says that the attempt goes on, through another socket.
     pub(in crate::proxy) fn attempt_reconnects(&self) {
         self.signals().stage = Stage::Connecting;
+        self.tell_progress(Progress::rests);
     }
 
     /// Says that the attempt is over.
@@ -292,6 +303,14 @@ impl Connection {
         let mut signals = self.signals();
         signals.stage = Stage::None;
         signals.awaited = None;
+        drop(signals);
+        self.tell_progress(Progress::rests);
+    }
+
+    fn tell_progress(&self, what: impl FnOnce(&Progress)) {
+        if let Some(progress) = self.progress() {
+            what(progress);
+        }
     }
 
     /// Cuts the attempt under way. Before the server's answer its connection is shut down, and the engine learns that
@@ -384,14 +403,23 @@ impl Connection {
         self.signals().fault = Some(fault);
     }
 
+    /// Says that the client takes its answer too slowly, and counts it; its connection ends with a reset.
+    pub(in crate::proxy) fn takes_too_slowly(&self) {
+        let mut signals = self.signals();
+        signals.fault = Some(Fault::AnswerTimeout);
+        signals.is_aborted = true;
+        drop(signals);
+        self.count_refusal(Refusal::AnswerTimeout);
+    }
+
     /// Returns whether the stream ended the request because the server was late.
     pub(in crate::proxy) fn is_server_late(&self) -> bool {
         matches!(self.signals().fault, Some(Fault::ResponseTimeout))
     }
 
-    /// Returns whether the request was ended because the client was late with it.
+    /// Returns whether the request was ended because the client was late with it, or with its answer.
     pub(in crate::proxy) fn is_client_late(&self) -> bool {
-        matches!(self.signals().fault, Some(Fault::BodyTimeout))
+        matches!(self.signals().fault, Some(Fault::AnswerTimeout | Fault::BodyTimeout))
     }
 
     /// Returns whether the request was answered, and clears it: the next one begins.
@@ -438,6 +466,11 @@ impl Connection {
         }
     }
 
+    /// Counts a refusal that no answer of ours tells of.
+    pub(in crate::proxy) fn count_refusal(&self, refusal: Refusal) {
+        self.cells().refused[refusal as usize].add(1);
+    }
+
     /// Counts and logs a request whose head was refused before the engine saw it; returns its id.
     pub(super) fn refused(&self, fault: Fault) -> RequestId {
         let id = self.work.next_request_id();
@@ -478,7 +511,7 @@ impl Fault {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
-            Self::BodyTimeout | Self::HeaderTimeout => 408,
+            Self::AnswerTimeout | Self::BodyTimeout | Self::HeaderTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::HeaderTooLarge => 431,
             Self::MethodNotAllowed => 405,
@@ -492,6 +525,7 @@ impl Fault {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
+            Self::AnswerTimeout => "the client took its answer too slowly",
             Self::BadRequest(why) => why,
             Self::BodyTimeout => "the request body stalled",
             Self::BodyTooLarge => "the request body is too large",
@@ -513,7 +547,7 @@ impl Fault {
             | Self::HeaderTooLarge
             | Self::MethodNotAllowed
             | Self::UriTooLong => EndedBy::Proxy,
-            Self::BodyTimeout | Self::HeaderTimeout => EndedBy::ClientTimeout,
+            Self::AnswerTimeout | Self::BodyTimeout | Self::HeaderTimeout => EndedBy::ClientTimeout,
             Self::ResponseTimeout => EndedBy::ServerTimeout,
             Self::ServerTakenOut => EndedBy::TakenOut,
         }
@@ -528,7 +562,8 @@ impl Fault {
             Self::BodyTooLarge => Some(Refusal::BodyTooLarge),
             Self::HeaderTimeout => Some(Refusal::HeaderTimeout),
             Self::HeaderTooLarge => Some(Refusal::HeaderTooLarge),
-            Self::ResponseTimeout | Self::ServerTakenOut => None,
+            // The first is counted where it is found: no answer of ours tells of it.
+            Self::AnswerTimeout | Self::ResponseTimeout | Self::ServerTakenOut => None,
             Self::UriTooLong => Some(Refusal::UriTooLong),
         }
     }

@@ -1,8 +1,8 @@
 //! HTTP/2 from clients: one connection, many requests.
 //!
 //! Frames, windows and header compression are the engine's (Pingora over `h2`), started from its bounded options.
-//! Around it: [`wire`] meters what passes and never gets stuck, [`meter`] counts frames against budgets, [`head`] says
-//! what a request must be and makes it look like one of HTTP/1, [`progress`] keeps the deadlines of each request, and
+//! Around it: [`wire`] meters what passes and never gets stuck, [`meter`] counts frames against budgets, [`pieces`] says
+//! what of a body waits for whom, [`head`] what a request must be and makes it look like one of HTTP/1, [`progress`] keeps the deadlines of each request, and
 //! [`stream`] serves one, in a task of its own with a [`Connection`] of its own, so that what is cut or late is that
 //! request and no other. A connection ends in silence when idle, is told to go when retired, and when there was too
 //! much of anything.
@@ -35,6 +35,7 @@ use super::pingora::Engine;
 
 pub(super) mod head;
 pub(super) mod meter;
+pub(super) mod pieces;
 pub(super) mod progress;
 mod stream;
 mod wire;
@@ -68,7 +69,7 @@ pub(in crate::proxy) async fn serve(
     let frontend = Arc::clone(&connection.frontend);
     let (timeouts, limits) = (&frontend.frontend.timeouts, &frontend.frontend.limits);
     let gauge = Arc::new(Gauge::default());
-    let wire = Wire::new(transport, Arc::clone(&gauge), timeouts);
+    let wire = Wire::new(transport, Arc::clone(&gauge), timeouts, limits);
     let greeted = tokio::time::timeout(timeouts.header, handshake(Box::new(wire), Some(options(limits)))).await;
     let Ok(greeted) = greeted else { return count(&connection, Refusal::HeaderTimeout) };
     let Ok(mut client) = greeted else { return };
@@ -94,6 +95,9 @@ pub(in crate::proxy) async fn serve(
                     if streams.len() < most_tasks(limits) {
                         let is_stopping = is_stopping.clone();
                         streams.spawn(stream::serve(Arc::clone(engine), session, stream.connection, is_stopping));
+                    } else {
+                        // So many are there only since so many were reset.
+                        count(&connection, Refusal::StreamResets);
                     }
                 }
                 Ok(Some(H2Accept::Rejected)) => {
@@ -105,10 +109,7 @@ pub(in crate::proxy) async fn serve(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    if let Some(refusal) = gauge.excess() {
-                        count(&connection, refusal);
-                    }
-                    tracing::debug!(client = %connection.client, %error, "http/2 connection broken");
+                    broke(&connection, &gauge, &error);
                     break;
                 }
             },
@@ -136,6 +137,14 @@ pub(in crate::proxy) async fn serve(
     drop(client);
     // Their streams are gone with the connection, which each sees when it looks next.
     while streams.join_next().await.is_some() {}
+}
+
+/// Tells of a connection that broke.
+fn broke(connection: &Connection, gauge: &Gauge, error: &::pingora::Error) {
+    if let Some(refusal) = gauge.excess() {
+        count(connection, refusal);
+    }
+    tracing::debug!(client = %connection.client, %error, "http/2 connection broken");
 }
 
 /// Tells a client that there was too much, without waiting for it for long.
@@ -191,5 +200,5 @@ async fn exceeded(gauge: &Gauge) -> Refusal {
 }
 
 fn count(connection: &Connection, refusal: Refusal) {
-    connection.cells().refused[refusal as usize].add(1);
+    connection.count_refusal(refusal);
 }

@@ -44,6 +44,8 @@ pub enum BodyFraming {
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// The client does not take its answer, or too slowly.
+    AnswerTimeout,
     /// 400, with the rule that was broken.
     BadRequest(&'static str),
     /// 408: the body stalled.

@@ -34,6 +34,8 @@ use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
 use super::control::{Connection, TAKEN_OUT};
 use super::exchange;
+use super::h2::pieces;
+use super::head::Fault;
 use super::kept;
 
 mod answer;
@@ -328,6 +330,9 @@ impl ProxyHttp for Engine {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        if let Some(connection) = &exchange.connection {
+            *body = body.take().map(|piece| pieces::towards_server(connection, piece));
+        }
         Ok(())
     }
 
@@ -354,8 +359,9 @@ impl ProxyHttp for Engine {
         if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
             return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
         }
-        if let Some(progress) = exchange.connection.as_ref().and_then(|connection| connection.progress()) {
+        if let Some((connection, progress)) = exchange.connection.as_ref().and_then(|c| Some((c, c.progress()?))) {
             progress.answered();
+            *body = body.take().map(|piece| pieces::towards_client(connection, piece));
         }
         Ok(None)
     }
@@ -393,7 +399,13 @@ impl ProxyHttp for Engine {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-        let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
+        let fault = exchange.connection.as_ref().and_then(|connection| {
+            connection.take_fault().or_else(|| {
+                // The engine's own deadline for a piece of an answer.
+                blame::is_slow_client(error).then(|| connection.takes_too_slowly())?;
+                connection.take_fault()
+            })
+        });
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
         let why = exchange.distrust.filter(|_| matches!(status, 502 | 503)).unwrap_or(why);
         let why = exchange.turned_away.map_or(why, |away| away.reason(SessionKind::Request));
@@ -405,7 +417,7 @@ impl ProxyHttp for Engine {
         if status > 0 && !is_final_response_written(session) {
             if let Some(connection) = &exchange.connection {
                 let away = exchange.turned_away.and_then(Unserved::refusal);
-                connection.count_own_answer(status, away.or_else(|| fault.and_then(super::head::Fault::refusal)));
+                connection.count_own_answer(status, away.or_else(|| fault.and_then(Fault::refusal)));
             }
             session.set_keepalive(None);
             let frontend = exchange.frontend();

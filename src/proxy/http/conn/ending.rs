@@ -27,8 +27,10 @@ impl ConnIo {
                 self.abort();
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.outbox.poll_drain(&mut self.stream, cx))?;
-            ready!(self.outbox.poll_shutdown(&mut self.stream, cx))?;
+            let drained = self.outbox.poll_drain(&mut self.stream, cx);
+            ready!(self.unless_late(drained))?;
+            let ended = self.outbox.poll_shutdown(&mut self.stream, cx);
+            ready!(self.unless_late(ended))?;
             self.is_shut = true;
             let by = clock::monotonic() + LINGER;
             let lingers = self.may_be_sending();

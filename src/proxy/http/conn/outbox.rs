@@ -1,4 +1,5 @@
-//! Bytes on their way to the client: small writes are gathered, large ones go with them in one system call.
+//! Bytes on their way to the client: small writes are gathered, large ones go with them in one system call. A client
+//! that takes nothing for the write deadline, or less than it must over one, is late.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use crate::clock;
 
 use super::super::super::transport::Transport;
 use super::deadline::Deadline;
+use super::taking::Taking;
 
 /// Bytes gathered before they are sent.
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
@@ -23,11 +25,27 @@ pub(super) struct Outbox {
     is_unflushed: bool,
     timeout: Duration,
     deadline: Deadline,
+    taking: Taking,
+    is_late: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(timeout: Duration) -> Self {
-        Self { bytes: Vec::new(), sent: 0, is_unflushed: false, timeout, deadline: Deadline::default() }
+    /// `rate_min` in bytes a second; 0: any.
+    pub(super) fn new(timeout: Duration, rate_min: u32) -> Self {
+        Self {
+            bytes: Vec::new(),
+            sent: 0,
+            is_unflushed: false,
+            timeout,
+            deadline: Deadline::default(),
+            taking: Taking::new(timeout, rate_min, Duration::ZERO),
+            is_late: false,
+        }
+    }
+
+    /// Returns whether the client was found to be late, and clears it.
+    pub(super) fn take_late(&mut self) -> bool {
+        std::mem::take(&mut self.is_late)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -100,20 +118,36 @@ impl Outbox {
         self.sent = 0;
     }
 
-    /// Turns a write that stays pending past the write deadline, or writes nothing, into an error.
+    /// Turns a write that stays pending past the write deadline, writes too little over one, or nothing, into an error.
     fn in_time(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match polled {
             Poll::Ready(done) => {
                 self.deadline.restart();
-                Poll::Ready(done.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }))
+                let n = done?;
+                if n == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.taking.took(n);
+                if self.taking.is_waiting() {
+                    let now = clock::monotonic();
+                    self.taking.rests(now);
+                    if !self.taking.is_enough(now) {
+                        return Poll::Ready(Err(self.late()));
+                    }
+                }
+                Poll::Ready(Ok(n))
             }
             Poll::Pending => {
-                ready!(self.deadline.poll_since(clock::monotonic() + self.timeout, cx));
-                Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the client did not take the response in time",
-                )))
+                let now = clock::monotonic();
+                self.taking.waits(now);
+                ready!(self.deadline.poll_since(now + self.timeout, cx));
+                Poll::Ready(Err(self.late()))
             }
         }
+    }
+
+    fn late(&mut self) -> io::Error {
+        self.is_late = true;
+        io::Error::new(io::ErrorKind::TimedOut, "the client did not take the response in time")
     }
 }

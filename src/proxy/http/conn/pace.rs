@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// See the module's doc; of one body.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::proxy::http) struct Pace {
     waited: Duration,
     waiting_since: Option<Instant>,
     bytes: u64,
@@ -15,13 +15,19 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Takes in that there is nothing to be read.
-    pub(super) fn waits(&mut self, now: Instant) {
+    pub(in crate::proxy::http) fn waits(&mut self, now: Instant) {
         self.waiting_since.get_or_insert(now);
     }
 
     /// Takes in what was read; returns whether that is fast enough: `rate_min` bytes a second (0: any) on average, once
     /// `allowance` has been waited.
-    pub(super) fn read(&mut self, bytes: usize, now: Instant, allowance: Duration, rate_min: u32) -> bool {
+    pub(in crate::proxy::http) fn read(
+        &mut self,
+        bytes: usize,
+        now: Instant,
+        allowance: Duration,
+        rate_min: u32,
+    ) -> bool {
         self.bytes += bytes as u64;
         if let Some(since) = self.waiting_since.take() {
             self.waited += now.saturating_duration_since(since);

@@ -36,7 +36,7 @@ pub(super) async fn serve(
         return refuse(session, &connection, fault).await;
     }
     head::canonicalize(session.req_header_mut());
-    let progress = connection.begin_progress(head::is_grpc(session.req_header()), session.is_body_done());
+    let progress = connection.begin_progress(session.req_header(), session.is_body_done());
     connection.runs_in(&poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     let mut work = pin!(engine.process_new_http(ServerSession::new_http2(session), &is_stopping));
     let fault = tokio::select! {
@@ -46,10 +46,16 @@ pub(super) async fn serve(
         _ = &mut work => return,
         fault = progress.late(&connection) => fault,
     };
+    if fault == Fault::AnswerTimeout {
+        return connection.takes_too_slowly();
+    }
     connection.set_fault(fault);
     if connection.end_attempt() {
         // The engine sees it break, and tells the client why.
         let _ = tokio::time::timeout(ENDING, work).await;
+    } else if let Some(refusal) = fault.refusal() {
+        // What is dropped unfinished is reset: nothing can be said through an engine that waits.
+        connection.count_refusal(refusal);
     }
 }
 

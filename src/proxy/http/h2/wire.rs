@@ -1,6 +1,6 @@
 //! The bytes of an HTTP/2 connection, as the engine reads and writes them: metered, and never stuck.
 //!
-//! A client that takes nothing for `timeouts.write`, or leaves a head half sent for `timeouts.header`, loses its
+//! A client that takes nothing for `timeouts.write`, or less than `limits.body_rate_min` over one, or leaves a head half sent for `timeouts.header`, loses its
 //! connection; everything else that can take too long is of one stream, and watched there. Once there is too much of
 //! anything nothing more is read: whoever drives the connection sees it in the [`Gauge`] and says goodbye.
 //!
@@ -25,10 +25,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::clock;
 use crate::metrics::Refusal;
-use crate::model::FrontendTimeouts;
+use crate::model::{FrontendTimeouts, Limits};
 
 use super::super::super::transport::Transport;
 use super::super::conn::deadline::Deadline;
+use super::super::conn::taking::Taking;
 use super::meter::{Meter, PING_BYTES};
 
 /// How long after the answer to a farewell requests may still come.
@@ -58,6 +59,7 @@ pub(super) struct Wire {
     write: Duration,
     read_deadline: Deadline,
     write_deadline: Deadline,
+    taking: Taking,
     /// The answer to a farewell.
     held: Option<Held>,
 }
@@ -71,7 +73,7 @@ struct Held {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Transport, gauge: Arc<Gauge>, timeouts: &FrontendTimeouts) -> Self {
+    pub(super) fn new(stream: Transport, gauge: Arc<Gauge>, timeouts: &FrontendTimeouts, limits: &Limits) -> Self {
         Self {
             stream,
             meter: Meter::new(clock::monotonic()),
@@ -80,19 +82,33 @@ impl Wire {
             write: timeouts.write,
             read_deadline: Deadline::default(),
             write_deadline: Deadline::default(),
+            taking: Taking::new(timeouts.write, limits.body_rate_min, Duration::ZERO),
             held: None,
         }
     }
 
-    /// Turns a write that stays pending past the write deadline into an error.
+    /// Turns a write that stays pending past the write deadline, or comes to too little over one, into an error.
     fn in_time<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_pending() {
-            ready!(self.write_deadline.poll_since(clock::monotonic() + self.write, cx));
-            let late = io::Error::new(io::ErrorKind::TimedOut, "the client did not take what was sent in time");
-            return Poll::Ready(Err(late));
+            let now = clock::monotonic();
+            self.taking.waits(now);
+            ready!(self.write_deadline.poll_since(now + self.write, cx));
+            return Poll::Ready(Err(self.late()));
         }
         self.write_deadline.restart();
+        if self.taking.is_waiting() {
+            let now = clock::monotonic();
+            self.taking.rests(now);
+            if !self.taking.is_enough(now) {
+                return Poll::Ready(Err(self.late()));
+            }
+        }
         polled
+    }
+
+    fn late(&self) -> io::Error {
+        self.gauge.set(Refusal::AnswerTimeout);
+        io::Error::new(io::ErrorKind::TimedOut, "the client did not take what was sent in time")
     }
 
     /// Takes the answer to a farewell out of what was read behind `before`.
@@ -126,6 +142,7 @@ impl Wire {
     }
 
     fn written(&mut self, bytes: &[u8]) {
+        self.taking.took(bytes.len());
         if let Some(excess) = self.meter.written(bytes, clock::monotonic()) {
             self.gauge.set(excess);
         }

@@ -7,6 +7,11 @@ use crate::model::trace::EndedBy;
 
 use super::super::head::Fault;
 
+/// Returns whether a client did not take a piece of its answer in time.
+pub(super) fn is_slow_client(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Downstream && *error.etype() == WriteTimedout
+}
+
 /// Returns who ended a request; nothing, where what is known already (`is_known`) says more than the error does.
 pub(super) fn of(fault: Option<Fault>, error: &Error, is_known: bool) -> Option<EndedBy> {
     if let Some(fault) = fault {

@@ -41,8 +41,8 @@ pub(super) fn of(session: &Session, exchange: &mut Exchange, lines: &Arc<Lines>)
     peer.options.total_connection_timeout = Some(timeouts.connect);
     // Pingora's read deadline stays when a connection is upgraded. One long enough for a tunnel would hold a
     // stalled answer as long, for any client that writes Upgrade: so the stream watches both instead. A call of gRPC may
-    // be silent for long.
-    let is_watched = session.is_upgrade_req() || is_grpc(session.req_header());
+    // be silent for long; over HTTP/1 there is none, whatever a client writes.
+    let is_watched = session.is_upgrade_req() || (connection.progress().is_some() && is_grpc(session.req_header()));
     peer.options.read_timeout = (!is_watched).then_some(timeouts.response);
     peer.options.write_timeout = Some(timeouts.response);
     peer.options.idle_timeout = Some(reuse::idle_for(&connection.work, farm, entry));

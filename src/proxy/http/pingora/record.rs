@@ -69,15 +69,27 @@ fn route_name(exchange: &Exchange) -> Option<&str> {
     route.frontend.frontend.routes.iter().find(|one| one.id == id).map(|one| one.name.as_str())
 }
 
-/// Records a request that was dropped with its task; what it was is not known any more.
+/// Records a request that was dropped with its task; what it was is not known any more, but of HTTP/2.
 pub(super) fn record_lost(exchange: &Exchange) {
     let Some(connection) = &exchange.connection else { return };
     let status = exchange.answer.map_or(0, |status| status.as_u16());
-    let traffic = Traffic { status, bytes_in: 0, bytes_out: 0, took: exchange.started.elapsed() };
+    let bytes_in = connection.progress().map_or(0, |progress| progress.body_bytes());
+    let traffic = Traffic { status, bytes_in, bytes_out: 0, took: exchange.started.elapsed() };
     let (unsaid, by) = if connection.is_cut() { (TAKEN_OUT, EndedBy::TakenOut) } else { (STOPPED, EndedBy::Balancer) };
     let (reason, by) = connection.take_fault().map_or((unsaid, by), |fault| (fault.reason(), fault.ended_by()));
     let (id, termination) = (exchange.shown_id(), exchange.seen.now_ended_by(by));
-    tell(exchange, &traffic, AccessLine { termination, reason: Some(reason), ..AccessLine::new(&id) });
+    let progress = connection.progress();
+    let line = AccessLine {
+        method: progress.map_or("", |progress| progress.method.as_str()),
+        target: progress
+            .and_then(|progress| progress.uri.path_and_query())
+            .map_or(&b""[..], |to| to.as_str().as_bytes()),
+        protocol: progress.map_or("", |_| version(Version::HTTP_2)),
+        termination,
+        reason: Some(reason),
+        ..AccessLine::new(&id)
+    };
+    tell(exchange, &traffic, line);
 }
 
 /// `line` has what is told of the request's head and of how it ended.
