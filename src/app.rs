@@ -91,7 +91,7 @@ impl App {
     /// # Errors
     /// One line for each reason: the journal, a listener, the admin side or a thread.
     pub fn start(loaded: Loaded, source: ConfigSource) -> anyhow::Result<Self> {
-        let Loaded { topology, settings, warnings } = loaded;
+        let Loaded { topology, settings, warnings, .. } = loaded;
         tell(warnings);
         limits::raise(&topology);
         // From here on a signal is a command, however early it comes.
@@ -447,7 +447,7 @@ impl Core {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Loaded { topology, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
+        let Loaded { topology, settings, warnings, .. } = (self.source)().map_err(|errors| errors.to_string())?;
         tell(warnings);
         self.refuse_new_commands(&topology)?;
         self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ pub mod farm;
 pub mod frontend;
 pub mod id;
 pub mod listen;
+pub mod object;
 pub mod probe;
 pub mod route;
 pub mod server;
@@ -36,8 +37,11 @@ pub use farm::{
     Leftovers, Observe, Protocol, QueueRule, RetryBudget, Reuse, SameSite, Stickiness,
 };
 pub use frontend::{Frontend, FrontendTimeouts, Limits, RateKey, RateLimit, Sources};
-pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, RouteId, ServerId, ServerKey};
+pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, ObjectId, RouteId, ServerId, ServerKey, TaskId};
 pub use listen::ListenAddr;
+pub use object::{
+    Declaration, Made, ObjectBatch, ObjectKind, SavedObjects, Staged, StagedChange, StagedKey, Task, TaskStatus,
+};
 pub use probe::{
     Aim, CommandProbe, Encryption, ExchangeProbe, HttpProbe, HttpVersion, Pace, Probe, ProbeKind, ProbeMethod,
     ProbeSlot, ProbeStart, ProxyHeader, Step, Verify,

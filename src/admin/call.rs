@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::feed::Ring;
 use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
 use crate::model::{Access, Act, AdminSettings, Timestamp};
+use crate::objects::{NoObjects, Objects};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
 use super::long::LongCalls;
@@ -103,6 +104,8 @@ pub struct AdminState {
     pub has_history: bool,
     /// What became of recent requests.
     pub requests: Arc<dyn Requests>,
+    /// Objects made through APIs: what there is, what is staged, tasks, and the way to write.
+    pub objects: Arc<dyn Objects>,
     /// What is counted where events go.
     pub outlets: Arc<dyn Outlets>,
     /// Waits and streams.
@@ -115,7 +118,19 @@ impl AdminState {
     pub fn new(store: Arc<Store>, credentials: Arc<ArcSwap<Credentials>>, control: Arc<dyn Control>) -> Self {
         let feed = Arc::new(Ring::new(0));
         let (requests, outlets, long_calls) = (Arc::new(NoRequests), Arc::new(NoOutlets), LongCalls::default());
-        Self { store, credentials, control, feed, chronicle: None, has_history: false, requests, outlets, long_calls }
+        let objects = Arc::new(NoObjects::default());
+        Self {
+            store,
+            credentials,
+            control,
+            feed,
+            chronicle: None,
+            has_history: false,
+            requests,
+            objects,
+            outlets,
+            long_calls,
+        }
     }
 }
 

@@ -126,7 +126,7 @@ fn small_farms_that_fail_together_are_one_incident() {
     };
     let farms = vec![farm("a"), farm("b")];
     let ledger = Arc::new(Ledger::default());
-    let all = Topology { farms: farms.clone(), frontends: Vec::new(), service: service() };
+    let all = Topology { farms: farms.clone(), frontends: Vec::new(), service: service(), made: Arc::default() };
     let store = store_with(all, &ledger);
     let keys = || farms.iter().flat_map(|f| f.servers.iter().map(|s| ServerKey { farm: f.id, server: s.id }));
     keys().for_each(|key| store.observe_one(key, record(CheckStatus::L7Ok, second(1).0)));
