@@ -12,6 +12,7 @@ mod edges;
 mod events;
 mod keeper;
 mod limits;
+mod objects;
 mod privileges;
 mod upgrade;
 mod webhooks;
@@ -20,6 +21,7 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
@@ -49,6 +51,7 @@ use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
+use objects::{MadeObjects, Overtaking, Refresher, Restored, Work};
 use upgrade::Inherited;
 use webhooks::Webhooks;
 
@@ -75,7 +78,8 @@ pub struct App {
 /// What a reload needs.
 struct Core {
     store: Arc<Store>,
-    listeners: Listeners,
+    listeners: Arc<Listeners>,
+    objects: Arc<MadeObjects>,
     source: ConfigSource,
     settings: Mutex<Settings>,
     credentials: Arc<ArcSwap<Credentials>>,
@@ -91,7 +95,7 @@ impl App {
     /// # Errors
     /// One line for each reason: the journal, a listener, the admin side or a thread.
     pub fn start(loaded: Loaded, source: ConfigSource) -> anyhow::Result<Self> {
-        let Loaded { topology, settings, warnings, .. } = loaded;
+        let Loaded { topology, declared, settings, warnings } = loaded;
         tell(warnings);
         limits::raise(&topology);
         // From here on a signal is a command, however early it comes.
@@ -109,27 +113,32 @@ impl App {
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
+        let restored = Restored::read(&journal, declared, topology)?;
+        let topology = restored.topology();
+        let overtaking = Arc::new(Overtaking::default());
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
         let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
         let changing: EventSink = Box::new(move |event| on_change(&changed, event));
         let logging: EventSink = Box::new(|event| events::log(event));
-        let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told];
+        let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told, overtaking.sink()];
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
         let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
-        let listeners = plane.listeners();
+        let listeners = Arc::new(plane.listeners());
         let caring = Caring::prepare(&settings, plane.certificates());
         let checks_at_once = settings.checks_at_once;
         listeners.adopt(std::mem::take(&mut inherited.frontends));
-        store.reload(topology, &listeners, clock::wall())?;
+        store.reload(topology, &*listeners, clock::wall())?;
+        let (objects, works) = MadeObjects::new(restored, &store, &listeners, &overtaking);
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let core = Arc::new(Core {
             store,
             listeners,
+            objects,
             source,
             settings: Mutex::new(settings),
             credentials,
@@ -140,7 +149,7 @@ impl App {
         });
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
-        let beside = Beside { pokes, changes, checks_at_once, caring, webhooks, admin, answers };
+        let beside = Beside { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers };
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
@@ -268,6 +277,7 @@ enum Ended {
 /// What the edges are started with.
 struct Beside {
     pokes: keeper::Pokes,
+    works: Receiver<Work>,
     changes: watch::Receiver<u64>,
     checks_at_once: usize,
     caring: Caring,
@@ -278,14 +288,15 @@ struct Beside {
 
 impl Beside {
     fn start(self, core: &Arc<Core>, plane: &Plane, alarm: &Alarm) -> anyhow::Result<Edges> {
-        let Self { pokes, changes, checks_at_once, caring, webhooks, admin, answers } = self;
+        let Self { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers } = self;
         let keeper = Keeper::start(&core.store, pokes, alarm)?;
+        let refresher = Refresher::start(&core.objects, works, alarm)?;
         let certificates = caring.start(&core.store, alarm)?;
         let prober = start_prober(core, changes, checks_at_once, alarm)?;
         let webhooks = webhooks.start(alarm)?;
         let state = answers.state(core, plane.requests(), plane.certificates());
         let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
-        Ok(Edges { prober, certificates, keeper, admin, webhooks })
+        Ok(Edges { prober, certificates, refresher, keeper, admin, webhooks })
     }
 }
 
@@ -447,10 +458,10 @@ impl Core {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Loaded { topology, settings, warnings, .. } = (self.source)().map_err(|errors| errors.to_string())?;
+        let Loaded { topology, declared, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
         tell(warnings);
         self.refuse_new_commands(&topology)?;
-        self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
+        self.objects.reload(declared, topology)?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
         let fixed = settings.fixed_differences(&live);
@@ -500,7 +511,7 @@ fn cores() -> usize {
 /// Tells the prober when its targets may differ: not after every transition.
 fn on_change(changed: &watch::Sender<u64>, event: &Event) {
     match event.kind {
-        EventKind::Reloaded { .. } => {
+        EventKind::Edited { .. } | EventKind::Reloaded { .. } => {
             changed.send_modify(|n| *n += 1);
         }
         EventKind::Certificate { .. }

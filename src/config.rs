@@ -21,7 +21,6 @@ mod units;
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 pub use self::bounds::{FARMS_MAX, FRONTENDS_MAX};
 use self::declared::Remembering;
@@ -44,7 +43,7 @@ pub struct Loaded {
     /// Its traffic.
     pub topology: Topology,
     /// The same as it was written, for what is made at run time beside it.
-    pub declared: Arc<Declared>,
+    pub declared: Declared,
     /// Everything else.
     pub settings: Settings,
     /// What is allowed and probably not meant; each with its place, in file order.
@@ -91,8 +90,7 @@ pub fn parse(
     let warnings = findings.finish(file_label)?;
     match lowered {
         Some((root, topology, settings)) => {
-            let allows_commands = settings.admin.as_ref().is_some_and(|admin| admin.allow_commands);
-            let declared = Arc::new(Declared::of(file_label, root, files.files(), allows_commands));
+            let declared = Declared::of(file_label, root, files.files());
             Ok(Loaded { topology, declared, settings, warnings })
         }
         None => Err(ConfigErrors::unreadable(file_label, "could not be read, and no error was found: a bug")),

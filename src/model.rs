@@ -30,7 +30,9 @@ pub use check::{
     AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, CheckStatus, Checked, Content, Evidence, Paced,
     Verdict,
 };
-pub use event::{CertificateChange, Event, EventKind, IncidentPhase, OrderEnding, StandingChange};
+pub use event::{
+    CertificateChange, EditKind, Event, EventKind, FieldChange, IncidentPhase, OrderEnding, StandingChange,
+};
 pub use expect::{BodyMatch, Expect, Negate, StatusSet};
 pub use farm::{
     Balance, CookieRule, DrainRule, FailOpen, Farm, FarmTimeouts, FlapGuard, HashKey, HashRule, IncidentGuard,

@@ -61,7 +61,8 @@ impl Answers {
         let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
-        AdminState { feed, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+        let objects = Arc::clone(&core.objects);
+        AdminState { feed, objects, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
     }
 }
 

@@ -29,6 +29,19 @@ pub(super) fn log(event: &Event) {
             generation,
             "server changed by operator"
         ),
+        EventKind::Edited { object, id: object_id, path, edit, fields, act } => tracing::info!(
+            event = id,
+            object = object.as_str(),
+            object_id = object_id.0,
+            path = &**path,
+            edit = edit.as_str(),
+            keys = fields.iter().map(|field| &*field.key).collect::<Vec<_>>().join(", "),
+            actor = &*act.actor,
+            source = &*act.source,
+            reason = act.reason.as_deref().unwrap_or(""),
+            generation,
+            "object written through an api"
+        ),
         EventKind::FarmServing { farm_name, serving, .. } => match *serving {
             "primaries" => tracing::info!(event = id, farm = %farm_name, serving, generation, "farm serves normally"),
             "nobody" => tracing::error!(event = id, farm = %farm_name, serving, generation, "farm has no server"),

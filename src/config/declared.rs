@@ -2,8 +2,8 @@
 //! the same rules, with the same key paths in errors.
 //!
 //! A form is the JSON of what the file would say. It may not name files whose text is read (what the process can read
-//! is not for whoever may write through an API), nor variables of the environment, and is held to everything else that
-//! the file is. Pure: files that the config file names were read with it.
+//! is not for whoever may write through an API), nor variables of the environment, nor programs to be run, and is held
+//! to everything else that the file is. Pure: files that the config file names were read with it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,19 +15,18 @@ use serde_json::Value as Json;
 
 use super::error::{Findings, path_segment};
 use super::expand::OPENING;
-use super::lower::{self, alone};
+use super::lower::alone;
 use super::to_yaml;
 use super::tree::{Content, DEPTH_MAX, Entry, Position, Scalar, Style, Tree, join};
-use crate::model::{Farm, FarmId, Frontend, FrontendId, Name, Protocol, RouteId, ServerId, Topology};
+use crate::model::{Farm, FarmId, Frontend, FrontendId, Name, ProbeKind, Protocol, RouteId, ServerId, Topology};
 
 /// What a config file declares; see the module's doc.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Declared {
     label: Box<str>,
     farms: HashMap<Box<str>, Entry>,
     frontends: HashMap<Box<str>, Entry>,
     files: HashMap<PathBuf, Box<str>>,
-    allows_commands: bool,
 }
 
 /// Something that is wrong with what an API wrote: prints as `farms.web.servers.a.weight: 70000 is outside …`.
@@ -94,8 +93,8 @@ pub type KnownFarms<'n> = HashMap<&'n str, (Protocol, FarmId)>;
 
 impl Declared {
     /// Keeps what `root` declares, whose files are `files`.
-    pub(super) fn of(label: &str, root: Tree, files: HashMap<PathBuf, Box<str>>, allows_commands: bool) -> Self {
-        let mut declared = Self { label: label.into(), files, allows_commands, ..Self::default() };
+    pub(super) fn of(label: &str, root: Tree, files: HashMap<PathBuf, Box<str>>) -> Self {
+        let mut declared = Self { label: label.into(), files, ..Self::default() };
         let Content::Map(entries) = root.content else { return declared };
         for entry in entries {
             let Content::Map(named) = entry.value.content else { continue };
@@ -164,6 +163,7 @@ impl Declared {
         let mut farm = self.lower_farm(&tree, unit.name, &path, faults)?;
         if let Base::Form(id, _) = unit.base {
             farm.id = id;
+            refuse_commands(&farm, &path)?;
         }
         let ids: HashMap<&Name, ServerId> = unit.servers.iter().map(|(name, id, _)| (*name, *id)).collect();
         for server in &mut farm.servers {
@@ -285,8 +285,7 @@ impl Declared {
     fn lower_farm(&self, tree: &Tree, name: &Name, path: &str, faults: Vec<Fault>) -> Result<Farm, Vec<Fault>> {
         let mut findings = Findings::default();
         let read = |path: &Path| self.read(path);
-        let commands = lower::commands_allowed(self.allows_commands);
-        let farm = alone::farm(tree, name.as_str(), path, &read, commands, &mut findings);
+        let farm = alone::farm(tree, name.as_str(), path, &read, &mut findings);
         finish(farm, findings, faults, path)
     }
 
@@ -357,6 +356,14 @@ fn finish<T>(lowered: Option<T>, findings: Findings, mut faults: Vec<Fault>, pat
         }
         Some(_) | None => Err(faults),
     }
+}
+
+fn refuse_commands(farm: &Farm, path: &str) -> Result<(), Vec<Fault>> {
+    if !farm.probes_with_slots().any(|(_, probe)| matches!(probe.kind, ProbeKind::Command(_))) {
+        return Ok(());
+    }
+    let message = "a probe that runs a program can be written in the config file only; choose another type";
+    Err(vec![Fault { path: join(path, "probe").into(), message: message.into() }])
 }
 
 fn route_tree(route: &RouteUnit<'_>, frontend: &str, faults: &mut Vec<Fault>) -> Tree {

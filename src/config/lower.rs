@@ -47,14 +47,9 @@ struct Around<'r> {
 
 /// Whether probes may run programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Commands {
+enum Commands {
     Allowed,
     Refused,
-}
-
-/// Returns whether probes may run programs, where the file said so before.
-pub(super) fn commands_allowed(is_allowed: bool) -> Commands {
-    if is_allowed { Commands::Allowed } else { Commands::Refused }
 }
 
 /// Something lowered, with where it was declared.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::model::{
     Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, CheckStatus,
-    Content, Ejection, Event, EventKind, FarmId, Generation, Health, IncidentPhase, Leftovers, Name, OrderEnding,
-    ProbeSlot, Progress, ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, Terms, Timestamp, TrafficFault,
-    Weight, Wish,
+    Content, EditKind, Ejection, Event, EventKind, FarmId, FieldChange, Generation, Health, IncidentPhase, Leftovers,
+    Name, ObjectId, ObjectKind, OrderEnding, ProbeSlot, Progress, ServerId, ServerKey, StandingChange, Suspicion,
+    SuspicionKind, Terms, Timestamp, TrafficFault, Weight, Wish,
 };
 
 /// 2026-11-21T12:03:11.250Z.
@@ -101,6 +101,13 @@ pub(crate) fn every_kind() -> Vec<Event> {
     ] {
         let (farm_name, server_name) = (farm_name.clone(), server_name.clone());
         kinds.push(EventKind::OrderEnded { server, farm_name, server_name, order, ending, closed });
+    }
+    for edit in [EditKind::Created, EditKind::Changed, EditKind::Deleted, EditKind::Staged, EditKind::Overtaken] {
+        let act = Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: None, at: NOON };
+        let (before, after) = (Some("\"first\"".into()), None);
+        let fields = vec![FieldChange { key: "balance".into(), before, after }];
+        let (object, id, path) = (ObjectKind::Farm, ObjectId(server.farm.0), "farms.web".into());
+        kinds.push(EventKind::Edited { object, id, path, edit, fields, act });
     }
     kinds.push(EventKind::Reloaded { added: 2, removed: 1, overrides_dropped: 0 });
     let until = later;

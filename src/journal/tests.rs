@@ -13,6 +13,7 @@ use crate::model::{
 use crate::store::Order;
 
 mod crash;
+mod objects;
 mod retention;
 
 /// How long a test waits for the disk.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::change::{Act, Field, Wish};
+use super::change::{Act, Field, Override, Wish};
 use super::id::{Name, ObjectId, ServerKey, TaskId};
 use super::time::Timestamp;
 
@@ -318,6 +318,10 @@ pub struct ObjectBatch {
     pub unstaged: Vec<StagedKey>,
     /// Tasks, in the place of those of the same id.
     pub tasks: Vec<Task>,
+    /// Overrides that it makes.
+    pub overrides_made: Vec<(ServerKey, Override)>,
+    /// Overrides that end with it.
+    pub overrides_ended: Vec<(ServerKey, Field)>,
     /// Tasks that are forgotten.
     pub forgotten: Vec<TaskId>,
     /// The largest id given to an object so far.

@@ -60,6 +60,12 @@ impl Staging {
         self.all.is_empty()
     }
 
+    /// Returns what waits of an object or field.
+    #[must_use]
+    pub fn get(&self, key: StagedKey) -> Option<&Staged> {
+        self.all.get(&key)
+    }
+
     /// Returns the value that is staged of a server's field.
     #[must_use]
     pub fn wish(&self, server: ServerKey, field: Field) -> Option<Wish> {

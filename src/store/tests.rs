@@ -297,6 +297,7 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

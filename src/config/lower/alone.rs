@@ -15,10 +15,11 @@ pub(in crate::config) fn farm(
     name: &str,
     path: &str,
     read_file: ReadFile<'_>,
-    commands: Commands,
     findings: &mut Findings,
 ) -> Option<Farm> {
     let value = Value { tree, key: name, key_at: Position::START, path: path.to_owned() };
+    // The file was asked before; what an API says is looked at afterwards.
+    let commands = Commands::Allowed;
     farm::lower(&value, Around { read_file, commands }, findings).map(|lowered| lowered.farm)
 }
 

@@ -32,6 +32,7 @@ fn phases(ledger: &Ledger) -> Vec<(IncidentPhase, usize)> {
         | EventKind::FarmServing { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,
