@@ -161,6 +161,14 @@ pub enum EditError {
         /// The bound.
         max: usize,
     },
+    /// There is no object of that name.
+    #[error("{kind} \"{name}\" does not exist")]
+    UnknownName {
+        /// What is looked for.
+        kind: &'static str,
+        /// Its name or id as given.
+        name: String,
+    },
     /// There is no such object.
     #[error("{kind} {id} does not exist")]
     Unknown {

@@ -5,6 +5,7 @@
 
 mod events;
 mod explain;
+mod objects;
 mod order;
 mod replay;
 mod shadow;
@@ -20,6 +21,7 @@ pub use explain::{
     AttemptWire, BranchWire, BriefWire, EvidenceList, EvidenceWire, FarmExplainWire, HistoryWire, RequestExplainWire,
     ServerExplainWire,
 };
+pub use objects::{PendingWire, RefreshOrder, StagedList, StagedWire, TaskList, TaskWire, WrittenWire};
 pub use order::{LeavingWire, OrderWire, SessionsWire, TermsOrder};
 pub use replay::{
     CourseWire, FarmReplayWire, NamedReplayWire, ReplayOrder, ServerReplayWire, TotalWire, TransitionWire, WindowWire,

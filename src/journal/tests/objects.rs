@@ -52,7 +52,7 @@ fn staged(change: StagedChange) -> Staged {
 fn objects_staged_changes_and_tasks_are_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
-    assert_eq!(journal.objects().unwrap(), crate::model::SavedObjects::default());
+    assert_eq!(journal.objects().unwrap(), SavedObjects::default());
     let changes = [
         staged(StagedChange::Put(farm_made(12, "{}"))),
         staged(StagedChange::Delete(ObjectId(11))),
