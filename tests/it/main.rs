@@ -33,6 +33,7 @@ mod health;
 mod http;
 mod journal;
 mod lifecycle;
+mod objects;
 mod queue;
 mod rare;
 mod reload;

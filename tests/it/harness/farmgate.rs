@@ -197,6 +197,11 @@ impl Farmgate {
             .unwrap_or_else(|| panic!("farmgate did not end within {PATIENCE:?}:\n{}", text_of(&self.log)))
     }
 
+    /// Returns the process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns whether the process is running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
