@@ -132,7 +132,7 @@ impl App {
         let checks_at_once = settings.checks_at_once;
         listeners.adopt(std::mem::take(&mut inherited.frontends));
         store.reload(topology, &*listeners, clock::wall())?;
-        let (objects, works) = MadeObjects::new(restored, &store, &listeners, &overtaking);
+        let (objects, works) = MadeObjects::new(restored, &store, listeners.clone(), &overtaking);
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let core = Arc::new(Core {

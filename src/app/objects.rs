@@ -25,9 +25,8 @@ use crate::model::{
 };
 use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, form, resolve};
-use crate::proxy::Listeners;
 use crate::report::report;
-use crate::store::{EventSink, JournalError, OpenError, ReloadError, Store, Write};
+use crate::store::{EventSink, JournalError, ListenerHost, OpenError, ReloadError, Store, Write};
 
 pub(super) use refresh::Refresher;
 
@@ -39,7 +38,7 @@ const TASKS_MAX: usize = 10_000;
 /// See the module's doc.
 pub(super) struct MadeObjects {
     store: Arc<Store>,
-    listeners: Arc<Listeners>,
+    host: Arc<dyn ListenerHost>,
     journal: SqliteJournal,
     state: Mutex<State>,
     view: ArcSwap<View>,
@@ -136,7 +135,7 @@ impl MadeObjects {
     pub(super) fn new(
         restored: Restored,
         store: &Arc<Store>,
-        listeners: &Arc<Listeners>,
+        host: Arc<dyn ListenerHost>,
         overtaking: &Arc<Overtaking>,
     ) -> (Arc<Self>, Receiver<Work>) {
         let Restored { state, journal } = restored;
@@ -147,9 +146,9 @@ impl MadeObjects {
             let _ = work.send(Work::Refresh(task.id));
         }
         let view = ArcSwap::from_pointee(state.view());
-        let (store, listeners, overtaking) = (Arc::clone(store), Arc::clone(listeners), Arc::clone(overtaking));
+        let (store, overtaking) = (Arc::clone(store), Arc::clone(overtaking));
         let (state, work) = (Mutex::new(state), Mutex::new(work));
-        (Arc::new(Self { store, listeners, journal, state, view, overtaking, work }), works)
+        (Arc::new(Self { store, host, journal, state, view, overtaking, work }), works)
     }
 
     /// Puts another file in the place of the one that is in force; what was made through APIs stays.
@@ -159,7 +158,7 @@ impl MadeObjects {
         let live = Arc::new(World::new(Arc::new(declared), topology, made));
         live.check_all().map_err(|error| misfit(&error))?;
         let now = clock::wall();
-        self.store.reload(live.topology(), &*self.listeners, now).map_err(|error| error.to_string())?;
+        self.store.reload(live.topology(), &*self.host, now).map_err(|error| error.to_string())?;
         state.ahead = ahead_of(&live, &state.staging);
         state.live = live;
         self.publish(&mut state);
@@ -255,7 +254,7 @@ impl MadeObjects {
             journal.commit_objects(batch)
         };
         let write = Write { act, wishes, told };
-        self.store.adopt(live.topology(), write, &*self.listeners, &mut keep).map_err(refused)
+        self.store.adopt(live.topology(), write, &*self.host, &mut keep).map_err(refused)
     }
 
     /// Keeps a write until the refresh of its zone.
@@ -553,3 +552,6 @@ fn not_kept(error: &JournalError) -> EditError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ fn world_is_the_file_and_what_was_made_in_this_order_under_these_ids() {
                 ObjectKind::Rule,
                 "rule-5",
                 Some(FIRST + 4),
-                &json!({"field": "uri", "match": "starts_with", "pattern": "/old"}),
+                &json!({"field": "uri", "match": "startswith", "pattern": "/old"}),
             ),
         ],
     );
@@ -241,7 +241,7 @@ fn staged_changes_add_up_and_vanish_when_they_say_what_is_live() {
         staging.stage(live.made(), &resolved, "gra", &act(9));
         staging.iter().map(|it| (it.key(), it.writes)).collect::<Vec<_>>()
     };
-    let of = |id: u64| crate::model::StagedKey::Object(ObjectId(FIRST + id));
+    let of = |id: u64| StagedKey::Object(ObjectId(FIRST + id));
     assert_eq!(stage(&[replace(FIRST + 1, &json!({"protocol": "http", "balance": "first"}))]), [(of(1), 1)]);
     assert_eq!(stage(&[replace(FIRST + 1, &json!({"protocol": "http", "reserve": "5%"}))]), [(of(1), 2)]);
     assert_eq!(stage(&[replace(FIRST + 1, &json!({"protocol": "http"}))]), []);
