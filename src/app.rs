@@ -113,7 +113,7 @@ impl App {
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
-        let restored = Restored::read(&journal, declared, topology)?;
+        let restored = Restored::read(&journal, settings.state_dir.as_deref(), declared, topology)?;
         let topology = restored.topology();
         let overtaking = Arc::new(Overtaking::default());
         let (keeping, pokes) = keeper::channel();
@@ -539,7 +539,7 @@ fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJour
     journal.ring(alarm.clone());
     if let Some(aside) = aside {
         let aside = aside.display();
-        tracing::error!(%aside, "journal was damaged: set aside, starting without its overrides");
+        tracing::error!(%aside, "journal was damaged: set aside, starting without what it kept");
     }
     Ok(journal)
 }

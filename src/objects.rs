@@ -20,6 +20,7 @@ pub mod world;
 
 mod resolve;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -144,6 +145,10 @@ pub trait Objects: Send + Sync {
     /// [`EditError::NotKept`], and [`EditError::Unknown`] if there is no such task.
     fn report_task(&self, id: TaskId, progress: Result<u8, &str>) -> Result<Task, EditError>;
 
+    /// Returns the files in which listeners find a certificate made through an API and its key: what forms name as `cert`
+    /// and `key`. Its own form has the two as PEM under the same keys. None where nothing is kept on disk.
+    fn certificate_files(&self, id: ObjectId) -> Option<[PathBuf; 2]>;
+
     /// Returns where the file declares what has that key path, as `farmgate.yaml:41:13`.
     fn position(&self, path: &[&str]) -> Option<String>;
 }
@@ -185,6 +190,10 @@ impl Objects for NoObjects {
 
     fn report_task(&self, _id: TaskId, _progress: Result<u8, &str>) -> Result<Task, EditError> {
         Self::refused()
+    }
+
+    fn certificate_files(&self, _id: ObjectId) -> Option<[PathBuf; 2]> {
+        None
     }
 
     fn position(&self, _path: &[&str]) -> Option<String> {

@@ -5,7 +5,7 @@
 
 use crate::feed::wire::{AgentWire, change_word};
 use crate::model::{
-    AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange,
+    AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, OrderEnding, StandingChange,
 };
 
 /// Logs an event.
@@ -85,7 +85,7 @@ fn log_certificate(event: &Event) {
 fn log_incident(event: &Event) {
     let EventKind::Incident { incident, phase, farms, servers, until } = &event.kind else { return };
     let (id, generation) = (event.id, event.generation.0);
-    let farms = farms.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
+    let farms = farms.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(",");
     match phase {
         IncidentPhase::Began => tracing::error!(
             event = id, incident, farms, servers, %until, generation,

@@ -7,12 +7,15 @@
 //! with its task in the same transaction. Blocking: never called on a thread of an async runtime.
 
 mod refresh;
+mod shelf;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
 use crate::clock;
@@ -29,10 +32,11 @@ use crate::report::report;
 use crate::store::{EventSink, JournalError, ListenerHost, OpenError, ReloadError, Store, Write};
 
 pub(super) use refresh::Refresher;
+use shelf::Shelf;
 
 /// How long a task is told of after it has ended.
 const TASK_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
-/// How many tasks are remembered; beyond it, those that ended first are forgotten.
+/// How many tasks are remembered; once there are so many, no other is accepted until old ones are forgotten.
 const TASKS_MAX: usize = 10_000;
 
 /// See the module's doc.
@@ -40,6 +44,7 @@ pub(super) struct MadeObjects {
     store: Arc<Store>,
     host: Arc<dyn ListenerHost>,
     journal: SqliteJournal,
+    shelf: Shelf,
     state: Mutex<State>,
     view: ArcSwap<View>,
     overtaking: Arc<Overtaking>,
@@ -94,6 +99,7 @@ impl Overtaking {
 pub(super) struct Restored {
     state: State,
     journal: SqliteJournal,
+    shelf: Shelf,
 }
 
 impl Restored {
@@ -101,17 +107,23 @@ impl Restored {
     ///
     /// # Errors
     /// If the journal cannot be read, or the file and what was made through APIs do not go together.
-    pub(super) fn read(journal: &SqliteJournal, declared: Declared, topology: Topology) -> anyhow::Result<Self> {
+    pub(super) fn read(
+        journal: &SqliteJournal,
+        state_dir: Option<&Path>,
+        declared: Declared,
+        topology: Topology,
+    ) -> anyhow::Result<Self> {
         let saved = journal.objects()?;
         let live = Arc::new(World::new(Arc::new(declared), topology, Arc::new(saved.made)));
         live.check_all().map_err(|error| anyhow::anyhow!("{}", misfit(&error)))?;
         let staging = Staging::of(saved.staged);
         let ahead = ahead_of(&live, &staging);
+        let shelf = Shelf::open(state_dir, [&ahead, &live]).context("cannot write the files of certificates")?;
         let tasks = saved.tasks.into_iter().map(|task| (task.id, task)).collect();
         let last_object = saved.last_object.max(FIRST_MADE_ID - 1);
         let (last_task, revision) = (saved.last_task, 0);
         let state = State { live, ahead, staging, tasks, last_object, last_task, revision };
-        Ok(Self { state, journal: journal.clone() })
+        Ok(Self { state, journal: journal.clone(), shelf })
     }
 
     /// Returns everything that is in force.
@@ -138,7 +150,7 @@ impl MadeObjects {
         host: Arc<dyn ListenerHost>,
         overtaking: &Arc<Overtaking>,
     ) -> (Arc<Self>, Receiver<Work>) {
-        let Restored { state, journal } = restored;
+        let Restored { state, journal, shelf } = restored;
         let (work, works) = channel();
         *lock(&overtaking.wake) = Some(work.clone());
         for task in state.tasks.values().filter(|task| task.is_refresh && !task.status.is_final()) {
@@ -148,7 +160,7 @@ impl MadeObjects {
         let view = ArcSwap::from_pointee(state.view());
         let (store, overtaking) = (Arc::clone(store), Arc::clone(overtaking));
         let (state, work) = (Mutex::new(state), Mutex::new(work));
-        (Arc::new(Self { store, host, journal, state, view, overtaking, work }), works)
+        (Arc::new(Self { store, host, journal, shelf, state, view, overtaking, work }), works)
     }
 
     /// Puts another file in the place of the one that is in force; what was made through APIs stays.
@@ -223,7 +235,9 @@ impl MadeObjects {
         put_into(&mut batch, &changes);
         let mut told = notes(&state.live, &live, &changes, act);
         told.extend(lost(&state.live, &difference, &[], act));
+        self.shelf.prepare(&changes)?;
         self.adopt(&live, &wishes, &told, act, &mut batch)?;
+        self.shelf.follow(&changes);
         let made = changes.len() + wishes.len();
         state.last_object = last;
         state.live = Arc::new(live);
@@ -285,6 +299,7 @@ impl MadeObjects {
         }
         let mut batch = state.batch(ObjectBatch::default(), &difference);
         batch.last_object = last;
+        self.shelf.prepare(&resolved.changes)?;
         self.keep(&batch)?;
         let changes = resolved.changes.len() + resolved.wishes.len();
         for kind in notes(&state.ahead, &ahead, &resolved.changes, act) {
@@ -329,6 +344,9 @@ impl MadeObjects {
         is_refresh: bool,
     ) -> Result<Task, EditError> {
         let mut state = self.settled();
+        if state.tasks.len() >= TASKS_MAX {
+            return Err(EditError::TooMany { what: "tasks of the last 48 hours", max: TASKS_MAX });
+        }
         let id = TaskId(state.last_task + 1);
         let is_over = status.is_final();
         let task = Task {
@@ -349,12 +367,8 @@ impl MadeObjects {
     /// Forgets tasks that ended long ago, and the oldest of too many.
     fn forget_tasks(&self, now: Timestamp) {
         let mut state = lock(&self.state);
-        let mut ended: Vec<(Timestamp, TaskId)> =
-            state.tasks.values().filter_map(|task| Some((task.done_at?, task.id))).collect();
-        ended.sort_unstable();
-        let beyond = state.tasks.len().saturating_sub(TASKS_MAX);
-        let old = |(n, (done, _)): &(usize, (Timestamp, TaskId))| *n < beyond || now.since(*done) >= TASK_AGE_MAX;
-        let forgotten: Vec<TaskId> = ended.into_iter().enumerate().filter(old).map(|(_, (_, id))| id).collect();
+        let is_old = |task: &&Task| task.done_at.is_some_and(|done| now.since(done) >= TASK_AGE_MAX);
+        let forgotten: Vec<TaskId> = state.tasks.values().filter(is_old).map(|task| task.id).collect();
         if forgotten.is_empty() {
             return;
         }
@@ -423,6 +437,10 @@ impl Objects for MadeObjects {
             Err(why) => Task { status: TaskStatus::Error, failure: Some(why.into()), done_at: Some(now), ..task },
         };
         self.keep_task(&mut state, task)
+    }
+
+    fn certificate_files(&self, id: ObjectId) -> Option<[PathBuf; 2]> {
+        self.shelf.files(id)
     }
 
     fn position(&self, path: &[&str]) -> Option<String> {

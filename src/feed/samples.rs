@@ -90,7 +90,8 @@ pub(crate) fn every_kind() -> Vec<Event> {
         kinds.push(EventKind::FarmServing { farm: server.farm, farm_name: farm_name.clone(), serving });
     }
     for phase in [IncidentPhase::Began, IncidentPhase::Believed, IncidentPhase::Recovered] {
-        let farms = vec![farm_name.clone(), Name::parse("shop").unwrap()];
+        let shop = Name::parse("shop").unwrap();
+        let farms = vec![(server.farm, farm_name.clone()), (FarmId::derive(&shop), shop)];
         kinds.push(EventKind::Incident { incident: 9, phase, farms, servers: 7, until: later });
     }
     kinds.push(EventKind::Left { server, farm_name: farm_name.clone(), server_name: server_name.clone(), closed: 1 });
@@ -101,13 +102,6 @@ pub(crate) fn every_kind() -> Vec<Event> {
     ] {
         let (farm_name, server_name) = (farm_name.clone(), server_name.clone());
         kinds.push(EventKind::OrderEnded { server, farm_name, server_name, order, ending, closed });
-    }
-    for edit in [EditKind::Created, EditKind::Changed, EditKind::Deleted, EditKind::Staged, EditKind::Overtaken] {
-        let act = Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: None, at: NOON };
-        let (before, after) = (Some("\"first\"".into()), None);
-        let fields = vec![FieldChange { key: "balance".into(), before, after }];
-        let (object, id, path) = (ObjectKind::Farm, ObjectId(server.farm.0), "farms.web".into());
-        kinds.push(EventKind::Edited { object, id, path, edit, fields, act });
     }
     kinds.push(EventKind::Reloaded { added: 2, removed: 1, overrides_dropped: 0 });
     let until = later;
@@ -135,6 +129,13 @@ pub(crate) fn every_kind() -> Vec<Event> {
         (Health::Unknown, None),
     ] {
         kinds.push(transition(0, 1, NOON, to, incident).kind);
+    }
+    for edit in [EditKind::Created, EditKind::Changed, EditKind::Deleted, EditKind::Staged, EditKind::Overtaken] {
+        let act = Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: None, at: NOON };
+        let (before, after) = (Some("\"first\"".into()), None);
+        let fields = vec![FieldChange { key: "balance".into(), before, after }];
+        let (object, id, path) = (ObjectKind::Farm, ObjectId(server.farm.0), "farms.web".into());
+        kinds.push(EventKind::Edited { object, id, path, edit, fields, act });
     }
     let numbered = |(id, kind)| Event { id, at: NOON, generation: Generation(42), kind };
     (1..).zip(kinds).map(numbered).collect()

@@ -3,8 +3,8 @@
 
 use crate::model::{
     Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, EditKind, Ejection, Event, EventKind,
-    FieldChange, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange, Suspicion, SuspicionKind, Terms,
-    TrafficFault, Wish,
+    FarmId, FieldChange, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange, Suspicion, SuspicionKind,
+    Terms, TrafficFault, Wish,
 };
 
 /// Returns an event in one sentence.
@@ -172,9 +172,9 @@ fn farm_serving(farm: &Name, serving: &str) -> String {
     }
 }
 
-fn incident(phase: IncidentPhase, farms: &[Name], servers: usize, until: &str) -> String {
+fn incident(phase: IncidentPhase, farms: &[(FarmId, Name)], servers: usize, until: &str) -> String {
     let servers = count(servers as u64, "server");
-    let names = farms.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let names = farms.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let farms = if farms.len() == 1 { format!("farm {names}") } else { format!("farms {names}") };
     match phase {
         IncidentPhase::Began => format!(

@@ -381,7 +381,7 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             let details = Details {
                 incident: Some(*incident),
                 phase: Some(phase.as_str().to_owned()),
-                farms: farms.iter().map(Name::to_string).collect(),
+                farms: farms.iter().map(|(_, name)| name.to_string()).collect(),
                 servers: Some(*servers),
                 until: Some(time(*until)),
                 ..Details::default()

@@ -7,6 +7,7 @@
 //! and released by the system however the process ends.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -218,6 +219,8 @@ impl From<rusqlite::Error> for OpenFailure {
 
 fn open_sound(path: &Path) -> Result<Connection, OpenFailure> {
     let mut connection = Connection::open(path)?;
+    // Objects made through APIs may hold secrets. Companions get the file's mode. Who may open it may not own it.
+    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
     connection.busy_timeout(BUSY_WAIT)?;
     // Should the file turn out damaged, closing it must leave its companions as they are.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -85,7 +85,7 @@ pub enum EventKind {
         /// Whether it begins or how it ended.
         phase: IncidentPhase,
         /// The farms concerned.
-        farms: Vec<Name>,
+        farms: Vec<(FarmId, Name)>,
         /// How many servers failed.
         servers: usize,
         /// Until when the rotation is held at the latest.

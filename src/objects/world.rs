@@ -378,9 +378,12 @@ impl World {
             let mut seen: HashMap<&Name, ObjectId> = HashMap::new();
             for declaration in self.made.of(parent, kind) {
                 let is_twice = seen.insert(&declaration.name, declaration.id).is_some();
+                if !is_twice && !touched.all.contains(&declaration.id) {
+                    continue;
+                }
                 let keys = self.path(declaration.id).unwrap_or_default();
                 let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-                let position = if touched.all.contains(&declaration.id) { self.declared_at(&keys) } else { None };
+                let position = self.declared_at(&keys);
                 if is_twice || position.is_some() {
                     return Err(EditError::NameTaken { path: form::key_path(&keys), position });
                 }

@@ -104,7 +104,9 @@ impl MadeObjects {
         put_into(&mut batch, &changes);
         let act = crate::model::Act { at: clock::wall(), ..task.act.clone() };
         let told = notes(&state.live, &live, &changes, &act);
+        self.shelf.prepare(&changes)?;
         self.adopt(&live, &wishes, &told, &act, &mut batch)?;
+        self.shelf.follow(&changes);
         state.live = Arc::new(live);
         state.staging.done(&keys);
         state.ahead = super::ahead_of(&state.live, &state.staging);

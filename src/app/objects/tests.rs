@@ -54,7 +54,7 @@ impl Running {
         let loaded = config::parse("farmgate.yaml", text, &|_| None, &missing).unwrap();
         let (journal, _) = SqliteJournal::open(dir, JournalLimits::DEFAULT).unwrap();
         let service = Arc::clone(&loaded.topology.service);
-        let restored = Restored::read(&journal, loaded.declared, loaded.topology).unwrap();
+        let restored = Restored::read(&journal, Some(dir), loaded.declared, loaded.topology).unwrap();
         let overtaking = Arc::new(Overtaking::default());
         let store = Store::new(service, 2, Arc::new(journal), vec![overtaking.sink()]).unwrap();
         let store = Arc::new(store);
@@ -203,4 +203,37 @@ fn live_change_of_a_server_drops_what_was_staged_before_it_and_not_what_comes_af
     staged(Wish::Weight(Weight(6)));
     staged(Wish::Weight(Weight(5)));
     assert!(running.objects.view().staged.is_empty());
+}
+
+#[test]
+fn certificate_is_in_its_files_as_long_as_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    let form =
+        |text: &str| serde_json::Map::from_iter([("cert", text), ("key", "k")].map(|(k, v)| (k.to_owned(), v.into())));
+    let id = std::cell::Cell::new(ObjectId(0));
+    running.edit(When::Live, |desk| {
+        id.set(desk.fresh_id());
+        Ok(vec![maker().create(id.get(), ObjectKind::Certificate, &Name::parse("shop").unwrap(), None, form("one"))])
+    });
+    let id = id.get();
+    let [cert, key] = running.objects.certificate_files(id).unwrap();
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    assert_eq!((read(&cert), read(&key)), ("one".to_owned(), "k".to_owned()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let replaced = whole::replaced(id, form("two"));
+    running.edit(When::Staged { zone: "gra" }, |_| Ok(vec![replaced.clone()]));
+    assert_eq!(read(&cert), "one", "what is staged is not shown");
+    assert_eq!(running.refreshed().status, TaskStatus::Done);
+    assert_eq!(read(&cert), "two");
+    // A start makes the files what the journal says.
+    drop(running);
+    std::fs::write(&cert, "broken").unwrap();
+    let nobodys = cert.with_file_name("7.key.pem");
+    std::fs::write(&nobodys, "k").unwrap();
+    let running = Running::start(dir.path());
+    assert_eq!((read(&cert), nobodys.exists()), ("two".to_owned(), false));
+    let told = format!("{:?}", running.objects.edit(&|_| Ok(vec![Edit::Delete { id }]), When::Live, &act()));
+    assert!(!cert.exists() && !key.exists(), "{told}");
 }
