@@ -119,9 +119,7 @@ impl App {
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
         let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
-        let changing: EventSink = Box::new(move |event| on_change(&changed, event));
-        let logging: EventSink = Box::new(|event| events::log(event));
-        let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told, overtaking.sink()];
+        let sinks = sinks(changed, [keeping.sink(), answers.sink(), told, overtaking.sink()]);
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
@@ -298,6 +296,13 @@ impl Beside {
         let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
         Ok(Edges { prober, certificates, refresher, keeper, admin, webhooks })
     }
+}
+
+/// Returns what is told of every event: the log first, then whoever checks again.
+fn sinks(changed: watch::Sender<u64>, others: [EventSink; 4]) -> Vec<EventSink> {
+    let changing: EventSink = Box::new(move |event| on_change(&changed, event));
+    let logging: EventSink = Box::new(|event| events::log(event));
+    [logging, changing].into_iter().chain(others).collect()
 }
 
 /// Returns what rings when a thread is lost, and what then has its name.

@@ -8,6 +8,7 @@
 
 mod refresh;
 mod shelf;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,16 +24,17 @@ use crate::config::Declared;
 use crate::journal::SqliteJournal;
 use crate::model::object::FIRST_MADE_ID;
 use crate::model::{
-    Act, EditKind, Event, EventKind, Field, FieldChange, ObjectBatch, ObjectId, ObjectKind, ServerKey, StagedChange,
-    StagedKey, Task, TaskId, TaskStatus, Timestamp, Topology, Wish,
+    Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, ServerKey, StagedChange, StagedKey, Task, TaskId,
+    TaskStatus, Timestamp, Topology, Wish,
 };
 use crate::objects::staging::{Difference, Staging};
-use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, form, resolve};
+use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, resolve};
 use crate::report::report;
 use crate::store::{EventSink, JournalError, ListenerHost, OpenError, ReloadError, Store, Write};
 
 pub(super) use refresh::Refresher;
 use shelf::Shelf;
+use told::{lost, notes};
 
 /// How long a task is told of after it has ended.
 const TASK_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
@@ -114,7 +116,7 @@ impl Restored {
         topology: Topology,
     ) -> anyhow::Result<Self> {
         let saved = journal.objects()?;
-        let live = Arc::new(World::new(Arc::new(declared), topology, Arc::new(saved.made)));
+        let live = Arc::new(World::new(Arc::new(declared), topology, &saved.made));
         live.check_all().map_err(|error| anyhow::anyhow!("{}", misfit(&error)))?;
         let staging = Staging::of(saved.staged);
         let ahead = ahead_of(&live, &staging);
@@ -167,7 +169,7 @@ impl MadeObjects {
     pub(super) fn reload(&self, declared: Declared, topology: Topology) -> Result<(), String> {
         let mut state = self.settled();
         let made = Arc::clone(state.live.made());
-        let live = Arc::new(World::new(Arc::new(declared), topology, made));
+        let live = Arc::new(World::new(Arc::new(declared), topology, &made));
         live.check_all().map_err(|error| misfit(&error))?;
         let now = clock::wall();
         self.store.reload(live.topology(), &*self.host, now).map_err(|error| error.to_string())?;
@@ -233,7 +235,7 @@ impl MadeObjects {
         let mut batch = state.batch(ObjectBatch::default(), &difference);
         batch.last_object = last;
         put_into(&mut batch, &changes);
-        let mut told = notes(&state.live, &live, &changes, act);
+        let mut told = notes(&state.live, &live, &changes, None, act);
         told.extend(lost(&state.live, &difference, &[], act));
         self.shelf.prepare(&changes)?;
         self.adopt(&live, &wishes, &told, act, &mut batch)?;
@@ -302,8 +304,8 @@ impl MadeObjects {
         self.shelf.prepare(&resolved.changes)?;
         self.keep(&batch)?;
         let changes = resolved.changes.len() + resolved.wishes.len();
-        for kind in notes(&state.ahead, &ahead, &resolved.changes, act) {
-            self.store.note(staged_note(kind), act.at);
+        for kind in notes(&state.ahead, &ahead, &resolved.changes, Some(EditKind::Staged), act) {
+            self.store.note(kind, act.at);
         }
         state.last_object = last;
         state.ahead = Arc::new(ahead);
@@ -497,56 +499,6 @@ fn put_into(batch: &mut ObjectBatch, changes: &[Change]) {
             Change::Put(declaration) => batch.put.push(Arc::clone(declaration)),
         }
     }
-}
-
-/// Returns what is told of changes: one event an object.
-fn notes(before: &World, after: &World, changes: &[Change], act: &Act) -> Vec<EventKind> {
-    let note = |change: &Change| {
-        let id = change.id();
-        let (was, is) = (before.made().get(id), after.made().get(id));
-        let (edit, object) = match (was, is) {
-            (None, Some(is)) => (EditKind::Created, is.kind),
-            (Some(_), Some(is)) => (EditKind::Changed, is.kind),
-            (was, None) => (EditKind::Deleted, was?.kind),
-        };
-        let form_of =
-            |it: Option<&Arc<crate::model::Declaration>>| it.map_or_else(|| "{}".into(), |it| Arc::clone(&it.form));
-        let fields = form::differences(&form_of(was), &form_of(is)).into_iter().map(field_change).collect();
-        let path = if is.is_some() { after.path(id) } else { before.path(id) }.unwrap_or_default();
-        let path = form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>()).into();
-        Some(EventKind::Edited { object, id, path, edit, fields, act: act.clone() })
-    };
-    changes.iter().filter_map(note).collect()
-}
-
-fn field_change((key, before, after): (String, Option<String>, Option<String>)) -> FieldChange {
-    FieldChange { key: key.into(), before: before.map(Into::into), after: after.map(Into::into) }
-}
-
-fn staged_note(kind: EventKind) -> EventKind {
-    match kind {
-        EventKind::Edited { object, id, path, fields, act, .. } => {
-            EventKind::Edited { object, id, path, edit: EditKind::Staged, fields, act }
-        }
-        other => other,
-    }
-}
-
-/// Returns what is told of staged changes that a live write won over.
-fn lost(live: &World, difference: &Difference, path: &[String], act: &Act) -> Vec<EventKind> {
-    let note = |key: &StagedKey| {
-        let (id, keys) = match key {
-            StagedKey::Object(id) => (*id, Vec::new()),
-            StagedKey::Field(server, field) => (server.server.into(), vec![field.as_str()]),
-        };
-        let object = live.made().get(id).map_or(ObjectKind::Server, |it| it.kind);
-        let path = if path.is_empty() { live.path(id).unwrap_or_default() } else { path.to_vec() };
-        let path = form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>()).into();
-        let field = |key: &str| FieldChange { key: key.into(), before: None, after: None };
-        let fields = keys.into_iter().map(field).collect();
-        EventKind::Edited { object, id, path, edit: EditKind::Overtaken, fields, act: act.clone() }
-    };
-    difference.lost.iter().map(note).collect()
 }
 
 fn refused(error: ReloadError) -> EditError {

@@ -104,19 +104,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         kinds.push(EventKind::OrderEnded { server, farm_name, server_name, order, ending, closed });
     }
     kinds.push(EventKind::Reloaded { added: 2, removed: 1, overrides_dropped: 0 });
-    let until = later;
-    let why =
-        "frontend \"web\": tls.certificates.key: \"/etc/web.key\" holds no private key; give a PEM file that does";
-    for change in [
-        CertificateChange::Expired { until },
-        CertificateChange::Expiring { until, days: 3 },
-        CertificateChange::NotObtained { why: "no certificate within 300s; tried again in 60s".into() },
-        CertificateChange::Refused { why: why.into() },
-        CertificateChange::Renewed { until },
-    ] {
-        let frontend = Name::parse("web").unwrap();
-        kinds.push(EventKind::Certificate { frontend, certificate: "shop.test".into(), change });
-    }
+    kinds.extend(certificates(later));
     for change in standing_changes(later) {
         let (farm_name, server_name) = (farm_name.clone(), server_name.clone());
         kinds.push(EventKind::StandingChanged { server, farm_name, server_name, change });
@@ -130,6 +118,30 @@ pub(crate) fn every_kind() -> Vec<Event> {
     ] {
         kinds.push(transition(0, 1, NOON, to, incident).kind);
     }
+    kinds.extend(edits(server));
+    let numbered = |(id, kind)| Event { id, at: NOON, generation: Generation(42), kind };
+    (1..).zip(kinds).map(numbered).collect()
+}
+
+fn certificates(until: Timestamp) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    let why =
+        "frontend \"web\": tls.certificates.key: \"/etc/web.key\" holds no private key; give a PEM file that does";
+    for change in [
+        CertificateChange::Expired { until },
+        CertificateChange::Expiring { until, days: 3 },
+        CertificateChange::NotObtained { why: "no certificate within 300s; tried again in 60s".into() },
+        CertificateChange::Refused { why: why.into() },
+        CertificateChange::Renewed { until },
+    ] {
+        let frontend = Name::parse("web").unwrap();
+        kinds.push(EventKind::Certificate { frontend, certificate: "shop.test".into(), change });
+    }
+    kinds
+}
+
+fn edits(server: ServerKey) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
     for edit in [EditKind::Created, EditKind::Changed, EditKind::Deleted, EditKind::Staged, EditKind::Overtaken] {
         let act = Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: None, at: NOON };
         let (before, after) = (Some("\"first\"".into()), None);
@@ -137,8 +149,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         let (object, id, path) = (ObjectKind::Farm, ObjectId(server.farm.0), "farms.web".into());
         kinds.push(EventKind::Edited { object, id, path, edit, fields, act });
     }
-    let numbered = |(id, kind)| Event { id, at: NOON, generation: Generation(42), kind };
-    (1..).zip(kinds).map(numbered).collect()
+    kinds
 }
 
 fn standing_changes(until: Timestamp) -> Vec<StandingChange> {

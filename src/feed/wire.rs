@@ -360,18 +360,7 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             let server = of_server(*server, farm_name, server_name);
             (EventType::Changed, changed_details(*from, *to, terms, act, server))
         }
-        EventKind::Edited { object, id, path, edit, fields, act } => {
-            let details = Details {
-                object: Some(object.as_str().to_owned()),
-                object_id: Some(id.0),
-                path: Some(path.to_string()),
-                edit: Some(edit.as_str().to_owned()),
-                fields: fields.iter().map(field_wire).collect(),
-                act: Some(act_wire(act)),
-                ..Details::default()
-            };
-            (EventType::Edited, details)
-        }
+        EventKind::Edited { .. } => (EventType::Edited, edited_details(kind)),
         EventKind::FarmServing { farm, farm_name, serving } => {
             let (farm, farm_id) = (Some(farm_name.to_string()), Some(farm.0));
             let details = Details { farm, farm_id, serving: Some((*serving).to_owned()), ..Details::default() };
@@ -432,6 +421,19 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             };
             (EventType::Transition, details)
         }
+    }
+}
+
+fn edited_details(kind: &EventKind) -> Details {
+    let EventKind::Edited { object, id, path, edit, fields, act } = kind else { return Details::default() };
+    Details {
+        object: Some(object.as_str().to_owned()),
+        object_id: Some(id.0),
+        path: Some(path.to_string()),
+        edit: Some(edit.as_str().to_owned()),
+        fields: fields.iter().map(field_wire).collect(),
+        act: Some(act_wire(act)),
+        ..Details::default()
     }
 }
 

@@ -28,7 +28,7 @@ const FIRST: u64 = 1 << 40;
 fn world_of(text: &str) -> World {
     let loaded =
         config::parse("farmgate.yaml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
-    World::new(Arc::new(loaded.declared), loaded.topology, Arc::default())
+    World::new(Arc::new(loaded.declared), loaded.topology, &Made::default())
 }
 
 fn act(at: u64) -> Act {
@@ -216,9 +216,7 @@ fn file_that_no_longer_fits_is_found_out() {
         let bare = world_of(text);
         let loaded = config::parse("farmgate.yaml", text, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into()));
         let declared = Arc::new(loaded.unwrap().declared);
-        World::new(declared, bare.of_file().clone(), Arc::clone(with_server.made()))
-            .check_all()
-            .map_err(|e| e.to_string())
+        World::new(declared, bare.of_file().clone(), with_server.made()).check_all().map_err(|e| e.to_string())
     };
     assert_eq!(beside(FILE), Ok(()));
     let both = FILE.replace("a: {", "b: '10.0.1.3:80'\n      a: {");
@@ -322,7 +320,7 @@ fn whole_farm_is_taken_apart_and_put_together_again() {
     let desk = Desk::new(&view, FIRST + 10);
     let maker = Maker { shape: "native".into(), service: None, zone: None };
     let said = json!({"protocol": "http", "servers": {"x": {"address": "10.0.1.1:80"}, "y": "10.0.1.2:80"}});
-    let Value::Object(form) = said.clone() else { panic!() };
+    let Value::Object(form) = said else { panic!() };
     let edits = whole::create_farm(&desk, &maker, &name("shop"), form).unwrap();
     let world = written(&world, &edits);
     let id = world.farm_named("shop").unwrap();
@@ -361,7 +359,7 @@ fn one_write_among_a_thousand_farms_touches_one_unit() {
         edits.chunks(EDITS_MAX).fold(world_of(FILE), |world, edits| written(&world, edits)).made().as_ref().clone();
     let loaded =
         config::parse("farmgate.yaml", FILE, &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
-    let world = World::new(Arc::new(loaded.declared), loaded.topology, Arc::new(all));
+    let world = World::new(Arc::new(loaded.declared), loaded.topology, &all);
     world.check_all().unwrap();
     let id = FIRST + 500 * 11 + 4;
     let after = written(&world, &[replace(id, &json!({"address": "10.9.9.9:80", "weight": 2}))]);

@@ -79,12 +79,12 @@ impl World {
             zone: Name::fixed("local"),
         };
         let of_file = Topology { service: Arc::new(service), frontends: vec![], farms: vec![], made: Arc::default() };
-        Self::new(Arc::default(), of_file, Arc::default())
+        Self::new(Arc::default(), of_file, &Made::default())
     }
 
     /// Returns the world of a file, which says `of_file`, and what was made beside it.
     #[must_use]
-    pub fn new(file: Arc<Declared>, of_file: Topology, made: Arc<Made>) -> Self {
+    pub fn new(file: Arc<Declared>, of_file: Topology, made: &Made) -> Self {
         let empty = Self {
             file,
             of_file: Arc::new(of_file),
@@ -295,7 +295,7 @@ impl World {
         let of_file = self.of_file.farms.iter().find(|farm| ObjectId::from(farm.id) == id);
         let servers: Vec<_> = self.made.of(Some(id), ObjectKind::Server).filter(|server| !server.is_inert).collect();
         let (name, base) = match (declaration, of_file) {
-            (Some(farm), _) if !farm.is_inert => (&farm.name, Base::Form(FarmId(id.0), &*farm.form)),
+            (Some(farm), _) if !farm.is_inert => (&farm.name, Base::Form(FarmId(id.0), &farm.form)),
             (Some(_), _) => return None,
             (None, Some(farm)) if !servers.is_empty() => (&farm.name, Base::File),
             (None, Some(_)) => return None,
@@ -327,9 +327,7 @@ impl World {
         let of_file = self.of_file.frontends.iter().find(|frontend| ObjectId::from(frontend.id) == id);
         let routes: Vec<_> = self.made.of(Some(id), ObjectKind::Route).filter(|route| !route.is_inert).collect();
         let (name, base) = match (declaration, of_file) {
-            (Some(frontend), _) if !frontend.is_inert => {
-                (&frontend.name, Base::Form(FrontendId(id.0), &*frontend.form))
-            }
+            (Some(frontend), _) if !frontend.is_inert => (&frontend.name, Base::Form(FrontendId(id.0), &frontend.form)),
             (Some(_), _) => return None,
             (None, Some(frontend)) if !routes.is_empty() => (&frontend.name, Base::File),
             (None, Some(_)) => return None,

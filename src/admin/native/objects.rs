@@ -307,9 +307,8 @@ fn verb(call: &Call) -> Result<Verb, Failure> {
         return Ok(Verb::Delete);
     }
     let wrong = |why: &str| Failure::from(AdminError::BadBody(why.to_owned()));
-    let mut form = match serde_json::from_slice(&call.body) {
-        Ok(Value::Object(form)) => form,
-        Ok(_) | Err(_) => return Err(wrong("it is not an object; send what the config file would say, as JSON")),
+    let Ok(Value::Object(mut form)) = serde_json::from_slice(&call.body) else {
+        return Err(wrong("it is not an object; send what the config file would say, as JSON"));
     };
     let name = form.remove("name");
     match (call.method.as_str(), name) {

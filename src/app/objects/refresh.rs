@@ -103,7 +103,7 @@ impl MadeObjects {
         };
         put_into(&mut batch, &changes);
         let act = crate::model::Act { at: clock::wall(), ..task.act.clone() };
-        let told = notes(&state.live, &live, &changes, &act);
+        let told = notes(&state.live, &live, &changes, None, &act);
         self.shelf.prepare(&changes)?;
         self.adopt(&live, &wishes, &told, &act, &mut batch)?;
         self.shelf.follow(&changes);
