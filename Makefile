@@ -71,7 +71,7 @@ page: prereqs ## Drive the page in headless Chromium (ARGS=--picture: take the R
 traffic: prereqs ## Drive real clients and attackers through us (ARGS=test_dns: one file); programs are installed if missing
 	tests/traffic/run $(ARGS)
 
-load: prereqs ## Kill origins, reload and stop under load (ARGS="kill-get --json FILE"; oha is built if missing)
+load: prereqs ## Kill origins, reload, upgrade and stop under load (ARGS="kill-get --json FILE"; oha is built if missing)
 	cargo build --locked
 	tests/load/run $(ARGS)
 

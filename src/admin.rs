@@ -8,6 +8,7 @@
 //! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `page` (what people see) or a shape. What
 //! stays open, a wait or a stream, is held by `long`.
 
+pub mod asked;
 pub mod call;
 pub mod error;
 pub mod metrics;
@@ -30,7 +31,7 @@ mod secret;
 #[cfg(test)]
 mod vendor_fixture;
 
-pub use call::{AdminState, Call, Caller, Control, Credentials};
+pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
 pub use long::LongCalls;
 pub use metrics::Collector;

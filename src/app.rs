@@ -8,6 +8,7 @@ mod acme;
 mod answers;
 mod certificates;
 mod checks;
+mod control;
 mod edges;
 mod events;
 mod keeper;
@@ -17,9 +18,7 @@ mod privileges;
 mod upgrade;
 mod webhooks;
 
-use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,30 +29,33 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::AdminServer;
-use crate::admin::{AdminState, Control, Credentials};
+use crate::admin::{AdminState, Credentials};
 use crate::alarm::Alarm;
 use crate::clock;
-use crate::config::{ConfigErrors, Loaded};
+use crate::config::{ConfigErrors, Declared, Loaded};
 use crate::farm::sticky::StickyKey;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
-use crate::model::{Act, Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
+use crate::model::{Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
 use crate::prober;
 use crate::proxy::{Chance, Farewell, Listeners, Plane};
 use crate::report::report;
 use crate::store::{EventSink, Store};
 use crate::telemetry::access::{AccessHandle, AccessLog, AccessWriter};
+use crate::telemetry::traces::{PostError, SpanWriter, Tracing};
 
-use answers::Answers;
+use answers::{Answers, Told};
 use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
 use objects::{MadeObjects, Overtaking, Refresher, Restored, Work};
-use upgrade::Inherited;
+use upgrade::{Estate, Inherited};
 use webhooks::Webhooks;
+
+pub use upgrade::refuse_takeover;
 
 /// Reads the config again; the same at every reload.
 pub type ConfigSource = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -64,8 +66,8 @@ pub struct App {
     journal: SqliteJournal,
     plane: Plane,
     access_writer: Option<AccessWriter>,
+    span_writer: Option<SpanWriter>,
     edges: Edges,
-    admin_socket: Option<TcpListener>,
     admin_addr: Option<SocketAddr>,
     fingerprint: Option<String>,
     runtime: Runtime,
@@ -87,6 +89,10 @@ struct Core {
     one_at_a_time: Mutex<()>,
     is_stopping: AtomicBool,
     access: Option<AccessHandle>,
+    /// What a new process is handed beside the frontends.
+    estate: Estate,
+    /// The process that serves instead of this one.
+    replaced: watch::Sender<Option<u32>>,
 }
 
 impl App {
@@ -99,16 +105,31 @@ impl App {
         tell(warnings);
         limits::raise(&topology);
         // From here on a signal is a command, however early it comes.
-        let (runtime, signals) = listen_to_signals()?;
+        let listening = listen_to_signals()?;
+        let mut inherited = Inherited::take(&settings, &topology)?;
+        let started = Self::start_with(&mut inherited, listening, (topology, declared, settings), source);
+        if let Err(error) = &started {
+            inherited.failed(&report(error.as_ref()).to_string());
+        }
+        started
+    }
+
+    fn start_with(
+        inherited: &mut Inherited,
+        (runtime, signals): (Runtime, Signals),
+        (topology, declared, settings): (Topology, Declared, Settings),
+        source: ConfigSource,
+    ) -> anyhow::Result<Self> {
         let (alarm, lost) = alarm();
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
-        let mut inherited = Inherited::take(&settings, &topology)?;
-        let (admin, admin_socket) = bind_admin(&settings, &reloads, &mut inherited)?;
-        privileges::become_user(&settings, &topology, workers, &mut inherited)?;
+        let (admin, admin_socket) = bind_admin(&settings, &reloads, inherited)?;
+        privileges::become_user(&settings, &topology, workers, inherited)?;
         let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
         let (access, access_writer) = access.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
+        let (tracing, span_writer) = start_tracing(&settings)?;
+        let spans = span_writer.as_ref().map(SpanWriter::handle);
 
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
@@ -118,12 +139,14 @@ impl App {
         let overtaking = Arc::new(Overtaking::default());
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
-        let answers = Answers::new(&settings, &journal, &webhooks, access_handle.clone())?;
+        let answers = Answers::new(&settings, &journal, &webhooks, Told { access: access_handle.clone(), spans })?;
         let sinks = sinks(changed, [keeping.sink(), answers.sink(), told, overtaking.sink()]);
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
-        let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(rand::random()) };
-        let plane = Plane::start(&store, workers, access.as_ref(), chance, Arc::new(keeping), &alarm)?;
+        let cookie_key = inherited.cookie_key();
+        let chance = Chance { entropy: rand::random(), sticky_key: StickyKey::new(cookie_key.0) };
+        let told = (access.as_ref(), tracing.as_ref());
+        let plane = Plane::start(&store, workers, told, chance, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
         let listeners = Arc::new(plane.listeners());
         let caring = Caring::prepare(&settings, plane.certificates());
@@ -144,6 +167,8 @@ impl App {
             one_at_a_time: Mutex::new(()),
             is_stopping: AtomicBool::new(false),
             access: access_handle,
+            estate: Estate::new(journal.clone(), admin_socket, cookie_key),
+            replaced: watch::Sender::new(None),
         });
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
@@ -151,13 +176,14 @@ impl App {
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
+        core.listeners.own_files();
         Ok(Self {
             core,
             journal,
             plane,
             access_writer,
+            span_writer,
             edges,
-            admin_socket,
             admin_addr,
             fingerprint,
             runtime,
@@ -203,8 +229,8 @@ impl App {
             journal,
             plane,
             access_writer,
+            span_writer,
             edges,
-            admin_socket,
             runtime,
             mut signals,
             mut commands,
@@ -212,11 +238,11 @@ impl App {
             ..
         } = self;
         let mut edges = Some(edges);
-        let upgrade = Upgrade { journal: journal.clone(), admin: admin_socket };
         let (ended, lost) = runtime.block_on(async {
             notify(Phase::Ready);
-            let left = carry_out(&core, upgrade, &mut signals, &mut commands, lost).await;
+            let left = carry_out(&core, &mut signals, &mut commands, lost).await;
             core.is_stopping.store(true, Ordering::Release);
+            core.estate.let_go();
             let (phase, farewell, lost) = match left {
                 Ok(Left::Replaced { by }) => (Phase::Replaced { by }, Farewell::Polite, Ok(())),
                 Ok(Left::Told) => (Phase::Stopping, Farewell::Abrupt, Ok(())),
@@ -234,8 +260,11 @@ impl App {
                     edges.stop();
                 }
                 plane.join();
-                // The workers' ends of the access log are gone with them.
+                // The workers' ends of the access log and the traces are gone with them.
                 if let Some(writer) = access_writer {
+                    writer.join();
+                }
+                if let Some(writer) = span_writer {
                     writer.join();
                 }
             });
@@ -343,12 +372,6 @@ fn listen_to_signals() -> anyhow::Result<(Runtime, Signals)> {
     Ok((runtime, signals))
 }
 
-/// What a new process is handed beside the frontends.
-struct Upgrade {
-    journal: SqliteJournal,
-    admin: Option<TcpListener>,
-}
-
 /// Why the process ends.
 enum Left {
     /// Another one serves.
@@ -360,22 +383,25 @@ enum Left {
 /// Carries reloads out until told to stop, or replaced, or until a thread is lost, which is the error.
 async fn carry_out(
     core: &Arc<Core>,
-    upgrade: Upgrade,
     signals: &mut Signals,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     mut lost: watch::Receiver<Option<String>>,
 ) -> anyhow::Result<Left> {
-    let upgrade = Arc::new(upgrade);
+    let mut replaced = core.replaced.subscribe();
     loop {
         tokio::select! {
+            // Whoever is replaced leaves as such, whatever else it was told: its successor has the sockets.
+            biased;
+            Ok(by) = replaced.wait_for(Option::is_some) => {
+                let by = by.unwrap_or_default();
+                return Ok(Left::Replaced { by });
+            }
             command = next_command(signals, commands) => match command {
                 Command::Stop => return Ok(Left::Told),
                 Command::Upgrade => {
-                    let (core, upgrade) = (Arc::clone(core), Arc::clone(&upgrade));
-                    let replaced = tokio::task::spawn_blocking(move || core.upgrade(&upgrade)).await;
-                    if let Ok(Some(by)) = replaced {
-                        return Ok(Left::Replaced { by });
-                    }
+                    let core = Arc::clone(core);
+                    // Its result is logged by the upgrade itself; meanwhile the process can be stopped.
+                    drop(tokio::task::spawn_blocking(move || core.upgrade(None)));
                 }
                 Command::Reload => {
                     let core = Arc::clone(core);
@@ -414,23 +440,6 @@ async fn second_stop(core: &Core, signals: &mut Signals, commands: &mut mpsc::Un
 impl Core {
     fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Has a new process take over; returns its id once it serves.
-    fn upgrade(&self, upgrade: &Upgrade) -> Option<u32> {
-        let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        notify(Phase::Reloading);
-        match upgrade::hand_over(&self.settings(), &self.listeners, upgrade.admin.as_ref(), &upgrade.journal) {
-            Ok(pid) => {
-                tracing::info!(pid, "upgrade: the new process serves; finishing what is open");
-                Some(pid)
-            }
-            Err(reason) => {
-                tracing::error!(reason, "upgrade refused: this process goes on");
-                notify(Phase::Ready);
-                None
-            }
-        }
     }
 
     /// Opens log files again, which whoever rotates them has moved away.
@@ -494,21 +503,6 @@ impl Core {
     }
 }
 
-/// The admin side's way to reload: on a blocking thread, so that its runtime goes on answering.
-struct Reloader(Arc<Core>);
-
-impl Control for Reloader {
-    fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        let core = Arc::clone(&self.0);
-        Box::pin(async move {
-            let reason = act.reason.as_deref().unwrap_or("");
-            tracing::info!(actor = &*act.actor, source = &*act.source, reason, "reload asked for");
-            let reloaded = tokio::task::spawn_blocking(move || core.reload()).await;
-            reloaded.unwrap_or_else(|error| Err(format!("the reload did not finish: {error}")))
-        })
-    }
-}
-
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -534,6 +528,13 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     AccessLog::open(log).with_context(|| {
         format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
     })
+}
+
+/// Starts the traces, where there are any, and the thread that posts their spans, where these go anywhere.
+fn start_tracing(settings: &Settings) -> Result<(Option<Tracing>, Option<SpanWriter>), PostError> {
+    let Some(declared) = &settings.tracing else { return Ok((None, None)) };
+    let (tracing, writer) = Tracing::start(declared)?;
+    Ok((Some(tracing), writer))
 }
 
 fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod check;
 pub mod client;
+pub mod credentials;
 pub mod demo;
 pub mod drain;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod scope;
 pub mod shadow;
 pub mod status;
 pub mod timeline;
+pub mod upgrade;
 pub mod weight;
 
 mod pinned;
@@ -65,6 +67,8 @@ enum Command {
         )]
         config: PathBuf,
     },
+    /// Show what applications asked for through the OVHcloud shape, and grant, refuse or revoke it
+    Credentials(credentials::Args),
     /// Run a balancer in front of three embedded origins, one of which fails now and then, and say what to try
     Demo(demo::DemoArgs),
     /// Give a server no new work; what is open and sticky stays, until the deadline if there is one
@@ -91,6 +95,8 @@ enum Command {
     Status(status::Args),
     /// Show what happened to a server, a farm or everything, the newest last
     Timeline(timeline::Args),
+    /// Have a new process take over from the running one, which finishes what is open; no client notices
+    Upgrade(upgrade::Args),
     /// Set a server's share of the work
     Weight(weight::Args),
 }
@@ -105,6 +111,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Command::Check { config } => return check::run(&config, out, err),
         Command::Demo(args) => return demo::run(&args, out, err),
         Command::Run(args) => return run::run(&args, err),
+        Command::Credentials(args) => credentials::run(&args, out),
         Command::Drain(args) => drain::run(&args, out),
         Command::Events(args) => events::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
@@ -116,6 +123,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
         Command::Shadow(args) => shadow::run(&args, out),
         Command::Status(args) => status::run(&args, out),
         Command::Timeline(args) => timeline::run(&args, out),
+        Command::Upgrade(args) => upgrade::run(&args, out),
         Command::Weight(args) => weight::run(&args, out),
     };
     asked.map_or_else(|error| explain(&error, err), |()| 0)

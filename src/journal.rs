@@ -12,11 +12,12 @@
 //! shows later is an error of that call, counted. Without `state_dir` the same works in memory, without history.
 //!
 //! Rooms: `queue` (what waits), `writer` (the thread), `history` (the form of blocks), `blocks` (those not on disk
-//! yet), `layout` (the file), `retention`, and a file for each table: `overrides`, `objects` (and
+//! yet), `layout` (the file), `retention`, and a file for each table: `credentials`, `overrides`, `objects` (and
 //! what is staged), `tasks`, `events`, `healths`, `evidence`, `block_rows`.
 
 mod block_rows;
 mod blocks;
+mod credentials;
 mod events;
 mod evidence;
 mod healths;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::alarm::Alarm;
+use crate::model::credential::AskedCredential;
 use crate::model::settings::JournalLimits;
 use crate::model::{
     CheckBrief, CheckRecord, Field, ObjectBatch, ProbeSlot, SavedHealth, SavedObjects, ServerKey, Timestamp,
@@ -196,6 +198,38 @@ impl SqliteJournal {
     /// Waits until what was noted before is on disk, `bound` at the most.
     pub fn flush(&self, bound: Duration) {
         self.0.shared.queue.flush(bound);
+    }
+
+    /// Returns every credential that was asked for.
+    ///
+    /// # Errors
+    /// [`JournalError`] if they cannot be read.
+    pub fn credentials(&self) -> Result<Vec<AskedCredential>, JournalError> {
+        self.count("read credentials", credentials::all(&lock(&self.0.acts)))
+    }
+
+    /// Keeps a new one. Returns its number.
+    ///
+    /// # Errors
+    /// [`JournalError`]; it is not kept then.
+    pub fn add_credential(&self, credential: &AskedCredential) -> Result<u64, JournalError> {
+        self.act("keep a credential", |connection| credentials::add(connection, credential))
+    }
+
+    /// Keeps what has changed of one.
+    ///
+    /// # Errors
+    /// [`JournalError`]; it is as it was then.
+    pub fn put_credential(&self, credential: &AskedCredential) -> Result<(), JournalError> {
+        self.act("keep a credential", |connection| credentials::put(connection, credential))
+    }
+
+    /// Forgets one.
+    ///
+    /// # Errors
+    /// [`JournalError`]; it is kept then.
+    pub fn drop_credential(&self, id: u64) -> Result<(), JournalError> {
+        self.act("forget a credential", |connection| credentials::drop(connection, id))
     }
 
     /// Returns what it did so far.

@@ -6,10 +6,13 @@
 pub mod address;
 pub mod change;
 pub mod check;
+pub mod credential;
 pub mod event;
 pub mod expect;
 pub mod farm;
 pub mod frontend;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod id;
 pub mod listen;
 pub mod object;

@@ -12,6 +12,8 @@ pub mod worker;
 mod client_hello;
 mod command;
 mod entry;
+#[cfg(test)]
+mod fuzz;
 mod mirror;
 mod owner;
 mod proxy_header;

@@ -1,9 +1,11 @@
-//! Where log lines go: the process log on standard error, the access log in its own file, each by a thread of its own.
+//! Where log lines and spans go: the process log to standard error, the access log to its file, spans to whoever collects
+//! them, each by a thread of its own.
 //!
 //! Lines of the `log` crate (Pingora's) are bridged into `tracing`. Set up once, by the composition root.
 
 pub mod access;
 pub mod context;
+pub mod traces;
 
 mod lines;
 
@@ -20,7 +22,7 @@ use crate::model::settings::{LogFormat, LogSettings};
 pub use lines::LogGuard;
 
 /// Crates that log header fields, tokens among them, below `warn`; the names of their modules begin so.
-const INDISCREET: [&str; 3] = ["h2", "hyper", "rustls"];
+const INDISCREET: [&str; 6] = ["h2", "hyper", "instant_acme", "pingora", "rustls", "ureq"];
 
 /// Starts the process log; what is returned is held until nothing more is to be logged. `FARMGATE_LOG` (a filter of the `tracing-subscriber` crate) goes before the file's level; it
 /// cannot make the log tell header fields.
@@ -61,12 +63,19 @@ mod tests {
 
     #[test]
     fn header_fields_are_never_logged_whatever_is_asked_for() {
-        for asked in ["trace", "h2=trace,hyper=trace,rustls=trace", "h2::codec=debug,hyper_util::client=debug"] {
+        for asked in [
+            "trace",
+            "h2=trace,hyper=trace,rustls=trace,pingora_proxy=trace,pingora_core=trace,ureq=trace",
+            "h2::codec=debug,hyper_util::client=debug",
+        ] {
             let log = discreet(EnvFilter::new(asked));
             tracing::subscriber::with_default(log, || {
                 assert!(!tracing::enabled!(target: "h2::codec", tracing::Level::DEBUG), "{asked}");
                 assert!(!tracing::enabled!(target: "hyper_util::client", tracing::Level::DEBUG), "{asked}");
                 assert!(!tracing::enabled!(target: "rustls::conn", tracing::Level::INFO), "{asked}");
+                assert!(!tracing::enabled!(target: "pingora_proxy::proxy_h1", tracing::Level::DEBUG), "{asked}");
+                assert!(!tracing::enabled!(target: "pingora_core::protocols", tracing::Level::TRACE), "{asked}");
+                assert!(!tracing::enabled!(target: "ureq::unit", tracing::Level::DEBUG), "{asked}");
             });
         }
         let log = discreet(EnvFilter::new("trace"));

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use crate::feed::Ring;
-use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
-use crate::model::{Access, Act, AdminSettings, Timestamp};
+use crate::model::settings::{BearerToken, Grant, OvhApplication, OvhCredential, ZenlayerKey};
+use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
 use crate::objects::{NoObjects, Objects};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
+use super::asked::Asked;
+use super::error::AdminError;
 use super::long::LongCalls;
 use super::outlets::{NoOutlets, Outlets};
 
@@ -42,18 +45,41 @@ pub struct Call {
 /// Who makes a call, once a shape has authenticated it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The credential's name.
-    pub name: Box<str>,
-    /// What it may do.
-    pub access: Access,
+    /// Its credential's.
+    pub grant: Grant,
 }
 
 impl Caller {
+    /// Returns who has that credential.
+    #[must_use]
+    pub fn of(grant: &Grant) -> Self {
+        Self { grant: grant.clone() }
+    }
+
+    /// Checks that it may do what needs this role.
+    ///
+    /// # Errors
+    /// [`AdminError::Forbidden`].
+    pub fn needs(&self, needs: Access) -> Result<(), AdminError> {
+        let Grant { name, access: has, .. } = &self.grant;
+        if *has >= needs { Ok(()) } else { Err(AdminError::Forbidden { name: name.clone(), has: *has, needs }) }
+    }
+
+    /// Checks that it may change that farm and what belongs to it.
+    ///
+    /// # Errors
+    /// [`AdminError::ForbiddenFarm`].
+    pub fn may_change(&self, farm: &Name) -> Result<(), AdminError> {
+        let is_allowed = self.grant.may_change(farm);
+        let refused = || AdminError::ForbiddenFarm { name: self.grant.name.clone(), farm: farm.to_string() };
+        is_allowed.then_some(()).ok_or_else(refused)
+    }
+
     /// Returns the act of this caller making `call`.
     #[must_use]
     pub fn act(&self, call: &Call, reason: Option<&str>) -> Act {
         let source = call.peer.to_string().into_boxed_str();
-        Act { actor: self.name.clone(), source, reason: reason.map(Into::into), at: call.now }
+        Act { actor: self.grant.name.clone(), source, reason: reason.map(Into::into), at: call.now }
     }
 }
 
@@ -64,6 +90,8 @@ pub struct Credentials {
     pub tokens: Vec<BearerToken>,
     /// OVHcloud-shape keys.
     pub ovh: Vec<OvhCredential>,
+    /// Applications that may ask for further ones.
+    pub ovh_applications: Vec<OvhApplication>,
     /// Zenlayer-shape keys.
     pub zenlayer: Vec<ZenlayerKey>,
 }
@@ -75,6 +103,7 @@ impl Credentials {
         let of = |admin: &AdminSettings| Self {
             tokens: admin.tokens.clone(),
             ovh: admin.ovh.clone(),
+            ovh_applications: admin.ovh_applications.clone(),
             zenlayer: admin.zenlayer.clone(),
         };
         admin.map(of).unwrap_or_default()
@@ -85,6 +114,23 @@ impl Credentials {
 pub trait Control: Send + Sync {
     /// Reloads the config file. The error text has every reason, one a line.
     fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+    /// Has a new process take over, of `binary` or of the program that the running one was started as. The error text
+    /// has every reason, one a line; the running process goes on then.
+    fn upgrade<'a>(
+        &'a self,
+        act: Act,
+        binary: Option<PathBuf>,
+    ) -> Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>>;
+}
+
+/// Who serves instead of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The one that did, and finishes what is open.
+    pub replaced: u32,
 }
 
 /// What every shape answers from.
@@ -94,6 +140,8 @@ pub struct AdminState {
     pub store: Arc<Store>,
     /// The credentials, of the config that is live.
     pub credentials: Arc<ArcSwap<Credentials>>,
+    /// Credentials that applications ask for.
+    pub asked: Arc<Asked>,
     /// The process.
     pub control: Arc<dyn Control>,
     /// The last events, in memory.
@@ -117,11 +165,13 @@ impl AdminState {
     #[must_use]
     pub fn new(store: Arc<Store>, credentials: Arc<ArcSwap<Credentials>>, control: Arc<dyn Control>) -> Self {
         let feed = Arc::new(Ring::new(0));
+        let asked = Arc::new(Asked::nowhere());
         let (requests, outlets, long_calls) = (Arc::new(NoRequests), Arc::new(NoOutlets), LongCalls::default());
         let objects = Arc::new(NoObjects::default());
         Self {
             store,
             credentials,
+            asked,
             control,
             feed,
             chronicle: None,

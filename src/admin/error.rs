@@ -1,5 +1,7 @@
 //! What can go wrong with a call, in words that every shape shares; each shape adds its own status and body.
 
+use crate::model::Access;
+
 /// Why a call was refused. The sentence is the same in every shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
@@ -41,8 +43,23 @@ pub enum AdminError {
     #[error("{0}")]
     Conflict(String),
     /// The credential may not do this.
-    #[error("credential \"{0}\" has role read; this needs role operate")]
-    Forbidden(Box<str>),
+    #[error("credential \"{name}\" has role {}; this needs role {}", has.as_str(), needs.as_str())]
+    Forbidden {
+        /// The credential's name.
+        name: Box<str>,
+        /// Its role.
+        has: Access,
+        /// The least role that would do.
+        needs: Access,
+    },
+    /// The credential may change other farms only.
+    #[error("credential \"{name}\" may not change farm \"{farm}\"; add it to the farms of that credential")]
+    ForbiddenFarm {
+        /// The credential's name.
+        name: Box<str>,
+        /// The farm.
+        farm: String,
+    },
     /// A browser sent it on behalf of another site's page.
     #[error("a page of \"{origin}\" may not change what \"{host}\" holds; send the request without Origin")]
     ForeignOrigin {

@@ -6,6 +6,7 @@ pub(crate) mod kept;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,10 +16,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::server::Deadlines;
-use crate::admin::{AdminServer, AdminState, Control, Credentials};
+use crate::admin::{AdminServer, AdminState, Control, Credentials, Succession};
 use crate::feed::Ring;
 use crate::metrics::ReloadCells;
-use crate::model::settings::{AdminTls, BearerToken, MetricsAccess, Secret};
+use crate::model::settings::{AdminTls, BearerToken, Grant, MetricsAccess, Secret};
 use crate::model::{
     Access, Act, AdminSettings, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
@@ -28,6 +29,8 @@ use crate::store::{Journal, ListenerHost, NoJournal, OpenError, PreparedListener
 
 pub(crate) const OPS: &str = "token-of-ops";
 pub(crate) const VIEWER: &str = "token-of-viewer";
+/// A token that may operate a farm that is not there, and no other.
+pub(crate) const NARROW: &str = "token-of-narrow-0123456789";
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,11 +49,12 @@ impl PreparedListeners for Bound {
     fn commit(self: Box<Self>) {}
 }
 
-/// Answers reloads with what the test put there, and keeps who asked.
+/// Answers reloads and upgrades with what the test put there, and keeps who asked, and for which program.
 #[derive(Default)]
 pub(crate) struct Reloader {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) acts: Mutex<Vec<Act>>,
+    pub(crate) binaries: Mutex<Vec<Option<PathBuf>>>,
 }
 
 impl Control for Reloader {
@@ -58,6 +62,17 @@ impl Control for Reloader {
         self.acts.lock().unwrap().push(act);
         let refusal = self.refusal.lock().unwrap().clone();
         Box::pin(async { refusal.map_or(Ok(()), Err) })
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        act: Act,
+        binary: Option<PathBuf>,
+    ) -> Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>> {
+        self.acts.lock().unwrap().push(act);
+        self.binaries.lock().unwrap().push(binary);
+        let refusal = self.refusal.lock().unwrap().clone();
+        Box::pin(async { refusal.map_or(Ok(Succession { pid: 4711, replaced: 4242 }), Err) })
     }
 }
 
@@ -158,8 +173,13 @@ pub(crate) fn store_and_feed(journal: Arc<dyn Journal>) -> (Arc<Store>, Arc<Ring
 }
 
 pub(crate) fn credentials() -> Credentials {
-    let token = |name: &str, access, token| BearerToken { name: name.into(), access, token: Secret::new(token) };
-    let tokens = vec![token("ops", Access::Operate, OPS), token("viewer", Access::Read, VIEWER)];
+    let token = |name: &str, access, token| BearerToken {
+        grant: Grant { name: name.into(), access, farms: None },
+        token: Secret::new(token),
+    };
+    let mut narrow = token("narrow", Access::Operate, NARROW);
+    narrow.grant.farms = Some([name("elsewhere")].into());
+    let tokens = vec![token("ops", Access::Operate, OPS), token("viewer", Access::Read, VIEWER), narrow];
     Credentials { tokens, ..Credentials::default() }
 }
 
@@ -170,6 +190,7 @@ pub(crate) fn settings() -> AdminSettings {
         metrics: MetricsAccess::Token,
         tokens: Vec::new(),
         ovh: Vec::new(),
+        ovh_applications: Vec::new(),
         zenlayer: Vec::new(),
         allow_commands: false,
     }

@@ -20,7 +20,7 @@ use crate::metrics::{
 use crate::model::{AdminStatus, CheckStatus, Health};
 use crate::store::{Feed, FrontendTable, Snapshot, Store, Table};
 
-use super::outlets::{ACCESS_LOG_OUTCOMES, JOURNAL_KINDS, NoOutlets, Outlets};
+use super::outlets::{ACCESS_LOG_OUTCOMES, JOURNAL_KINDS, NoOutlets, Outlets, SPAN_OUTCOMES};
 
 /// Collects every metric of [`names`].
 #[derive(Clone)]
@@ -166,6 +166,9 @@ fn feed_cells(families: &mut Families, farm: &FarmTable, frontend: &FrontendTabl
         for (metric, cell) in EDGE_COUNTERS {
             families.value(*metric, &labels, PerWorker::sum(cells, |c| cell(c).value()));
         }
+        if entry.server.tls.is_some() {
+            families.value(names::SERVER_TLS_FAILURES, &labels, cells.sum(|c| c.tls_failures.value()));
+        }
         for cell in cells.iter() {
             durations.add(&cell.duration);
         }
@@ -257,6 +260,9 @@ fn outlets(families: &mut Families, outlets: &dyn Outlets) {
     let access_log = outlets.access_log().unwrap_or_default();
     for (outcome, lines) in ACCESS_LOG_OUTCOMES.iter().zip(access_log.lines) {
         families.value(names::ACCESS_LOG_LINES, &[outcome], lines);
+    }
+    for (outcome, count) in outlets.spans().iter().flat_map(|numbers| SPAN_OUTCOMES.iter().zip(numbers.spans)) {
+        families.value(names::SPANS, &[outcome], count);
     }
     let journal = outlets.journal();
     for ((kind, written), dropped) in JOURNAL_KINDS.iter().zip(journal.written).zip(journal.dropped) {

@@ -9,6 +9,7 @@ pub mod when;
 pub mod wire;
 
 mod auth;
+mod credentials;
 mod error;
 mod events;
 mod explain;
@@ -35,7 +36,7 @@ use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, LeavingRow, ServerRow};
 
 use super::aside;
-use super::call::{AdminState, Call, Caller};
+use super::call::{AdminState, Call, Caller, Succession};
 use super::error::AdminError;
 use super::guard::quoted;
 
@@ -106,6 +107,14 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
         }
         Route::Drain { farm, server } if streams(call) => orders::stream(state, call, (farm, server)),
         Route::Drain { farm, server } => orders::read(state, call, (farm, server), query.wait()?).await,
+        Route::Read(Read::Credential { id }) => {
+            caller.needs(Access::Admin)?;
+            answered(&credentials::one(state, id, call.now)?)
+        }
+        Route::Read(Read::Credentials) => {
+            caller.needs(Access::Admin)?;
+            answered(&credentials::list(state, call.now))
+        }
         Route::Read(Read::Events) if streams(call) => events::stream(state, call, &query),
         Route::Read(_) | Route::Replay { .. } => read(state, call, query).await,
         Route::Write(write) => {
@@ -113,7 +122,12 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
                 Write::Refresh => objects::refresh(state, call, &caller).await,
+                Write::Credential { id, act } => {
+                    caller.needs(Access::Admin)?;
+                    credentials::act(state, call, &caller, (id, act))
+                }
                 Write::Reload => reload(state, call, &caller).await,
+                Write::Upgrade => upgrade(state, call, &caller).await,
                 Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)),
             }
         }
@@ -122,7 +136,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
 
 /// Whoever only reads changes nothing.
 fn operate(caller: &Caller) -> Result<(), AdminError> {
-    if caller.access == Access::Operate { Ok(()) } else { Err(AdminError::Forbidden(caller.name.clone())) }
+    caller.needs(Access::Operate)
 }
 
 /// Whether the caller asks for a stream.
@@ -159,6 +173,8 @@ async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response,
 fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Query) -> Result<Made, Failure> {
     let now = snapshot.at;
     match read {
+        // Answered before, for whoever may see them.
+        Read::Credential { .. } | Read::Credentials => Err(Failure::bug()),
         Read::Events => text(timeline::list(state, about_named(snapshot, query)?, query)?),
         Read::Evidence { farm, server } => {
             let rows = rows_of(snapshot, (farm, server))?;
@@ -204,7 +220,7 @@ async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Resp
     let act = caller.act(call, order.reason.as_deref());
     tracing::info!(
         request_id = call.request_id,
-        actor = %caller.name,
+        actor = %caller.grant.name,
         source = %call.peer,
         action = "reload",
         "admin reload"
@@ -216,6 +232,29 @@ async fn reload(state: &AdminState, call: &Call, caller: &Caller) -> Result<Resp
         Ok(Err(reasons)) => Err(Failure::reload(&reasons)),
         Err(error) => {
             tracing::error!(request_id = call.request_id, %error, "admin reload broke off");
+            Err(Failure::bug())
+        }
+    }
+}
+
+/// Has a new process take over, to the end even if the client leaves meanwhile.
+async fn upgrade(state: &AdminState, call: &Call, caller: &Caller) -> Result<Response, Failure> {
+    let order = from_wire::upgrade(&call.body)?;
+    let act = caller.act(call, order.reason.as_deref());
+    tracing::info!(
+        request_id = call.request_id,
+        actor = %caller.grant.name,
+        source = %call.peer,
+        action = "upgrade",
+        "admin upgrade"
+    );
+    let control = Arc::clone(&state.control);
+    let done = tokio::spawn(async move { control.upgrade(act, order.binary.map(Into::into)).await }).await;
+    match done {
+        Ok(Ok(Succession { pid, replaced })) => answered(&wire::Upgraded { pid, replaced }),
+        Ok(Err(reasons)) => Err(Failure::upgrade(&reasons)),
+        Err(error) => {
+            tracing::error!(request_id = call.request_id, %error, "admin upgrade broke off");
             Err(Failure::bug())
         }
     }

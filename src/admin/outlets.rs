@@ -1,4 +1,4 @@
-//! What is counted where events go, the journal and the receivers of webhooks, and which certificates clients are shown,
+//! What is counted where events and spans go, the journal, the receivers of webhooks and of traces, and which certificates clients are shown,
 //! as the scrape reads it.
 //!
 //! The admin side knows neither; whoever builds the process says what they count.
@@ -15,6 +15,9 @@ pub trait Outlets: Send + Sync {
 
     /// Returns what the access log counts, if there is one.
     fn access_log(&self) -> Option<AccessLogNumbers>;
+
+    /// Returns what became of spans, if they are sent anywhere.
+    fn spans(&self) -> Option<SpanNumbers>;
 
     /// Returns what the journal counts.
     fn journal(&self) -> JournalNumbers;
@@ -56,6 +59,16 @@ pub struct AccessLogNumbers {
 
 /// What became of lines of the access log, in the order of its numbers.
 pub const ACCESS_LOG_OUTCOMES: [&str; 3] = ["written", "dropped", "refused"];
+
+/// What became of the spans of traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanNumbers {
+    /// Spans: taken by their receiver, dropped because it was slower than the traffic, refused by it.
+    pub spans: [u64; 3],
+}
+
+/// What became of spans, in the order of its numbers.
+pub const SPAN_OUTCOMES: [&str; 3] = ["taken", "dropped", "refused"];
 
 /// What the journal counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +115,10 @@ impl Outlets for NoOutlets {
     }
 
     fn access_log(&self) -> Option<AccessLogNumbers> {
+        None
+    }
+
+    fn spans(&self) -> Option<SpanNumbers> {
         None
     }
 

@@ -7,6 +7,7 @@
 //! go-ovh, node-ovh and the Terraform provider.
 
 mod auth;
+mod credential;
 mod error;
 mod filter;
 mod path;
@@ -41,6 +42,7 @@ pub async fn answer(state: &AdminState, call: &Call) -> Response {
     let outcome = respond(state, call).unwrap_or_else(Outcome::Refused);
     match outcome {
         Outcome::Body(body) => error::success(&call.request_id, call.now, body),
+        Outcome::Page(response) => response,
         Outcome::Refused(refusal) => refusal.response(&call.request_id, call.now),
     }
 }
@@ -53,6 +55,7 @@ pub fn refuse(call: &Call, error: &AdminError) -> Response {
 
 enum Outcome {
     Body(Vec<u8>),
+    Page(Response),
     Refused(Refusal),
 }
 
@@ -62,21 +65,36 @@ fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     if target == Some(Target::Time) && is_read {
         return json(&call.now.unix_seconds());
     }
+    if target == Some(Target::Validate) && is_read {
+        return Ok(Outcome::Page(credential::page(call)));
+    }
     check_body(call)?;
     let credentials = state.credentials.load();
-    let caller = auth::authenticate(&credentials, call)?;
+    if target == Some(Target::Ask) && call.method == Method::POST {
+        return json(&credential::ask(&state.asked, &credentials, call)?);
+    }
+    let known = auth::authenticate(&credentials, &state.asked, call)?;
     let Some(target) = target else {
         return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
     };
-    if !is_read || target == Target::WriteOnly {
+    if target == Target::LogOut && call.method == Method::POST {
+        credential::log_out(&state.asked, &known, call)?;
+        return json(&());
+    }
+    if !is_read {
         return Err(Refusal::write_not_offered(&call.method));
     }
     let snapshot = state.store.snapshot(call.now);
     match target {
+        Target::Ask | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
         Target::Time => json(&call.now.unix_seconds()),
-        Target::Details => json(&to_wire::details(&caller)),
-        Target::Credential => json(&to_wire::credential(credential_position(&credentials, &caller), call.now)),
+        Target::Details => json(&to_wire::details(&known)),
+        Target::Credential => {
+            let position = credential_position(&credentials, &known.caller);
+            json(&to_wire::credential(&credentials, &known, position, call.now))
+        }
         Target::Services => json(&[snapshot.service.name.as_str()]),
+        Target::Validate => Ok(Outcome::Page(credential::page(call))),
         Target::Zones => json(&[snapshot.service.zone.as_str()]),
         Target::WriteOnly => Err(Refusal::write_not_offered(&call.method)),
         Target::Of(service, part) if service == snapshot.service.name.as_str() => {
@@ -102,9 +120,9 @@ fn check_body(call: &Call) -> Result<(), AdminError> {
 
 /// Where the caller's credential stands among all of the config, from 1: its id for as long as the config lives.
 fn credential_position(credentials: &Credentials, caller: &Caller) -> usize {
-    let ovh = credentials.ovh.iter().map(|c| &c.name);
-    let names = ovh.chain(credentials.tokens.iter().map(|t| &t.name));
-    names.into_iter().position(|name| *name == caller.name).map_or(0, |at| at + 1)
+    let ovh = credentials.ovh.iter().map(|c| &c.grant.name);
+    let names = ovh.chain(credentials.tokens.iter().map(|t| &t.grant.name));
+    names.into_iter().position(|name| *name == caller.grant.name).map_or(0, |at| at + 1)
 }
 
 fn part_of(snapshot: &Snapshot, part: &Part<'_>, query: &Query) -> Result<Outcome, Refusal> {

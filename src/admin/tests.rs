@@ -8,8 +8,10 @@ use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::fixture::{OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
-use super::outlets::{AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers};
+use super::fixture::{NARROW, OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
+use super::outlets::{
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers, SpanNumbers,
+};
 use super::{AdminServer, BindError, Collector};
 use crate::metrics::{Refusal, ReloadCells, WorkerIx};
 use crate::model::settings::{AdminTls, MetricsAccess};
@@ -77,6 +79,20 @@ fn refused_caller_changes_nothing() {
     running.call("POST", "/api/v1/reload", VIEWER, "");
     assert_eq!(running.store.load().generation, before);
     assert!(running.reloader.acts.lock().unwrap().is_empty());
+}
+
+#[test]
+fn token_for_some_farms_changes_no_other_and_reads_all() {
+    let running = Running::start();
+    let before = running.store.load().generation;
+    for (method, act, body) in [("POST", "drain", ""), ("POST", "ready", ""), ("PUT", "weight", "{\"weight\":9}")] {
+        let reply = running.call(method, &format!("{SERVER}/{act}"), NARROW, body);
+        let error = &reply.json()["error"];
+        assert_eq!((reply.status, error["code"].as_str()), (403, Some("forbidden")), "{reply:?}");
+        assert!(error["message"].as_str().unwrap().contains("may not change farm \"web\""), "{reply:?}");
+    }
+    assert_eq!(running.store.load().generation, before);
+    assert_eq!(running.call("GET", SERVER, NARROW, "").status, 200);
 }
 
 #[test]
@@ -426,6 +442,10 @@ fn metrics_tell_what_the_outlets_count() {
             Some(AccessLogNumbers { lines: [7, 8, 9] })
         }
 
+        fn spans(&self) -> Option<SpanNumbers> {
+            Some(SpanNumbers { spans: [4, 5, 6] })
+        }
+
         fn journal(&self) -> JournalNumbers {
             JournalNumbers { written: [3, 20, 1], dropped: [0, 7, 2], failures: 1, backlog: 4, bytes: 8192 }
         }
@@ -449,6 +469,9 @@ fn metrics_tell_what_the_outlets_count() {
         "farmgate_journal_failures_total 1",
         "farmgate_journal_backlog 4",
         "farmgate_journal_size_bytes 8192",
+        "farmgate_trace_spans_total{outcome=\"taken\"} 4",
+        "farmgate_trace_spans_total{outcome=\"dropped\"} 5",
+        "farmgate_trace_spans_total{outcome=\"refused\"} 6",
         "farmgate_webhook_delivered_total{receiver=\"pager\"} 9",
         "farmgate_webhook_failed_total{receiver=\"pager\"} 2",
         "farmgate_webhook_lag{receiver=\"pager\"} 5",

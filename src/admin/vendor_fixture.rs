@@ -1,6 +1,7 @@
 //! For the tests of the vendor shapes: one service with a server in every state, calls against it, and a loopback server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::call::{AdminState, Call, Control, Credentials};
+use super::call::{AdminState, Call, Control, Credentials, Succession};
 use super::{ovh, zenlayer};
-use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
+use crate::model::settings::{Actions, BearerToken, CallRule, Grant, OvhCredential, ZenlayerKey};
 use crate::model::{
     Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, ListenAddr, Name, Negate, Probe, ProbeKind, Protocol,
@@ -47,6 +48,14 @@ struct Process;
 impl Control for Process {
     fn reload<'a>(&'a self, _act: Act) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        _act: Act,
+        _binary: Option<PathBuf>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(Succession { pid: 2, replaced: 1 })))
     }
 }
 
@@ -150,18 +159,22 @@ pub(super) fn state() -> AdminState {
 fn credentials() -> Credentials {
     let read = Access::Read;
     let ovh = |name: &str, consumer: &str| OvhCredential {
-        name: name.into(),
-        access: read,
+        grant: Grant { name: name.into(), access: read, farms: None },
+        rules: CallRule::every(),
         application_key: "ak".into(),
         application_secret: Secret::new("as"),
         consumer_key: Secret::new(consumer),
     };
     Credentials {
-        tokens: vec![BearerToken { name: "ops".into(), access: Access::Operate, token: Secret::new("t-ops") }],
+        tokens: vec![BearerToken {
+            grant: Grant { name: "ops".into(), access: Access::Operate, farms: None },
+            token: Secret::new("t-ops"),
+        }],
+        ovh_applications: Vec::new(),
         ovh: vec![ovh("ci", "ck"), ovh("cd", "ck-2")],
         zenlayer: vec![ZenlayerKey {
-            name: "ci".into(),
-            access: read,
+            grant: Grant { name: "ci".into(), access: read, farms: None },
+            actions: Actions::Reads,
             id: "key-id".into(),
             secret: Secret::new("key-secret"),
         }],

@@ -23,6 +23,7 @@ use serde::Serialize;
 use super::call::{AdminState, Call};
 use super::error::AdminError;
 use super::guard::quoted;
+use crate::model::settings::Actions;
 use crate::store::Snapshot;
 use crate::store::snapshot::FrontendRow;
 
@@ -59,7 +60,7 @@ fn request_id(id: &str) -> String {
 }
 
 fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
-    auth::authenticate(&state.credentials.load(), call)?;
+    let (_caller, actions) = auth::authenticate(&state.credentials.load(), call)?;
     if call.uri.path() != PATH {
         return Err(AdminError::NotFound { kind: "path", id: quoted(call.uri.path()) }.into());
     }
@@ -70,10 +71,22 @@ fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal
     if let Some(version) = version.filter(|v| *v != VERSION) {
         return Err(Refusal::unknown_version(version, VERSION));
     }
-    let action = Action::of(request::header(call, "x-zc-action"))?;
+    let name = request::header(call, "x-zc-action");
+    let action = Action::of(name)?;
+    check_listed(&actions, name.unwrap_or_default())?;
     let request = Request::parse(&call.body)?;
     let snapshot = state.store.snapshot(call.now);
     perform(&snapshot, action, &request, id)
+}
+
+/// What only reads need not be listed.
+fn check_listed(actions: &Actions, name: &str) -> Result<(), Refusal> {
+    let is_listed = match actions {
+        Actions::Reads => false,
+        Actions::Listed(listed) => listed.iter().any(|action| **action == *name),
+        Actions::Every => true,
+    };
+    if is_listed || request::only_reads(name) { Ok(()) } else { Err(Refusal::not_listed(name)) }
 }
 
 fn perform(snapshot: &Snapshot, action: Action<'_>, request: &Request, id: &str) -> Result<Vec<u8>, Refusal> {

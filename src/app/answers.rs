@@ -6,24 +6,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admin::AdminState;
+use crate::admin::asked::{Asked, Keep};
 use crate::admin::outlets::{
-    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers,
+    AccessLogNumbers, CertificateNumbers, JournalNumbers, Outlets, ReadNumbers, ReceiverNumbers, SpanNumbers,
 };
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
+use crate::model::credential::AskedCredential;
 use crate::model::settings::Settings;
 use crate::proxy::{Certificates, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
+use crate::telemetry::traces::{SpanCounters, SpanHandle};
 use crate::webhook::ReceiverCells;
 
+use super::Core;
+use super::control::Controller;
 use super::webhooks::Webhooks;
-use super::{Core, Reloader};
+
+/// What counts where requests are told of.
+pub(super) struct Told {
+    pub(super) access: Option<AccessHandle>,
+    pub(super) spans: Option<SpanHandle>,
+}
 
 /// See the module's doc.
 pub(super) struct Answers {
     feed: Arc<Ring>,
+    asked: Arc<Asked>,
     journal: SqliteJournal,
     has_history: bool,
     outlets: Counted,
@@ -34,13 +45,14 @@ impl Answers {
         settings: &Settings,
         journal: &SqliteJournal,
         webhooks: &Webhooks,
-        access: Option<AccessHandle>,
+        told: Told,
     ) -> Result<Self, JournalError> {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
+            asked: Arc::new(Asked::load(Box::new(KeptInJournal(journal.clone())))?),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
-            outlets: Counted::new(settings, journal, webhooks, access),
+            outlets: Counted::new(settings, journal, webhooks, told),
         })
     }
 
@@ -57,12 +69,33 @@ impl Answers {
         requests: Arc<dyn Requests>,
         certificates: Arc<Certificates>,
     ) -> AdminState {
-        let Self { feed, journal, has_history, outlets } = self;
+        let Self { feed, asked, journal, has_history, outlets } = self;
         let outlets = Arc::new(Counted { certificates: Some(certificates), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
-        let state = AdminState::new(store, credentials, Arc::new(Reloader(Arc::clone(core))));
+        let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
         let objects = Arc::clone(&core.objects);
-        AdminState { feed, objects, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+        AdminState { feed, objects, asked, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+    }
+}
+
+/// Credentials that applications asked for, in the journal.
+struct KeptInJournal(SqliteJournal);
+
+impl Keep for KeptInJournal {
+    fn all(&self) -> Result<Vec<AskedCredential>, JournalError> {
+        self.0.credentials()
+    }
+
+    fn add(&self, credential: &AskedCredential) -> Result<u64, JournalError> {
+        self.0.add_credential(credential)
+    }
+
+    fn put(&self, credential: &AskedCredential) -> Result<(), JournalError> {
+        self.0.put_credential(credential)
+    }
+
+    fn forget(&self, id: u64) -> Result<(), JournalError> {
+        self.0.drop_credential(id)
     }
 }
 
@@ -72,16 +105,16 @@ struct Counted {
     /// The files that the journal is in.
     files: Vec<PathBuf>,
     receivers: Vec<(Box<str>, Arc<ReceiverCells>)>,
-    access: Option<AccessHandle>,
+    told: Told,
     /// Known once the data plane is there.
     certificates: Option<Arc<Certificates>>,
 }
 
 impl Counted {
-    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, access: Option<AccessHandle>) -> Self {
+    fn new(settings: &Settings, journal: &SqliteJournal, webhooks: &Webhooks, told: Told) -> Self {
         let files = |dir: &PathBuf| ["", "-wal"].map(|end| dir.join(format!("{FILE_NAME}{end}")));
         let files = settings.state_dir.iter().flat_map(files).collect();
-        Self { journal: journal.clone(), files, receivers: webhooks.cells(), access, certificates: None }
+        Self { journal: journal.clone(), files, receivers: webhooks.cells(), told, certificates: None }
     }
 }
 
@@ -124,8 +157,13 @@ impl Outlets for Counted {
     }
 
     fn access_log(&self) -> Option<AccessLogNumbers> {
-        let AccessCounters { written, dropped, refused } = self.access.as_ref()?.counters();
+        let AccessCounters { written, dropped, refused } = self.told.access.as_ref()?.counters();
         Some(AccessLogNumbers { lines: [written, dropped, refused] })
+    }
+
+    fn spans(&self) -> Option<SpanNumbers> {
+        let SpanCounters { taken, dropped, refused } = self.told.spans.as_ref()?.counters();
+        Some(SpanNumbers { spans: [taken, dropped, refused] })
     }
 
     fn receivers(&self) -> Vec<ReceiverNumbers> {

@@ -20,11 +20,8 @@ pub(super) fn become_user(
     if !is_to_drop(run_as)? {
         return Ok(());
     }
-    if inherited.frontends.is_empty() {
-        let ahead = bind_ahead(&topology.frontends, workers);
-        inherited.frontends = ahead
-            .map_err(|(address, cause)| anyhow!("cannot listen on {address}: {cause}; change frontends.*.listen"))?;
-    }
+    let ahead = bind_ahead(&topology.frontends, workers, &inherited.frontends)?;
+    inherited.frontends.extend(ahead);
     drop_to(run_as)
 }
 

@@ -25,6 +25,8 @@ use super::pinned::{Fingerprint, PinnedConnector};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a whole call may take; a reload opens listeners meanwhile.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
+/// How long an upgrade may take: the new process has half a minute for each of its steps.
+const UPGRADE_DEADLINE: Duration = Duration::from_secs(150);
 /// How long one stream is read before it is opened anew.
 const STREAM_DEADLINE: Duration = Duration::from_secs(600);
 /// The largest answer that is read, in bytes.
@@ -248,6 +250,13 @@ impl Client {
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         let request = self.agent.post(self.url(path));
         self.parse(path, &self.take(path, self.signed(request).send_json(body))?)
+    }
+
+    /// Posts what takes as long as a new process does.
+    pub(super) fn post_patiently<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        let request = self.signed(self.agent.post(self.url(path)));
+        let request = request.config().timeout_global(Some(UPGRADE_DEADLINE)).build();
+        self.parse(path, &self.take(path, request.send_json(body))?)
     }
 
     pub(super) fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::app::App;
+use crate::app::{App, refuse_takeover};
 use crate::config;
 use crate::telemetry;
 
@@ -27,6 +27,7 @@ pub fn run(args: &RunArgs, err: &mut dyn Write) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => {
             let _ = writeln!(err, "{errors}");
+            refuse_takeover(&errors.to_string());
             return EXIT_CONFIG;
         }
     };
@@ -34,6 +35,7 @@ pub fn run(args: &RunArgs, err: &mut dyn Write) -> u8 {
         Ok(log) => log,
         Err(reason) => {
             let _ = writeln!(err, "farmgate: {reason}");
+            refuse_takeover(&reason.to_string());
             return EXIT_CONFIG;
         }
     };

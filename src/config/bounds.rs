@@ -92,6 +92,7 @@ pub(super) const IDLE_MAX: Bounded<u32> = Bounded::new(256, 0..=100_000);
 pub(super) const AGE_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * DAY);
 pub(super) const REQUESTS_MAX: RangeInclusive<u32> = 1..=1_000_000_000;
 pub(super) const SERVER_STREAMS: Bounded<u32> = Bounded::new(100, 1..=10_000);
+pub(super) const SERVER_CONNECTIONS: Bounded<u32> = Bounded::new(16, 1..=10_000);
 pub(super) const MAX_CONNECTIONS: RangeInclusive<u32> = 1..=10_000_000;
 pub(super) const WEIGHT: Bounded<u16> = Bounded::new(1, 0..=u16::MAX);
 
@@ -137,6 +138,13 @@ pub(super) const HISTORY: Bounded<Duration> = seconds(DAY, 0, 365 * DAY);
 pub(super) const JOURNAL_BYTES: Bounded<u64> = Bounded::new(200 << 20, 1 << 20..=1 << 40);
 pub(super) const EVIDENCE: Bounded<u32> = Bounded::new(16, 1..=1000);
 pub(super) const WEBHOOK_TIMEOUT: Bounded<Duration> = seconds(5, 100, MINUTE);
+/// Of a million traces that begin here, how many are recorded.
+pub(super) const SAMPLE_PPM: u32 = 10_000;
+/// What spans are said to be of.
+pub(super) const SERVICE_NAME: &str = "farmgate";
+pub(super) const SERVICE_NAME_BYTES_MAX: usize = 255;
+pub(super) const OTLP_TIMEOUT: Bounded<Duration> = seconds(5, 100, MINUTE);
+pub(super) const OTLP_HEADERS_MAX: usize = 16;
 pub(super) const WEBHOOK_RATE: Bounded<u32> = Bounded::new(10, 1..=10_000);
 
 pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:9090";

@@ -16,6 +16,7 @@ pub(super) const FILE: &[&str] = &[
     "webhooks",
     "acme",
     "log",
+    "tracing",
     "upgrade_socket",
     "user",
     "group",
@@ -125,7 +126,7 @@ pub(super) const HASH: &[&str] = &["key", "load_max"];
 /// A farm's `queue`.
 pub(super) const QUEUE: &[&str] = &["length", "timeout"];
 /// A farm's `reuse`.
-pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams"];
+pub(super) const REUSE: &[&str] = &["idle_max", "age_max", "requests_max", "streams", "connections"];
 /// `tls` of a farm and of a server, where it is a mapping.
 pub(super) const SERVER_TLS: &[&str] = &["ca", "sni", "verify", "cert", "key"];
 /// A farm's `observe`, where it is a mapping.
@@ -203,13 +204,20 @@ pub(super) const ADMIN: &[&str] = &["listen", "tls", "metrics", "allow_commands"
 /// `admin.tls`, where it is a mapping.
 pub(super) const TLS: &[&str] = &["cert", "key"];
 /// One of `admin.tokens`.
-pub(super) const TOKEN: &[&str] = &["name", "role", "token", "token_file"];
+pub(super) const TOKEN: &[&str] = &["name", "role", "farms", "token", "token_file"];
 /// `admin.ovh`.
-pub(super) const OVH: &[&str] = &["credentials"];
+pub(super) const OVH: &[&str] = &["credentials", "applications"];
+/// One of `admin.ovh.applications`.
+pub(super) const OVH_APPLICATION: &[&str] =
+    &["name", "role", "application_key", "application_secret", "application_secret_file"];
+/// One of the `rules` of a credential.
+pub(super) const CALL_RULE: &[&str] = &["method", "path"];
 /// One of `admin.ovh.credentials`.
 pub(super) const OVH_CREDENTIAL: &[&str] = &[
     "name",
     "role",
+    "farms",
+    "rules",
     "application_key",
     "application_secret",
     "application_secret_file",
@@ -219,7 +227,7 @@ pub(super) const OVH_CREDENTIAL: &[&str] = &[
 /// `admin.zenlayer`.
 pub(super) const ZENLAYER: &[&str] = &["access_keys"];
 /// One of `admin.zenlayer.access_keys`.
-pub(super) const ZENLAYER_KEY: &[&str] = &["name", "role", "id", "secret", "secret_file"];
+pub(super) const ZENLAYER_KEY: &[&str] = &["name", "role", "farms", "actions", "id", "secret", "secret_file"];
 /// `journal`.
 pub(super) const JOURNAL: &[&str] = &["timeline", "history", "size_max", "evidence_per_server"];
 /// One of `webhooks`.
@@ -230,6 +238,10 @@ pub(super) const ACME: &[&str] = &["directory", "contact", "ca", "challenge", "t
 pub(super) const LOG: &[&str] = &["level", "format", "access"];
 /// `log.access`.
 pub(super) const ACCESS: &[&str] = &["path", "format", "fields"];
+/// `tracing`.
+pub(super) const TRACING: &[&str] = &["sample", "service_name", "otlp"];
+/// `tracing.otlp`.
+pub(super) const OTLP: &[&str] = &["url", "headers", "ca", "timeout"];
 
 /// Every section under its schema's name.
 #[cfg(test)]
@@ -278,6 +290,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Tls", TLS),
     ("Token", TOKEN),
     ("Ovh", OVH),
+    ("OvhApplication", OVH_APPLICATION),
+    ("CallRule", CALL_RULE),
     ("OvhCredential", OVH_CREDENTIAL),
     ("Zenlayer", ZENLAYER),
     ("ZenlayerKey", ZENLAYER_KEY),
@@ -286,4 +300,6 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Acme", ACME),
     ("Log", LOG),
     ("AccessLog", ACCESS),
+    ("Tracing", TRACING),
+    ("Otlp", OTLP),
 ];

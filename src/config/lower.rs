@@ -17,6 +17,7 @@ mod probe;
 mod secret;
 mod service;
 mod text;
+mod tracing;
 mod webhook;
 
 use std::collections::HashMap;
@@ -149,6 +150,7 @@ fn settings(
     let journal = journal::lower(file, findings);
     let webhooks = file.get("webhooks").map_or_else(Vec::new, |value| webhook::lower(&value, read_file, findings));
     let acme = file.get("acme").and_then(|value| acme::lower(&value, state_dir.is_some(), read_file, findings));
+    let tracing = file.get("tracing").and_then(|value| tracing::lower(&value, read_file, findings));
     let upgrade_socket = file.get("upgrade_socket").and_then(|value| path(&value, findings));
     Settings {
         workers,
@@ -160,6 +162,7 @@ fn settings(
         webhooks,
         acme,
         log,
+        tracing,
         upgrade_socket,
         run_as: run_as(file, findings),
     }

@@ -19,8 +19,9 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, Journal, Level, Log, LogFormat, MetricsAccess,
-    Ovh, OvhCredential, Role, Tls, TlsForm, Token, Webhook, Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, CallMethod, CallRule, Journal, Level, Log,
+    LogFormat, MetricsAccess, Otlp, Ovh, OvhApplication, OvhCredential, Role, Tls, TlsForm, Token, Tracing, Webhook,
+    Zenlayer, ZenlayerKey,
 };
 pub use farm::{
     Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,
@@ -39,7 +40,7 @@ pub use route::{
 pub use server::{AdminStatus, ProxyOut, Server, ServerForm, ServerProbe, ServerTls};
 pub use text::{
     AddressText, BelowText, DurationText, EnvText, Fields, Filled, HexText, IpText, ListenText, NameText, Named,
-    Number, OneOrMany, PercentText, PortsText, SizeText, UrlText, VersionText, WebhookUrlText,
+    Number, OneOrMany, PercentText, PortsText, SampleText, SizeText, UrlText, VersionText, WebhookUrlText,
 };
 
 /// Returns the JSON Schema (2020-12) of the config file.
@@ -114,6 +115,9 @@ pub struct File {
     /// Logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// Traces of requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
     /// Where a new process asks for the listening sockets, at SIGUSR2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_socket: Option<String>,

@@ -4,12 +4,14 @@ mod bad_frontends;
 mod bad_input;
 mod conf_files;
 mod drawn;
+mod fuzzed;
 mod good_frontends;
 mod good_input;
 mod good_upstreams;
 mod mutated;
 mod round_trip;
 mod schema;
+mod tracing;
 
 use std::io;
 use std::path::Path;

@@ -149,6 +149,7 @@ fn file(topology: &Topology) -> schema::File {
         webhooks: None,
         acme: None,
         log: None,
+        tracing: None,
         upgrade_socket: None,
         user: None,
         group: None,

@@ -1,10 +1,10 @@
 //! How listening sockets go from a running process to the one that replaces it: over a Unix socket that only its owner
 //! may open, each message a length and JSON, the descriptors beside it.
 //!
-//! Five words are said, in turn: the old process sends what is listened on and the sockets; the new one says that it is
-//! prepared, which is when the old one lets go of `state_dir`; the old one says that it has; the new one takes it,
-//! serves, and says so. Whoever fails says why, or is gone: until the last word the old process can go on as before.
-//! Blocks, with a deadline at every step; never on a runtime's thread.
+//! Five words are said, in turn: the old process sends what is listened on, the key of its cookies and the sockets; the
+//! new one says that it is prepared, which is when the old one lets go of `state_dir`; the old one says that it has; the
+//! new one takes it, serves, and says so. Whoever fails says why, or is gone: until the last word the old process can go
+//! on as before. Blocks, with a deadline at every step; never on a runtime's thread.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -32,6 +32,8 @@ const BATCH: usize = 64;
 const SOCKETS_MAX: usize = 16 * 1024;
 /// Bytes of one message.
 const WORD_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Bytes of the reasons why a new process does not take over.
+const WHY_BYTES_MAX: usize = 16 * 1024;
 /// How often the old process looks whether the new one has come.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -50,6 +52,9 @@ pub enum Listening {
         /// Whether datagrams travel through it.
         #[serde(default)]
         datagrams: bool,
+        /// Whether the file of a Unix socket is a service manager's.
+        #[serde(default)]
+        foreign: bool,
     },
 }
 
@@ -62,12 +67,39 @@ pub struct Passed {
     pub socket: OwnedFd,
 }
 
+/// What seals the cookies of farms that name no key; shown to nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct CookieKey(pub [u8; 32]);
+
+impl std::fmt::Debug for CookieKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CookieKey(…)")
+    }
+}
+
+/// Everything that a process hands over.
+#[derive(Debug)]
+pub struct Handed {
+    /// What is listened on.
+    pub sockets: Vec<Passed>,
+    /// So that clients go back to their servers; none from a process that did not hand it over yet.
+    pub cookie_key: Option<CookieKey>,
+}
+
 /// What the two processes say to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 enum Word {
+    /// The new process does not take over.
+    Failed { why: String },
     /// These sockets follow.
-    Sockets { version: u32, listening: Vec<Listening> },
+    Sockets {
+        version: u32,
+        listening: Vec<Listening>,
+        #[serde(default)]
+        cookie_key: Option<CookieKey>,
+    },
     /// The new process lacks nothing but `state_dir`.
     Prepared,
     /// `state_dir` is free.
@@ -90,6 +122,9 @@ pub enum HandoverError {
         #[source]
         cause: io::Error,
     },
+    /// The new process says why it does not take over, one reason a line.
+    #[error("the new process does not take over: {0}")]
+    Failed(String),
     /// The new process did not come, or left.
     #[error("{0}")]
     Gone(String),
@@ -203,13 +238,13 @@ impl Channel {
         Ok(Self(stream))
     }
 
-    /// Hands sockets over.
+    /// Hands everything over.
     ///
     /// # Errors
     /// [`HandoverError`] if the new process is gone.
-    pub fn send_sockets(&mut self, sockets: &[Passed]) -> Result<(), HandoverError> {
+    pub fn hand_over(&mut self, Handed { sockets, cookie_key }: &Handed) -> Result<(), HandoverError> {
         let listening = sockets.iter().map(|passed| passed.what.clone()).collect();
-        self.say(&Word::Sockets { version: VERSION, listening })?;
+        self.say(&Word::Sockets { version: VERSION, listening, cookie_key: *cookie_key })?;
         for batch in sockets.chunks(BATCH) {
             let descriptors: Vec<BorrowedFd<'_>> = batch.iter().map(|passed| passed.socket.as_fd()).collect();
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
@@ -222,14 +257,16 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes sockets over.
+    /// Takes everything over.
     ///
     /// # Errors
     /// [`HandoverError`] if the old process is gone, or speaks otherwise.
-    pub fn receive_sockets(&mut self) -> Result<Vec<Passed>, HandoverError> {
-        let listening = match self.hear()? {
-            Word::Sockets { version: VERSION, listening } if listening.len() <= SOCKETS_MAX => listening,
-            other @ (Word::Sockets { .. } | Word::Prepared | Word::Released | Word::Ready) => {
+    pub fn receive(&mut self) -> Result<Handed, HandoverError> {
+        let (listening, cookie_key) = match self.hear()? {
+            Word::Sockets { version: VERSION, listening, cookie_key } if listening.len() <= SOCKETS_MAX => {
+                (listening, cookie_key)
+            }
+            other @ (Word::Failed { .. } | Word::Sockets { .. } | Word::Prepared | Word::Released | Word::Ready) => {
                 return Err(unexpected(&other, "its sockets"));
             }
         };
@@ -253,7 +290,17 @@ impl Channel {
         if sockets.len() != listening.len() {
             return Err(HandoverError::Speech("it sent more sockets than it said".to_owned()));
         }
-        Ok(listening.into_iter().zip(sockets).map(|(what, socket)| Passed { what, socket }).collect())
+        let sockets = listening.into_iter().zip(sockets).map(|(what, socket)| Passed { what, socket }).collect();
+        Ok(Handed { sockets, cookie_key })
+    }
+
+    /// New process: says why it does not take over, one reason a line. The old one goes on.
+    ///
+    /// # Errors
+    /// [`HandoverError`] if the old process is gone.
+    pub fn failed(&mut self, why: &str) -> Result<(), HandoverError> {
+        let end = (0..=why.len().min(WHY_BYTES_MAX)).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0);
+        self.say(&Word::Failed { why: why[..end].to_owned() })
     }
 
     /// New process: says that it lacks nothing but `state_dir`, and waits until that is free.
@@ -292,7 +339,15 @@ impl Channel {
 
     fn expect(&mut self, wanted: &Word) -> Result<(), HandoverError> {
         let heard = self.hear()?;
-        if heard == *wanted { Ok(()) } else { Err(unexpected(&heard, &format!("{wanted:?}"))) }
+        if heard == *wanted {
+            return Ok(());
+        }
+        match heard {
+            Word::Failed { why } => Err(HandoverError::Failed(why)),
+            heard @ (Word::Sockets { .. } | Word::Prepared | Word::Released | Word::Ready) => {
+                Err(unexpected(&heard, &format!("{wanted:?}")))
+            }
+        }
     }
 
     fn say(&mut self, word: &Word) -> Result<(), HandoverError> {
@@ -339,7 +394,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let what = |n: u64| Listening::Frontend { listen: address.to_string(), frontend: n, datagrams: false };
+        let what =
+            |n: u64| Listening::Frontend { listen: address.to_string(), frontend: n, datagrams: false, foreign: false };
         let count = BATCH as u64 * 2 + 3;
         let passed: Vec<_> =
             (0..count).map(|n| Passed { what: what(n), socket: listener.try_clone().unwrap().into() }).collect();
@@ -348,19 +404,21 @@ mod tests {
             let path = path.clone();
             move || {
                 let mut channel = Channel::connect(&path, WITHIN).unwrap();
-                let sockets = channel.receive_sockets().unwrap();
+                let handed = channel.receive().unwrap();
                 channel.prepared().unwrap();
                 channel.ready().unwrap();
-                sockets
+                handed
             }
         });
         let mut channel = offer.accept(WITHIN, || None).unwrap();
-        channel.send_sockets(&passed).unwrap();
+        let handed = Handed { sockets: passed, cookie_key: Some(CookieKey([7; 32])) };
+        channel.hand_over(&handed).unwrap();
         channel.wait_prepared().unwrap();
         let _waits_in_the_queue = TcpStream::connect(address).unwrap();
-        drop(passed);
+        drop(handed);
         channel.released().unwrap();
-        let taken = new.join().unwrap();
+        let Handed { sockets: taken, cookie_key } = new.join().unwrap();
+        assert_eq!(cookie_key, Some(CookieKey([7; 32])));
         assert!(taken.iter().zip(0..).all(|(passed, n)| passed.what == what(n)) && taken.len() as u64 == count);
         let socket = taken.into_iter().next().unwrap().socket;
         assert!(TcpListener::from(socket).accept().is_ok());
@@ -390,11 +448,38 @@ mod tests {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
             ours.write_all(bytes).unwrap();
             drop(ours);
-            let error = Channel::with(theirs, WITHIN).unwrap().receive_sockets().unwrap_err();
+            let error = Channel::with(theirs, WITHIN).unwrap().receive().unwrap_err();
             assert!(matches!(error, HandoverError::Speech(_)), "{bytes:?}: {error}");
         }
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(ours);
-        assert!(matches!(Channel::with(theirs, WITHIN).unwrap().receive_sockets(), Err(HandoverError::Io(_))));
+        assert!(matches!(Channel::with(theirs, WITHIN).unwrap().receive(), Err(HandoverError::Io(_))));
+    }
+
+    #[test]
+    fn new_process_that_fails_says_why_whatever_was_awaited() {
+        for is_released in [false, true] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (mut old, mut new) = (Channel::with(ours, WITHIN).unwrap(), Channel::with(theirs, WITHIN).unwrap());
+            new.failed("f.yaml:2:1 one\nf.yaml:3:1 two").unwrap();
+            let error = if is_released { old.released() } else { old.wait_prepared() }.unwrap_err().to_string();
+            assert_eq!(error, "the new process does not take over: f.yaml:2:1 one\nf.yaml:3:1 two");
+        }
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut old, mut new) = (Channel::with(ours, WITHIN).unwrap(), Channel::with(theirs, WITHIN).unwrap());
+        new.failed(&"ä".repeat(WHY_BYTES_MAX)).unwrap();
+        assert!(old.wait_prepared().unwrap_err().to_string().len() < WHY_BYTES_MAX + 100);
+    }
+
+    #[test]
+    fn key_of_the_cookies_goes_over_and_into_no_message() {
+        let key = CookieKey([0xa7; 32]);
+        let word = Word::Sockets { version: VERSION + 1, listening: Vec::new(), cookie_key: Some(key) };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        Channel::with(ours, WITHIN).unwrap().say(&word).unwrap();
+        let said = Channel::with(theirs, WITHIN).unwrap().receive().unwrap_err().to_string();
+        assert!(said.contains("CookieKey(…)") && !said.contains("167"), "{said}");
+        let before: Word = serde_json::from_str(r#"{"say": "sockets", "version": 1, "listening": []}"#).unwrap();
+        assert_eq!(before, Word::Sockets { version: 1, listening: Vec::new(), cookie_key: None });
     }
 }

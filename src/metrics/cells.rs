@@ -151,6 +151,8 @@ pub struct EdgeCells {
     pub bytes_out: Cell,
     /// Connections to the server that failed.
     pub connect_failures: Cell,
+    /// Those of them that failed in TLS.
+    pub tls_failures: Cell,
     /// Requests that left this server for another one.
     pub retries: Cell,
     /// From the request's head to the end of its response (TCP: the connection's life).

@@ -135,11 +135,13 @@ pub struct Reuse {
     pub requests_max: Option<u32>,
     /// Requests under way at once on one HTTP/2 connection.
     pub streams: u32,
+    /// The most HTTP/2 connections of a worker to one server.
+    pub connections: u32,
 }
 
 impl Default for Reuse {
     fn default() -> Self {
-        Self { idle_max: 256, age_max: None, requests_max: None, streams: 100 }
+        Self { idle_max: 256, age_max: None, requests_max: None, streams: 100, connections: 16 }
     }
 }
 

@@ -1,14 +1,18 @@
 //! What a config file declares about the process itself rather than about traffic. Fixed at start except where a
 //! reload is said to change it.
 
+mod access;
 mod logs;
+mod traces;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use access::{Access, Actions, BearerToken, CallRule, Grant, OvhApplication, OvhCredential, ZenlayerKey};
 pub use logs::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
+pub use traces::{MILLION, Otlp, TraceSettings};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,65 +36,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
-}
-
-/// What a credential may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    /// Read only.
-    Read,
-    /// Read, and change admin status and weights, and reload.
-    Operate,
-}
-
-impl Access {
-    /// Returns the word of the config file's `role`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Operate => "operate",
-        }
-    }
-}
-
-/// A bearer token of the native API (also accepted by the two vendor shapes).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BearerToken {
-    /// Who it is; shown with every act.
-    pub name: Box<str>,
-    /// What it may do.
-    pub access: Access,
-    /// The token.
-    pub token: Secret,
-}
-
-/// A credential of OVHcloud's `$1$` signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OvhCredential {
-    /// Who it is.
-    pub name: Box<str>,
-    /// What it may do.
-    pub access: Access,
-    /// `X-Ovh-Application`.
-    pub application_key: Box<str>,
-    /// The application's secret.
-    pub application_secret: Secret,
-    /// `X-Ovh-Consumer`.
-    pub consumer_key: Secret,
-}
-
-/// An access key of Zenlayer's ZC2-HMAC-SHA256 signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ZenlayerKey {
-    /// Who it is.
-    pub name: Box<str>,
-    /// What it may do.
-    pub access: Access,
-    /// The access key id.
-    pub id: Box<str>,
-    /// The access key password.
-    pub secret: Secret,
 }
 
 /// How the admin listener is encrypted.
@@ -194,9 +139,11 @@ pub struct AdminSettings {
     pub tokens: Vec<BearerToken>,
     /// OVHcloud-shape credentials.
     pub ovh: Vec<OvhCredential>,
+    /// Applications that may ask for further ones.
+    pub ovh_applications: Vec<OvhApplication>,
     /// Zenlayer-shape access keys.
     pub zenlayer: Vec<ZenlayerKey>,
-    /// Whether probes may run programs.
+    /// Whether probes may run programs, and upgrades a program of the caller's choice.
     pub allow_commands: bool,
 }
 
@@ -221,6 +168,8 @@ pub struct Settings {
     pub acme: Option<AcmeSettings>,
     /// Logs.
     pub log: LogSettings,
+    /// Traces of requests; none: trace contexts are passed on, and that is all.
+    pub tracing: Option<TraceSettings>,
     /// Where a new process asks for the listening sockets; none: in `state_dir`, or where the user's sockets are.
     pub upgrade_socket: Option<PathBuf>,
     /// Whom root becomes once everything is bound, if anybody.
@@ -254,6 +203,7 @@ impl Settings {
             ("webhooks", self.webhooks != live.webhooks),
             ("acme", self.acme != live.acme),
             ("log", self.log != live.log),
+            ("tracing", self.tracing != live.tracing),
             ("upgrade_socket", self.upgrade_socket != live.upgrade_socket),
             ("user", self.run_as != live.run_as),
         ]
@@ -274,6 +224,7 @@ mod tests {
             metrics: MetricsAccess::Token,
             tokens: Vec::new(),
             ovh: Vec::new(),
+            ovh_applications: Vec::new(),
             zenlayer: Vec::new(),
             allow_commands: false,
         };
@@ -290,6 +241,7 @@ mod tests {
             webhooks,
             acme: None,
             log,
+            tracing: None,
             upgrade_socket: None,
             run_as: None,
         }
@@ -299,7 +251,10 @@ mod tests {
     fn differences_that_wait_for_a_start_are_named_and_the_others_not() {
         let mut file = live();
         file.grace = Duration::from_secs(2);
-        let token = BearerToken { name: "ops".into(), access: Access::Read, token: Secret::new("t") };
+        let token = BearerToken {
+            grant: Grant { name: "ops".into(), access: Access::Read, farms: None },
+            token: Secret::new("t"),
+        };
         file.admin.as_mut().unwrap().tokens.push(token);
         assert!(file.fixed_differences(&live()).is_empty());
         file.workers = Some(2);

@@ -35,6 +35,8 @@ pub struct RequestTrace {
     pub status: u16,
     /// From the head's arrival to the end.
     pub duration: Duration,
+    /// How long it waited for servers to have room, if it had to.
+    pub queue: Option<Duration>,
     /// Why Farmgate itself ended it, if it did.
     pub reason: Option<&'static str>,
     /// Who ended it, in which phase.

@@ -4,7 +4,7 @@
 //! such thing, and are shared. A reload keeps the socket of every address that stays, whichever frontend owns it then;
 //! port 0 is another port for every frontend that writes it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -39,7 +39,15 @@ struct OpenListeners {
     last_id: u64,
     by_address: HashMap<Place, OpenListener>,
     /// Sockets that were bound before, by this process or by the one that it replaces.
-    adopted: HashMap<Place, Vec<OwnedFd>>,
+    adopted: HashMap<Place, Adopted>,
+}
+
+/// The sockets of one address that were bound before.
+#[derive(Default)]
+struct Adopted {
+    sockets: Vec<OwnedFd>,
+    /// Whether the file of a Unix socket is somebody else's.
+    is_foreign: bool,
 }
 
 /// A listening socket that was bound before it is listened on here.
@@ -51,6 +59,8 @@ pub struct HandedOver {
     pub traffic: Traffic,
     /// The frontend; any other that writes the same address will do, unless its port is 0.
     pub frontend: FrontendId,
+    /// Whether the file of a Unix socket is a service manager's, and stays when nobody listens here any more.
+    pub is_foreign: bool,
     /// The socket.
     pub socket: OwnedFd,
 }
@@ -108,8 +118,10 @@ impl Listeners {
     /// Takes sockets that were bound before; those that no frontend wants when it first prepares are closed.
     pub fn adopt(&self, sockets: Vec<HandedOver>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for HandedOver { listen, traffic, frontend, socket } in sockets {
-            open.adopted.entry(Place::of(&listen, traffic, frontend)).or_default().push(socket);
+        for HandedOver { listen, traffic, frontend, is_foreign, socket } in sockets {
+            let adopted = open.adopted.entry(Place::of(&listen, traffic, frontend)).or_default();
+            adopted.sockets.push(socket);
+            adopted.is_foreign |= is_foreign;
         }
     }
 
@@ -124,12 +136,20 @@ impl Listeners {
         let mut handed = Vec::new();
         for (place, listener) in places {
             let (listen, traffic) = place.listen();
+            let is_foreign = listen.ip().is_none() && listener.file.is_none();
             for socket in &listener.sockets {
                 let (listen, socket) = (listen.clone(), socket.try_clone()?.into());
-                handed.push(HandedOver { listen, traffic, frontend: listener.frontend, socket });
+                handed.push(HandedOver { listen, traffic, frontend: listener.frontend, is_foreign, socket });
             }
         }
         Ok(handed)
+    }
+
+    /// Takes over the files of the Unix sockets that were handed over: the process that bound them has been told that this
+    /// one serves. Before, an end of this process leaves them.
+    pub fn own_files(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.by_address.values_mut().filter_map(|listener| listener.file.as_mut()).for_each(SocketFile::own);
     }
 
     /// Keeps nobody's socket open any more: the workers' own are the last. `stays` says whether another process goes on
@@ -179,9 +199,12 @@ impl ListenerHost for Listeners {
                 if open.by_address.contains_key(&place) {
                     continue;
                 }
-                let before = adopted.remove(&place).unwrap_or_default();
+                let Adopted { sockets: before, is_foreign } = adopted.remove(&place).unwrap_or_default();
                 match bind::for_each(listen, traffic_of(frontend), self.workers.len(), before) {
-                    Ok(sockets) => {
+                    Ok(mut sockets) => {
+                        if let Some(file) = sockets.file.take_if(|_| is_foreign) {
+                            file.leave();
+                        }
                         fresh.push(Fresh { place, frontend: frontend.id, name: frontend.name.clone(), sockets })
                     }
                     Err(cause) => {
@@ -269,19 +292,29 @@ impl PreparedListeners for Prepared {
 }
 
 /// Binds what these frontends listen on for so many workers, to be adopted later: while the process may.
+/// What is bound `already` is left out.
 ///
 /// # Errors
-/// The address as written and what the system said, for the first that cannot be bound.
-pub fn bind_ahead(frontends: &[Arc<Frontend>], workers: usize) -> Result<Vec<HandedOver>, (ListenAddr, io::Error)> {
+/// For the first that cannot be bound.
+pub fn bind_ahead(
+    frontends: &[Arc<Frontend>],
+    workers: usize,
+    already: &[HandedOver],
+) -> Result<Vec<HandedOver>, ListenError> {
+    let place = |handed: &HandedOver| Place::of(&handed.listen, handed.traffic, handed.frontend);
+    let already: HashSet<Place> = already.iter().map(place).collect();
     let mut ahead = Vec::new();
     for frontend in frontends {
-        // Unix sockets need no privileges, and their files are to be the user's.
-        for listen in frontend.listen.iter().filter(|listen| listen.ip().is_some()) {
-            let traffic = traffic_of(frontend);
-            let sockets = bind::for_each(listen, traffic, workers, Vec::new());
-            for socket in sockets.map_err(|cause| (listen.clone(), cause))?.each {
+        let traffic = traffic_of(frontend);
+        let is_due = |listen: &&ListenAddr| {
+            // Unix sockets need no privileges, and their files are to be the user's.
+            listen.ip().is_some() && !already.contains(&Place::of(listen, traffic, frontend.id))
+        };
+        for listen in frontend.listen.iter().filter(is_due) {
+            let failed = |cause| ListenError { frontend: frontend.name.clone(), address: listen.clone(), cause };
+            for socket in bind::for_each(listen, traffic, workers, Vec::new()).map_err(failed)?.each {
                 let (listen, socket) = (listen.clone(), socket.into());
-                ahead.push(HandedOver { listen, traffic, frontend: frontend.id, socket });
+                ahead.push(HandedOver { listen, traffic, frontend: frontend.id, is_foreign: false, socket });
             }
         }
     }

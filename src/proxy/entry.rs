@@ -208,18 +208,21 @@ impl Visit {
             let (frontend, reason) = (&declared.name, failure.as_str());
             tracing::debug!(%frontend, client = %self.client.address, reason, %why, "handshake failed");
         };
-        let Some(_pass) = self.gate.handshake(declared.limits.handshakes) else {
-            failed(HandshakeFailure::Overload, &"too many handshakes at once");
-            return None;
-        };
         let handshake = async {
-            let config = door.config_of(declared.id).await?;
-            TlsAcceptor::from(config).accept(socket).await
+            // Handshakes are bounded for what they cost: who says nothing costs none, and takes nobody's place.
+            first::is_anything_there(&socket).await;
+            let _pass = self.gate.handshake(declared.limits.handshakes)?;
+            let stream = async {
+                let config = door.config_of(declared.id).await?;
+                TlsAcceptor::from(config).accept(socket).await
+            };
+            Some(stream.await)
         };
         match timeout(declared.timeouts.handshake, handshake).await {
             Err(elapsed) => failed(HandshakeFailure::Timeout, &elapsed),
-            Ok(Err(error)) => failed(failure_of(&error), &error),
-            Ok(Ok(stream)) => {
+            Ok(None) => failed(HandshakeFailure::Overload, &"too many handshakes at once"),
+            Ok(Some(Err(error))) => failed(failure_of(&error), &error),
+            Ok(Some(Ok(stream))) => {
                 let peer = peer_of(stream.get_ref().1);
                 cells.done(peer.handshake);
                 self.client.tls = Some(Arc::new(peer));
@@ -266,12 +269,13 @@ impl Visit {
         let Some(mut transport) = self.encrypted(door, socket).await else { return };
         transport.put_back(ahead);
         if let Some(peer) = &self.client.tls {
-            said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn: Vec::new() });
+            let alpn = peer.alpn.iter().map(|alpn| alpn.as_str().as_bytes().to_vec()).collect();
+            said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn });
         }
-        let Some(feed) = self.feed(&door.work, said.as_ref()) else {
+        let Some(course) = self.course(&door.work, said.as_ref()) else {
             return self.refuse(Refusal::Rejected, &"a route rejects it");
         };
-        tcp::relay(&door.work, &self.table, &frontend, feed, transport, &self.client, &door.configs).await;
+        tcp::relay(&door.work, &self.table, &frontend, course, transport, &self.client, &door.configs).await;
     }
 
     /// Reads what the client says first, where it speaks TLS. One that says nothing waits for the server to begin.
@@ -289,11 +293,10 @@ impl Visit {
         }
     }
 
-    /// Returns the farm that the connection goes to, as a position among the frontend's feeds; none where it is
-    /// rejected.
-    fn feed(&self, work: &Work, said: Option<&Hello>) -> Option<usize> {
+    /// Returns the farm that the connection goes to, and by which route; nothing where it is rejected.
+    fn course(&self, work: &Work, said: Option<&Hello>) -> Option<tcp::Course> {
         let FrontendTable { frontend, routes, .. } = &*self.frontend;
-        let source = Some(self.client.address.ip());
+        let source = self.client.is_told_apart().then(|| self.client.address.ip());
         let turn = |route: Option<&Route>| work.turn(frontend.id, route, TurnOf::Split);
         let decision = if routes.is_empty() {
             routes.otherwise(turn)
@@ -304,7 +307,7 @@ impl Visit {
             };
             routes.decide(&conversation, turn)
         };
-        decision.feed
+        Some(tcp::Course { feed: decision.feed?, route: decision.route.map(Arc::clone) })
     }
 }
 

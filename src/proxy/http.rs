@@ -9,6 +9,8 @@ pub mod chunked;
 pub mod conn;
 pub mod control;
 pub mod exchange;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod h2;
 pub mod head;
 mod kept;

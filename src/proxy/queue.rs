@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::clock;
 use crate::farm::queue::{Queue, Seat, Wish};
 use crate::farm::{FarmTable, ServerEntry};
 use crate::metrics::Refusal;
@@ -20,8 +21,8 @@ use crate::model::{FarmId, Generation, ServerId, SessionKind};
 use super::sessions::Handle;
 use super::work::{Assigned, Errand, Nobody, Work};
 
-/// How often those who wait look at the table and after their client.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often those who wait look at the table, and after a client that cannot be watched.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Why work was given to no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,18 +114,25 @@ impl Drop for InLine {
 }
 
 impl Work {
-    /// Gives work to a server, in line for one if all that may take it are full. `has_left` tells whether the client has.
+    /// Gives work to a server, in line for one if all that may take it are full. `left` is ready once the client has; how
+    /// long it took in line is added to `waited`.
     pub(super) async fn give(
         self: &Arc<Self>,
         errand: &Errand<'_>,
         handle: &Handle,
-        has_left: impl Fn() -> bool,
+        left: impl Future<Output = ()>,
+        waited: &mut Option<Duration>,
     ) -> Result<Assigned, Unserved> {
         match self.assign(errand, handle.clone()) {
             Ok(assigned) => Ok(assigned),
             Err(Nobody::Willing) => Err(Unserved::NoServer),
             // Most work never waits, and is not to carry what waiting needs.
-            Err(Nobody::WithPlace { only }) => Box::pin(self.wait(errand, handle, only, has_left)).await,
+            Err(Nobody::WithPlace { only }) => {
+                let began = clock::monotonic();
+                let given = Box::pin(self.wait(errand, handle, only, left)).await;
+                *waited = Some(waited.unwrap_or_default() + began.elapsed());
+                given
+            }
         }
     }
 
@@ -133,7 +141,7 @@ impl Work {
         errand: &Errand<'_>,
         handle: &Handle,
         mut only: Option<ServerId>,
-        has_left: impl Fn() -> bool,
+        left: impl Future<Output = ()>,
     ) -> Result<Assigned, Unserved> {
         let live = &errand.farm.live;
         let mut line = self.join(errand, only).ok_or(Unserved::LineFull)?;
@@ -141,7 +149,7 @@ impl Work {
         // A place may have become free before the line was joined.
         let mut seen = Generation(0);
         let deadline = tokio::time::sleep(errand.farm.farm.queue.timeout);
-        tokio::pin!(deadline);
+        tokio::pin!(deadline, left);
         loop {
             let table = self.store.load();
             if table.generation != seen {
@@ -171,7 +179,8 @@ impl Work {
                     live.waits_timed_out.count();
                     return Err(Unserved::TimeUp);
                 }
-                () = tokio::time::sleep(LOOK) => if has_left() { return Err(Unserved::ClientLeft) },
+                () = &mut left => return Err(Unserved::ClientLeft),
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

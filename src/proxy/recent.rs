@@ -56,6 +56,8 @@ pub(super) struct Ended {
     pub(super) attempts: Attempts,
     pub(super) status: u16,
     pub(super) duration: Duration,
+    /// How long it waited for servers to have room, if it had to.
+    pub(super) queue: Option<Duration>,
     pub(super) reason: Option<&'static str>,
     pub(super) termination: Termination,
     /// The id under which a trusted proxy sent it.
@@ -75,6 +77,7 @@ impl Ended {
             attempts: Attempts::default(),
             status: 0,
             duration: Duration::ZERO,
+            queue: None,
             reason: None,
             termination: Termination::WELL,
             outside: None,
@@ -94,6 +97,7 @@ impl Ended {
             attempts_total: self.attempts.total,
             status: self.status,
             duration: self.duration,
+            queue: self.queue,
             reason: self.reason,
             termination: self.termination,
             outside_id: self.outside.as_deref().map(Into::into),

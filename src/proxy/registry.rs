@@ -56,6 +56,11 @@ impl Registry {
         self.is_polite.store(true, Relaxed);
     }
 
+    /// Returns whether another process serves who comes from now on.
+    pub(super) fn is_polite(&self) -> bool {
+        self.is_polite.load(Relaxed)
+    }
+
     /// Asks the connections of one listener, or of all, for no further request.
     pub(super) fn retire(&self, of: Option<ListenerId>) {
         let mut open = self.open();
@@ -72,7 +77,7 @@ impl Registry {
     }
 
     fn retire_one(&self, connection: &Connection) {
-        if self.is_polite.load(Relaxed) { connection.leave() } else { connection.retire() }
+        if self.is_polite() { connection.leave() } else { connection.retire() }
     }
 
     /// Returns how many connections are open.

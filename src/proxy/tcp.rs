@@ -21,7 +21,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{Cell, EdgeCells, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, Server, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, Route, Server, SessionKind, TrafficFault};
 use crate::store::{Feed, FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -30,37 +30,50 @@ use super::queue::Unserved;
 use super::recent::{Attempts, Ended};
 use super::sessions::Handle;
 use super::transport::{Client, Socket, Transport};
-use super::upstream_tls::{ClientConfigs, Offer, server_name};
+use super::upstream_tls::{ClientConfigs, Offer, UNEQUIPPED, Untrusted, server_name};
 use super::work::{Assigned, Errand, InFlight, Work};
 
 /// Bytes moved at once in each direction.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Relays one client connection to its end, through a farm of that position among the frontend's feeds.
+/// Where a connection goes.
+pub(super) struct Course {
+    /// The farm, as a position among the frontend's feeds.
+    pub(super) feed: usize,
+    /// The route that took it, if one did.
+    pub(super) route: Option<Arc<Route>>,
+}
+
+/// Relays one client connection to its end.
 ///
 /// `frontend` is of `table`: the connection uses the farm as it was when it was accepted.
 pub(super) async fn relay(
     work: &Arc<Work>,
     table: &Table,
     frontend: &FrontendTable,
-    feed: usize,
+    course: Course,
     mut client: Transport,
     from: &Client,
     configs: &ClientConfigs,
 ) {
     let id = work.next_request_id();
     let started = clock::monotonic();
-    let Some(feed) = frontend.feeds.get(feed) else { return };
+    let Some(feed) = frontend.feeds.get(course.feed) else { return };
     let farm = table.farm_of(feed);
     let cut = Arc::new(Notify::new());
-    let mut attempts = Attempts::default();
-    let outcome = match connect(work, farm, feed, (from, configs), &cut, &mut attempts).await {
+    let mut tries = Tries::default();
+    let connected = connect(work, farm, feed, (&client, from, configs), &cut, &mut tries).await;
+    let Tries { mut attempts, queue, unreached } = tries;
+    let outcome = match connected {
         Err(why) => {
             if let Some(refusal) = why.refusal() {
                 frontend.cells.of(work.ix).refused[refusal as usize].add(1);
             }
-            let reason = Some(why.reason(SessionKind::Connection));
-            let termination = Termination::new(why.ended_by(), why.phase());
+            // The last server that could not be reached says more than that none is left.
+            let unreached = unreached.filter(|_| why == Unserved::NoServer);
+            let by = if unreached == Some(Unreached::Late) { EndedBy::ServerTimeout } else { why.ended_by() };
+            let reason = unreached.and_then(Unreached::reason).unwrap_or_else(|| why.reason(SessionKind::Connection));
+            let (reason, termination) = (Some(reason), Termination::new(by, why.phase()));
             Outcome { server: None, end: End { bytes_in: 0, bytes_out: 0, reason, termination } }
         }
         Ok(Link { mut server, position, guard }) => {
@@ -79,9 +92,11 @@ pub(super) async fn relay(
     work.remember(Ended {
         client: from.address.ip(),
         frontend: frontend.frontend.id,
+        route: course.route.as_ref().map(|route| route.id),
         given: Some((farm.farm.id, table.generation)),
         attempts,
         duration: started.elapsed(),
+        queue,
         reason: outcome.end.reason,
         termination: outcome.end.termination,
         ..Ended::new(id)
@@ -91,11 +106,13 @@ pub(super) async fn relay(
         access.write(&AccessLine {
             client: from.address,
             frontend: frontend.frontend.name.as_str(),
+            route: course.route.as_ref().map_or("", |route| route.name.as_str()),
             server: outcome.server.map(name),
             method: "TCP",
             bytes_in: outcome.end.bytes_in,
             bytes_out: outcome.end.bytes_out,
             duration: started.elapsed(),
+            queue,
             retries: attempts.retries(),
             reason: outcome.end.reason,
             termination: outcome.end.termination,
@@ -121,18 +138,18 @@ async fn connect(
     work: &Arc<Work>,
     farm: &FarmTable,
     feed: &Feed,
-    (from, configs): (&Client, &ClientConfigs),
+    (client, from, configs): (&Transport, &Client, &ClientConfigs),
     cut: &Arc<Notify>,
-    attempts: &mut Attempts,
+    tries: &mut Tries,
 ) -> Result<Link, Unserved> {
     let key = Key { source: from.address.ip(), uri: None };
     let mut tried = Tried::default();
     let mut left: Option<&EdgeCells> = None;
     for _ in 0..=u32::from(farm.farm.retry_attempts) {
         let errand = Errand { farm, key, headers: None, tried: &tried, kind: SessionKind::Connection };
-        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), || false).await?;
+        let given = work.give(&errand, &Handle::Tcp(Arc::clone(cut)), client.left(), &mut tries.queue).await?;
         let Assigned { position, chosen_by, mut guard, .. } = given;
-        attempts.begin(farm.servers[position].server.id, chosen_by);
+        tries.attempts.begin(farm.servers[position].server.id, chosen_by);
         if let Some(left) = left {
             left.retries.add(1);
         }
@@ -140,20 +157,24 @@ async fn connect(
         let edge = feed.edges[position].of(work.ix);
         let reaching = reach(addr, &farm.servers[position].server, from, configs);
         let connecting = tokio::time::timeout(farm.farm.timeouts.connect, reaching);
-        match unless_cut(cut, connecting).await.map(|connected| connected.map_err(io::Error::from).flatten()) {
-            Some(Ok(server)) => {
+        match unless_cut(cut, connecting).await {
+            Some(Ok(Ok(server))) => {
                 work.judge(farm, position, None);
                 guard.answered();
                 return Ok(Link { server, position, guard });
             }
-            Some(Err(error)) => {
-                let server = &farm.servers[position].server.name;
-                tracing::debug!(farm = %farm.farm.name, %server, %error, "connect failed");
+            Some(failed) => {
+                let unreached = failed.map_or(Unreached::Late, |reached| reached.err().unwrap_or(Unreached::Late));
+                if let Some(why) = unreached.reason() {
+                    edge.tls_failures.add(1);
+                    configs.say(addr, &why);
+                }
                 edge.connect_failures.add(1);
                 work.judge(farm, position, Some(TrafficFault::Connect));
-                attempts.end(AttemptOutcome::NotConnected);
+                tries.attempts.end(AttemptOutcome::NotConnected);
+                tries.unreached = Some(unreached);
             }
-            None => attempts.end(AttemptOutcome::TakenOut),
+            None => tries.attempts.end(AttemptOutcome::TakenOut),
         }
         left = Some(edge);
         tried.add(position);
@@ -164,19 +185,68 @@ async fn connect(
     Err(Unserved::NoServer)
 }
 
+/// What is told of the attempts at servers.
+#[derive(Default)]
+struct Tries {
+    attempts: Attempts,
+    /// How long the connection waited for servers to have room, if it had to.
+    queue: Option<Duration>,
+    /// Why there is no way to the last server that was tried.
+    unreached: Option<Unreached>,
+}
+
+/// Why there is no way to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreached {
+    /// It took too long.
+    Late,
+    /// No connection was made, or it ended before it was ready.
+    Refused,
+    /// There is nothing to make a TLS handshake with.
+    Unequipped,
+    /// There was no TLS.
+    Untrusted(Untrusted),
+}
+
+impl Unreached {
+    /// Returns it in words for the log and the trace, where more is known than that there was no connection.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Late | Self::Refused => None,
+            Self::Unequipped => Some(UNEQUIPPED),
+            Self::Untrusted(kind) => Some(kind.as_str()),
+        }
+    }
+}
+
 /// Connects to a server: tells it of the client where it wants to know, and then speaks TLS where it does.
-async fn reach(addr: SocketAddr, server: &Server, from: &Client, configs: &ClientConfigs) -> io::Result<Transport> {
-    let mut stream = TcpStream::connect(addr).await?;
+async fn reach(
+    addr: SocketAddr,
+    server: &Server,
+    from: &Client,
+    configs: &ClientConfigs,
+) -> Result<Transport, Unreached> {
+    let refused = |error: io::Error| {
+        tracing::debug!(server = %server.name, %addr, %error, "connect failed");
+        Unreached::Refused
+    };
+    let mut stream = TcpStream::connect(addr).await.map_err(refused)?;
     // Small exchanges must not wait for more; a failure only costs latency.
     let _ = stream.set_nodelay(true);
     if let Some(form) = server.proxy_protocol {
-        stream.write_all(&from.proxy_header(form)).await?;
+        stream.write_all(&from.proxy_header(form)).await.map_err(refused)?;
     }
     let Some(settings) = &server.tls else { return Ok(stream.into()) };
     let with = configs.profile(settings, Offer::Nothing);
     let with = with.and_then(|profile| Ok((profile.config, server_name(settings, &server.address.host)?)));
-    let (config, name) = with.map_err(|why| io::Error::other(&*why))?;
-    let stream = TlsConnector::from(config).connect(name, Socket::Tcp(stream)).await?;
+    let (config, name) = with.map_err(|why| {
+        tracing::debug!(server = %server.name, %addr, %why, "connect failed");
+        Unreached::Unequipped
+    })?;
+    let stream = TlsConnector::from(config).connect(name, Socket::Tcp(stream)).await.map_err(|error| {
+        tracing::debug!(server = %server.name, %addr, %error, "connect failed");
+        Unreached::Untrusted(Untrusted::of(&error))
+    })?;
     Ok(Transport::tls(stream.into()))
 }
 

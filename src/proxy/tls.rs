@@ -103,7 +103,16 @@ pub struct ReadAgain {
 #[derive(Debug)]
 pub(in crate::proxy) struct Prepared {
     certificates: Arc<Certificates>,
-    made: Vec<(FrontendId, Name, Arc<Made>)>,
+    made: Vec<Of>,
+}
+
+/// What one frontend is to have, and what it had when that was found out.
+#[derive(Debug)]
+struct Of {
+    frontend: FrontendId,
+    name: Name,
+    made: Arc<Made>,
+    before: Option<Arc<Made>>,
 }
 
 impl Certificates {
@@ -160,8 +169,8 @@ impl Certificates {
         for frontend in frontends {
             let Some(tls) = &frontend.tls else { continue };
             let before = live.get(&frontend.id).map(|terminator| terminator.0.made.load_full());
-            match make(&mut reading, &frontend.name, tls, before) {
-                Ok(one) => made.push((frontend.id, frontend.name.clone(), one)),
+            match make(&mut reading, &frontend.name, tls, before.clone()) {
+                Ok(one) => made.push(Of { frontend: frontend.id, name: frontend.name.clone(), made: one, before }),
                 Err(of_frontend) => errors.extend(of_frontend),
             }
         }
@@ -219,14 +228,15 @@ impl Prepared {
         let Self { certificates, made } = self;
         let _changing = certificates.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = certificates.live.load_full();
-        let terminator = |(id, frontend, made): (FrontendId, Name, Arc<Made>)| {
+        let terminator = |Of { frontend: id, name: frontend, made, before: seen }: Of| {
             let Some(terminator) = before.get(&id) else {
                 made.log_warnings(&frontend);
                 let of = Termination { frontend, made: ArcSwap::new(made), watch: Mutex::default() };
                 return (id, Terminator(Arc::new(of)));
             };
-            let is_other = !Arc::ptr_eq(&terminator.0.made.load(), &made);
-            if is_other {
+            // What was found unchanged stays as it is: files may have been read again since.
+            let is_new = seen.is_none_or(|seen| !Arc::ptr_eq(&seen, &made));
+            if is_new {
                 made.log_warnings(&frontend);
                 terminator.0.made.store(made);
             }

@@ -13,13 +13,14 @@ use std::task::{Context, Poll};
 
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use crate::model::ProxyOut;
 
 use super::proxy_header::{self, Addresses, Said};
+use super::queue::LOOK;
 use super::tls::Peer;
 use super::work::canonical;
 
@@ -80,6 +81,33 @@ impl Socket {
     }
 
     /// Makes its end a reset, where there is such a thing.
+    /// Returns it under a second number, of which the runtime is told by itself.
+    fn second(&self) -> io::Result<Self> {
+        let second = self.as_fd().try_clone_to_owned()?;
+        match self {
+            Self::Tcp(_) => TcpStream::from_std(second.into()).map(Self::Tcp),
+            Self::Unix(_) => UnixStream::from_std(second.into()).map(Self::Unix),
+        }
+    }
+
+    /// Ready once there is something to read, an end or an error.
+    async fn ready(&self) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(Interest::READABLE | Interest::ERROR).await,
+            Self::Unix(stream) => stream.ready(Interest::READABLE | Interest::ERROR).await,
+        }
+    }
+
+    /// Has [`Self::ready`] wait for what comes next.
+    fn forget_readiness(&self) {
+        let nothing = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+        // Always the error that was made up.
+        let _ = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+        };
+    }
+
     fn set_zero_linger(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_zero_linger(),
@@ -202,6 +230,29 @@ impl Transport {
         }
         let peeked = SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
         !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Ready once the other side is gone: it reset the connection, or closed its side with nothing before that is unread.
+    /// Bytes and an end behind them may be of one that waits for an answer; in TLS they are of one that said goodbye.
+    pub(super) async fn left(&self) {
+        // What is noted of the first number is for whoever reads.
+        let Ok(second) = self.socket().second() else { return std::future::pending().await };
+        let is_tls = matches!(self.stream, Stream::Tls(_));
+        while let Ok(now) = second.ready().await {
+            if now.is_error() || (now.is_read_closed() && (is_tls || self.is_at_end())) {
+                return;
+            }
+            if now.is_read_closed() {
+                // It says so for ever.
+                tokio::time::sleep(LOOK).await;
+            }
+            second.forget_readiness();
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        let peeked = SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
+        self.ahead.bytes.is_empty() && !peeked.is_ok_and(|bytes| bytes > 0)
     }
 
     /// Makes the end of the connection a reset. A Unix socket has none: there, and in TLS beside it, an end that was

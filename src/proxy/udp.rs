@@ -137,7 +137,7 @@ impl Door {
     }
 }
 
-/// Takes datagrams in until stopped, and those of the sessions that are left a moment longer.
+/// Takes datagrams in until stopped, and those of the sessions that are left a moment longer, unless another process does.
 pub(super) async fn receive_until(door: Arc<Door>, mut stopped: watch::Receiver<bool>) {
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     loop {
@@ -146,6 +146,11 @@ pub(super) async fn receive_until(door: Arc<Door>, mut stopped: watch::Receiver<
             _ = stopped.changed() => break,
             () = receive(&door, &mut datagram, true) => {}
         }
+    }
+    // Whoever took over has the same socket, and would miss what is read here; what servers have yet to say comes back
+    // until their sessions fall silent, or the grace is over.
+    if door.registry.is_polite() {
+        return;
     }
     let farewell = async {
         while !door.sessions().is_empty() {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +27,10 @@ use crate::model::{Host, Verify};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of a file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How often it is said that TLS to servers fails.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+/// What the log and the trace are told where there is nothing to make a handshake with.
+pub(super) const UNEQUIPPED: &str = "there are no usable files for TLS with the server";
 /// HTTP/2 and HTTP/1.1 as handshakes name them.
 const ALPN_H2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
@@ -54,6 +59,8 @@ pub(super) struct Profile {
 pub(super) struct ClientConfigs {
     provider: Arc<CryptoProvider>,
     known: Mutex<Vec<Known>>,
+    /// When it was said last that TLS to a server fails.
+    said: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -71,7 +78,11 @@ type Stamps = [Option<(SystemTime, u64)>; 3];
 
 impl Default for ClientConfigs {
     fn default() -> Self {
-        Self { provider: Arc::new(rustls::crypto::ring::default_provider()), known: Mutex::default() }
+        Self {
+            provider: Arc::new(rustls::crypto::ring::default_provider()),
+            known: Mutex::default(),
+            said: Mutex::default(),
+        }
     }
 }
 
@@ -101,6 +112,16 @@ impl ClientConfigs {
         let profile = known.profile.clone();
         all.push(known);
         profile
+    }
+
+    /// Tells the operator why there is no TLS to a server, now and then.
+    pub(super) fn say(&self, server: SocketAddr, why: &dyn fmt::Display) {
+        let now = clock::monotonic();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY) {
+            *said = Some(now);
+            tracing::warn!(%server, %why, "no TLS to a server");
+        }
     }
 }
 

@@ -20,7 +20,9 @@ use crate::model::{
 };
 use crate::store::{Faults, Store};
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::traces::{Tracer, Tracing};
 
+use super::http::exchange::short::{ShortText, Shown};
 use super::http::pingora::reuse::Served;
 use super::mirror::Copies;
 use super::rate::{Asker, Rates};
@@ -37,6 +39,7 @@ pub(super) struct Shared {
     pub(super) sticking: Arc<SharedSticking>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) rates: Rates,
+    pub(super) tracing: Option<Tracing>,
     /// What milliseconds are counted from.
     pub(super) started: Instant,
 }
@@ -46,6 +49,7 @@ pub(super) struct Work {
     pub(super) ix: WorkerIx,
     pub(super) store: Arc<Store>,
     pub(super) access: Option<AccessLog>,
+    pub(super) tracer: Option<Tracer>,
     /// Answers to authorities that look whether a name is ours.
     pub(super) challenges: Arc<Challenges>,
     shared: Arc<Shared>,
@@ -108,6 +112,7 @@ impl Work {
             ix,
             store: Arc::clone(&shared.store),
             access,
+            tracer: shared.tracing.as_ref().map(|tracing| Tracer::new(tracing, entropy)),
             challenges: Arc::clone(&shared.challenges),
             shared,
             desk: Mutex::new(desk),
@@ -172,7 +177,9 @@ impl Work {
         let cookies = sticking.cookies(farm, headers);
         let position = match only {
             Some(server) => {
-                let entry = now.position(server).map(|at| &now.servers[at]).filter(|entry| takes_place(entry));
+                let entry = now.position(server).map(|at| &now.servers[at]);
+                // Its place is taken last: nobody gives back one that was taken for a server of other counters.
+                let entry = entry.filter(|entry| own(entry).is_some() && takes_place(entry));
                 entry.ok_or(Nobody::WithPlace { only })?
             }
             None => {
@@ -469,9 +476,19 @@ impl RequestId {
     }
 }
 
+impl Shown for RequestId {
+    fn show(&self, text: &mut ShortText) {
+        text.push_hex(self.boot.into(), 8);
+        text.push(b"-");
+        text.push_hex(self.worker as u64, 1);
+        text.push(b"-");
+        text.push_hex(self.number, 1);
+    }
+}
+
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08x}-{:x}-{:x}", self.boot, self.worker, self.number)
+        f.write_str(ShortText::of(self).bytes().and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::metrics::WorkerIx;
 use crate::model::FrontendId;
 use crate::store::{Faults, Requests, Sessions, Store};
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::traces::Tracing;
 
 use super::accept::Listeners;
 use super::command::{Bound, Command, Farewell, ListenerId};
@@ -74,7 +76,7 @@ impl Plane {
     pub fn start(
         store: &Arc<Store>,
         workers: usize,
-        access: Option<&AccessLog>,
+        (access, tracing): (Option<&AccessLog>, Option<&Tracing>),
         chance: Chance,
         faults: Arc<dyn Faults>,
         alarm: &Alarm,
@@ -84,7 +86,8 @@ impl Plane {
         let certificates = Certificates::new();
         let (store, challenges) = (Arc::clone(store), Arc::clone(certificates.challenges()));
         let (rates, started) = (Rates::new(entropy), clock::monotonic());
-        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, started });
+        let tracing = tracing.cloned();
+        let shared = Arc::new(Shared { store, faults, sticking, challenges, rates, tracing, started });
         let mut plane = Self {
             commands: Vec::new(),
             works: Vec::new(),
@@ -199,7 +202,7 @@ impl Worker {
                 Command::Close { listener } => self.close(listener),
                 Command::Cut { server } => self.work.cut(server),
                 Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
-                Command::Shutdown { grace, farewell } => return self.finish(grace, farewell).await,
+                Command::Shutdown { grace, farewell } => return self.finish(grace, farewell, commands).await,
                 Command::TableChanged => {
                     self.work.forget_gone_farms();
                     let table = self.work.store.load();
@@ -266,7 +269,9 @@ impl Worker {
         }
     }
 
-    async fn finish(mut self, grace: Duration, farewell: Farewell) {
+    /// Accepts no more and waits until nothing is open, for the grace at the longest. Until then what is open on a
+    /// server is still cut when that is asked.
+    async fn finish(mut self, grace: Duration, farewell: Farewell, mut commands: UnboundedReceiver<Command>) {
         match farewell {
             Farewell::Abrupt => {
                 self.is_stopping.send_replace(true);
@@ -284,7 +289,18 @@ impl Worker {
             let _ = door.await;
         }
         self.registry.retire(None);
-        if tokio::time::timeout(grace, self.registry.emptied()).await.is_err() {
+        let emptied = async {
+            let mut emptied = pin!(self.registry.emptied());
+            loop {
+                tokio::select! {
+                    () = &mut emptied => return,
+                    Some(command) = commands.recv() => if let Command::Cut { server } = command {
+                        self.work.cut(server);
+                    },
+                }
+            }
+        };
+        if tokio::time::timeout(grace, emptied).await.is_err() {
             let left = self.registry.count();
             tracing::warn!(worker = self.work.ix.0, left, "grace is over: connections cut");
         }

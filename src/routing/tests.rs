@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::*;
+use crate::model::fuzz::fuzz;
 use crate::model::{Forward, FrontendId, Name, Protocol, Redirect, RouteId, Share, Template};
 
 /// A request as a test writes it.
@@ -460,4 +461,14 @@ proptest! {
             prop_assert!(!host.bytes().any(|byte| byte.is_ascii_uppercase()));
         }
     }
+}
+
+/// Whatever is asked, a rule holds or its opposite does.
+#[test]
+fn any_rule_holds_or_its_opposite_does() {
+    fuzz(&(any_rule(), any_request()), |(rule, request)| {
+        let opposite = Rule { is_negated: !rule.is_negated, ..rule.clone() };
+        prop_assert_ne!(rule::holds(&rule, &request), rule::holds(&opposite, &request));
+        Ok(())
+    });
 }

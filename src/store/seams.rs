@@ -54,7 +54,7 @@ pub struct FileError {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("frontend \"{frontend}\": cannot listen on {address}: {}; {}", reason(cause), remedy(cause))]
+#[error("frontend \"{frontend}\": cannot listen on {address}: {}; {}", reason(cause), self.remedy())]
 pub struct ListenError {
     /// The frontend that wants it.
     pub frontend: Name,
@@ -65,6 +65,26 @@ pub struct ListenError {
     pub cause: io::Error,
 }
 
+impl ListenError {
+    fn remedy(&self) -> &'static str {
+        if self.address.ip().is_some() { remedy(&self.cause) } else { remedy_for_path(&self.cause) }
+    }
+}
+
+/// Returns what to do about the path of a Unix socket.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has more kinds of errors than we have remedies")]
+fn remedy_for_path(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop the process that listens there (`ss -lxp` names it), remove the file if it is no socket, or choose another \
+             path"
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "make its directory or choose another path",
+        io::ErrorKind::PermissionDenied => "let this user write to its directory or choose another path",
+        _ => "check the path",
+    }
+}
+
 /// Returns why an address cannot be listened on, in plain words.
 #[must_use]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has more kinds of errors than we have remedies")]
@@ -72,6 +92,7 @@ pub fn reason(cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "no interface of this machine has the address".to_owned(),
+        io::ErrorKind::NotFound => "its directory does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => cause.to_string().to_lowercase(),
     }

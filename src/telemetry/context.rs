@@ -4,7 +4,11 @@
 use std::fmt;
 
 /// Bytes of the fields that every version has: `00-<32 hex>-<16 hex>-<2 hex>`.
-const LENGTH: usize = 55;
+pub const LENGTH: usize = 55;
+/// The flag that says that whoever sent the request records it.
+pub const SAMPLED: u8 = 1;
+/// The flag that says that the trace's number was drawn (level 2 of the recommendation).
+const RANDOM: u8 = 2;
 
 /// See the module's doc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,27 @@ impl TraceContext {
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
         TraceId(self.trace)
+    }
+
+    /// Returns whether whoever sent the request records it.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// Returns the context of what `parent` sends on within the same trace.
+    #[must_use]
+    pub fn from_parent(&self, parent: u64, is_sampled: bool) -> Self {
+        let sampled = if is_sampled { SAMPLED } else { 0 };
+        // Of the other flags, one says how the trace's number came about; the rest are for whoever knows them.
+        Self { trace: self.trace, parent, flags: self.flags & RANDOM | sampled }
+    }
+}
+
+/// Shown as version 00 of the field.
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.parent, self.flags)
     }
 }
 
@@ -95,6 +120,19 @@ mod tests {
         for text in bad {
             assert_eq!(TraceContext::parse(text.as_bytes()), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn context_is_written_as_it_was_read_and_its_child_has_another_parent() {
+        let context = TraceContext::parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(context.to_string(), GOOD);
+        assert_eq!(context.to_string().len(), LENGTH);
+        assert!(context.is_sampled());
+        let child = context.from_parent(7, false);
+        assert_eq!(child.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-00");
+        let unknown = TraceContext { flags: 0xfe, ..context };
+        assert!(!unknown.is_sampled());
+        assert_eq!(unknown.from_parent(7, true).flags, 3, "flags that nobody here knows are not ours to set");
     }
 
     proptest! {

@@ -93,6 +93,7 @@ fn role_read_reads_everything_and_changes_nothing() {
         ("POST", "/api/v1/farms/web/servers/a/ready", ""),
         ("PUT", "/api/v1/farms/web/servers/a/weight", r#"{"weight": 1}"#),
         ("POST", "/api/v1/reload", ""),
+        ("POST", "/api/v1/upgrade", ""),
     ] {
         let response = farmgate.admin(method, path, Some(EYE_TOKEN), body.as_bytes());
         assert_eq!(response.status, 403, "{path}");

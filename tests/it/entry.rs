@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, Server, Setup, run_to_end, until};
 
 /// A proxy that begins every connection from this host with a PROXY header.
 const INTRODUCED: &str = "accept_proxy: {from: [\"127.0.0.0/8\"]}";
@@ -208,6 +208,30 @@ fn unix_socket_serves_survives_reloads_and_is_removed_with_its_listener() {
     farmgate.signal("TERM");
     assert!(farmgate.wait().success());
     assert!(!path.exists(), "the process leaves no socket behind");
+}
+
+#[test]
+fn path_that_cannot_be_listened_on_is_told_with_what_helps_against_that() {
+    let (_origin, setup) = echo();
+    let dir = tempfile::tempdir().unwrap();
+    let (busy, file) = (dir.path().join("busy.sock"), dir.path().join("file"));
+    let _listener = std::os::unix::net::UnixListener::bind(&busy).unwrap();
+    std::fs::write(&file, "precious").unwrap();
+    let in_use = "the address is in use; stop the process that listens there (`ss -lxp` names it), remove the file if it is no \
+                  socket, or choose another path";
+    for (path, why) in [
+        (busy, in_use),
+        (file.clone(), in_use),
+        (dir.path().join("none/web.sock"), "its directory does not exist; make its directory or choose another path"),
+    ] {
+        let listen = format!("listen: [\"unix:{}\"]", path.display());
+        std::fs::write(dir.path().join("f.yaml"), setup.clone().frontend(&listen).yaml()).unwrap();
+        let ended = run_to_end(dir.path(), &["run", "-c", "f.yaml"], &[]);
+        assert_eq!(ended.code, Some(1), "{}", ended.text);
+        let want = format!("frontend \"web\": cannot listen on unix:{}: {why}", path.display());
+        assert!(ended.text.contains(&want), "{want:?} is missing in:\n{}", ended.text);
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "precious");
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod config;
 mod farmgate;
 pub(crate) mod h2;
+mod h2_origin;
 mod load;
 mod origin;
 mod plane;
@@ -13,8 +14,9 @@ mod wait;
 
 pub(crate) use client::{Client, Fault, Response, find};
 pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
-pub(crate) use farmgate::{Farmgate, run_to_end};
+pub(crate) use farmgate::{BINARY, Farmgate, run_to_end};
 pub(crate) use h2::{Frames, H2};
+pub(crate) use h2_origin::{Asked, H2Origin, Says};
 pub(crate) use load::Load;
 pub(crate) use origin::{Behaviour, Origin, place, refused_port};
 pub(crate) use plane::InProcess;

@@ -4,14 +4,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use farmgate::metrics::Refusal;
 use farmgate::model::{
     AdminStatus, Balance, Farm, HashKey, Protocol, QueueRule, RetryBudget, Reuse, Server, Stickiness,
 };
 
 use crate::harness::{Behaviour, Client, InProcess, Origin, TcpBehaviour, TcpOrigin, refused_port, until};
+use crate::to_servers::{answer_each, server};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -146,21 +149,32 @@ fn sticky_client_waits_for_its_own_server() {
 /// Sixteen clients, three places: what the server sees at once is never more, everybody is served, nothing is left over.
 #[test]
 fn places_hold_over_all_workers_and_everybody_is_served() {
-    let origin = Origin::doing("a", Behaviour::Slow(Duration::from_millis(3)));
-    let plane = InProcess::start(Protocol::Http, &[("a", origin.addr())], |farm| places(farm, 3, LONG));
+    let (now, most, all) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let seen = Arc::new((now, most, all));
+    let counted = Arc::clone(&seen);
+    let (addr, _) = server(move |mut stream| {
+        let (now, most, all) = &*counted;
+        answer_each(&mut stream, |_| {
+            all.fetch_add(1, SeqCst);
+            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            thread::sleep(Duration::from_millis(3));
+            now.fetch_sub(1, SeqCst);
+        });
+    });
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| places(farm, 3, LONG));
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
                 for n in 0..12 {
                     assert_eq!(plane.client().get(&format!("/{n}")).status, 200);
-                    let open: u64 = plane.open("a").iter().sum();
-                    assert!(open <= 3, "{open} at once");
                 }
             });
         }
     });
     until("every place to be back", || (plane.taken("a") == 0).then_some(()));
-    assert_eq!((plane.queued(), origin.requests().len()), (0, 16 * 12));
+    let (_, most, all) = &*seen;
+    assert!((1..=3).contains(&most.load(SeqCst)), "{} at once", most.load(SeqCst));
+    assert_eq!((plane.queued(), all.load(SeqCst)), (0, 16 * 12));
     assert!(plane.waits() > 0, "somebody waited");
 }
 
@@ -178,6 +192,61 @@ fn raw_connection_waits_for_a_place_too() {
     first.rest().unwrap();
     second.finish_writes();
     assert!(String::from_utf8_lossy(&second.rest().unwrap()).contains("two"));
+    until("every place to be back", || (plane.taken("a") == 0).then_some(()));
+}
+
+/// Server `a` cannot be reached, `b` has no place for who comes then.
+#[test]
+fn retry_that_finds_the_next_server_full_is_503_with_retry_after() {
+    for length in [0, 100] {
+        let (_held, refused) = refused_port();
+        let origin = Origin::doing("b", Behaviour::Silent);
+        let servers = [("a", refused), ("b", origin.addr())];
+        let plane = InProcess::start(Protocol::Http, &servers, |farm| {
+            places(farm, 1, Duration::from_millis(300));
+            farm.balance = Balance::First;
+            farm.queue.length = length;
+        });
+        let _first = asking(&plane, "/first");
+        plane.wait_open("b", [0, 1, 0]);
+        let second = plane.client().get("/second");
+        assert_eq!((second.status, second.header("retry-after")), (503, Some("1")), "{length}");
+        assert!(second.text().contains("server was full") == (length > 0), "{}", second.text());
+        let why = if length == 0 { Refusal::QueueFull } else { Refusal::QueueTimeout };
+        assert_eq!(plane.refused(why), 1, "{length}");
+        assert_eq!(plane.access(1)[0]["termination"], if length == 0 { "PQ" } else { "sQ" });
+        until("nobody in line", || (plane.queued() == 0 && plane.taken("a") == 0).then_some(()));
+    }
+}
+
+/// However long it may wait: twenty seconds.
+#[test]
+fn raw_client_that_leaves_gives_its_turn_up_at_once() {
+    let origin = TcpOrigin::start("a", TcpBehaviour::Echo);
+    let plane = InProcess::start(Protocol::Tcp, &[("a", origin.addr())], |farm| places(farm, 1, LONG));
+    let mut first = plane.client();
+    first.send("one");
+    plane.wait_open("a", [1, 0, 0]);
+    let mut stays = plane.client();
+    stays.send("asks and ends its half");
+    stays.finish_writes();
+    plane.wait_queued(1);
+    let began = Instant::now();
+    let says_nothing = plane.client();
+    plane.wait_queued(2);
+    drop(says_nothing);
+    plane.wait_queued(1);
+    let mut says_something = plane.client();
+    says_something.send("two");
+    plane.wait_queued(2);
+    says_something.reset();
+    plane.wait_queued(1);
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    let lines = plane.access(2);
+    assert!(lines.iter().all(|line| line["termination"] == "CQ"), "{lines:?}");
+    first.finish_writes();
+    first.rest().unwrap();
+    assert!(String::from_utf8_lossy(&stays.rest().unwrap()).contains("asks and ends its half"));
     until("every place to be back", || (plane.taken("a") == 0).then_some(()));
 }
 

@@ -291,6 +291,8 @@ fn reload_keeps_everything_that_is_known_of_servers_that_stay() {
     farmgate.operate("PUT", "/api/v1/farms/web/servers/heavy/weight", r#"{"weight": 7}"#);
     farmgate.operate("PUT", "/api/v1/farms/web/servers/fine/weight", r#"{"weight": 7}"#);
     post("fine/drain", "");
+    let is_idle = || farmgate.log().matches("nothing is open on the server any more").count() == 3;
+    until("each of the three orders to find nothing open", || is_idle().then_some(()));
     let before = names.map(|name| (standing_of(&farmgate, name), event_count(&farmgate, name)));
 
     let changed = setup.farm("timeouts: {connect: 1s}").farm("reserve: 10%");

@@ -1,12 +1,13 @@
 //! What is seen of each request: its id on the way and back, the access log's forms and its rotation, who ended it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::{
-    Behaviour, Client, Farmgate, Origin, Server, Setup, TcpBehaviour, TcpOrigin, refused_port, until,
+    Behaviour, Client, Farmgate, Origin, Server, Setup, TcpBehaviour, TcpOrigin, place, refused_port, until,
 };
 
 const JSON_LOG: &str = "{level: info, format: json, access: {path: access.log, format: json}}";
@@ -22,6 +23,16 @@ fn line_of(farmgate: &Farmgate, target: &str) -> Value {
         let text = std::fs::read_to_string(log_path(farmgate)).ok()?;
         let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.find(|line| line["target"] == target)
+    })
+}
+
+/// The line of a raw connection of that client, once it is there.
+#[track_caller]
+fn tcp_line_of(farmgate: &Farmgate, client: SocketAddr) -> Value {
+    until("the line of the connection", || {
+        let text = std::fs::read_to_string(log_path(farmgate)).ok()?;
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["client"] == client.to_string())
     })
 }
 
@@ -65,22 +76,46 @@ fn request_id_of_a_trusted_proxy_is_kept_and_found_under_both() {
 }
 
 #[test]
-fn trace_context_is_passed_on_for_a_trusted_proxy_and_for_nobody_else() {
+fn trace_context_is_passed_on_from_anybody_if_it_can_be_read() {
     let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0b1902b7-01";
-    for (trust, want) in [("[\"127.0.0.0/8\"]", true), ("[\"10.0.0.0/8\"]", false)] {
+    for trust in ["[\"127.0.0.0/8\"]", "[\"10.0.0.0/8\"]"] {
         let origin = Origin::start("a");
         let farmgate = Farmgate::start(&one(&origin).frontend(&format!("trust: {trust}")));
         let mut client = farmgate.client();
         client.request("GET", "/x", &[("traceparent", context), ("tracestate", "a=1")], b"");
         client.request("GET", "/y", &[("traceparent", &context.to_uppercase()), ("tracestate", "a=1")], b"");
+        client.get("/z");
         let seen = origin.requests();
-        let got = |n: usize, name: &str| seen[n].header(name).map(str::to_owned);
-        let of = |what: &str| want.then(|| what.to_owned());
-        assert_eq!((got(0, "traceparent"), got(0, "tracestate")), (of(context), of("a=1")), "{trust}");
-        assert_eq!((got(1, "traceparent"), got(1, "tracestate")), (None, None), "{trust}: malformed");
-        let line = line_of(&farmgate, "/x");
-        assert_eq!(line["trace_id"].as_str().map(str::to_owned), of("4bf92f3577b34da6a3ce929d0e0e4736"));
+        let got = |n: usize| (seen[n].header("traceparent"), seen[n].header("tracestate"));
+        assert_eq!(got(0), (Some(context), Some("a=1")), "{trust}");
+        assert_eq!((got(1), got(2)), ((None, None), (None, None)), "{trust}: malformed, and none at all");
+        assert_eq!(line_of(&farmgate, "/x")["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(line_of(&farmgate, "/y")["trace_id"], Value::Null);
     }
+}
+
+#[test]
+fn time_that_a_request_waited_for_a_server_is_told() {
+    let origin = Origin::doing("a", Behaviour::Silent);
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "probe: false, max_connections: 1")]).log(JSON_LOG);
+    let farmgate = Farmgate::start(&setup.farm("queue: {timeout: 300ms}"));
+    let mut first = farmgate.client();
+    first.send("GET /first HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the request at the origin", || (!origin.requests().is_empty()).then_some(()));
+    assert_eq!(farmgate.client().get("/late").status, 503);
+    let line = line_of(&farmgate, "/late");
+    assert!(line["queue_us"].as_u64().is_some_and(|us| us >= 300_000), "{line}");
+    let id = line["request_id"].as_str().unwrap();
+    let sentence = farmgate.admin_get(&format!("/api/v1/requests/{id}/explain")).1["sentence"].to_string();
+    assert!(sentence.contains(" ms for a server to have room; went to no server"), "{sentence}");
+    origin.traffic(Behaviour::Ok);
+    first.reset();
+    until("the place to be free", || (farmgate.client().get("/free").status == 200).then_some(()));
+    until("the place to be free again", || {
+        (farmgate.metric("farmgate_server_in_flight", &["server=\"a\""]) == Some(0.0)).then_some(())
+    });
+    assert_eq!(farmgate.client().get("/straight").status, 200);
+    assert_eq!(line_of(&farmgate, "/straight")["queue_us"], Value::Null);
 }
 
 #[test]
@@ -141,7 +176,7 @@ fn end_of_every_request_is_told_by_who_and_when() {
         &one(&origin)
             .farm(timeouts)
             .farm("retries: {attempts: 0}")
-            .frontend("timeouts: {header: 400ms, body: 400ms}")
+            .frontend("timeouts: {header: 400ms, body: 150ms}")
             .frontend("limits: {body_bytes: 1KiB}")
             .another_frontend("gone: {protocol: http, listen: [\"127.0.0.1:0\"], farm: gone}")
             .another_farm(&format!(
@@ -241,14 +276,7 @@ fn tcp_connection_says_who_ended_it() {
         .another_frontend("gone: {protocol: tcp, listen: [\"127.0.0.1:0\"], farm: gone}")
         .another_farm(&format!("gone: {{protocol: tcp, servers: {{x: {{address: \"{nowhere}\", probe: false}}}}}}"));
     let farmgate = Farmgate::start(&setup);
-    let of = |client: std::net::SocketAddr| {
-        until("the line of the connection", || {
-            let text = std::fs::read_to_string(log_path(&farmgate)).ok()?;
-            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.find(|line| line["client"] == client.to_string())
-        })
-    };
-    let code = |client: std::net::SocketAddr| of(client)["termination"].clone();
+    let code = |client: SocketAddr| tcp_line_of(&farmgate, client)["termination"].clone();
     let mut client = Client::connect(farmgate.front("web"));
     let at = client.local_addr();
     client.send("x");
@@ -266,4 +294,88 @@ fn tcp_connection_says_who_ended_it() {
     assert_eq!(code(silent.local_addr()), "cD");
     let refused = Client::connect(farmgate.front("gone"));
     assert_eq!(code(refused.local_addr()), "SC");
+}
+
+#[test]
+fn tcp_connection_tells_the_route_that_took_it() {
+    let echo = TcpOrigin::start("a", TcpBehaviour::Echo);
+    let setup = Setup::tcp(&[Server::new("a", echo.addr(), "probe: false")]).log(JSON_LOG);
+    let rule = "rules: [{field: source, match: in, pattern: \"127.0.0.0/8\"}]";
+    let farmgate =
+        Farmgate::start(&setup.frontend(&format!("routes: [{{name: local, {rule}, action: {{farm: web}}}}]")));
+    let mut client = Client::connect(farmgate.front("web"));
+    assert_eq!(client.take(2).unwrap(), b"a\n");
+    client.finish_writes();
+    let _ = client.rest();
+    let line = tcp_line_of(&farmgate, client.local_addr());
+    assert_eq!((&line["route"], &line["queue_us"]), (&"local".into(), &Value::Null), "{line}");
+    let id = line["request_id"].as_str().unwrap();
+    let told = farmgate.admin_get(&format!("/api/v1/requests/{id}/explain")).1;
+    assert!(told["sentence"].as_str().unwrap().starts_with("was taken by route local; went to a"), "{told}");
+}
+
+#[test]
+fn tcp_connection_that_waited_for_a_server_says_how_long() {
+    let echo = TcpOrigin::start("a", TcpBehaviour::Echo);
+    let setup = Setup::tcp(&[Server::new("a", echo.addr(), "probe: false, max_connections: 1")]).log(JSON_LOG);
+    let farmgate = Farmgate::start(&setup.farm("queue: {timeout: 300ms}"));
+    let mut first = Client::connect(farmgate.front("web"));
+    assert_eq!(first.take(2).unwrap(), b"a\n");
+    let mut late = Client::connect(farmgate.front("web"));
+    assert!(late.rest().unwrap_or_default().is_empty());
+    let line = tcp_line_of(&farmgate, late.local_addr());
+    assert_eq!(line["termination"], "sQ");
+    assert!(line["queue_us"].as_u64().is_some_and(|us| us >= 300_000), "{line}");
+}
+
+#[test]
+fn server_without_the_tls_that_it_should_have_is_counted_and_named_as_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (cert, key) = (dir.path().join(format!("{name}.pem")), dir.path().join(format!("{name}.key")));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (cert, key)
+    };
+    let ((cert, key), (other, _)) = (write("own"), write("other"));
+    let (echo, plain) = (TcpOrigin::start("a", TcpBehaviour::Echo), TcpOrigin::start("p", TcpBehaviour::Echo));
+    let inner = place();
+    let tls = format!("{{certificates: [{{cert: {}, key: {}}}]}}", cert.display(), key.display());
+    let farm = |name: &str, at: SocketAddr, ca: &std::path::Path| {
+        let tls = format!("{{ca: {}, sni: localhost}}", ca.display());
+        format!("{name}: {{protocol: tcp, servers: {{s: {{address: \"{at}\", probe: false, tls: {tls}}}}}}}")
+    };
+    let front = |name: &str| format!("{name}: {{protocol: tcp, listen: [\"127.0.0.1:0\"], farm: {name}}}");
+    let farmgate = Farmgate::start(
+        &Setup::tcp(&[Server::new("a", echo.addr(), "probe: false")])
+            .log(JSON_LOG)
+            .another_frontend(&format!("inner: {{protocol: tcp, listen: [\"{inner}\"], tls: {tls}, farm: web}}"))
+            .another_frontend(&front("trusted"))
+            .another_frontend(&front("strange"))
+            .another_frontend(&front("plain"))
+            .another_farm(&farm("trusted", inner, &cert))
+            .another_farm(&farm("strange", inner, &other))
+            .another_farm(&farm("plain", plain.addr(), &cert)),
+    );
+    let mut client = Client::connect(farmgate.front("trusted"));
+    assert_eq!(client.take(2).unwrap(), b"a\n");
+    for (name, reason) in [
+        ("strange", "the server's certificate is of an unknown authority"),
+        ("plain", "the TLS handshake with the server failed"),
+    ] {
+        let mut client = Client::connect(farmgate.front(name));
+        assert!(client.rest().unwrap_or_default().is_empty());
+        let line = tcp_line_of(&farmgate, client.local_addr());
+        assert_eq!((&line["termination"], &line["reason"]), (&"SC".into(), &reason.into()), "{line}");
+        let id = line["request_id"].as_str().unwrap();
+        let told = farmgate.admin_get(&format!("/api/v1/requests/{id}/explain")).1;
+        assert_eq!((&told["attempts"][0]["outcome"], &told["termination"]), (&"not_connected".into(), &"SC".into()));
+        let count = |metric: &str| farmgate.metric(metric, &[&format!("farm=\"{name}\"")]);
+        assert_eq!(count("farmgate_server_tls_failures_total"), Some(1.0));
+        assert_eq!(count("farmgate_connect_failures_total"), Some(1.0));
+    }
+    assert_eq!(farmgate.metric("farmgate_server_tls_failures_total", &["farm=\"trusted\""]), Some(0.0));
+    assert_eq!(farmgate.metric("farmgate_server_tls_failures_total", &["farm=\"web\""]), None, "it has no TLS");
+    assert!(farmgate.log().contains("no TLS to a server"), "{}", farmgate.log());
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +12,8 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::harness::{InProcess, client::find};
 
+mod restarts;
+
 /// Changes every server of a farm.
 fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {
     for server in &mut farm.servers {
@@ -20,7 +22,7 @@ fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {
 }
 
 /// Serves each connection in a thread of its own; returns where, and how many there were.
-fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let (serve, count) = (Arc::new(serve), Arc::new(AtomicUsize::new(0)));
@@ -33,6 +35,33 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc
         }
     });
     (addr, count)
+}
+
+/// Answers each request once it is whole, until the other side leaves; `saw` is told its target before.
+pub(crate) fn answer_each(stream: &mut (impl Read + Write), saw: impl Fn(&str)) {
+    const LENGTH: &str = "content-length: ";
+    let mut held = Vec::new();
+    loop {
+        while let Some(at) = find(&held, b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&held[..at]).into_owned();
+            let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix(LENGTH)?.parse().ok());
+            let end = at + 4 + length.unwrap_or(0_usize);
+            if held.len() < end {
+                break;
+            }
+            held.drain(..end);
+            saw(head.split(' ').nth(1).unwrap_or_default());
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nserved";
+            if stream.write_all(answer).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+        }
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(n @ 1..) => held.extend_from_slice(&piece[..n]),
+            _ => return,
+        }
+    }
 }
 
 /// Answers requests with `body`, each, until the other side leaves.
@@ -81,16 +110,30 @@ fn connection_with_a_proxy_header_is_used_again_for_its_client_only() {
     assert_eq!(connections.load(SeqCst), 2);
 }
 
+/// What a server in TLS has, and the file of its authority.
+struct Certified {
+    config: Arc<ServerConfig>,
+    ca: PathBuf,
+}
+
+impl Certified {
+    /// Makes a certificate for `name`.
+    fn new(dir: &Path, name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let ca = dir.join(format!("{name}.pem"));
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        Self { config: Arc::new(config), ca }
+    }
+}
+
 /// A server in TLS with a certificate for `name`; returns where, the file of its authority, and the kinds of handshakes.
 fn encrypted(dir: &Path, name: &str, more: &'static str) -> (SocketAddr, ServerTls, Arc<Mutex<Vec<HandshakeKind>>>) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let ca = dir.join(format!("{name}.pem"));
-    std::fs::write(&ca, made.cert.pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let key = made.signing_key.serialize_der().try_into().unwrap();
-    let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    let (config, kinds) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+    let Certified { config, ca } = Certified::new(dir, name);
+    let kinds = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&kinds);
     let (addr, _) = server(move |stream| {
         let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
@@ -125,6 +168,68 @@ fn connection_in_tls_is_used_again_and_its_session_resumed() {
     (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
     let kinds = kinds.lock().unwrap();
     assert_eq!(kinds.iter().filter(|kind| **kind == HandshakeKind::Resumed).count(), 4, "{kinds:?}");
+}
+
+#[test]
+fn http_2_is_agreed_on_in_tls_and_shares_one_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let Certified { config, ca } = Certified::new(dir.path(), "two.example");
+    let mut config = (*config).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let (addr, connections) = server(move |stream| {
+        stream.set_nonblocking(true).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let said = format!("{} {}", request.uri(), request.headers().contains_key("host"));
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(said.into(), true).unwrap();
+            }
+        });
+    });
+    let tls = ServerTls { ca: Some(ca.into()), sni: Some("two.example".into()), verify: Verify::On, identity: None };
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        farm.http2 = true;
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/x?y").text(), "https://test.example/x?y false"));
+    assert_eq!(connections.load(SeqCst), 1);
+}
+
+#[test]
+fn server_that_agrees_to_http_1_only_is_spoken_to_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (addr, tls, kinds) = encrypted(dir.path(), "one.example", "");
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        farm.http2 = true;
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
+    assert_eq!(kinds.lock().unwrap().len(), 2, "the first was for HTTP/2");
+    assert_eq!(plane.traffic("a").1, 0, "nothing failed");
+}
+
+/// The server ends each connection behind its answer, and says nothing of it before.
+#[test]
+fn post_on_a_kept_connection_in_tls_that_was_closed_is_served_on_another() {
+    let dir = tempfile::tempdir().unwrap();
+    // Other fields than Connection: the connection is kept by who is not told.
+    let (addr, tls, kinds) = encrypted(dir.path(), "leaves.example", "X-Last: 1\r\n");
+    let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
+        each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
+    });
+    let mut client = plane.client();
+    for n in 0..20 {
+        let response = client.request("POST", "/", &[], b"");
+        assert_eq!(response.status, 200, "{n}: {}", response.text());
+    }
+    assert_eq!(kinds.lock().unwrap().len(), 20);
 }
 
 #[test]

@@ -10,14 +10,14 @@ use farmgate::model::{AdminStatus, Balance, Farm, Frontend, Protocol, Sources};
 use crate::harness::{InProcess, PATIENCE, until};
 
 /// Answers every datagram with its name, a colon and what it got; stops when dropped.
-struct Echo {
-    addr: SocketAddr,
+pub(crate) struct Echo {
+    pub(crate) addr: SocketAddr,
     got: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Echo {
-    fn start(name: &'static str) -> Self {
+    pub(crate) fn start(name: &'static str) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let echo = Self { addr: socket.local_addr().unwrap(), got: Arc::default(), is_over: Arc::default() };
@@ -41,14 +41,14 @@ impl Drop for Echo {
     }
 }
 
-fn client() -> UdpSocket {
+pub(crate) fn client() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
 #[track_caller]
-fn ask(client: &UdpSocket, front: SocketAddr, what: &[u8]) -> String {
+pub(crate) fn ask(client: &UdpSocket, front: SocketAddr, what: &[u8]) -> String {
     client.send_to(what, front).unwrap();
     let mut buf = vec![0; 65536];
     let (n, from) = client.recv_from(&mut buf).unwrap();

@@ -1,5 +1,10 @@
 //! A new process takes over while clients ask: none of them notices, and what operators said holds.
 
+mod asked_for;
+mod every_listener;
+mod privileges;
+mod supervised;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -11,7 +16,7 @@ use crate::harness::{Behaviour, Client, Farmgate, OPS_TOKEN, Origin, Server, Set
 /// How often a process is replaced under load.
 const UPGRADES: usize = 4;
 
-/// The process that serves in the end; killed when dropped, for nobody else has it as a child.
+/// The processes that took over, the one that serves last; killed when dropped, for nobody else has them as children.
 struct Heirs(Vec<String>);
 
 impl Drop for Heirs {
@@ -34,6 +39,12 @@ impl Heirs {
             None => farmgate.signal("USR2"),
             Some(pid) => assert!(Command::new("kill").args(["-s", "USR2", pid]).status().unwrap().success()),
         }
+        self.expect(farmgate);
+    }
+
+    /// Waits until one more process serves, as the log tells, and keeps its id.
+    #[track_caller]
+    fn expect(&mut self, farmgate: &Farmgate) {
         let number = Regex::new(r#""pid":(\d+)|pid=(\d+)"#).unwrap();
         let pid = until("the new process to serve", || {
             let log = farmgate.log();
@@ -43,6 +54,27 @@ impl Heirs {
         });
         self.0.push(pid);
     }
+
+    /// Ends the one that serves, in peace, and waits until it is gone.
+    #[track_caller]
+    fn end(&mut self) {
+        let pid = self.0.pop().unwrap();
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        until("the process to end", || has_ended(&pid).then_some(()));
+    }
+}
+
+/// Whether a process is gone, or waits for nothing but its parent.
+fn has_ended(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z')))
+}
+
+/// A line of what the system says of a process.
+fn status_of(pid: &str, key: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn started(origin: &Origin, dir: &Arc<tempfile::TempDir>) -> Farmgate {
@@ -168,4 +200,30 @@ fn upgrade_keeps_what_was_made_through_the_api() {
     farmgate.operate("PATCH", "/api/v1/farms/shop", r#"{"balance": "random"}"#);
     farmgate.operate("DELETE", "/api/v1/frontends/shop", "");
     until("the listener to close", || Client::try_connect(front).is_err().then_some(()));
+}
+
+#[test]
+fn upgrade_refused_once_sockets_were_taken_leaves_the_file_of_a_unix_socket() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let path = dir.path().join("web.sock");
+    let (file, state) = (path.display(), dir.path().join("state"));
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")])
+        .frontend(&format!("listen: [\"127.0.0.1:0\", \"unix:{file}\"]"))
+        .top(&format!("state_dir: {}", state.display()));
+    let mut farmgate = Farmgate::start_in(&dir, &setup, &[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let also = format!("other: {{protocol: http, listen: [\"{}\"], farm: web}}", taken.local_addr().unwrap());
+    std::fs::write(farmgate.config_path(), setup.clone().another_frontend(&also).yaml()).unwrap();
+    farmgate.signal("USR2");
+    until("the refusal", || farmgate.log().contains("upgrade refused: this process goes on").then_some(()));
+    assert!(farmgate.is_running());
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "{}", farmgate.log());
+    std::fs::write(farmgate.config_path(), setup.yaml()).unwrap();
+    let mut heirs = Heirs::new();
+    heirs.upgrade(&farmgate);
+    assert_eq!(farmgate.wait().code(), Some(0));
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    heirs.end();
+    assert!(!path.exists(), "whoever took the sockets over removes the file");
 }

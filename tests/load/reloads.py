@@ -1,28 +1,25 @@
-"""A hundred reloads under load: servers and a listener come and go, and nobody on the unchanged frontend notices."""
+"""A hundred reloads under load: servers and a listener come and go, and nobody on the unchanged frontends notices."""
 
 import http.client
 import pathlib
 import signal
 import time
 
-from rig import LOOPBACK, PATIENCE_S, Failure, Oha, until
+import loads
+from rig import LOOPBACK, PATIENCE_S, Failure, until
 
 RELOADS = 100
 # From one reload to the next.
 PACE_S = 0.2
-CONNECTIONS = 16
-BODY = "x" * 200
 # Which servers the farm has, one reload after the other: some come, some go, and twice none stays.
 FARMS = ("abc", "ab", "abcd", "ac", "acd", "bc", "a", "bcd", "b", "cd")
 PROBE = {"type": "http", "url": "/healthz", "interval": "200ms", "timeout": "100ms", "rise": 2, "fall": 3}
 
 
-def config(origins, names, ports, with_second):
-    frontends = {"web": ports[0]} | ({"second": ports[1]} if with_second else {})
+def config(origins, names, clients, second):
+    more = {"second": {"protocol": "http", "listen": [f"{LOOPBACK}:{second}"], "farm": "web"}} if second else {}
     return {
-        "frontends": {
-            name: {"protocol": "http", "listen": [f"{LOOPBACK}:{port}"], "farm": "web"} for name, port in frontends.items()
-        },
+        "frontends": {**clients.frontends(), **more},
         "farms": {
             "web": {
                 "protocol": "http",
@@ -34,32 +31,30 @@ def config(origins, names, ports, with_second):
 
 
 def under_load(bench, where, rate):
-    """oha sends GETs and POSTs to the frontend that stays; SIGHUP and `farmgate reload` take turns."""
-    seconds = int(RELOADS * PACE_S) + 2
+    """Clients of every kind ask the frontends that stay; SIGHUP and `farmgate reload` take turns."""
     with bench.rig() as rig:
         origins = {name: rig.origin(name, 2) for name in "abcd"}
-        ports = (rig.port(), rig.port())
-        farmgate = rig.farmgate(config(origins, FARMS[0], ports, False))
+        clients, port = loads.Clients(rig), rig.port()
+        farmgate = rig.farmgate(config(origins, FARMS[0], clients, None))
         farmgate.wait_ready()
         admin = rig.closing(farmgate.admin())
         before = admin.metrics()
-        url = f"http://{LOOPBACK}:{ports[0]}/"
-        loads = [rig.closing(Oha(bench.oha, url, seconds, CONNECTIONS, rate // 2, body)) for body in (None, BODY)]
-        time.sleep(1)
+        clients.start(bench.oha, rate)
+        until("the first requests", lambda: len(farmgate.access_lines()) > rate)
         began = time.monotonic()
-        second = Second(ports[1])
+        second = Second(port)
         for n in range(RELOADS):
             names, with_second = FARMS[(n + 1) % len(FARMS)], n % 2 == 0
-            farmgate.write_config(config(origins, names, ports, with_second))
+            farmgate.write_config(config(origins, names, clients, port if with_second else None))
             reload(farmgate, admin, n)
             check_servers(admin, names)
             second.check(with_second)
             time.sleep(max(0, began + (n + 1) * PACE_S - time.monotonic()))
         took_s = time.monotonic() - began
-        are_running = all(load.process.poll() is None for load in loads)
+        are_running = clients.are_running()
         after = admin.metrics()
-        gets, posts = (load.result() for load in loads)
-        judge(bench.report, where, gets, posts, before, after)
+        loads.judge(bench.report, where, farmgate, clients.stop())
+        judge(bench.report, where, before, after)
         said = f"{RELOADS} in {took_s:.1f} s; the second listener answered {second.answered} times and refused {second.refused} times"
         is_so = are_running and second.answered == second.refused == RELOADS // 2
         bench.report.claim(where, "the reloads fell into the load; the other listener came and went", is_so, said)
@@ -118,12 +113,10 @@ class Second:
             client.close()
 
 
-def judge(report, where, gets, posts, before, after):
-    for method, result in (("GET", gets), ("POST", posts)):
-        report.claim(where, f"no {method} failed", result.failed == 0 and result.answered > 0, str(result))
+def judge(report, where, before, after):
     done = {result: int(count - outcomes(before)[result]) for result, count in outcomes(after).items()}
     generations = int(after["farmgate_generation"] - before["farmgate_generation"])
     is_so = done == {"applied": RELOADS, "refused": 0} and generations >= RELOADS
     said = f"{done['applied']} applied, {done['refused']} refused, {generations} generations"
     report.claim(where, "every reload was applied", is_so, said)
-    report.note(where, **done, generations=generations, gets=gets.figures(), posts=posts.figures())
+    report.note(where, **done, generations=generations)

@@ -21,6 +21,8 @@ from origin import PAGE
 TOKEN = "token-of-the-load-tests"
 SERVICE = "lb-load"
 PATIENCE_S = 20
+# How long a load lasts that is told to stop.
+ENDLESS_S = 600
 HERE = pathlib.Path(__file__).resolve().parent
 LOOPBACK = "127.0.0.1"
 
@@ -243,14 +245,22 @@ class Admin:
 
 
 class Oha:
-    """One run of oha with kept connections; waits for what is under way when its time is over."""
+    """One run of oha, with kept connections unless told otherwise; waits for what is under way when its time is over, or,
+    without one, goes on until it is told to stop."""
 
-    def __init__(self, program, url, seconds, connections, rate=None, body=None):
-        argv = [program, "--no-tui", "--no-color", "--output-format", "json", "-w", "-z", f"{seconds}s", "-t", "10s"]
-        argv += ["-c", str(connections)] + (["-q", str(rate)] if rate else [])
-        argv += ["-m", "POST", "-d", body] if body else []
-        self.deadline = time.monotonic() + seconds + PATIENCE_S
-        self.process = subprocess.Popen([*argv, url], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    def __init__(self, program, url, seconds, connections, rate=None, body=None, argv=()):
+        lasts_s = seconds or ENDLESS_S
+        own = [program, "--no-tui", "--no-color", "--output-format", "json", "-w", "-z", f"{lasts_s}s"]
+        own += ["-c", str(connections)] + (["-q", str(rate)] if rate else [])
+        own += ["-m", "POST", "-d", body] if body else []
+        own += [] if "-t" in argv else ["-t", "10s"]
+        self.deadline = time.monotonic() + lasts_s + PATIENCE_S
+        self.process = subprocess.Popen([*own, *argv, url], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+    def stop(self):
+        """Has it say at once what it counted so far."""
+        self.process.send_signal(signal.SIGINT)
+        self.deadline = time.monotonic() + PATIENCE_S
 
     def result(self):
         """Waits for its end; returns what it counted."""

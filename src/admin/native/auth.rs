@@ -20,7 +20,7 @@ pub(in crate::admin) fn caller(credentials: &Credentials, call: &Call) -> Result
     for known in &credentials.tokens {
         let is_it = secret::is_same(known.token.reveal(), token);
         if is_it && found.is_none() {
-            found = Some(Caller { name: known.name.clone(), access: known.access });
+            found = Some(Caller::of(&known.grant));
         }
     }
     match found {

@@ -37,13 +37,20 @@ impl Failure {
 
     /// A reload that was refused; `reasons` has one a line.
     pub(super) fn reload(reasons: &str) -> Self {
-        let details: Vec<_> = reasons.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        let details = lines(reasons);
         let count = details.len();
         let message = format!(
             "the reload was refused and nothing was changed: {count} {}; see details",
             if count == 1 { "error" } else { "errors" }
         );
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "reload_refused", message, details, allow: None }
+    }
+
+    /// A new process that did not take over; `reasons` has one a line.
+    pub(super) fn upgrade(reasons: &str) -> Self {
+        let message = "no new process took over and the running one goes on; see details".to_owned();
+        let (status, code) = (StatusCode::UNPROCESSABLE_ENTITY, "upgrade_refused");
+        Self { status, code, message, details: lines(reasons), allow: None }
     }
 
     /// So many waits and streams are open that another would keep others out.
@@ -127,6 +134,10 @@ impl Failure {
     }
 }
 
+fn lines(reasons: &str) -> Vec<String> {
+    reasons.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+}
+
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         match error {
@@ -185,7 +196,7 @@ impl From<AdminError> for Failure {
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             AdminError::BodyUnexpected(_) => (StatusCode::BAD_REQUEST, "body_unexpected"),
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-            AdminError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             AdminError::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "foreign_origin"),
             AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "missing"),

@@ -9,8 +9,9 @@ use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
 use crate::model::{Leftovers, Reserve, Terms, Timestamp, Weight};
 
+use super::credentials::Wanted;
 use super::when::{self, Sense};
-use super::wire::{Order, TermsOrder, WeightOrder};
+use super::wire::{GrantOrder, Order, TermsOrder, UpgradeOrder, WeightOrder};
 
 /// The operator's own words, in bytes.
 const REASON_BYTES_MAX: usize = 500;
@@ -40,6 +41,16 @@ pub(super) fn order(body: &[u8]) -> Result<Order, AdminError> {
     Ok(order)
 }
 
+/// Returns what an upgrade is to start; an empty body is one without a reason.
+pub(super) fn upgrade(body: &[u8]) -> Result<UpgradeOrder, AdminError> {
+    if body.is_empty() {
+        return Ok(UpgradeOrder::default());
+    }
+    let order: UpgradeOrder = parse(body)?;
+    check_reason(order.reason.as_deref())?;
+    Ok(order)
+}
+
 /// Returns the terms of a drain or maintenance that a body holds; an empty body is one without any.
 pub(super) fn terms(body: &[u8], now: Timestamp) -> Result<Asked<Terms>, AdminError> {
     let order: TermsOrder = if body.is_empty() { TermsOrder::default() } else { parse(body)? };
@@ -59,6 +70,18 @@ pub(super) fn terms(body: &[u8], now: Timestamp) -> Result<Asked<Terms>, AdminEr
     let at_deadline = order.at_deadline.as_ref().map(leftovers).transpose()?;
     let what = Terms { until, deadline, at_deadline };
     Ok(Asked { what, reserve: reserve(order.force.as_ref())?, reason: order.reason })
+}
+
+/// Returns what a grant says, and why; an empty body is one that says nothing.
+pub(super) fn grant(body: &[u8], now: Timestamp) -> Result<(Wanted, Option<String>), AdminError> {
+    let order: GrantOrder = if body.is_empty() { GrantOrder::default() } else { parse(body)? };
+    check_reason(order.reason.as_deref())?;
+    let until = order.until.as_ref().map(|given| {
+        let at = given.as_str().and_then(|text| when::moment(text, now, Sense::FromNow)).filter(|at| *at > now);
+        at.ok_or_else(|| bad("until", given, "a duration from now such as 90d or a later time of RFC 3339"))
+    });
+    let wanted = Wanted::of(&order, until.transpose()?)?;
+    Ok((wanted, order.reason))
 }
 
 /// Returns the weight that a body holds.

@@ -70,6 +70,7 @@ pub(super) async fn write(
         Route::Read(_) | Route::Drain { .. } | Route::Replay { .. } | Route::Write(_) => return Err(Failure::bug()),
     };
     let verb = verb(call)?;
+    allow(&state.objects.view(), caller, &target, &verb)?;
     let stage = query.get("stage").map(|zone| Name::parse(zone).map_err(|why| bad_zone(zone, why))).transpose()?;
     let wanted = if_match(&call.headers)?;
     let act = caller.act(call, None);
@@ -82,7 +83,7 @@ pub(super) async fn write(
     let edited = done.await.map_err(|_| Failure::bug())?.map_err(Failure::from)?;
     tracing::info!(
         request_id = call.request_id,
-        actor = %caller.name,
+        actor = %caller.grant.name,
         source = %call.peer,
         method = %call.method,
         path = call.uri.path(),
@@ -95,6 +96,7 @@ pub(super) async fn write(
 
 /// Begins a refresh of what is staged.
 pub(super) async fn refresh(state: &AdminState, call: &Call, caller: &Caller) -> Result<Response, Failure> {
+    unbounded(caller)?;
     let order: RefreshOrder =
         if call.body.is_empty() { RefreshOrder::default() } else { from_wire::parse(&call.body)? };
     let zones: Option<Vec<Box<str>>> = order.zones.map(|zones| zones.into_iter().map(Into::into).collect());
@@ -146,7 +148,9 @@ pub(super) fn etag(state: &AdminState, read: Read<'_>) -> Option<HeaderValue> {
         Read::Farm { farm } => Target::Farm(farm.into()),
         Read::Frontend { frontend } => Target::Frontend(frontend.into()),
         Read::Server { farm, server } => Target::Server(farm.into(), server.into()),
-        Read::Events
+        Read::Credential { .. }
+        | Read::Credentials
+        | Read::Events
         | Read::Evidence { .. }
         | Read::Explain(_)
         | Read::Farms
@@ -162,6 +166,28 @@ pub(super) fn etag(state: &AdminState, read: Read<'_>) -> Option<HeaderValue> {
         | Read::Timeline { .. } => return None,
     };
     tag_of(&state.objects.view().live, &target)
+}
+
+/// Refuses what a credential of some farms may not write: other farms, and what is no farm's.
+fn allow(view: &View, caller: &Caller, target: &Target, verb: &Verb) -> Result<(), AdminError> {
+    match (target, verb) {
+        (Target::Farms, Verb::Create(name, _)) => caller.may_change(name),
+        (Target::Farm(farm) | Target::Server(farm, _) | Target::Servers(farm), _) => {
+            let named = |world: &World| Some(world.farm(farm_in(world, farm).ok()?)?.name.clone());
+            let name = named(&view.live).or_else(|| named(&view.ahead));
+            // One that does not exist is told so.
+            name.map_or(Ok(()), |name| caller.may_change(&name))
+        }
+        (Target::Farms | Target::Frontend(_) | Target::Frontends, _) => unbounded(caller),
+    }
+}
+
+/// Refuses a credential of some farms what concerns all.
+fn unbounded(caller: &Caller) -> Result<(), AdminError> {
+    match caller.grant.farms {
+        None => Ok(()),
+        Some(_) => Err(AdminError::ForbiddenFarm { name: caller.grant.name.clone(), farm: "(all of them)".to_owned() }),
+    }
 }
 
 fn tag_of(world: &World, target: &Target) -> Option<HeaderValue> {

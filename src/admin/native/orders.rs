@@ -167,6 +167,7 @@ fn change(
     let Asked { what: (wish, terms), reason, reserve } = asked;
     let snapshot = state.store.snapshot(call.now);
     let (farm_row, server_row) = rows_of(&snapshot, (farm, server))?;
+    caller.may_change(&farm_row.farm.name)?;
     let target = ServerKey { farm: farm_row.farm.id, server: server_row.server.id };
     let change = Change { target, wish, terms, reserve };
     match state.store.change(&change, caller.act(call, reason.as_deref())) {
@@ -188,7 +189,7 @@ fn change(
     }
     tracing::info!(
         request_id = call.request_id,
-        actor = %caller.name,
+        actor = %caller.grant.name,
         source = %call.peer,
         farm = %farm_row.farm.name,
         server = %server_row.server.name,

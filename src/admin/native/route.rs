@@ -4,6 +4,8 @@ use http::Method;
 
 use crate::model::AdminStatus;
 
+use super::credentials::CredentialAct;
+
 /// What a path of `/api/v1` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -24,6 +26,10 @@ pub(super) enum Route<'a> {
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read<'a> {
+    /// `GET /credentials/{id}`
+    Credential { id: &'a str },
+    /// `GET /credentials`
+    Credentials,
     /// `GET /events`
     Events,
     /// `GET …/servers/{server}/evidence`
@@ -76,10 +82,14 @@ pub(super) enum Explained<'a> {
 pub(super) enum Write<'a> {
     /// `POST …/servers/{server}/{drain|maintenance|ready}`
     Act { farm: &'a str, server: &'a str, act: ServerAct },
+    /// `POST /credentials/{id}/{grant|refuse|revoke}`
+    Credential { id: &'a str, act: CredentialAct },
     /// `POST /refresh`
     Refresh,
     /// `POST /reload`
     Reload,
+    /// `POST /upgrade`
+    Upgrade,
     /// `PUT …/servers/{server}/weight`
     Weight { farm: &'a str, server: &'a str },
 }
@@ -108,6 +118,11 @@ impl<'a> Route<'a> {
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let segments: Vec<_> = path.strip_prefix("/api/v1/")?.split('/').collect();
         Some(match segments[..] {
+            ["credentials"] => Self::Read(Read::Credentials),
+            ["credentials", id] => Self::Read(Read::Credential { id }),
+            ["credentials", id, "grant"] => Self::Write(Write::Credential { id, act: CredentialAct::Grant }),
+            ["credentials", id, "refuse"] => Self::Write(Write::Credential { id, act: CredentialAct::Refuse }),
+            ["credentials", id, "revoke"] => Self::Write(Write::Credential { id, act: CredentialAct::Revoke }),
             ["events"] => Self::Read(Read::Events),
             ["farms"] => Self::Read(Read::Farms),
             ["farms", farm, ref rest @ ..] => Self::of_farm(farm, rest)?,
@@ -121,6 +136,7 @@ impl<'a> Route<'a> {
             ["tasks"] => Self::Read(Read::Tasks),
             ["tasks", task] => Self::Read(Read::Task { task }),
             ["timeline"] => Self::Read(Read::Timeline { farm: None, server: None }),
+            ["upgrade"] => Self::Write(Write::Upgrade),
             _ => return None,
         })
     }
@@ -165,7 +181,10 @@ impl<'a> Route<'a> {
                 "DELETE, GET, HEAD, PATCH, PUT"
             }
             Self::Read(_) => "GET, HEAD",
-            Self::Replay { .. } | Self::Write(Write::Act { .. } | Write::Refresh | Write::Reload) => "POST",
+            Self::Replay { .. }
+            | Self::Write(
+                Write::Act { .. } | Write::Credential { .. } | Write::Refresh | Write::Reload | Write::Upgrade,
+            ) => "POST",
             Self::Write(Write::Weight { .. }) => "PUT",
         }
     }
@@ -191,7 +210,9 @@ impl<'a> Route<'a> {
                 Read::Explain(_) | Read::Promote { .. } | Read::Shadow { .. } => &[],
                 Read::History { .. } => &["probe", "since", "until"],
                 Read::Timeline { .. } => TIMELINE,
-                Read::Farm { .. }
+                Read::Credential { .. }
+                | Read::Credentials
+                | Read::Farm { .. }
                 | Read::Farms
                 | Read::Frontend { .. }
                 | Read::Frontends

@@ -134,6 +134,28 @@ fn reload_answers_the_generation_or_every_reason() {
     insta::assert_snapshot!(running.call("POST", "/api/v1/reload", OPS, "").stable());
 }
 
+#[test]
+fn upgrade_answers_who_serves_or_every_reason() {
+    let running = Running::start();
+    let body = "{\"reason\": \"0.3\", \"binary\": \"/opt/farmgate\"}";
+    let done = running.call("POST", "/api/v1/upgrade", OPS, body);
+    assert_eq!(
+        (done.status, done.json()["pid"].as_u64(), done.json()["replaced"].as_u64()),
+        (200, Some(4711), Some(4242))
+    );
+    let act = running.reloader.acts.lock().unwrap()[0].clone();
+    assert_eq!((&*act.actor, act.reason.as_deref()), ("ops", Some("0.3")));
+    assert_eq!(running.call("POST", "/api/v1/upgrade", OPS, "").status, 200);
+    assert_eq!(*running.reloader.binaries.lock().unwrap(), [Some("/opt/farmgate".into()), None]);
+    assert_eq!(running.call("POST", "/api/v1/upgrade", OPS, "{\"path\": \"/x\"}").status, 400);
+    assert_eq!(running.call("POST", "/api/v1/upgrade", VIEWER, "").status, 403);
+    assert_eq!(running.call("GET", "/api/v1/upgrade", OPS, "").status, 405);
+    assert_eq!(running.reloader.acts.lock().unwrap().len(), 2, "who is refused starts nothing");
+    *running.reloader.refusal.lock().unwrap() =
+        Some("f.yaml:4:9 one\nthe new process ended: exit status: 78".to_owned());
+    insta::assert_snapshot!(running.call("POST", "/api/v1/upgrade", OPS, "").stable());
+}
+
 struct Broken;
 
 impl Journal for Broken {

@@ -3,6 +3,7 @@
 //! Durations are texts with a unit ("2s", "500ms"), times RFC 3339 in UTC with milliseconds. What is asked for is
 //! refused with unknown fields; what is answered may grow fields.
 
+mod credential;
 mod events;
 mod explain;
 mod objects;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use credential::{CredentialList, CredentialWire, GrantOrder, RuleWire};
 pub use events::{EventLine, EventList};
 pub use explain::{
     AttemptWire, BranchWire, BriefWire, EvidenceList, EvidenceWire, FarmExplainWire, HistoryWire, RequestExplainWire,
@@ -78,6 +80,27 @@ pub struct ErrorWire {
 pub struct Reloaded {
     /// The table that is live now.
     pub generation: u64,
+}
+
+/// The body of `upgrade`; all of it optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeOrder {
+    /// The operator's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The program that takes over, an absolute path; the one that the process was started as, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+}
+
+/// The answer of `upgrade`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Upgraded {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The one that did, and finishes what is open.
+    pub replaced: u32,
 }
 
 /// The answer of `/farms`.

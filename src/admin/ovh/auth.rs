@@ -6,52 +6,89 @@
 //! padding always holds NUL bytes: bodies where none belong, bodies that are not UTF-8 JSON and timestamps that are not
 //! exactly ten digits are refused before anything happens.
 
+use std::sync::Arc;
+
 use http::header::{AUTHORIZATION, HOST};
 use sha1::{Digest, Sha1};
 
+use super::credential::Known;
 use super::error::Refusal;
+use super::path;
+use crate::admin::asked::Asked;
 use crate::admin::call::{Call, Caller, Credentials};
 use crate::admin::{native, secret};
-use crate::model::settings::OvhCredential;
+use crate::model::Secret;
+use crate::model::credential::AskedCredential;
+use crate::model::settings::{CallRule, Grant, OvhApplication};
 
 /// How far a client's clock may be from ours, either way.
 pub(super) const SKEW_SECONDS_MAX: u64 = 300;
 const TIMESTAMP_DIGITS: usize = 10;
 
-/// Returns who makes the call. A signature is looked at before a bearer token.
+/// Returns who makes the call and with what. A signature is looked at before a bearer token.
 ///
 /// # Errors
-/// A [`Refusal`] in the order of the vendor: application key, time, consumer key, signature.
-pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Caller, Refusal> {
+/// A [`Refusal`] in the order of the vendor: application key, time, consumer key, signature, rules.
+pub(super) fn authenticate(credentials: &Credentials, asked: &Asked, call: &Call) -> Result<Known, Refusal> {
     if let Some(signature) = header(call, "x-ovh-signature") {
-        return signed(credentials, call, signature);
+        return signed(credentials, asked, call, signature);
     }
     if !call.headers.contains_key(AUTHORIZATION) {
         return Err(Refusal::not_logged_in());
     }
-    native::caller(credentials, call).map_err(|why| Refusal::unknown_token(&why))
+    let caller = native::caller(credentials, call).map_err(|why| Refusal::unknown_token(&why))?;
+    Ok(Known { caller, asked: None, rules: CallRule::every() })
 }
 
-fn signed(credentials: &Credentials, call: &Call, signature: &str) -> Result<Caller, Refusal> {
+fn signed(credentials: &Credentials, asked: &Asked, call: &Call, signature: &str) -> Result<Known, Refusal> {
     let application = header(call, "x-ovh-application").ok_or_else(Refusal::not_logged_in)?;
     let consumer = header(call, "x-ovh-consumer").ok_or_else(Refusal::not_logged_in)?;
     let mut of_application = credentials.ovh.iter().filter(|c| *c.application_key == *application).peekable();
-    if of_application.peek().is_none() {
+    let asking = credentials.ovh_applications.iter().find(|known| *known.key == *application);
+    if of_application.peek().is_none() && asking.is_none() {
         return Err(Refusal::unknown_application());
     }
     let timestamp = header(call, "x-ovh-timestamp").unwrap_or_default();
     check_time(timestamp, call.now.unix_seconds())?;
-    let mut known = of_application.filter(|c| secret::is_same(c.consumer_key.reveal(), consumer)).peekable();
-    if known.peek().is_none() {
+    let declared: Vec<_> = of_application.filter(|c| secret::is_same(c.consumer_key.reveal(), consumer)).collect();
+    let found = asking.and_then(|application| Some((application, asked.find(application, consumer)?)));
+    if declared.is_empty() && found.is_none() {
         return Err(Refusal::unknown_consumer());
     }
     let urls = urls(call);
-    let is_signed_by = |credential: &&OvhCredential| {
-        let fits = |url: &String| secret::is_same(&expected(credential, call, url, timestamp), signature);
+    let is_signed_with = |secret: &Secret| {
+        let fits = |url: &String| secret::is_same(&expected((secret, consumer), call, url, timestamp), signature);
         urls.iter().filter(|url| fits(url)).count() > 0
     };
-    let credential = known.find(is_signed_by).ok_or_else(Refusal::bad_signature)?;
-    Ok(Caller { name: credential.name.clone(), access: credential.access })
+    let known = if let Some(credential) = declared.iter().find(|c| is_signed_with(&c.application_secret)) {
+        Known { caller: Caller::of(&credential.grant), asked: None, rules: credential.rules.clone() }
+    } else {
+        let signed = found.filter(|(application, _)| is_signed_with(&application.secret));
+        let (application, credential) = signed.ok_or_else(Refusal::bad_signature)?;
+        granted(application, credential, call)?
+    };
+    let path = path::without_prefix(call.uri.path()).unwrap_or_default();
+    if !known.rules.iter().any(|rule| rule.allows(call.method.as_str(), path)) {
+        return Err(Refusal::not_granted());
+    }
+    if let Some(credential) = &known.asked {
+        asked.used(credential.id, call.now);
+    }
+    Ok(known)
+}
+
+/// What was asked for is worth what an operator made of it, and no more than its application is.
+fn granted(application: &OvhApplication, credential: Arc<AskedCredential>, call: &Call) -> Result<Known, Refusal> {
+    let Some(granted) = credential.granted(call.now) else {
+        return Err(Refusal::not_valid(credential.state(call.now).as_str()));
+    };
+    if !credential.allowed_ips.is_empty() && !credential.allowed_ips.iter().any(|net| net.contains(&call.peer)) {
+        return Err(Refusal::not_from(call.peer));
+    }
+    let name = format!("{} #{}", application.name, credential.id).into();
+    let access = granted.access.min(application.access);
+    let caller = Caller { grant: Grant { name, access, farms: granted.farms.clone() } };
+    Ok(Known { caller, rules: credential.rules.clone(), asked: Some(credential) })
 }
 
 fn check_time(timestamp: &str, now: u64) -> Result<(), Refusal> {
@@ -63,11 +100,11 @@ fn check_time(timestamp: &str, now: u64) -> Result<(), Refusal> {
     }
 }
 
-fn expected(credential: &OvhCredential, call: &Call, url: &str, timestamp: &str) -> String {
+fn expected((secret, consumer): (&Secret, &str), call: &Call, url: &str, timestamp: &str) -> String {
     let mut hash = Sha1::new();
-    hash.update(credential.application_secret.reveal());
+    hash.update(secret.reveal());
     hash.update("+");
-    hash.update(credential.consumer_key.reveal());
+    hash.update(consumer);
     hash.update("+");
     hash.update(call.method.as_str());
     hash.update("+");

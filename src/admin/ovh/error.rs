@@ -50,6 +50,33 @@ impl Refusal {
         Self::forbidden("NOT_CREDENTIAL", "This credential does not exist")
     }
 
+    /// The credential is pending, refused or expired.
+    pub(super) fn not_valid(state: &str) -> Self {
+        Self::forbidden("INVALID_CREDENTIAL", &format!("This credential is not valid: it is {state}"))
+    }
+
+    /// The credential is for calls from elsewhere.
+    pub(super) fn not_from(peer: std::net::IpAddr) -> Self {
+        Self::forbidden("FORBIDDEN", &format!("This credential is not for calls from {peer}; see its allowedIPs"))
+    }
+
+    /// A credential of the config cannot be ended by its owner.
+    pub(super) fn of_the_config(name: &str) -> Self {
+        let message = format!("credential \"{name}\" is of the config file; remove it there and reload");
+        Self::forbidden("FORBIDDEN", &message)
+    }
+
+    /// So many of them are there already.
+    pub(super) fn too_many(message: &str) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "Client::TooManyRequests", "TOO_MANY_REQUESTS", message.to_owned())
+    }
+
+    /// The credential's rules do not have this call.
+    pub(super) fn not_granted() -> Self {
+        Self::forbidden("NOT_GRANTED_CALL", "This call has not been granted")
+    }
+
     /// The bearer token is in no credential of the config.
     pub(super) fn unknown_token(why: &AdminError) -> Self {
         Self::forbidden("INVALID_CREDENTIAL", &format!("This credential is not valid: {why}"))
@@ -78,6 +105,12 @@ impl Refusal {
              servers through /api/v1",
             AdminError::MethodNotAllowed(method.to_string()),
         );
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Client::MethodNotAllowed", "METHOD_NOT_ALLOWED", message)
+    }
+
+    /// The path takes POST alone.
+    pub(super) fn writes_alone(method: &Method) -> Self {
+        let message = format!("{}; it takes POST", AdminError::MethodNotAllowed(method.to_string()));
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Client::MethodNotAllowed", "METHOD_NOT_ALLOWED", message)
     }
 
@@ -123,7 +156,7 @@ impl From<&AdminError> for Refusal {
                 (StatusCode::PAYLOAD_TOO_LARGE, "Client::PayloadTooLarge", "PAYLOAD_TOO_LARGE")
             }
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "Client::Conflict", "CONFLICT"),
-            AdminError::Forbidden(_) | AdminError::ForeignOrigin { .. } => {
+            AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } | AdminError::ForeignOrigin { .. } => {
                 (StatusCode::FORBIDDEN, "Client::Forbidden", "FORBIDDEN")
             }
             AdminError::MethodNotAllowed(_) => {

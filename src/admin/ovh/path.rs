@@ -8,16 +8,22 @@ use crate::model::Protocol;
 /// What a path names, before anything is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target<'a> {
+    /// A credential is asked for.
+    Ask,
     /// The caller's credential.
     Credential,
     /// Who the caller is.
     Details,
+    /// The end of the caller's credential.
+    LogOut,
     /// A part of the service of that name.
     Of(&'a str, Part<'a>),
     /// Every service.
     Services,
     /// The clock, for clients that sign.
     Time,
+    /// What a person who is to grant a credential sees.
+    Validate,
     /// Something that can only be written.
     WriteOnly,
     /// Every zone.
@@ -112,7 +118,9 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
         ["auth", "time"] => Some(Target::Time),
         ["auth", "details"] => Some(Target::Details),
         ["auth", "currentCredential"] => Some(Target::Credential),
-        ["auth", "credential" | "logout"] => Some(Target::WriteOnly),
+        ["auth", "credential"] => Some(Target::Ask),
+        ["auth", "logout"] => Some(Target::LogOut),
+        ["auth", "validate"] => Some(Target::Validate),
         ["ipLoadbalancing"] => Some(Target::Services),
         ["ipLoadbalancing", "availableZones"] => Some(Target::Zones),
         ["ipLoadbalancing", _, "refresh" | "freeCertificate"] => Some(Target::WriteOnly),

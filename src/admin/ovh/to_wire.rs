@@ -8,18 +8,19 @@
 
 use std::borrow::Cow;
 
+use super::credential::Known;
 use super::wire;
-use crate::admin::call::Caller;
+use crate::admin::call::Credentials;
+use crate::model::settings::CallRule;
 use std::net::IpAddr;
 
 use crate::model::{
-    AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role, Service,
-    StatusSet, Timestamp,
+    Access, AdminStatus, BodyMatch, Encryption, Frontend, Health, Host, HttpProbe, Negate, Probe, ProbeKind, Role,
+    Service, StatusSet, Timestamp,
 };
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
 
-const READS: wire::Route = wire::Route { method: "GET", path: "/*" };
 const NEGATABLE: &[&str] = &["contains", "matches"];
 
 /// Returns the service. Its address is the first declared one, else the first that a frontend listens on.
@@ -312,29 +313,57 @@ pub(super) fn nat_ips(service: &Service) -> [wire::NatIps<'_>; 1] {
 }
 
 /// Returns who the caller is.
-pub(super) fn details(caller: &Caller) -> wire::Details<'_> {
+pub(super) fn details(known: &Known) -> wire::Details<'_> {
     wire::Details {
-        account: &caller.name,
+        account: &known.caller.grant.name,
         method: "account",
         identities: [],
-        roles: [caller.access.as_str()],
+        roles: [known.caller.grant.access.as_str()],
         user: None,
         description: None,
-        allowed_routes: [READS],
+        allowed_routes: routes(known),
     }
 }
 
-/// Returns the caller's credential. When it was made is not known, and says 1970.
-pub(super) fn credential(position: usize, now: Timestamp) -> wire::Credential {
+/// Returns the caller's credential. When one of the config was made is not known, and says 1970.
+pub(super) fn credential<'k>(
+    credentials: &Credentials,
+    known: &'k Known,
+    position: usize,
+    now: Timestamp,
+) -> wire::Credential<'k> {
+    let Some(asked) = &known.asked else {
+        return wire::Credential {
+            credential_id: position as u64,
+            application_id: position,
+            status: "validated",
+            creation: Timestamp::default().to_string(),
+            expiration: None,
+            last_use: Some(now.to_string()),
+            ovh_support: false,
+            allowed_ips: None,
+            rules: routes(known),
+        };
+    };
+    let applications = &credentials.ovh_applications;
+    let application = applications.iter().position(|known| known.key == asked.application_key);
+    let nets = asked.allowed_ips.iter().map(ToString::to_string).collect::<Vec<_>>();
     wire::Credential {
-        credential_id: position,
-        application_id: position,
-        status: "validated",
-        creation: Timestamp::default().to_string(),
-        expiration: None,
-        last_use: now.to_string(),
+        credential_id: asked.id,
+        application_id: application.map_or(0, |at| at + 1),
+        status: asked.state(now).as_str(),
+        creation: asked.asked_at.to_string(),
+        expiration: asked.granted(now).and_then(|granted| granted.until).map(|until| until.to_string()),
+        last_use: asked.last_use.or(Some(now)).map(|at| at.to_string()),
         ovh_support: false,
-        allowed_ips: None,
-        rules: [READS],
+        allowed_ips: (!nets.is_empty()).then_some(nets),
+        rules: routes(known),
     }
+}
+
+/// The rules, held against what the role allows.
+fn routes(known: &Known) -> Vec<wire::Route<'_>> {
+    let may_write = known.caller.grant.access > Access::Read;
+    let is_allowed = |rule: &&CallRule| may_write || &*rule.method == "GET";
+    known.rules.iter().filter(is_allowed).map(|rule| wire::Route { method: &rule.method, path: &rule.path }).collect()
 }

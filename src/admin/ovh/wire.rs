@@ -3,7 +3,7 @@
 //! Types are strict: ids and counts are integers, a frontend's port is text, lists are never null where the schema has
 //! them required. What this version has no meaning for is there as the schema's own "not set".
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An error.
 #[derive(Serialize)]
@@ -222,28 +222,54 @@ pub(super) struct Details<'a> {
     pub(super) roles: [&'static str; 1],
     pub(super) user: Option<&'a str>,
     pub(super) description: Option<&'a str>,
-    pub(super) allowed_routes: [Route; 1],
+    pub(super) allowed_routes: Vec<Route<'a>>,
 }
 
 /// `api.Credential`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Credential {
-    pub(super) credential_id: usize,
+pub(super) struct Credential<'a> {
+    pub(super) credential_id: u64,
     pub(super) application_id: usize,
     pub(super) status: &'static str,
     pub(super) creation: String,
     pub(super) expiration: Option<String>,
-    pub(super) last_use: String,
+    pub(super) last_use: Option<String>,
     pub(super) ovh_support: bool,
     #[serde(rename = "allowedIPs")]
-    pub(super) allowed_ips: Option<[String; 0]>,
-    pub(super) rules: [Route; 1],
+    pub(super) allowed_ips: Option<Vec<String>>,
+    pub(super) rules: Vec<Route<'a>>,
 }
 
 /// A method and the paths it is allowed on.
 #[derive(Serialize)]
-pub(super) struct Route {
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
+pub(super) struct Route<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+}
+
+/// `auth.Credential`, as it is asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewCredential {
+    pub(super) consumer_key: String,
+    pub(super) state: &'static str,
+    pub(super) validation_url: String,
+}
+
+/// What is asked of `POST /auth/credential`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WantedCredential {
+    pub(super) access_rules: Option<Vec<WantedRule>>,
+    pub(super) redirection: Option<String>,
+    #[serde(rename = "allowedIPs")]
+    pub(super) allowed_ips: Option<Vec<String>>,
+}
+
+/// `auth.AccessRule`.
+#[derive(Deserialize)]
+pub(super) struct WantedRule {
+    pub(super) method: String,
+    pub(super) path: String,
 }

@@ -13,6 +13,7 @@ use super::request::header;
 use crate::admin::call::{Call, Caller, Credentials};
 use crate::admin::guard::quoted;
 use crate::admin::{native, secret};
+use crate::model::settings::Actions;
 
 const SCHEME: &str = "ZC2-HMAC-SHA256";
 const SKEW_SECONDS_MAX: u64 = 300;
@@ -23,15 +24,16 @@ const HEADERS_MAX: usize = 16;
 /// The text that is signed, without the body; no header that was let in is longer.
 const CANONICAL_BYTES_MAX: usize = 64 * 1024;
 
-/// Returns who makes the call.
+/// Returns who makes the call, and which actions its credential lists.
 ///
 /// # Errors
 /// A [`Refusal`] that says what was wrong, without saying what would be right.
-pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Caller, Refusal> {
+pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<(Caller, Actions), Refusal> {
     let Some(fields) = header(call, "authorization").and_then(|value| value.strip_prefix(SCHEME)) else {
-        return native::caller(credentials, call).map_err(|why| {
+        let caller = native::caller(credentials, call).map_err(|why| {
             Refusal::not_authorized(&format!("{why}, or sign with {SCHEME} and one of admin.zenlayer.access_keys"))
-        });
+        })?;
+        return Ok((caller, Actions::Every));
     };
     let sent = Authorization::parse(fields).ok_or_else(|| {
         Refusal::bad_signature("Authorization must have Credential=…, SignedHeaders=…, Signature=…".to_owned())
@@ -50,7 +52,7 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<Cal
         Some(secret::is_same(&expected, sent.signature))
     };
     if fits(Form::AsSent) == Some(true) || fits(Form::Normal) == Some(true) {
-        return Ok(Caller { name: key.name.clone(), access: key.access });
+        return Ok((Caller::of(&key.grant), key.actions.clone()));
     }
     Err(Refusal::bad_signature(
         "the signature does not match the request; check the access key password, the host and the body".to_owned(),
@@ -152,7 +154,7 @@ fn signature(secret: &str, timestamp: &str, canonical: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::admin::vendor_fixture;
-    use crate::model::settings::ZenlayerKey;
+    use crate::model::settings::{Grant, ZenlayerKey};
     use crate::model::{Access, Secret, Timestamp};
 
     const BODY: &str = r#"{"pageSize":10,"pageNum":1,"zoneId":"HKG-A"}"#;
@@ -176,10 +178,10 @@ mod tests {
 
     fn credentials() -> Credentials {
         let key = ZenlayerKey {
-            name: "ci".into(),
-            access: Access::Read,
+            grant: Grant { name: "ci".into(), access: Access::Read, farms: None },
             id: "key-id".into(),
             secret: Secret::new("Gu5t9xGARNpq86cd98joQYCN3"),
+            actions: Actions::Reads,
         };
         Credentials { zenlayer: vec![key], ..Credentials::default() }
     }

@@ -65,6 +65,13 @@ impl Refusal {
         Self { status: StatusCode::FORBIDDEN, code: "OPERATION_DENIED_NOT_OFFERED", message }
     }
 
+    /// The action is none of those that the key lists.
+    pub(super) fn not_listed(action: &str) -> Self {
+        let message =
+            format!("this access key may not ask for {}; add it to the actions of the key", action.escape_default());
+        Self { status: StatusCode::FORBIDDEN, code: "OPERATION_DENIED_ACTION", message }
+    }
+
     /// `X-ZC-Version` is not ours.
     pub(super) fn unknown_version(version: &str, want: &str) -> Self {
         let message =
@@ -99,7 +106,9 @@ impl From<&AdminError> for Refusal {
             AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMED_OUT"),
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_BODY_TOO_LARGE"),
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
-            AdminError::Forbidden(_) => (StatusCode::FORBIDDEN, "OPERATION_DENIED_ROLE"),
+            AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } => {
+                (StatusCode::FORBIDDEN, "OPERATION_DENIED_ROLE")
+            }
             AdminError::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "OPERATION_DENIED_FOREIGN_ORIGIN"),
             AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
             AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "MISSING_PARAMETER"),

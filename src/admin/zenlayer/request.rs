@@ -35,6 +35,11 @@ const NOT_OFFERED: [&str; 18] = [
     "UnbindSecurityGroupFromLoadBalancers",
 ];
 
+/// Returns whether an action changes nothing, which the published names tell.
+pub(super) fn only_reads(action: &str) -> bool {
+    action.starts_with("Describe") || action.starts_with("Inquiry")
+}
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action<'a> {

@@ -286,3 +286,16 @@ async fn calls_over_a_connection_are_answered_and_may_be_repeated() {
     });
     client.await.unwrap();
 }
+
+#[test]
+fn action_is_for_keys_that_list_it_unless_it_only_reads() {
+    let listed = Actions::Listed(vec!["ModifyBackend".into()]);
+    let is_for = |actions: &Actions, name| check_listed(actions, name).is_ok();
+    for actions in [&Actions::Reads, &listed, &Actions::Every] {
+        assert!(is_for(actions, "DescribeBackends") && is_for(actions, "InquiryPriceCreateLoadBalancer"));
+    }
+    assert!(is_for(&listed, "ModifyBackend") && !is_for(&listed, "DeregisterBackend"));
+    assert!(is_for(&Actions::Every, "DeregisterBackend") && !is_for(&Actions::Reads, "ModifyBackend"));
+    let refusal = check_listed(&Actions::Reads, "ModifyBackend").unwrap_err();
+    assert!(format!("{refusal:?}").contains("add it to the actions of the key"), "{refusal:?}");
+}

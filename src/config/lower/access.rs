@@ -11,10 +11,14 @@ use crate::config::bounds::LIST_MAX;
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
-use crate::model::Access;
-use crate::model::settings::{BearerToken, OvhCredential, ZenlayerKey};
+use crate::model::settings::{Actions, BearerToken, CallRule, Grant, OvhApplication, OvhCredential, ZenlayerKey};
+use crate::model::{Access, Name};
 
-const ROLES: &[(&str, Access)] = &[("read", Access::Read), ("operate", Access::Operate)];
+const ROLES: &[(&str, Access)] = &[("read", Access::Read), ("operate", Access::Operate), ("admin", Access::Admin)];
+/// The most characters of an action's name.
+const ACTION_CHARS_MAX: usize = 64;
+/// What stands for every action.
+const EVERY_ACTION: &str = "*";
 /// The most characters of a credential's name.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -25,42 +29,96 @@ pub(super) fn tokens(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut 
     let mut tokens = Vec::new();
     for item in credentials(value, "tokens", findings) {
         let Some(section) = mapping(&item, keys::TOKEN, findings) else { continue };
-        let (name, access) = who(&section, &item, &mut names, findings);
+        let grant = grant(&section, &item, &mut names, findings);
         let token = secret(&section, "token", "token_file", read_file, findings);
         if let Some(token) = &token {
             secrets.add(token.reveal().to_owned(), &item, findings);
             warn_of_short("token", token, &item, findings);
         }
-        if let (Some(name), Some(token)) = (name, token) {
-            tokens.push(BearerToken { name, access, token });
+        if let (Some(grant), Some(token)) = (grant, token) {
+            tokens.push(BearerToken { grant, token });
         }
     }
     tokens
 }
 
-/// Lowers `admin.ovh`.
-pub(super) fn ovh(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) -> Vec<OvhCredential> {
+/// Lowers `admin.ovh`: credentials, and applications that may ask for further ones.
+pub(super) fn ovh(
+    value: &Value<'_>,
+    read_file: ReadFile<'_>,
+    findings: &mut Findings,
+) -> (Vec<OvhCredential>, Vec<OvhApplication>) {
+    let Some(section) = mapping(value, keys::OVH, findings) else { return (Vec::new(), Vec::new()) };
+    let list = section.get("credentials");
+    let applications = section.get("applications");
+    if list.is_none() && applications.is_none() {
+        value.complain(
+            findings,
+            "has no credentials; write credentials: [{name: …, …}] or applications: [{name: …, …}]",
+        );
+    }
+    let found = list.map(|list| ovh_credentials(&list, read_file, findings)).unwrap_or_default();
+    let applications = applications.map(|list| ovh_applications(&list, read_file, findings)).unwrap_or_default();
+    (found, applications)
+}
+
+fn ovh_credentials(list: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) -> Vec<OvhCredential> {
     let mut names = Unique::new("has a name", "rename one of the two");
     let mut pairs = Unique::new("has an application_key and a consumer_key", "make a new consumer key");
     let mut found = Vec::new();
-    let Some(section) = mapping(value, keys::OVH, findings) else { return found };
-    let Some(list) = section.need(findings, "credentials", "write credentials: [{name: …, …}]") else {
-        return found;
-    };
-    for item in credentials(&list, "credentials", findings) {
+    for item in credentials(list, "credentials", findings) {
         let Some(section) = mapping(&item, keys::OVH_CREDENTIAL, findings) else { continue };
-        let (name, access) = who(&section, &item, &mut names, findings);
+        let grant = grant(&section, &item, &mut names, findings);
+        let rules = section.get("rules").map(|value| rules(&value, findings));
         let application_key = identifier(&section, "application_key", findings);
         let application_secret = secret(&section, "application_secret", "application_secret_file", read_file, findings);
         let consumer_key = secret(&section, "consumer_key", "consumer_key_file", read_file, findings);
-        if let (Some(name), Some(application_key), Some(application_secret), Some(consumer_key)) =
-            (name, application_key, application_secret, consumer_key)
+        if let (Some(grant), Some(application_key), Some(application_secret), Some(consumer_key)) =
+            (grant, application_key, application_secret, consumer_key)
         {
             pairs.add((application_key.clone(), consumer_key.reveal().to_owned()), &item, findings);
-            found.push(OvhCredential { name, access, application_key, application_secret, consumer_key });
+            let rules = rules.unwrap_or_else(CallRule::every);
+            found.push(OvhCredential { grant, application_key, application_secret, consumer_key, rules });
         }
     }
     found
+}
+
+fn ovh_applications(list: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) -> Vec<OvhApplication> {
+    let mut names = Unique::new("has a name", "rename one of the two");
+    let mut keys_seen = Unique::new("has an application_key", "give each application its own");
+    let mut found = Vec::new();
+    for item in credentials(list, "applications", findings) {
+        let Some(section) = mapping(&item, keys::OVH_APPLICATION, findings) else { continue };
+        let (name, access) = who(&section, &item, &mut names, findings);
+        let key = identifier(&section, "application_key", findings);
+        if let Some(key) = &key {
+            keys_seen.add(key.clone(), &item, findings);
+        }
+        let secret = secret(&section, "application_secret", "application_secret_file", read_file, findings);
+        if let (Some(name), Some(key), Some(secret)) = (name, key, secret) {
+            found.push(OvhApplication { name, access, key, secret });
+        }
+    }
+    found
+}
+
+fn rules(value: &Value<'_>, findings: &mut Findings) -> Vec<CallRule> {
+    let mut rules = Vec::new();
+    for item in value.list(findings, "rules", LIST_MAX) {
+        let Some(section) = item.section(findings, keys::CALL_RULE) else { continue };
+        let method = section.need(findings, "method", "write method: GET, POST, PUT or DELETE");
+        let method = method.and_then(|value| value.parsed(findings, "a method", Ok::<_, String>));
+        let path = section.need(findings, "path", "write path: \"/ipLoadbalancing*\", or \"/*\" for all");
+        let path = path.and_then(|value| value.parsed(findings, "a path", Ok::<_, String>));
+        if let (Some(method), Some(path)) = (method, path) {
+            match CallRule::new(method, path) {
+                Ok(rule) => rules.push(rule),
+                Err(why) => item.complain(findings, why),
+            }
+        }
+    }
+    rules
 }
 
 /// Lowers `admin.zenlayer`.
@@ -74,17 +132,37 @@ pub(super) fn zenlayer(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mu
     };
     for item in credentials(&list, "access keys", findings) {
         let Some(section) = mapping(&item, keys::ZENLAYER_KEY, findings) else { continue };
-        let (name, access) = who(&section, &item, &mut names, findings);
+        let grant = grant(&section, &item, &mut names, findings);
+        let actions = section.get("actions").map(|value| actions(&value, findings)).unwrap_or_default();
+        if actions != Actions::Reads && grant.as_ref().is_some_and(|grant| grant.access == Access::Read) {
+            item.warn(findings, "lists actions and may only read; write role: operate or role: admin".to_owned());
+        }
         let id = identifier(&section, "id", findings);
         if let Some(id) = &id {
             ids.add(id.clone(), &item, findings);
         }
         let secret = secret(&section, "secret", "secret_file", read_file, findings);
-        if let (Some(name), Some(id), Some(secret)) = (name, id, secret) {
-            access_keys.push(ZenlayerKey { name, access, id, secret });
+        if let (Some(grant), Some(id), Some(secret)) = (grant, id, secret) {
+            access_keys.push(ZenlayerKey { grant, id, secret, actions });
         }
     }
     access_keys
+}
+
+fn actions(value: &Value<'_>, findings: &mut Findings) -> Actions {
+    let mut listed: Vec<Box<str>> = Vec::new();
+    for item in value.list(findings, "actions", LIST_MAX) {
+        listed.extend(item.parsed(findings, "an action", |text| {
+            let is_good =
+                (1..=ACTION_CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+            if is_good || text == EVERY_ACTION {
+                Ok(Box::from(text))
+            } else {
+                Err("is not an action's name, e.g. ModifyBackend; write \"*\" for all")
+            }
+        }));
+    }
+    if listed.iter().any(|action| **action == *EVERY_ACTION) { Actions::Every } else { Actions::Listed(listed) }
 }
 
 /// Returns the items of a list of credentials. What is no list may be a secret in the wrong place and is not shown.
@@ -103,6 +181,21 @@ fn mapping<'t>(value: &Value<'t>, keys: &'static [&'static str], findings: &mut 
         return None;
     }
     value.section(findings, keys)
+}
+
+/// Reads whose a credential is and what it may do.
+fn grant(
+    section: &Section<'_>,
+    item: &Value<'_>,
+    names: &mut Unique<String>,
+    findings: &mut Findings,
+) -> Option<Grant> {
+    let (name, access) = who(section, item, names, findings);
+    let farms = section.get("farms").map(|value| {
+        let items = value.list(findings, "farm names", LIST_MAX);
+        items.iter().filter_map(|item| item.parsed(findings, "a name", Name::parse)).collect()
+    });
+    Some(Grant { name: name?, access, farms })
 }
 
 fn who(

@@ -30,6 +30,7 @@ pub(super) fn lower(
     let commands = allowed(&section, findings);
     let tokens = section.get("tokens").map(|value| access::tokens(&value, read_file, findings));
     let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
+    let (ovh, ovh_applications) = ovh.unwrap_or_default();
     let zenlayer = section.get("zenlayer").map(|value| access::zenlayer(&value, read_file, findings));
     refuse_without_credentials(&section, findings);
     if section.get("tokens").is_none_or(|value| !holds_any(&value)) {
@@ -43,7 +44,8 @@ pub(super) fn lower(
         tls: tls?,
         metrics,
         tokens: tokens.unwrap_or_default(),
-        ovh: ovh.unwrap_or_default(),
+        ovh,
+        ovh_applications,
         zenlayer: zenlayer.unwrap_or_default(),
         allow_commands: commands == Commands::Allowed,
     })
@@ -96,15 +98,18 @@ fn listen(
 
 /// Counts what is written rather than what is right: a wrong credential has its own error.
 fn refuse_without_credentials(section: &Section<'_>, findings: &mut Findings) {
-    let inner = |key: &str, keys, list: &str| {
+    let inner = |key: &str, keys, lists: &[&str]| {
         section.get(key).is_some_and(|value| {
             let inner = value.section(&mut Findings::default(), keys);
-            inner.is_none_or(|inner| inner.get(list).is_none_or(|value| holds_any(&value)))
+            inner.is_none_or(|inner| {
+                let written: Vec<_> = lists.iter().filter_map(|list| inner.get(list)).collect();
+                written.is_empty() || written.iter().any(holds_any)
+            })
         })
     };
     let has_any = section.get("tokens").is_some_and(|value| holds_any(&value))
-        || inner("ovh", keys::OVH, "credentials")
-        || inner("zenlayer", keys::ZENLAYER, "access_keys");
+        || inner("ovh", keys::OVH, &["credentials", "applications"])
+        || inner("zenlayer", keys::ZENLAYER, &["access_keys"]);
     if !has_any {
         let remedy = "write tokens: [{name: ops, role: operate, token_file: FILE}], or remove admin";
         section.complain(findings, format!("nobody could use it: there is no credential; {remedy}"));

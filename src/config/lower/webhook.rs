@@ -9,6 +9,12 @@ use crate::config::keys;
 use crate::config::read::Value;
 use crate::model::settings::Webhook;
 
+/// What is wrong with a URL of a receiver.
+const URL: UrlWords = UrlWords {
+    has_user: "holds a user or a password, which would be logged; the secret signs what is posted",
+    is_clear: "events leave this machine in the clear; write https",
+};
+
 /// Lowers `webhooks`.
 pub(super) fn lower(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) -> Vec<Webhook> {
     let values = value.entries(findings, "webhooks", WEBHOOKS_MAX);
@@ -19,7 +25,7 @@ fn webhook(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) 
     let name = value.key_name(findings);
     let section = value.section(findings, keys::WEBHOOK)?;
     let remedy = "write url: \"https://host/path\"";
-    let url = section.need(findings, "url", remedy).and_then(|value| url(&value, findings));
+    let url = section.need(findings, "url", remedy).and_then(|value| url(&value, &URL, findings));
     let secret = secret::secret(&section, "secret", "secret_file", read_file, findings);
     if let Some(secret) = &secret {
         secret::warn_of_short("secret", secret, value, findings);
@@ -40,20 +46,32 @@ fn webhook(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) 
     })
 }
 
+/// How it is posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
+pub(super) enum Scheme {
+    /// In the clear.
     Http,
+    /// Inside TLS.
     Https,
 }
 
-fn url(value: &Value<'_>, findings: &mut Findings) -> Option<(Scheme, Box<str>)> {
+/// What is said of a URL.
+pub(super) struct UrlWords {
+    /// Where it names a user.
+    pub(super) has_user: &'static str,
+    /// Where it leads off this machine without TLS.
+    pub(super) is_clear: &'static str,
+}
+
+/// Reads the URL of somebody who is posted to.
+pub(super) fn url(value: &Value<'_>, words: &UrlWords, findings: &mut Findings) -> Option<(Scheme, Box<str>)> {
     if value.text(findings, "a URL")?.split(['/', '?']).nth(2).is_some_and(|authority| authority.contains('@')) {
-        value.complain(findings, "holds a user or a password, which would be logged; the secret signs what is posted");
+        value.complain(findings, words.has_user);
         return None;
     }
     let (scheme, host) = value.parsed(findings, "a URL", parse_url)?;
     if scheme == Scheme::Http && !is_loopback(host) {
-        value.warn(findings, "events leave this machine in the clear; write https");
+        value.warn(findings, words.is_clear);
     }
     Some((scheme, value.text(findings, "a URL")?.into()))
 }

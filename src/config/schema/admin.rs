@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::text::{DurationText, Filled, ListenText, Number, SizeText, WebhookUrlText};
+use super::text::{DurationText, Fields, Filled, ListenText, NameText, Number, SampleText, SizeText, WebhookUrlText};
 use super::{Auto, bounds};
 
 /// The admin side.
@@ -19,7 +19,7 @@ pub struct Admin {
     /// Who may read /metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Filled<MetricsAccess>>,
-    /// Whether probes may run programs.
+    /// Whether probes may run programs, and upgrades a program of the caller's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_commands: Option<Filled<bool>>,
     /// Bearer tokens.
@@ -67,6 +67,8 @@ pub enum MetricsAccess {
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Read and change everything that can be changed.
+    Admin,
     /// Read, change admin status and weights, reload.
     Operate,
     /// Read only.
@@ -83,6 +85,9 @@ pub struct Token {
     /// What it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Filled<Role>>,
+    /// The farms that it may change, by name; absent: all. It reads everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub farms: Option<Vec<NameText>>,
     /// The token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -96,7 +101,55 @@ pub struct Token {
 #[serde(deny_unknown_fields)]
 pub struct Ovh {
     /// The credentials.
-    pub credentials: Vec<OvhCredential>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Vec<OvhCredential>>,
+    /// Applications that may ask for credentials, which an operator grants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applications: Option<Vec<OvhApplication>>,
+}
+
+/// An application that may ask for credentials.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["application_secret"]}, {"required": ["application_secret_file"]}]))]
+pub struct OvhApplication {
+    /// What it is called.
+    pub name: String,
+    /// The most that a credential of it may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Filled<Role>>,
+    /// X-Ovh-Application.
+    pub application_key: String,
+    /// Its secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_secret: Option<String>,
+    /// The file of its secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_secret_file: Option<String>,
+}
+
+/// Calls that a credential may make.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallRule {
+    /// The method.
+    pub method: CallMethod,
+    /// The path below /1.0; each * stands for anything.
+    pub path: String,
+}
+
+/// A method of the OVHcloud shape.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CallMethod {
+    /// Removes.
+    Delete,
+    /// Reads.
+    Get,
+    /// Makes.
+    Post,
+    /// Changes.
+    Put,
 }
 
 /// A credential of OVHcloud's `$1$` signature.
@@ -112,6 +165,12 @@ pub struct OvhCredential {
     /// What it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Filled<Role>>,
+    /// The farms that it may change, by name; absent: all. It reads everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub farms: Option<Vec<NameText>>,
+    /// The calls that it may make; absent: all that its role allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<CallRule>>,
     /// X-Ovh-Application.
     pub application_key: String,
     /// The application's secret.
@@ -146,6 +205,12 @@ pub struct ZenlayerKey {
     /// What it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Filled<Role>>,
+    /// The farms that it may change, by name; absent: all. It reads everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub farms: Option<Vec<NameText>>,
+    /// The actions that it may ask for beside those that only read; "*" for all. They need the role as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<String>>,
     /// The access key id.
     pub id: String,
     /// The access key password.
@@ -359,4 +424,36 @@ pub enum AccessField {
     TraceId,
     /// User-Agent as received.
     UserAgent,
+}
+
+/// Traces of requests.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tracing {
+    /// The share of the traces beginning here that is recorded, with up to four places behind the point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleText>,
+    /// What spans are said to be of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<String>,
+    /// Who is sent spans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<Otlp>,
+}
+
+/// Who is sent spans, by OTLP over HTTP with protobuf.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// Where they are posted.
+    pub url: WebhookUrlText,
+    /// Fields that every request has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Fields<String>>,
+    /// The PEM file of the authorities to verify against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// How long one request may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
 }

@@ -439,4 +439,7 @@ pub struct Reuse {
     /// Requests under way at once on one HTTP/2 connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Number<1, { *bounds::SERVER_STREAMS.range.end() as u64 }>>,
+    /// The most HTTP/2 connections of a worker to one server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Number<1, { *bounds::SERVER_CONNECTIONS.range.end() as u64 }>>,
 }

@@ -29,6 +29,11 @@ macro_rules! text {
 }
 
 text!(
+    /// A share in per cent, with up to four places behind the point.
+    SampleText,
+    format!(r"^[0-9]{{1,3}}(\.[0-9]{{1,4}})?%$|{ENV}")
+);
+text!(
     /// A server's host:port.
     AddressText,
     format!(r"^.+:[0-9]{{1,5}}$|{ENV}")

@@ -190,7 +190,7 @@ fn bad_spread_of_a_farm() {
             "retries: {budget: 20%}",
             "retries: {budget: {share: 200%, per_second_min: many}}",
             "reuse: off",
-            "reuse: {idle_max: 1000000, age_max: 0s, requests_max: 0, streams: 0}",
+            "reuse: {idle_max: 1000000, age_max: 0s, requests_max: 0, streams: 0, connections: 0}",
             "tls: yes",
             "tls: {ca: '', sni: 'a:1', verify: 1, cert: a.pem}",
             "tls: {ca: ca.pem, verify: false, key: a.key}",

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load;
-use crate::model::settings::{AccessField, AccessFormat, AdminTls, LogFormat, MetricsAccess};
+use crate::model::settings::{AccessField, AccessFormat, Actions, AdminTls, CallRule, LogFormat, MetricsAccess};
 use crate::model::{
     Access, AdminStatus, Aim, Balance, BodyMatch, CookieRule, DrainRule, Encryption, FailOpen, Farm, FlapGuard,
-    HttpVersion, IncidentGuard, Leftovers, Negate, Observe, Probe, ProbeKind, ProbeMethod, ProbeSlot, ProbeStart,
+    HttpVersion, IncidentGuard, Leftovers, Name, Negate, Observe, Probe, ProbeKind, ProbeMethod, ProbeSlot, ProbeStart,
     ProxyHeader, Role, SameSite, Secret, Step, Stickiness, Verify, Weight,
 };
 
@@ -100,10 +100,10 @@ fn every_key_reaches_its_place_in_the_settings() {
         ("0.0.0.0:9090".into(), AdminTls::Auto, MetricsAccess::Open)
     );
     assert_eq!(
-        (admin.tokens[0].access, admin.tokens[0].token.reveal()),
+        (admin.tokens[0].grant.access, admin.tokens[0].token.reveal()),
         (Access::Operate, "a-secret-of-a-good-length")
     );
-    assert_eq!((admin.tokens[1].access, admin.tokens[1].token.reveal()), (Access::Read, "0123456789abcdef0123"));
+    assert_eq!((admin.tokens[1].grant.access, admin.tokens[1].token.reveal()), (Access::Read, "0123456789abcdef0123"));
     assert_eq!((admin.ovh[0].application_secret.reveal(), &*admin.zenlayer[0].id), ("as", "key-id"));
     let access = settings.log.access.unwrap();
     assert_eq!(access.fields, AccessField::usual());
@@ -380,6 +380,34 @@ fn admin_side_without_tokens_warns_of_what_nobody_can_use() {
         assert_eq!(with(keys), [want], "{keys}");
     }
     assert!(with(", tokens: [{name: a, token: 0123456789abcdef}]").is_empty());
+}
+
+#[test]
+fn credentials_say_what_they_may_do_and_where() {
+    let admin = |keys: &str| {
+        let loaded = load(&format!("service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{keys}}}\n")).unwrap();
+        (loaded.settings.admin.unwrap(), loaded.warnings)
+    };
+    let secret = "0123456789abcdef";
+    let (of, _) = admin(&format!(
+        "tokens: [{{name: a, role: admin, farms: [web], token: {secret}}}, {{name: b, token: {secret}0}}], \
+         ovh: {{credentials: [{{name: c, application_key: k, application_secret: {secret}, consumer_key: {secret}, \
+         rules: [{{method: PUT, path: \"/ipLoadbalancing/*\"}}]}}], \
+         applications: [{{name: d, role: operate, application_key: k2, application_secret: {secret}}}]}}, \
+         zenlayer: {{access_keys: [{{name: e, role: operate, id: i, secret: {secret}, actions: [ModifyBackend]}}, \
+         {{name: f, role: admin, id: j, secret: {secret}, actions: [\"*\"]}}, {{name: g, id: l, secret: {secret}}}]}}"
+    ));
+    let web = Name::parse("web").unwrap();
+    assert_eq!((of.tokens[0].grant.access, of.tokens[0].grant.farms.as_deref()), (Access::Admin, Some(&[web][..])));
+    assert_eq!((of.tokens[1].grant.access, of.tokens[1].grant.farms.as_deref()), (Access::Read, None));
+    assert_eq!(of.ovh[0].rules, [CallRule::new("PUT", "/ipLoadbalancing/*").unwrap()]);
+    assert_eq!((&*of.ovh_applications[0].key, of.ovh_applications[0].access), ("k2", Access::Operate));
+    let actions: Vec<_> = of.zenlayer.iter().map(|key| key.actions.clone()).collect();
+    assert_eq!(actions, [Actions::Listed(vec!["ModifyBackend".into()]), Actions::Every, Actions::Reads]);
+    let (_, warnings) = admin(&format!(
+        "tokens: [{{name: a, token: {secret}}}], zenlayer: {{access_keys: [{{name: e, id: i, secret: {secret}, actions: [X]}}]}}"
+    ));
+    assert!(warnings.iter().any(|warning| warning.contains("lists actions and may only read")), "{warnings:?}");
 }
 
 #[test]

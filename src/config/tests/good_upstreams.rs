@@ -51,11 +51,11 @@ fn queue_retries_and_reuse_reach_their_places() {
     let seconds = Duration::from_secs;
     let (set, _) = farm(
         "protocol: http, servers: {}, http2: true, queue: {length: 0, timeout: 1s}, retries: {attempts: 1, budget: \
-         {share: 5%, per_second_min: 0}}, reuse: {idle_max: 0, age_max: 1m, requests_max: 7, streams: 8}",
+         {share: 5%, per_second_min: 0}}, reuse: {idle_max: 0, age_max: 1m, requests_max: 7, streams: 8, connections: 2}",
     );
     assert_eq!((set.http2, set.queue), (true, QueueRule { length: 0, timeout: seconds(1) }));
     assert_eq!((set.retry_attempts, set.retry_budget), (1, Some(RetryBudget { share: 5, per_second_min: 0 })));
-    let reuse = Reuse { idle_max: 0, age_max: Some(seconds(60)), requests_max: Some(7), streams: 8 };
+    let reuse = Reuse { idle_max: 0, age_max: Some(seconds(60)), requests_max: Some(7), streams: 8, connections: 2 };
     assert_eq!(set.reuse, reuse);
     assert_eq!(farm("protocol: http, servers: {}, retries: {budget: off}").0.retry_budget, None);
     let (udp, warnings) = farm("protocol: udp, servers: {}, queue: {length: 1}, reuse: {streams: 1}");

@@ -220,7 +220,7 @@ fn spread(protocol: usize) -> impl Strategy<Value = String> {
     let lines: &'static [&'static str] = match protocol {
         0 => &[
             "http2: true",
-            "reuse: {idle_max: 0, age_max: 1h, requests_max: 9, streams: 1}",
+            "reuse: {idle_max: 0, age_max: 1h, requests_max: 9, streams: 1, connections: 3}",
             "queue: {length: 0, timeout: 1500ms}",
         ],
         1 => &["queue: {length: 7}"],

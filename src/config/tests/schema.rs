@@ -49,6 +49,7 @@ admin:
   ovh: {credentials: [{name: a, application_key: b, application_secret: c, consumer_key: d}]}
   zenlayer: {access_keys: [{name: a, id: b, secret: c}]}
 log: {access: {path: a}}
+tracing: {otlp: {url: "http://h/"}}
 "#;
 
 /// Where the sections of that file are.
@@ -109,6 +110,8 @@ const SECTIONS: &[&str] = &[
     "/admin/zenlayer/access_keys/0",
     "/log",
     "/log/access",
+    "/tracing",
+    "/tracing/otlp",
 ];
 
 #[test]

@@ -182,6 +182,7 @@ fn reuse(reuse: &Reuse) -> schema::Reuse {
         age_max: reuse.age_max.and_then(duration),
         requests_max: reuse.requests_max.map(|requests| Number(requests.into())),
         streams: Some(Number(reuse.streams.into())),
+        connections: Some(Number(reuse.connections.into())),
     }
 }
 

@@ -148,7 +148,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::fuzz::{fuzz, like};
     use crate::model::{Name, Protocol, SameSite, Secret};
 
     fn rule() -> CookieRule {
@@ -184,6 +187,24 @@ mod tests {
 
     fn sent(cookies: &[&str]) -> HeaderMap {
         cookies.iter().map(|cookie| (COOKIE, HeaderValue::try_from(*cookie).unwrap())).collect()
+    }
+
+    #[test]
+    fn any_cookie_names_a_server_only_by_its_whole_seal() {
+        let seals = seals(1);
+        let ours = [1, 2].map(|server| cookie(&seals, server));
+        let other = cookie(&Seals::new(&farm(2), &rule(), &StickyKey::new([7; 32])), 1);
+        let seeds = ours.iter().chain([&other]).map(|text| format!("a=b; {text}; c=d").into_bytes()).collect();
+        let pieces: &[&[u8]] = &[b";", b"=", b"\"", b" ", b"WAY=", b"WAY", b".", b"%", b"; WAY=1.", b"\xff", b"\t"];
+        fuzz(&like(seeds, pieces), |bytes| {
+            // What is no value of a field came from no request.
+            let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+            let named = seals.server_of(&HeaderMap::from_iter([(COOKIE, value)]));
+            let text = String::from_utf8_lossy(&bytes);
+            let has = |server: u64| text.contains(ours[usize::from(server == 2)].strip_prefix("WAY=").unwrap());
+            prop_assert!(named.is_none_or(|server| has(server.0)), "{:?} of {}", named, text);
+            Ok(())
+        });
     }
 
     #[test]

@@ -110,14 +110,14 @@ fn batch_that_fails_in_its_middle_leaves_nothing_behind() {
 }
 
 #[test]
-fn file_of_the_second_layout_gets_the_tables_of_objects_and_keeps_what_it_has() {
+fn file_of_the_third_layout_gets_the_tables_of_objects_and_keeps_what_it_has() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
     journal.put_override(&drain(1)).unwrap();
     drop(journal);
     let side = Connection::open(dir.path().join(FILE_NAME)).unwrap();
     side.execute_batch(
-        "DROP TABLE object; DROP TABLE staged; DROP TABLE task; DROP TABLE given; PRAGMA user_version = 2",
+        "DROP TABLE object; DROP TABLE staged; DROP TABLE task; DROP TABLE given; PRAGMA user_version = 3",
     )
     .unwrap();
     drop(side);

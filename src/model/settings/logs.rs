@@ -1,4 +1,4 @@
-//! What a config file declares about logs and traces.
+//! What a config file declares about logs.
 
 use std::path::PathBuf;
 

@@ -94,7 +94,7 @@ fn share(listen: &ListenAddr, traffic: Traffic, workers: usize, before: Vec<Owne
     }
     let (at, file) = match listen {
         ListenAddr::Ip(address) => (bound.unwrap_or(*address).into(), None),
-        ListenAddr::Unix(path) => (listen.clone(), Some(SocketFile::of(path)?)),
+        ListenAddr::Unix(path) => (listen.clone(), Some(SocketFile::of_another(path))),
     };
     let each = sockets.into_iter().map(|socket| match (listen, traffic) {
         (ListenAddr::Unix(_), _) => Bound::Unix(socket.into()),

@@ -26,9 +26,14 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Takes the file of a socket on that another process, or an earlier part of this one, has bound.
-    pub(super) fn of(path: &Arc<Path>) -> io::Result<Self> {
-        Ok(Self { path: Arc::clone(path), identity: Some(identity(path)?) })
+    /// Returns the file of a socket that another process has bound: it stays, until [`Self::own`].
+    pub(super) fn of_another(path: &Arc<Path>) -> Self {
+        Self { path: Arc::clone(path), identity: None }
+    }
+
+    /// Takes the file over; nothing changes where it is its own or is gone.
+    pub(super) fn own(&mut self) {
+        self.identity = self.identity.or_else(|| identity(&self.path).ok());
     }
 
     /// Leaves the file to another process.

@@ -16,6 +16,7 @@ use crate::store::FrontendTable;
 use crate::telemetry::access::AccessLine;
 
 use super::super::owner::Owner;
+use super::super::queue::LOOK;
 use super::super::recent::Ended;
 use super::super::transport::Client;
 use super::super::work::{RequestId, Work};
@@ -74,6 +75,8 @@ struct Signals {
     stage: Stage,
     /// The attempt under way, or the one that ended last, was cut.
     is_cut: bool,
+    /// The attempt under way is late.
+    is_given_up: bool,
 }
 
 /// How far the attempt at a server has come.
@@ -86,7 +89,8 @@ enum Stage {
     /// None is under way.
     #[default]
     None,
-    /// The request goes, or went, through a connection that it shares with others: nothing but its own end can end it.
+    /// The request goes, or went, through a connection that it shares with others, and the server has not begun its final
+    /// answer.
     Sharing,
     /// The request goes, or went, through this socket, and the server has not begun its final answer. The socket is
     /// open: whatever closes it ends this stage before anything else of the worker's thread has a turn.
@@ -219,11 +223,16 @@ impl Connection {
         self.socket.store(socket, Relaxed);
     }
 
-    /// Returns whether the client has closed its side or is gone, as far as can be seen: not behind bytes of it that are
-    /// unread, nor where many requests share a connection. Costs one call to the system.
-    pub(in crate::proxy) fn has_client_left(&self) -> bool {
-        let socket = self.socket.load(Relaxed);
-        socket >= 0 && kept::is_closed(socket)
+    /// Ready once the client has closed its side or is gone, as far as can be seen: not behind bytes of it that are unread,
+    /// nor where many requests share a connection. Costs one call to the system each time it looks.
+    pub(in crate::proxy) async fn left(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let socket = self.socket.load(Relaxed);
+            if socket >= 0 && kept::is_closed(socket) {
+                return;
+            }
+        }
     }
 
     /// Says that a request is to go to a server.
@@ -231,6 +240,7 @@ impl Connection {
         let mut signals = self.signals();
         signals.stage = Stage::Connecting;
         signals.is_cut = false;
+        signals.is_given_up = false;
     }
 
     /// Says through which socket the attempt goes; returns whether it may, not having been cut.
@@ -247,17 +257,29 @@ impl Connection {
         !signals.is_cut
     }
 
-    /// Breaks the connection that the attempt waits at; returns whether it could: one that is shared is left alone.
+    /// Ends the attempt that waits for its server's answer; returns whether it could. Its connection is broken, unless
+    /// others share it: there whoever makes the attempt gives it up.
     pub(super) fn end_attempt(&self) -> bool {
-        let signals = self.signals();
+        let mut signals = self.signals();
         match signals.stage {
+            Stage::Sharing => {
+                signals.is_given_up = true;
+                true
+            }
             Stage::Waiting { socket } => {
                 // Fails for a connection that is broken already.
                 let _ = shutdown(socket, Shutdown::Both);
                 true
             }
-            Stage::Answering | Stage::Connecting | Stage::None | Stage::Sharing => false,
+            Stage::Answering | Stage::Connecting | Stage::None => false,
         }
+    }
+
+    /// Returns whether the attempt that shares a connection, and waits for its server's answer, is to end: it was cut, or
+    /// is late. Whoever brings that about wakes the task that serves the request.
+    pub(in crate::proxy) fn is_given_up(&self) -> bool {
+        let signals = self.signals();
+        matches!(signals.stage, Stage::Sharing) && (signals.is_given_up || signals.is_cut)
     }
 
     /// Says that the attempt goes on, through another socket.
@@ -267,7 +289,9 @@ impl Connection {
 
     /// Says that the attempt is over.
     pub(in crate::proxy) fn attempt_ended(&self) {
-        self.signals().stage = Stage::None;
+        let mut signals = self.signals();
+        signals.stage = Stage::None;
+        signals.awaited = None;
     }
 
     /// Cuts the attempt under way. Before the server's answer its connection is shut down, and the engine learns that
@@ -277,12 +301,13 @@ impl Connection {
         let mut signals = self.signals();
         match signals.stage {
             Stage::None => return,
-            Stage::Connecting => {}
+            // Whoever makes an attempt that shares a connection looks after it by itself.
+            Stage::Connecting | Stage::Sharing => {}
             Stage::Waiting { socket } => {
                 // Fails for a connection that is broken already.
                 let _ = shutdown(socket, Shutdown::Both);
             }
-            Stage::Answering | Stage::Sharing => {
+            Stage::Answering => {
                 signals.is_aborted = true;
                 self.is_broken.store(true, Relaxed);
             }

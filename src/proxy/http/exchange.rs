@@ -1,32 +1,33 @@
 //! What happens to one request, as pure steps on its heads. Both the head towards the server and the head towards
 //! the client pass through here, whatever engine moves the bytes.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use ::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use ::http::{Method, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::model::{AttemptOutcome, TrafficFault};
-use crate::telemetry::context::{TraceContext, TraceId};
 
+pub mod framing;
 pub mod render;
 pub mod rewrite;
+pub mod short;
+
+use short::{SHORT_BYTES_MAX, ShortText, Shown};
 
 /// What Via gets for a request of either version.
 const VIA_1_0: &str = "1.0 farmgate";
 const VIA_1_1: &str = "1.1 farmgate";
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const VIA: OwnField = OwnField::new("via");
+const X_FORWARDED_FOR: OwnField = OwnField::new("x-forwarded-for");
+const X_FORWARDED_HOST: OwnField = OwnField::new("x-forwarded-host");
+const X_FORWARDED_PROTO: OwnField = OwnField::new("x-forwarded-proto");
+const X_REQUEST_ID: OwnField = OwnField::new("x-request-id");
 /// Bytes of an id that is accepted from outside.
-pub const OUTSIDE_ID_BYTES_MAX: usize = 128;
+pub const OUTSIDE_ID_BYTES_MAX: usize = SHORT_BYTES_MAX;
 /// Fields that say where a request came from: a stranger's are dropped, ours are put in their place.
 const ORIGIN_FIELDS: [&str; 7] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
@@ -38,6 +39,17 @@ const RESPONSE_HOP_BY_HOP: [HeaderName; 5] = [
     HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("te"),
+];
+
+/// Request fields that concern one connection only, and that HTTP/2 forbids (RFC 9113 §8.2.2).
+const REQUEST_HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("proxy-connection"),
+    ::http::header::TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
 ];
 
 /// What is known of the client when its request goes on.
@@ -64,7 +76,7 @@ pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Opti
     if trust.is_empty() {
         return None;
     }
-    let mut given = headers.get_all(X_REQUEST_ID).iter();
+    let mut given = headers.get_all(X_REQUEST_ID.name).iter();
     let (id, None) = (given.next()?.as_bytes(), given.next()) else { return None };
     let is_id = (1..=OUTSIDE_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
     if !is_id || !is_trusted(client, trust) {
@@ -73,79 +85,56 @@ pub fn accepted_id(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Opti
     std::str::from_utf8(id).ok().map(Arc::from)
 }
 
-/// Returns the trace that a trusted client says its request is part of: its context is passed on as it is, with its
-/// `tracestate`.
-#[must_use]
-pub fn accepted_trace(headers: &HeaderMap, client: IpAddr, trust: &[IpNet]) -> Option<TraceId> {
-    if trust.is_empty() {
-        return None;
-    }
-    let mut given = headers.get_all(TRACEPARENT).iter();
-    let (context, None) = (given.next()?, given.next()) else { return None };
-    let context = TraceContext::parse(context.as_bytes())?;
-    is_trusted(client, trust).then(|| context.trace_id())
-}
-
-/// Removes a trace context that is a stranger's, or none.
-pub fn remove_trace(head: &mut RequestHeader) {
-    head.remove_header(&TRACEPARENT);
-    head.remove_header(&TRACESTATE);
-}
-
 /// Sets X-Request-Id, in whichever direction the head goes.
-pub fn set_request_id<H: Head>(head: &mut H, id: &dyn fmt::Display) {
-    let mut text = IdText::default();
-    // An id is shorter than the place for it, and visible ASCII.
-    if fmt::write(&mut text, format_args!("{id}")).is_ok()
-        && let Ok(value) = HeaderValue::from_bytes(text.bytes())
-    {
-        head.set_field(X_REQUEST_ID, value);
+pub fn set_request_id<H: Head>(head: &mut H, id: &(impl Shown + ?Sized)) {
+    set_shown(head, X_REQUEST_ID.text, id);
+}
+
+/// Sets a field to what is shown in visible ASCII, in no more than [`SHORT_BYTES_MAX`] bytes.
+pub fn set_shown<H: Head>(head: &mut H, name: &'static str, it: &(impl Shown + ?Sized)) {
+    if let Some(value) = ShortText::of(it).bytes().and_then(|bytes| HeaderValue::from_bytes(bytes).ok()) {
+        head.set_field(name, value);
     }
 }
 
 /// A head of either direction.
 pub trait Head {
-    /// Puts a field in the place of all of its name.
-    fn set_field(&mut self, name: HeaderName, value: HeaderValue);
+    /// Puts a field in the place of all of its name. A name that is a text of the program costs no allocation.
+    fn set_field(&mut self, name: &'static str, value: HeaderValue);
+    /// Returns its fields.
+    fn fields(&self) -> &HeaderMap;
 }
 
 impl Head for RequestHeader {
-    fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
-        set(self, name, value);
+    fn set_field(&mut self, name: &'static str, value: HeaderValue) {
+        // Fails only for values that are no header values; this is one by its type.
+        let _ = self.insert_header(name, value);
+    }
+
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
 impl Head for ResponseHeader {
-    fn set_field(&mut self, name: HeaderName, value: HeaderValue) {
-        // Fails only for values that are no header values; this is one by its type.
+    fn set_field(&mut self, name: &'static str, value: HeaderValue) {
         let _ = self.insert_header(name, value);
     }
-}
 
-/// Where an id is written, so that the value made of it is the only thing allocated.
-struct IdText {
-    bytes: [u8; OUTSIDE_ID_BYTES_MAX],
-    length: usize,
-}
-
-impl Default for IdText {
-    fn default() -> Self {
-        Self { bytes: [0; OUTSIDE_ID_BYTES_MAX], length: 0 }
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
-impl IdText {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
+/// The name of a field of ours: to look for, and to write.
+struct OwnField {
+    name: HeaderName,
+    text: &'static str,
 }
 
-impl fmt::Write for IdText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
+impl OwnField {
+    const fn new(text: &'static str) -> Self {
+        Self { name: HeaderName::from_static(text), text }
     }
 }
 
@@ -160,15 +149,15 @@ pub fn set_forwarded(head: &mut RequestHeader, origin: &Origin<'_>, trusted: boo
         }
     }
     let via = if origin.version == Version::HTTP_10 { VIA_1_0 } else { VIA_1_1 };
-    append(head, X_FORWARDED_FOR, origin.client.clone());
-    append(head, ::http::header::VIA, HeaderValue::from_static(via));
-    if !head.headers.contains_key(X_FORWARDED_PROTO) {
-        set(head, X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    append(head, &X_FORWARDED_FOR, origin.client.clone());
+    append(head, &VIA, HeaderValue::from_static(via));
+    if !head.headers.contains_key(X_FORWARDED_PROTO.name) {
+        head.set_field(X_FORWARDED_PROTO.text, HeaderValue::from_static(origin.scheme));
     }
     if let Some(host) = host
-        && !head.headers.contains_key(X_FORWARDED_HOST)
+        && !head.headers.contains_key(X_FORWARDED_HOST.name)
     {
-        set(head, X_FORWARDED_HOST, host);
+        head.set_field(X_FORWARDED_HOST.text, host);
     }
 }
 
@@ -185,24 +174,19 @@ fn is_origin_field(name: &HeaderName) -> bool {
 }
 
 /// Adds one element to a comma-separated field, in one line. Allocates only where there is a list already.
-fn append(head: &mut RequestHeader, name: HeaderName, element: HeaderValue) {
-    if !head.headers.contains_key(&name) {
-        return set(head, name, element);
+fn append(head: &mut RequestHeader, field: &OwnField, element: HeaderValue) {
+    if !head.headers.contains_key(&field.name) {
+        return head.set_field(field.text, element);
     }
     let mut list: Vec<u8> = Vec::new();
-    for value in head.headers.get_all(&name) {
+    for value in head.headers.get_all(&field.name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
     list.extend_from_slice(element.as_bytes());
     if let Ok(value) = HeaderValue::from_bytes(&list) {
-        set(head, name, value);
+        head.set_field(field.text, value);
     }
-}
-
-fn set(head: &mut RequestHeader, name: HeaderName, value: HeaderValue) {
-    // Fails only for values that are no header values; ours is one by its type.
-    let _ = head.insert_header(name, value);
 }
 
 /// Removes from the head towards the client what concerned only the connection to the server: the standard fields
@@ -225,6 +209,22 @@ pub fn strip_hop_by_hop(head: &mut ResponseHeader) {
     }
 }
 
+/// Removes from the head towards a server of HTTP/2 what concerned only the client's connection: the standard fields and
+/// those that Connection names. Returns whether it may go on: not where those are what it is about.
+#[must_use]
+pub fn strip_for_http2(head: &mut RequestHeader) -> bool {
+    for name in nominated(&head.headers) {
+        if name == ::http::header::HOST || name == ::http::header::CONTENT_LENGTH {
+            return false;
+        }
+        head.remove_header(&name);
+    }
+    for name in &REQUEST_HOP_BY_HOP {
+        head.remove_header(name);
+    }
+    true
+}
+
 /// The fields that Connection names; the usual `keep-alive` and `close` name none that stays anyway.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
@@ -235,8 +235,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Why an attempt at a server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptFailure {
-    /// No connection was made: the server saw nothing of the request.
-    NotConnected,
+    /// The server saw nothing of the request, or did nothing with it: no connection was made, or it is known otherwise.
+    NotServed,
     /// The connection broke before any of the response arrived.
     NothingAnswered,
     /// The response began, or the client failed, or time ran out: trying again would be wrong or too late.
@@ -250,7 +250,7 @@ pub struct AttemptEnd {
     pub is_answered: bool,
     /// The operator had it cut.
     pub is_cut: bool,
-    /// It was cut before anything was sent.
+    /// It is known that the server did nothing with the request: nothing was sent, or the server says so.
     pub is_unsent: bool,
     /// The server did not take the request, or did not answer it, in time.
     pub is_late: bool,
@@ -269,9 +269,11 @@ impl AttemptEnd {
         if self.is_answered {
             AttemptFailure::Final
         } else if self.is_cut {
-            if self.is_unsent { AttemptFailure::NotConnected } else { AttemptFailure::NothingAnswered }
+            if self.is_unsent { AttemptFailure::NotServed } else { AttemptFailure::NothingAnswered }
         } else if self.is_late || self.is_malformed || !self.is_servers {
             AttemptFailure::Final
+        } else if self.is_unsent {
+            AttemptFailure::NotServed
         } else {
             AttemptFailure::NothingAnswered
         }
@@ -313,7 +315,7 @@ impl AttemptEnd {
 #[must_use]
 pub fn may_retry(failure: AttemptFailure, method: &Method, is_body_replayable: bool) -> bool {
     match failure {
-        AttemptFailure::NotConnected => is_body_replayable,
+        AttemptFailure::NotServed => is_body_replayable,
         AttemptFailure::NothingAnswered => method.is_idempotent() && is_body_replayable,
         AttemptFailure::Final => false,
     }
@@ -334,11 +336,18 @@ pub fn asks_to_close(headers: &HeaderMap) -> bool {
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"close"))
 }
 
-/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well.
+/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well, which
+/// HTTP/1.0 need not send: it is added there.
 pub fn make_origin_form(head: &mut RequestHeader) {
     if !matches!(head.raw_path().first(), Some(b'/' | b'*'))
         && let Some(target) = head.uri.path_and_query().cloned()
     {
+        if !head.headers.contains_key(HOST)
+            && let Some(host) = head.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok())
+        {
+            // A text that a header value was made of can be put in.
+            head.insert_header(HOST, host).ok();
+        }
         head.set_uri(target.into());
     }
 }
@@ -439,11 +448,40 @@ mod tests {
     }
 
     #[test]
+    fn head_for_http_2_has_nothing_of_one_connection() {
+        let stripped = |fields: &[(&'static str, &str)]| {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            for (name, value) in fields {
+                head.append_header(*name, *value).unwrap();
+            }
+            strip_for_http2(&mut head).then(|| head.headers.keys().map(|name| name.to_string()).collect::<Vec<_>>())
+        };
+        let all = [
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "x-too"),
+            ("keep-alive", "1"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "x"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-hop", "1"),
+            ("x-too", "1"),
+            ("x-stays", "1"),
+        ];
+        assert_eq!(stripped(&all).unwrap(), ["x-stays"]);
+        assert_eq!(stripped(&[("host", "a"), ("content-length", "1")]).unwrap(), ["host", "content-length"]);
+        for named in ["host", "Content-Length", "x, HOST"] {
+            assert_eq!(stripped(&[("host", "a"), ("content-length", "1"), ("connection", named)]), None, "{named}");
+        }
+    }
+
+    #[test]
     fn retry_is_allowed_only_where_nothing_can_happen_twice() {
-        use AttemptFailure::{Final, NotConnected, NothingAnswered};
+        use AttemptFailure::{Final, NotServed, NothingAnswered};
         for (failure, method, replayable, want) in [
-            (NotConnected, Method::POST, true, true),
-            (NotConnected, Method::POST, false, false),
+            (NotServed, Method::POST, true, true),
+            (NotServed, Method::POST, false, false),
             (NothingAnswered, Method::GET, true, true),
             (NothingAnswered, Method::PUT, true, true),
             (NothingAnswered, Method::PUT, false, false),
@@ -456,7 +494,7 @@ mod tests {
 
     #[test]
     fn attempt_that_ended_badly_is_judged_by_whose_fault_it_was() {
-        use AttemptFailure::{Final, NotConnected, NothingAnswered};
+        use AttemptFailure::{Final, NotServed, NothingAnswered};
         use AttemptOutcome::{BrokenOff, ClientFailed, TakenOut, TimedOut};
         let broke = AttemptEnd {
             is_answered: false,
@@ -485,8 +523,17 @@ mod tests {
             ),
             ("malformed", AttemptEnd { is_malformed: true, ..broke }, (Final, BrokenOff, fault)),
             ("client left", AttemptEnd { is_servers: false, ..broke }, (Final, ClientFailed, None)),
+            ("unsent", AttemptEnd { is_unsent: true, ..broke }, (NotServed, BrokenOff, fault)),
+            ("unsent and kept", AttemptEnd { is_unsent: true, is_kept: true, ..broke }, (NotServed, BrokenOff, None)),
+            ("unsent and late", AttemptEnd { is_unsent: true, is_late: true, ..broke }, (Final, TimedOut, fault)),
+            (
+                "unsent, the client left",
+                AttemptEnd { is_unsent: true, is_servers: false, ..broke },
+                (Final, ClientFailed, None),
+            ),
+            ("unsent, answered", AttemptEnd { is_unsent: true, is_answered: true, ..broke }, (Final, BrokenOff, fault)),
             ("cut", AttemptEnd { is_cut: true, ..broke }, (NothingAnswered, TakenOut, None)),
-            ("cut, unsent", AttemptEnd { is_cut: true, is_unsent: true, ..broke }, (NotConnected, TakenOut, None)),
+            ("cut, unsent", AttemptEnd { is_cut: true, is_unsent: true, ..broke }, (NotServed, TakenOut, None)),
             ("cut, answered", AttemptEnd { is_cut: true, is_answered: true, ..broke }, (Final, TakenOut, None)),
         ] {
             assert_eq!((end.failure(), end.outcome(), end.fault()), want, "{name}");
@@ -507,7 +554,7 @@ mod tests {
         let accepted = |ids: &[&[u8]], client, trust: &[IpNet]| {
             let mut headers = HeaderMap::new();
             for id in ids {
-                headers.append(X_REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
+                headers.append(X_REQUEST_ID.name, HeaderValue::from_bytes(id).unwrap());
             }
             accepted_id(&headers, client, trust)
         };
@@ -527,7 +574,7 @@ mod tests {
         let mut head = ResponseHeader::build(200, None).unwrap();
         head.append_header("X-Request-Id", "theirs").unwrap();
         head.append_header("X-Request-Id", "theirs too").unwrap();
-        set_request_id(&mut head, &"ours");
+        set_request_id(&mut head, "ours");
         let ids: Vec<_> = head.headers.get_all("x-request-id").iter().collect();
         assert_eq!(ids, ["ours"]);
     }

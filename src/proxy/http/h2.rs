@@ -34,7 +34,7 @@ use super::control::Connection;
 use super::pingora::Engine;
 
 pub(super) mod head;
-mod meter;
+pub(super) mod meter;
 pub(super) mod progress;
 mod stream;
 mod wire;
@@ -53,8 +53,10 @@ const FIELD_BYTES: u32 = 32;
 const LOCAL_RESETS_MAX: usize = 256;
 /// Requests that the engine refused by itself on one connection, before the connection is.
 const MALFORMED_MAX: usize = 32;
-/// How long a connection that was told to go may take until it does.
+/// How long a client with which there was too much may take to hear so.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client that asks nothing may take to answer that it was told to go; its requests may be on their way.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// Serves one client connection that speaks HTTP/2 to its end.
 pub(in crate::proxy) async fn serve(
@@ -81,7 +83,8 @@ pub(in crate::proxy) async fn serve(
             biased;
             Some(_) = streams.join_next(), if !streams.is_empty() => {
                 if streams.is_empty() {
-                    idle.as_mut().reset((clock::monotonic() + timeouts.idle).into());
+                    let wait = if is_leaving { FAREWELL } else { timeouts.idle };
+                    idle.as_mut().reset((clock::monotonic() + wait).into());
                 }
             }
             accepted = HttpSession::from_h2_conn(&mut client, Arc::clone(&next.digest)) => match accepted {
@@ -118,7 +121,7 @@ pub(in crate::proxy) async fn serve(
             () = retired(&connection), if !is_leaving => {
                 client.graceful_shutdown();
                 is_leaving = true;
-                idle.as_mut().reset((clock::monotonic() + FAREWELL).into());
+                idle.as_mut().reset((clock::monotonic() + LEAVING).into());
             }
             () = &mut idle, if streams.is_empty() => {
                 if is_leaving {
@@ -126,7 +129,7 @@ pub(in crate::proxy) async fn serve(
                 }
                 client.graceful_shutdown();
                 is_leaving = true;
-                idle.as_mut().reset((clock::monotonic() + FAREWELL).into());
+                idle.as_mut().reset((clock::monotonic() + LEAVING).into());
             }
         }
     }

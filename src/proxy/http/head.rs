@@ -138,7 +138,7 @@ fn could_be_a_method(line: &[u8]) -> bool {
 }
 
 /// The longest method that is taken.
-const METHOD_BYTES_MAX: usize = 32;
+pub(super) const METHOD_BYTES_MAX: usize = 32;
 
 fn complete(bytes: &[u8], start: usize, end: usize, limits: &Limits) -> Verdict {
     let head = &bytes[start..end];
@@ -289,7 +289,7 @@ fn decimal(value: &[u8]) -> Option<u64> {
 }
 
 /// What may stand in `host:port` (RFC 3986 §3.2.2); no comma, which would pass for a list.
-fn is_authority(byte: u8) -> bool {
+pub(super) fn is_authority(byte: u8) -> bool {
     matches!(byte,
         b'!' | b'$' | b'%' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'-' | b'.' | b':' | b';' | b'=' | b'[' | b']'
         | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')

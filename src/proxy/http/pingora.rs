@@ -1,7 +1,8 @@
 //! Engine 1: Pingora's HTTP proxy, driven from our own accept loops.
 //!
 //! Each callback asks [`super::exchange`] what to do and touches the Store's table only in `request_filter`: retries
-//! and the log line use the same generation. Connections to servers are kept per worker. Traps of Pingora 0.9.1 that
+//! and the log line use the same generation. Connections to servers are kept per worker; those over HTTP/2 are our own
+//! ([`http2`]), and the engine serves only the client's side of what goes over them. Traps of Pingora 0.9.1 that
 //! are guarded here: no deadline towards servers by default, retries that must be decided by us, hop-by-hop fields of
 //! responses, HTTP/1.0 clients, the empty last body piece (cloudflare/pingora#935), its own error pages and log lines.
 
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ::http::Version;
-use ::pingora::ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus};
+use ::http::{StatusCode, Version};
+use ::pingora::ErrorType::{ConnectionClosed, HTTPStatus};
 use ::pingora::apps::HttpServerApp;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::protocols::http::ServerSession;
@@ -25,7 +26,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::farm::choose::Key;
-use crate::model::trace::EndedBy;
 use crate::model::{Protocol, SessionKind};
 
 use super::super::queue::Unserved;
@@ -42,17 +42,22 @@ mod copy;
 mod dial;
 mod failure;
 mod heads;
+mod http2;
 mod peer;
 mod record;
 pub(in crate::proxy) mod reuse;
 mod route;
 mod seen;
+mod spans;
 mod state;
+mod traced;
 
 use answer::{is_final_response_written, respond, verdict};
 use dial::Lines;
+use http2::Links;
 use record::record;
 pub use state::Exchange;
+use traced::Traced;
 
 /// Idle connections to servers that a worker keeps.
 const IDLE_SERVER_CONNECTIONS_MAX: usize = 4096;
@@ -75,7 +80,7 @@ pub(in crate::proxy) fn engine(work: Arc<Work>) -> Arc<HttpProxy<Engine>> {
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Engine { work, lines: Arc::default() }, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Engine { work, lines: Arc::default(), links: Links::default() }, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
@@ -118,6 +123,7 @@ async fn given_up(connection: &Connection) {
 pub struct Engine {
     work: Arc<Work>,
     lines: Arc<Lines>,
+    links: Links,
 }
 
 impl Engine {
@@ -135,8 +141,31 @@ impl Engine {
             kind: SessionKind::Request,
         };
         let handle = Handle::Http(Arc::clone(connection));
-        let assigned = self.work.give(&errand, &handle, || connection.has_client_left()).await?;
+        let waited = &mut exchange.seen.queue;
+        let assigned = self.work.give(&errand, &handle, connection.left(), waited).await?;
         exchange.attempt_began(assigned);
+        Ok(())
+    }
+
+    /// Has an attempt begin, unless one is under way.
+    async fn begin_attempt(&self, session: &Session, exchange: &mut Exchange) -> Result<()> {
+        if std::mem::take(&mut exchange.is_stale) {
+            // Others are likely to be closed too: the runtime finds them before the next one is taken.
+            tokio::task::yield_now().await;
+        }
+        if exchange.attempt.is_some() {
+            return Ok(());
+        }
+        let before = exchange.position;
+        if let Err(why) = self.choose(session, exchange).await {
+            return Err(failure::nobody_else(exchange, why));
+        }
+        if let (Some(route), Some(before), Some(connection)) = (&exchange.route, before, &exchange.connection) {
+            route.edge(before, connection.work.ix).retries.add(1);
+            if let Some(progress) = connection.progress() {
+                progress.begins_again();
+            }
+        }
         Ok(())
     }
 }
@@ -161,9 +190,11 @@ impl ProxyHttp for Engine {
         };
         connection.taken_up();
         let trust = &connection.frontend.frontend.trust;
-        exchange.seen.outside = exchange::accepted_id(&session.req_header().headers, connection.client.ip(), trust);
-        exchange.seen.trace = exchange::accepted_trace(&session.req_header().headers, connection.client.ip(), trust);
-        exchange.seen.is_timed = connection.work.access.is_some();
+        let (headers, client) = (&session.req_header().headers, connection.client.ip());
+        exchange.seen.outside = exchange::accepted_id(headers, client, trust);
+        let is_trusted = || exchange::is_trusted(client, trust);
+        exchange.seen.traced = Traced::begin(headers, is_trusted, connection.work.tracer.as_ref());
+        exchange.seen.is_timed = connection.work.access.is_some() || exchange.seen.traced.is_recorded();
         exchange.connection = Some(connection);
         // The stream keeps every deadline towards the client.
         session.set_read_timeout(None);
@@ -212,26 +243,17 @@ impl ProxyHttp for Engine {
         Ok(true)
     }
 
+    /// Requests over HTTP/2 do not go through the engine, but for their client's side.
+    async fn proxy_upstream_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        if !exchange.route.as_ref().is_some_and(|route| route.farm().farm.http2) {
+            return Ok(true);
+        }
+        // Most farms speak HTTP/1.1, and are not to carry what this needs.
+        Box::pin(http2::serve(self, session, exchange)).await
+    }
+
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        if std::mem::take(&mut exchange.is_stale) {
-            // Others are likely to be closed too: the runtime finds them before the next one is taken.
-            tokio::task::yield_now().await;
-        }
-        if exchange.attempt.is_none() {
-            let before = exchange.position;
-            match self.choose(session, exchange).await {
-                Ok(()) => {}
-                Err(why @ Unserved::ClientLeft) => {
-                    return Err(Error::explain(ConnectionClosed, why.reason(SessionKind::Request)).into_down());
-                }
-                Err(Unserved::LineFull | Unserved::NoServer | Unserved::TimeUp) => {
-                    return Err(Error::explain(HTTPStatus(502), "no other server is left to try").into_up());
-                }
-            }
-            if let (Some(route), Some(before), Some(connection)) = (&exchange.route, before, &exchange.connection) {
-                route.edge(before, connection.work.ix).retries.add(1);
-            }
-        }
+        self.begin_attempt(session, exchange).await?;
         let peer = peer::of(session, exchange, &self.lines);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }
@@ -246,26 +268,25 @@ impl ProxyHttp for Engine {
         digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let is_shared = exchange.goes_over.is_http2;
-        exchange.line = if exchange.goes_over.is_tls { self.lines.line(socket) } else { None };
-        let may_go = |connection: &Arc<Connection>| {
-            if is_shared { connection.attempt_shares() } else { connection.attempt_goes_through(socket) }
-        };
-        if !exchange.connection.as_ref().is_none_or(may_go) {
+        exchange.line = if exchange.is_over_tls { self.lines.line(socket) } else { None };
+        exchange.line_had_passed = exchange.line.as_ref().map_or(0, |line| line.passed());
+        if !exchange.connection.as_ref().is_none_or(|connection| connection.attempt_goes_through(socket)) {
             return Err(Error::explain(ConnectionClosed, TAKEN_OUT).into_up());
-        }
-        if is_shared {
-            // Bytes that nobody asked for are usual there.
-            return Ok(());
         }
         if !reuse::may_serve(&self.work, exchange, is_reused, socket, digest) {
             exchange.is_stale = true;
             return Err(Error::explain(ConnectionClosed, "a kept connection has served its time").into_up());
         }
         let is_repeatable = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
-        if is_reused && !is_repeatable && !kept::is_quiet(socket) {
-            exchange.is_stale = true;
-            return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
+        if is_reused && !is_repeatable {
+            if exchange.line.is_some() {
+                // What its server said last is read by a task of ours.
+                tokio::task::yield_now().await;
+            }
+            if !kept::is_quiet(socket) {
+                exchange.is_stale = true;
+                return Err(Error::explain(ConnectionClosed, "a kept connection was closed by its server").into_up());
+            }
         }
         exchange.seen.connected();
         Ok(())
@@ -279,7 +300,7 @@ impl ProxyHttp for Engine {
     ) -> Result<()> {
         heads::towards_server(session, head, exchange);
         copy::begin(session, head, exchange);
-        heads::towards_http2(session, head, exchange)
+        Ok(())
     }
 
     /// An empty last piece would end a chunked body twice (cloudflare/pingora#935).
@@ -315,10 +336,14 @@ impl ProxyHttp for Engine {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
+        if matches!(exchange.answer, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)) {
+            // A server of HTTP/2 can send one where there is none.
+            *body = None;
+        }
         if end_of_stream && exchange.line.as_ref().is_some_and(|line| line.is_broken()) {
             return Err(Error::explain(ConnectionClosed, "the server broke off its answer").into_up());
         }
@@ -345,9 +370,6 @@ impl ProxyHttp for Engine {
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.set_retry(failure::not_connected(session, exchange, &error, &self.lines));
-        if *error.etype() == ConnectTimedout {
-            exchange.seen.ended_by(EndedBy::ServerTimeout);
-        }
         error
     }
 
@@ -366,7 +388,8 @@ impl ProxyHttp for Engine {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
         let fault = exchange.connection.as_ref().and_then(|connection| connection.take_fault());
         let (status, why) = fault.map_or_else(|| verdict(error), |fault| (fault.status(), fault.reason()));
-        let why = exchange.distrust.filter(|_| status == 502).unwrap_or(why);
+        let why = exchange.distrust.filter(|_| matches!(status, 502 | 503)).unwrap_or(why);
+        let why = exchange.turned_away.map_or(why, |away| away.reason(SessionKind::Request));
         exchange.reason = Some(why);
         if let Some(by) = blame::of(fault, error, exchange.seen.is_ended()) {
             exchange.seen.ended_by(by);
@@ -374,7 +397,8 @@ impl ProxyHttp for Engine {
         tracing::debug!(request_id = %exchange.shown_id(), status, why, %error, "request failed");
         if status > 0 && !is_final_response_written(session) {
             if let Some(connection) = &exchange.connection {
-                connection.count_own_answer(status, fault.and_then(super::head::Fault::refusal));
+                let away = exchange.turned_away.and_then(Unserved::refusal);
+                connection.count_own_answer(status, away.or_else(|| fault.and_then(super::head::Fault::refusal)));
             }
             session.set_keepalive(None);
             let frontend = exchange.frontend();

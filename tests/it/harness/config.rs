@@ -45,6 +45,7 @@ pub(crate) struct Setup {
     more_frontends: Vec<String>,
     more_farms: Vec<String>,
     top: Vec<String>,
+    admin_listen: String,
     admin_keys: Vec<String>,
     log: String,
 }
@@ -62,6 +63,7 @@ impl Setup {
             more_frontends: Vec::new(),
             more_farms: Vec::new(),
             top: Vec::new(),
+            admin_listen: "127.0.0.1:0".to_owned(),
             admin_keys: Vec::new(),
             log: "{level: info, format: json}".to_owned(),
         }
@@ -121,6 +123,12 @@ impl Setup {
         self
     }
 
+    /// Replaces the address of the admin side.
+    pub(crate) fn admin_listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.admin_listen);
+        self
+    }
+
     /// Adds a key of the admin side, e.g. `tls: auto`.
     pub(crate) fn admin(mut self, key: &str) -> Self {
         self.admin_keys.push(key.to_owned());
@@ -168,7 +176,7 @@ impl Setup {
         for line in &self.more_farms {
             writeln!(yaml, "  {line}").unwrap();
         }
-        writeln!(yaml, "admin:\n  listen: \"127.0.0.1:0\"").unwrap();
+        writeln!(yaml, "admin:\n  listen: \"{}\"", self.admin_listen).unwrap();
         for key in &self.admin_keys {
             writeln!(yaml, "  {key}").unwrap();
         }

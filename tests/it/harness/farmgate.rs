@@ -17,7 +17,7 @@ use super::config::{OPS_TOKEN, Setup};
 use super::wait::{PATIENCE, until, until_within};
 
 /// The binary under test.
-const BINARY: &str = env!("CARGO_BIN_EXE_farmgate");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_farmgate");
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -56,17 +56,29 @@ impl Farmgate {
     /// Starts one in a directory that may hold an earlier one's state, with these variables in its environment.
     #[track_caller]
     pub(crate) fn start_in(dir: &Arc<tempfile::TempDir>, setup: &Setup, env: &[(&str, &str)]) -> Self {
+        let tune = |command: &mut Command| {
+            command.envs(env.iter().copied());
+        };
+        Self::start_by(dir, setup, &[BINARY], tune)
+    }
+
+    /// Starts one by a program that is given these arguments, then `run`, `-c` and the file; `tune` may change more of how.
+    #[track_caller]
+    pub(crate) fn start_by(
+        dir: &Arc<tempfile::TempDir>,
+        setup: &Setup,
+        argv: &[&str],
+        tune: impl FnOnce(&mut Command),
+    ) -> Self {
         let path = dir.path().join("farmgate.yaml");
         std::fs::write(&path, setup.yaml()).unwrap();
-        let mut child = command(dir.path())
-            .args(["run", "-c"])
-            .arg(&path)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(argv[0], dir.path());
+        command.args(&argv[1..]).args(["run", "-c"]).arg(&path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        tune(&mut command);
+        let mut child = command.spawn().unwrap();
+        // What was handed to the child is its own.
+        drop(command);
         let log = capture(child.stderr.take().unwrap());
         let admin = until_within(PATIENCE, || {
             opened(&log, "admin open", None).map(Some).or_else(|| child.try_wait().unwrap().map(|_| None))
@@ -183,6 +195,11 @@ impl Farmgate {
         self.admin("POST", "/api/v1/reload", Some(OPS_TOKEN), b"")
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, e.g. `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -195,11 +212,6 @@ impl Farmgate {
         let child = &mut self.child;
         until_within(PATIENCE, || child.try_wait().unwrap())
             .unwrap_or_else(|| panic!("farmgate did not end within {PATIENCE:?}:\n{}", text_of(&self.log)))
-    }
-
-    /// Returns the process's id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Returns whether the process is running.
@@ -251,7 +263,7 @@ impl Drop for Farmgate {
 /// Runs the binary in a directory to its end.
 #[track_caller]
 pub(crate) fn run_to_end(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Ended {
-    let mut child = command(dir)
+    let mut child = command(BINARY, dir)
         .args(args)
         .envs(env.iter().copied())
         .stdin(Stdio::null())
@@ -275,8 +287,8 @@ pub(crate) fn run_to_end(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> End
     Ended { code, text: out.join().unwrap() + &err.join().unwrap() }
 }
 
-fn command(dir: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+fn command(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(dir).env_remove("FARMGATE_ADMIN").env_remove("FARMGATE_TOKEN").env_remove("RUST_LOG");
     command.env_remove("NOTIFY_SOCKET").env("NO_COLOR", "1");
     command

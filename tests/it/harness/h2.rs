@@ -157,7 +157,7 @@ impl Frame {
     }
 }
 
-/// A client that sends the frames it is given, and what it likes.
+/// A side of a connection that sends the frames it is given, and what it likes.
 pub(crate) struct Frames {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -180,6 +180,20 @@ impl Frames {
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, buffer: Vec::new() }
+    }
+
+    /// Takes the other side of a connection: that of the server.
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Passes over what a client says first.
+    pub(crate) fn skip_preface(&mut self) {
+        let mut preface = [0; 24];
+        // A client that left says nothing more either.
+        let _ = self.stream.read_exact(&mut preface);
     }
 
     /// Sends bytes.

@@ -105,7 +105,7 @@ impl InProcess {
         let chance = Chance { entropy: 7, sticky_key: StickyKey::new([7; 32]) };
         let alarm = Alarm::new(|thread| panic!("{thread} is lost"));
         let faults = Arc::clone(&told) as Arc<dyn Faults>;
-        let plane = Plane::start(&store, WORKERS, Some(&access), chance, faults, &alarm).unwrap();
+        let plane = Plane::start(&store, WORKERS, (Some(&access), None), chance, faults, &alarm).unwrap();
         let mut started = Self {
             store,
             listeners: plane.listeners(),

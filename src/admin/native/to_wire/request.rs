@@ -61,6 +61,8 @@ fn attempt_of(names: &Names<'_>, attempt: &Attempt) -> AttemptWire {
 fn sentence(names: &Names<'_>, trace: &RequestTrace) -> String {
     let mut parts = Vec::new();
     parts.extend(names.route(trace).map(|route| format!("was taken by route {route}")));
+    parts
+        .extend(trace.queue.map(|waited| format!("waited {:.1} ms for a server to have room", super::why::ms(waited))));
     match trace.attempts.split_last() {
         None => parts.push("went to no server".to_owned()),
         Some((last, earlier)) => {
@@ -85,6 +87,8 @@ fn tree(names: &Names<'_>, trace: &RequestTrace) -> Vec<BranchWire> {
     let frontend = frontend.map_or_else(|| trace.frontend.to_string(), |front| front.name.to_string());
     let mut tree = vec![leaf("client", format!("{} at frontend {frontend}", trace.client))];
     tree.extend(names.route(trace).map(|route| leaf("route", route)));
+    let waited = trace.queue.map(|waited| format!("{:.1} ms for a server to have room", super::why::ms(waited)));
+    tree.extend(waited.map(|waited| leaf("waited", waited)));
     if let Some(farm) = names.farm() {
         let generation = trace.generation.map(|table| format!(", by table {}", table.0)).unwrap_or_default();
         let attempt = |one: &Attempt| BranchWire {
@@ -181,6 +185,7 @@ mod tests {
             attempts,
             status,
             duration: Duration::from_micros(12_340),
+            queue: None,
             reason,
             termination: Termination::WELL,
             outside_id: None,
@@ -218,6 +223,8 @@ mod tests {
         );
         let routed = RequestTrace { route: Some(RouteId(7)), farm: None, ..trace(Vec::new(), 302, None) };
         assert_eq!(said(&routed), "was taken by route 7; went to no server; status 302 after 12.3 ms");
+        let waited = RequestTrace { queue: Some(Duration::from_micros(1_500)), ..trace(Vec::new(), 503, None) };
+        assert!(said(&waited).starts_with("waited 1.5 ms for a server to have room; went to no server"));
         let gone = Attempt { server: ServerId(7), ..attempt("s1", turn, AttemptOutcome::TakenOut) };
         assert!(said(&trace(vec![gone], 0, None)).starts_with("went to 7 (it was its turn), and was closed when"));
         let late = Termination::new(EndedBy::ServerTimeout, EndPhase::Head);

@@ -2,7 +2,7 @@
 
 use crate::config::bounds::{
     AGE_MAX, IDLE_MAX, LOAD_MAX, QUEUE_LENGTH, QUEUE_TIMEOUT, REQUESTS_MAX, RETRY_ATTEMPTS, RETRY_PER_SECOND,
-    RETRY_SHARE, SERVER_STREAMS,
+    RETRY_SHARE, SERVER_CONNECTIONS, SERVER_STREAMS,
 };
 use crate::config::error::Findings;
 use crate::config::keys;
@@ -131,6 +131,7 @@ pub(super) fn reuse(section: &Section<'_>, protocol: Option<Protocol>, findings:
             age_max,
             requests_max,
             streams: section.number(findings, "streams", &SERVER_STREAMS, "write a number within"),
+            connections: section.number(findings, "connections", &SERVER_CONNECTIONS, "write a number within"),
         };
         if let Some(word) = without_requests(protocol) {
             value.warn(findings, format!("has no effect on a {word} farm; remove it"));

@@ -11,7 +11,8 @@ use ::pingora::http::RequestHeader;
 
 use crate::model::Limits;
 
-use super::super::head::{FIELDS_MAX, Fault};
+use super::super::exchange::framing::are_names_tokens;
+use super::super::head::{FIELDS_MAX, Fault, METHOD_BYTES_MAX, is_authority};
 
 /// Returns why a head is refused, if it is.
 ///
@@ -35,6 +36,18 @@ pub(super) fn check(head: &RequestHeader, limits: &Limits) -> Result<(), Fault> 
     if target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
         return Err(Fault::BadRequest("the request target is empty or has a control byte"));
     }
+    if head.method.as_str().len() > METHOD_BYTES_MAX {
+        return Err(Fault::BadRequest("the method is too long"));
+    }
+    let host = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| head.headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
+    if host.is_empty() || !host.iter().all(|b| is_authority(*b)) {
+        return Err(Fault::BadRequest("the authority is empty or none"));
+    }
+    // Those of the engine may have more in their names than a token has.
+    if !are_names_tokens(&head.headers) {
+        return Err(Fault::BadRequest("a header name is no token"));
+    }
     if head.headers.len() > FIELDS_MAX.min(usize::from(limits.header_fields)) {
         return Err(Fault::HeaderTooLarge);
     }
@@ -54,8 +67,10 @@ fn declared_length(head: &RequestHeader) -> u64 {
     length.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Gives a head that was accepted its Host and joins its cookie crumbs (RFC 9113 §8.2.3, §8.3.1).
+/// Gives a head that was accepted its Host, joins its cookie crumbs (RFC 9113 §8.2.3, §8.3.1), and drops what belonged to
+/// an upgrade from HTTP/1.
 pub(super) fn canonicalize(head: &mut RequestHeader) {
+    head.remove_header("http2-settings");
     if !head.headers.contains_key(HOST)
         && let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::try_from(authority.as_str())

@@ -21,11 +21,17 @@ const CONTINUATIONS_MAX: u32 = 32;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
+const PING: u8 = 0x6;
 const GOAWAY: u8 = 0x7;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
+const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+/// The last stream that a farewell names which takes in whatever is on its way (RFC 9113 §6.8).
+const ANY_STREAM: [u8; 4] = [0x7f, 0xff, 0xff, 0xff];
+/// The bytes of a PING.
+pub(super) const PING_BYTES: usize = HEADER_BYTES + 8;
 
 /// How many frames of a kind may come: so many at once, and so many a second.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +76,7 @@ impl Budget {
 
 /// Where in the bytes of one direction the last piece ended.
 #[derive(Debug, Default)]
-struct Cursor {
+pub(in crate::proxy::http) struct Cursor {
     /// Bytes that are passed over: a payload, or the client's preface.
     skip: usize,
     header: [u8; HEADER_BYTES],
@@ -79,15 +85,21 @@ struct Cursor {
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+pub(in crate::proxy::http) struct Frame {
     length: usize,
-    kind: u8,
+    pub(in crate::proxy::http) kind: u8,
     flags: u8,
+    pub(in crate::proxy::http) stream: u32,
 }
 
 impl Cursor {
+    /// Returns that of what a client says, which begins with its preface.
+    pub(in crate::proxy::http) fn of_client() -> Self {
+        Self { skip: PREFACE_BYTES, ..Self::default() }
+    }
+
     /// Returns the next frame header of `bytes`, taking off what was read.
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+    pub(in crate::proxy::http) fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         *bytes = &bytes[skipped..];
@@ -99,10 +111,10 @@ impl Cursor {
             return None;
         }
         self.header_len = 0;
-        let [a, b, c, kind, flags, ..] = self.header;
+        let [a, b, c, kind, flags, stream @ ..] = self.header;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.skip = length;
-        Some(Frame { length, kind, flags })
+        Some(Frame { length, kind, flags, stream: u32::from_be_bytes(stream) & (u32::MAX >> 1) })
     }
 }
 
@@ -122,12 +134,16 @@ pub(super) struct Meter {
     is_head_frame: bool,
     /// Whether the client has said more than hello.
     has_begun: bool,
+    /// Whether the client was told to go, and may send what it had begun.
+    is_leaving: bool,
+    /// Where in the piece that was read last the client answers a PING, since it was told to go.
+    answer: Option<usize>,
 }
 
 impl Meter {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            read: Cursor { skip: PREFACE_BYTES, ..Cursor::default() },
+            read: Cursor::of_client(),
             written: Cursor::default(),
             resets: Budget::new(RESETS, now),
             controls: Budget::new(CONTROLS, now),
@@ -136,13 +152,20 @@ impl Meter {
             is_head_open: false,
             is_head_frame: false,
             has_begun: false,
+            is_leaving: false,
+            answer: None,
         }
     }
 
     /// Takes in what the client sent; returns what there was too much of.
     pub(super) fn read(&mut self, mut bytes: &[u8], now: Instant) -> Option<Refusal> {
+        let whole = bytes.len();
+        self.answer = None;
         while let Some(frame) = self.read.next(&mut bytes) {
             self.has_begun = true;
+            if self.is_leaving && frame.kind == PING && frame.flags & ACK != 0 && bytes.len() >= frame.length {
+                self.answer = (whole - bytes.len()).checked_sub(HEADER_BYTES);
+            }
             self.is_head_frame = matches!(frame.kind, HEADERS | CONTINUATION);
             let (is_allowed, excess) = match frame.kind {
                 DATA if frame.length == 0 && frame.flags & END_STREAM == 0 => {
@@ -173,6 +196,7 @@ impl Meter {
             }
             if frame.kind == GOAWAY {
                 let payload = &bytes[..frame.length.min(bytes.len())];
+                self.is_leaving = payload.starts_with(&ANY_STREAM);
                 if let Some((&[.., code], why)) = payload.split_first_chunk::<8>()
                     && u32::from(code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM)
                 {
@@ -181,6 +205,17 @@ impl Meter {
             }
         }
         None
+    }
+
+    /// Returns where in the piece that was read last the client, once told to go, answers a PING; none where that is in
+    /// two pieces.
+    pub(super) fn answer(&self) -> Option<usize> {
+        self.answer
+    }
+
+    /// Returns whether another frame may stand before whatever is read next.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.read.skip == 0 && self.read.header_len == 0 && !self.is_head_open()
     }
 
     /// Returns whether a head has begun to arrive and is not whole, or the client's first frame is still to come.
@@ -204,7 +239,10 @@ fn excess(why: &[u8]) -> Refusal {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::fuzz::{fuzz, like};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -283,6 +321,70 @@ mod tests {
             let excess: Vec<_> = all.chunks(size).filter_map(|piece| meter.read(piece, now)).collect();
             assert_eq!(excess, [Refusal::StreamResets], "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn any_bytes_are_counted_alike_wherever_the_pieces_end() {
+        const PIECES: &[&[u8]] = &[
+            &[0, 0, 0, DATA, 0, 0, 0, 0, 1],
+            &[0, 0, 4, RST_STREAM, 0, 0, 0, 0, 1, 0, 0, 0, 8],
+            &[0, 0, 1, HEADERS, 0, 0, 0, 0, 1, 0x82],
+            &[0, 0, 0, CONTINUATION, END_HEADERS, 0, 0, 0, 1],
+            &[0, 0, 12, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0],
+            &[0xff, 0xff, 0xff, 0xff],
+        ];
+        let many = |frame: Vec<u8>, count| frame.repeat(count);
+        let seeds = vec![
+            many(frame(DATA, 0, &[]), 99),
+            many(frame(CONTINUATION, 0, &[1]), 31),
+            many(frame(RST_STREAM, 0, &[0; 4]), 499),
+            [frame(HEADERS, 0, &[0x82]), many(frame(CONTINUATION, 0, &[]), 30), frame(DATA, 1, b"hello")].concat(),
+        ];
+        let now = crate::clock::monotonic();
+        fuzz(&(like(seeds, PIECES), 1..50usize), |(bytes, size)| {
+            for is_read in [true, false] {
+                let look = |pieces: Vec<&[u8]>| {
+                    let mut meter = meter(now);
+                    let mut count = |piece| if is_read { meter.read(piece, now) } else { meter.written(piece, now) };
+                    let excess = pieces.into_iter().find_map(&mut count);
+                    (excess, excess.is_none().then(|| (meter.is_head_open(), meter.is_between_frames())))
+                };
+                // What the engine's last words are is known once they are whole.
+                let has_words = !is_read && bytes.contains(&GOAWAY);
+                if !has_words {
+                    prop_assert_eq!(look(bytes.chunks(size).collect()), look(vec![&bytes]));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn answer_to_a_ping_is_found_once_the_client_was_told_to_go() {
+        let now = crate::clock::monotonic();
+        let mut meter = meter(now);
+        let (head, pong) = (frame(HEADERS, END_HEADERS, &[0x82; 10]), frame(PING, ACK, &[7; 8]));
+        let piece = [&head[..], &pong, &head].concat();
+        meter.read(&piece, now);
+        assert_eq!(meter.answer(), None, "nobody was told");
+        meter.written(&frame(GOAWAY, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]), now);
+        meter.read(&piece, now);
+        assert_eq!(meter.answer(), Some(head.len()));
+        assert!(meter.is_between_frames());
+        meter.read(&frame(PING, 0, &[7; 8]), now);
+        assert_eq!(meter.answer(), None, "that was a question");
+        for at in 1..PING_BYTES {
+            meter.read(&pong[..at], now);
+            assert!(!meter.is_between_frames() && meter.answer().is_none());
+            meter.read(&pong[at..], now);
+            assert_eq!(meter.answer(), None, "it came in two pieces");
+        }
+        meter.read(&frame(HEADERS, 0, &[0x82]), now);
+        assert!(!meter.is_between_frames(), "the head goes on");
+        meter.read(&frame(CONTINUATION, END_HEADERS, &[]), now);
+        meter.written(&frame(GOAWAY, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), now);
+        meter.read(&pong, now);
+        assert_eq!(meter.answer(), None, "no more is taken in");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Progress {
         if state.body_bytes > self.body_bytes_max { Err(Fault::BodyTooLarge) } else { Ok(()) }
     }
 
+    /// Takes in that the request goes to another server, from the first byte of its body on.
+    pub(in crate::proxy) fn begins_again(&self) {
+        self.state().body_bytes = 0;
+    }
+
     /// Takes in that some of the answer came.
     pub(in crate::proxy) fn answered(&self) {
         self.state().answered = clock::monotonic();

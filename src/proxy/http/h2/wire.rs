@@ -3,13 +3,17 @@
 //! A client that takes nothing for `timeouts.write`, or leaves a head half sent for `timeouts.header`, loses its
 //! connection; everything else that can take too long is of one stream, and watched there. Once there is too much of
 //! anything nothing more is read: whoever drives the connection sees it in the [`Gauge`] and says goodbye.
+//!
+//! A client that is told to go answers a PING, upon which the engine takes in no further request. Clients send that
+//! answer before requests that they had begun, so it is held back for a moment ([`ANSWER_HOLD`]): requests that are lost
+//! to a farewell many clients do not send again.
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::pingora::protocols::raw_connect::ProxyDigest;
 use ::pingora::protocols::{
@@ -25,7 +29,10 @@ use crate::model::FrontendTimeouts;
 
 use super::super::super::transport::Transport;
 use super::super::conn::deadline::Deadline;
-use super::meter::Meter;
+use super::meter::{Meter, PING_BYTES};
+
+/// How long after the answer to a farewell requests may still come.
+const ANSWER_HOLD: Duration = Duration::from_millis(100);
 
 /// What there was too much of, if anything; shared by the bytes and by whoever drives the connection, in one task.
 #[derive(Debug, Default)]
@@ -51,6 +58,16 @@ pub(super) struct Wire {
     write: Duration,
     read_deadline: Deadline,
     write_deadline: Deadline,
+    /// The answer to a farewell.
+    held: Option<Held>,
+}
+
+/// A frame that waits for its turn.
+struct Held {
+    frame: [u8; PING_BYTES],
+    passed: usize,
+    until: Instant,
+    deadline: Deadline,
 }
 
 impl Wire {
@@ -63,6 +80,7 @@ impl Wire {
             write: timeouts.write,
             read_deadline: Deadline::default(),
             write_deadline: Deadline::default(),
+            held: None,
         }
     }
 
@@ -75,6 +93,36 @@ impl Wire {
         }
         self.write_deadline.restart();
         polled
+    }
+
+    /// Takes the answer to a farewell out of what was read behind `before`.
+    fn hold_answer(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let Some(at) = self.meter.answer().filter(|_| self.held.is_none()) else { return };
+        let start = before + at;
+        let read = buf.filled_mut();
+        let Some(frame) = read.get(start..).and_then(|from| from.first_chunk().copied()) else { return };
+        read.copy_within(start + PING_BYTES.., start);
+        let left = read.len() - PING_BYTES;
+        buf.set_filled(left);
+        let until = clock::monotonic() + ANSWER_HOLD;
+        self.held = Some(Held { frame, passed: 0, until, deadline: Deadline::default() });
+    }
+
+    /// Passes on what was held, once it is time and its place; returns whether it did.
+    fn pass_held(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        let is_begun = held.passed > 0;
+        if !is_begun && (held.deadline.poll(held.until, cx).is_pending() || !self.meter.is_between_frames()) {
+            return false;
+        }
+        let left = &held.frame[held.passed..];
+        let now = left.len().min(buf.remaining());
+        buf.put_slice(&left[..now]);
+        held.passed += now;
+        if held.passed == PING_BYTES {
+            self.held = None;
+        }
+        true
     }
 
     fn written(&mut self, bytes: &[u8]) {
@@ -90,9 +138,13 @@ impl AsyncRead for Wire {
         if this.gauge.excess().is_some() {
             return Poll::Pending;
         }
+        if this.pass_held(cx, buf) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(done) => {
+                let is_end = buf.filled().len() == before;
                 if let Some(excess) = this.meter.read(&buf.filled()[before..], clock::monotonic()) {
                     this.gauge.set(excess);
                     buf.set_filled(before);
@@ -100,6 +152,12 @@ impl AsyncRead for Wire {
                 }
                 if !this.meter.is_head_open() {
                     this.read_deadline.restart();
+                }
+                this.hold_answer(buf, before);
+                if buf.filled().len() == before && !is_end {
+                    // Nothing else came, which must not look like the end.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Poll::Ready(done)
             }

@@ -1,6 +1,6 @@
-//! How a connection to a server is made that needs more than TCP: a PROXY header first, then TLS.
+//! How a connection to a server is made that needs more than TCP, or goes over HTTP/2: a PROXY header first, then TLS.
 //!
-//! Pingora 0.9.1 makes a new TLS configuration for each connection of a server with authorities of its own, and has no
+//! For HTTP/1.1 Pingora 0.9.1 makes a new TLS configuration for each connection of a server with authorities of its own, and has no
 //! place for another stream than its own, so the handshake is made here, with what [`ClientConfigs`] keeps. What
 //! Pingora gets is one end of a socket pair, whose number it knows the connection by; a task moves the bytes between the
 //! other end and TLS. A pair ends as its server did, but a Unix socket knows no reset: who reads an answer that only its
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,15 @@ use ::pingora::{Error, Result};
 use async_trait::async_trait;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::clock;
 
-use super::super::super::upstream_tls::{ClientConfigs, Untrusted};
+use super::super::super::transport::{Socket, Transport};
+use super::super::super::upstream_tls::{ClientConfigs, UNEQUIPPED, Untrusted};
 
 /// Bytes moved at once, each way.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -36,12 +37,13 @@ const PIECE_BYTES: usize = 16 * 1024;
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Servers that are remembered for it.
 const REMEMBERED_MAX: usize = 1024;
-/// How often it is said that TLS to servers fails.
-const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Why there is no connection, where it is not the network.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum DialError {
+    /// It has all the connections that it may have, and nothing more goes through them.
+    #[error("every connection to the server is full")]
+    Full,
     /// The server speaks HTTP/1.1 only: it is to be asked again, for that.
     #[error("the server agreed to HTTP/1.1 only")]
     Http1Only,
@@ -62,8 +64,9 @@ impl DialError {
     /// Returns it in words that any client may read.
     pub(super) fn reason(&self) -> &'static str {
         match self {
+            Self::Full => "every connection to the server is full",
             Self::Http1Only => "the server does not speak HTTP/2",
-            Self::Unusable(_) => "there are no usable files for TLS with the server",
+            Self::Unusable(_) => UNEQUIPPED,
             Self::Untrusted { kind, .. } => kind.as_str(),
         }
     }
@@ -76,19 +79,25 @@ pub(super) struct Lines {
     /// By the number of the end that the engine has.
     open: Mutex<HashMap<RawFd, Arc<Line>>>,
     http1_only: Mutex<HashMap<u64, Instant>>,
-    said: Mutex<Option<Instant>>,
 }
 
 /// A connection whose bytes are moved here.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     is_broken: AtomicBool,
+    /// Bytes that were handed to TLS for the server.
+    passed: AtomicU64,
 }
 
 impl Line {
     /// Returns whether it ended otherwise than by its server's word.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken.load(Relaxed)
+    }
+
+    /// Returns how many bytes were handed on to the server: what was not cannot have arrived.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed.load(Relaxed)
     }
 }
 
@@ -123,16 +132,6 @@ impl Lines {
         }
         known.insert(key, clock::monotonic());
     }
-
-    /// Tells the operator why there is no TLS to a server, now and then.
-    pub(super) fn say(&self, server: SocketAddr, why: &DialError) {
-        let now = clock::monotonic();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY) {
-            *said = Some(now);
-            tracing::warn!(%server, %why, "no TLS to a server");
-        }
-    }
 }
 
 /// The way to one server, for one attempt.
@@ -158,6 +157,25 @@ pub(super) struct Tls {
 #[async_trait]
 impl Connect for Dial {
     async fn connect(&self, _addr: &::pingora::protocols::l4::socket::SocketAddr) -> Result<Stream> {
+        let stream = self.tcp().await?;
+        match &self.tls {
+            None => Ok(stream.into()),
+            Some(tls) => self.moved(self.encrypted(tls, stream).await?),
+        }
+    }
+}
+
+impl Dial {
+    /// Returns a connection to the server, of which nobody else moves the bytes.
+    pub(super) async fn reach(&self) -> Result<Transport> {
+        let stream = self.tcp().await?;
+        match &self.tls {
+            None => Ok(stream.into()),
+            Some(tls) => Ok(Transport::tls(self.encrypted(tls, Socket::Tcp(stream)).await?.into())),
+        }
+    }
+
+    async fn tcp(&self) -> Result<TcpStream> {
         if let Some(Tls { with: Err(why), .. }) = &self.tls {
             return Err(Error::because(TLSHandshakeFailure, "before connecting", DialError::Unusable(Arc::clone(why))));
         }
@@ -168,15 +186,10 @@ impl Connect for Dial {
         if let Some(header) = &self.header {
             stream.write_all(header).await.map_err(failed)?;
         }
-        match &self.tls {
-            None => Ok(stream.into()),
-            Some(tls) => self.encrypted(tls, stream).await,
-        }
+        Ok(stream)
     }
-}
 
-impl Dial {
-    async fn encrypted(&self, tls: &Tls, stream: TcpStream) -> Result<Stream> {
+    async fn encrypted<S: AsyncRead + AsyncWrite + Unpin>(&self, tls: &Tls, stream: S) -> Result<TlsStream<S>> {
         let refused = |why: DialError| Error::because(TLSHandshakeFailure, "in the TLS handshake", why);
         let (config, name) = tls.with.as_ref().map_err(|why| refused(DialError::Unusable(Arc::clone(why))))?;
         let connected = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
@@ -186,6 +199,11 @@ impl Dial {
             self.lines.is_http1_only_now(tls.key);
             return Err(refused(DialError::Http1Only));
         }
+        Ok(stream)
+    }
+
+    /// Returns a stream as the engine takes it, between which and TLS a task moves the bytes.
+    fn moved(&self, stream: TlsStream<TcpStream>) -> Result<Stream> {
         let failed = |error: io::Error| Error::because(ConnectError, "making a socket pair", error);
         let (engines, ours) = UnixStream::pair().map_err(failed)?;
         let socket = engines.as_raw_fd();
@@ -213,6 +231,7 @@ async fn carry(ours: UnixStream, servers: TlsStream<TcpStream>, line: &Line) -> 
             if n == 0 {
                 return to_server.shutdown().await;
             }
+            line.passed.fetch_add(n as u64, Relaxed);
             to_server.write_all(&piece[..n]).await?;
             to_server.flush().await?;
         }
@@ -235,7 +254,9 @@ async fn carry(ours: UnixStream, servers: TlsStream<TcpStream>, line: &Line) -> 
         }
     };
     tokio::select! {
-        ended = up => ended,
+        // What a server that has ended is not told, it cannot have been told.
+        biased;
         ended = down => ended,
+        ended = up => ended,
     }
 }

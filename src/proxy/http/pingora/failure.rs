@@ -1,17 +1,20 @@
 //! What follows from an attempt that failed: whose fault it was, and whether another one is made.
 
-use ::pingora::ErrorType::{HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout};
+use ::pingora::ErrorType::{
+    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout,
+};
 use ::pingora::proxy::Session;
 use ::pingora::{Error, ErrorSource};
 
 use crate::model::trace::EndedBy;
-use crate::model::{AttemptOutcome, TrafficFault};
+use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
 
+use super::super::super::queue::Unserved;
 use super::super::exchange::{self, AttemptEnd, AttemptFailure};
 use super::super::head::Fault;
 use super::answer::is_final_response_written;
 use super::dial::{DialError, Lines};
-use super::state::Exchange;
+use super::state::{Exchange, NotServed};
 
 /// Takes in that no connection was made; returns whether another server is tried.
 pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &Error, lines: &Lines) -> bool {
@@ -21,14 +24,21 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
             return true;
         }
         exchange.distrust = Some(why.reason());
+        if let Some(edge) = exchange.edge().filter(|_| !matches!(why, DialError::Full)) {
+            edge.tls_failures.add(1);
+        }
         let entry = exchange.route.as_ref().zip(exchange.position).map(|(route, at)| &route.farm().servers[at]);
-        if let Some(addr) = entry.and_then(|entry| entry.addr) {
-            lines.say(addr, why);
+        if let Some(addr) = entry.and_then(|entry| entry.addr).filter(|_| !matches!(why, DialError::Full)) {
+            lines.configs.say(addr, why);
         }
     }
     let is_cut = exchange.connection.as_ref().is_some_and(|connection| connection.is_cut());
+    let is_full = matches!(error.root_cause().downcast_ref(), Some(DialError::Full));
     if is_cut {
         exchange.attempt_failed(AttemptOutcome::TakenOut, None);
+    } else if is_full {
+        exchange.is_crowded = true;
+        exchange.attempt_failed(AttemptOutcome::NotConnected, None);
     } else {
         if let Some(edge) = exchange.edge() {
             edge.connect_failures.add(1);
@@ -39,9 +49,12 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
         exchange.tried.add(position);
     }
     exchange.attempt = None;
-    let retry = may_retry(session, exchange, AttemptFailure::NotConnected) && (is_cut || has_budget(exchange));
+    let retry = may_retry(session, exchange, AttemptFailure::NotServed) && (is_cut || has_budget(exchange));
     if is_cut && !retry {
         explain_cut(exchange);
+    }
+    if !retry && *error.etype() == ConnectTimedout {
+        exchange.seen.ended_by(EndedBy::ServerTimeout);
     }
     retry
 }
@@ -60,7 +73,9 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
     let end = AttemptEnd {
         is_answered: exchange.answer.is_some() || is_final_response_written(session),
         is_cut,
-        is_unsent: connection.is_some_and(|connection| connection.is_cut_unsent()),
+        is_unsent: exchange.unserved.is_some()
+            || connection.is_some_and(|connection| connection.is_cut_unsent())
+            || exchange.line.as_ref().is_some_and(|line| line.passed() == exchange.line_had_passed),
         is_late: connection.is_some_and(|connection| connection.is_server_late())
             || (*error.esource() == ErrorSource::Upstream && matches!(error.etype(), ReadTimedout | WriteTimedout)),
         is_servers: *error.esource() == ErrorSource::Upstream
@@ -73,13 +88,15 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         // What the server said was refused.
         exchange.seen.ended_by(EndedBy::Proxy);
     }
-    // A kept connection that turned out closed says nothing about its server, which may be the only one.
-    if (!client_reused || is_cut)
-        && let Some(position) = exchange.position
-    {
+    let is_refused = exchange.unserved == Some(NotServed::Refused);
+    // A kept connection that turned out closed says nothing about its server, which may be the only one. One that refuses
+    // a request may take it a moment later, if nobody else is there to.
+    let is_free = is_cut || (client_reused && !is_refused);
+    if is_refused && has_only_one(exchange) {
+        exchange.refusals += 1;
+    } else if let Some(position) = exchange.position.filter(|_| !is_free || is_cut) {
         exchange.tried.add(position);
     }
-    let is_free = client_reused || is_cut;
     let retry = may_retry(session, exchange, end.failure()) && (is_free || has_budget(exchange));
     if retry {
         exchange.attempt = None;
@@ -87,6 +104,28 @@ pub(super) fn broken_off(session: &Session, exchange: &mut Exchange, error: &Err
         explain_cut(exchange);
     }
     retry
+}
+
+fn has_only_one(exchange: &Exchange) -> bool {
+    exchange.route.as_ref().is_some_and(|route| route.farm().servers.len() == 1)
+}
+
+/// Returns how a request ends for which there is nobody else to try.
+pub(super) fn nobody_else(exchange: &mut Exchange, why: Unserved) -> Box<Error> {
+    let reason = why.reason(SessionKind::Request);
+    match why {
+        Unserved::ClientLeft => {
+            exchange.seen.ended_in(why.ended_by(), why.phase());
+            Error::explain(ConnectionClosed, reason).into_down()
+        }
+        Unserved::LineFull | Unserved::TimeUp => {
+            exchange.seen.ended_in(why.ended_by(), why.phase());
+            exchange.turned_away = Some(why);
+            Error::explain(HTTPStatus(503), reason).into_in()
+        }
+        Unserved::NoServer if exchange.is_crowded => Error::explain(HTTPStatus(503), reason).into_in(),
+        Unserved::NoServer => Error::explain(HTTPStatus(502), "no other server is left to try").into_up(),
+    }
 }
 
 /// Takes a retry out of the farm's budget; returns whether there was one. What is tried again since the operator took a
@@ -108,5 +147,6 @@ fn explain_cut(exchange: &Exchange) {
 fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure) -> bool {
     let allowed = exchange.route.as_ref().map_or(0, |route| usize::from(route.farm().farm.retry_attempts));
     let is_body_replayable = !session.as_ref().retry_buffer_truncated();
-    exchange.tried.len() <= allowed && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
+    exchange.tried.len() + exchange.refusals <= allowed
+        && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
 }

@@ -3,8 +3,7 @@
 use std::fmt::Display;
 
 use ::http::header::{self, HeaderValue};
-use ::http::uri::{PathAndQuery, Scheme};
-use ::http::{StatusCode, Uri, Version};
+use ::http::{StatusCode, Version};
 use ::pingora::ErrorType::InvalidHTTPHeader;
 use ::pingora::http::{RequestHeader, ResponseHeader};
 use ::pingora::proxy::Session;
@@ -13,6 +12,7 @@ use ::pingora::{Error, Result};
 use crate::model::Frontend;
 
 use super::super::control::Connection;
+use super::super::exchange::framing::{self, INTERIMS_MAX};
 use super::super::exchange::render::{self, Values};
 use super::super::exchange::rewrite::rewritten;
 use super::super::exchange::{self, Origin};
@@ -22,15 +22,14 @@ use super::state::Exchange;
 
 /// Makes the head of a request what its server is to see.
 pub(super) fn towards_server(session: &Session, head: &mut RequestHeader, exchange: &Exchange) {
+    framing::make_length_plain(head);
     if let (Some(connection), Some(route)) = (&exchange.connection, &exchange.route) {
         let version = session.req_header().version;
         let origin = Origin { client: &connection.client_text, scheme: connection.from.scheme(), version };
         let is_trusted = exchange::is_trusted(connection.client.ip(), &route.frontend.frontend.trust);
         exchange::set_forwarded(head, &origin, is_trusted);
         exchange::set_request_id(head, &exchange.shown_id());
-        if exchange.seen.trace.is_none() {
-            exchange::remove_trace(head);
-        }
+        exchange.seen.traced.towards_server(head);
         let frontend = &route.frontend.frontend;
         let Some(forward) = route.forward() else { return };
         if let Some(rewrite) = &forward.rewrite
@@ -97,39 +96,25 @@ fn by_rules(asked: &RequestHeader, head: &mut ResponseHeader, exchange: &Exchang
     own(asked, head, exchange, connection, frontend);
 }
 
-/// Says in a head of HTTP/2 what the engine does not: that it goes over TLS, and that trailers are understood, where
-/// the client said so.
-pub(super) fn towards_http2(session: &Session, head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    if !exchange.goes_over.is_http2 {
-        return Ok(());
-    }
-    let said = session.req_header().headers.get(header::TE);
-    let takes_trailers = said.is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    if takes_trailers {
-        head.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
-    }
-    if exchange.goes_over.is_tls {
-        let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        // The engine takes the authority from Host where there is one, and the scheme from what it knows of the
-        // connection, which is not all.
-        let malformed = || Error::explain(InvalidHTTPHeader, "a Host that is no authority");
-        let host = head.headers.get(header::HOST).ok_or_else(malformed)?.as_bytes();
-        let uri = Uri::builder().scheme(Scheme::HTTPS).authority(host).path_and_query(path).build();
-        head.set_uri(uri.map_err(|_| malformed())?);
-        head.remove_header(&header::HOST);
-    }
-    Ok(())
-}
-
 /// Takes in the head of a server's answer.
 pub(super) fn from_server(session: &Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     // Pingora 0.9.1 only refuses a switch that one side asked for and the other did not see.
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Err(Error::explain(InvalidHTTPHeader, "101 without an Upgrade").into_up());
     }
+    if !framing::is_coding_plain(head) {
+        return Err(Error::explain(InvalidHTTPHeader, "a Transfer-Encoding that is not chunked").into_up());
+    }
     if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
         exchange.answer_began(head.status, session.is_upgrade_req());
+    } else {
+        exchange.interims += 1;
+        if exchange.interims > INTERIMS_MAX {
+            return Err(Error::explain(InvalidHTTPHeader, "too many interim answers").into_up());
+        }
     }
+    framing::make_length_plain(head);
+    framing::strip_framing_of_no_body(head);
     exchange::strip_hop_by_hop(head);
     Ok(())
 }
@@ -148,6 +133,10 @@ pub(super) fn towards_client(session: &mut Session, head: &mut ResponseHeader, e
     if is_switch || !head.status.is_informational() {
         exchange::set_request_id(head, &exchange.shown_id());
         by_rules(session.req_header(), head, exchange);
+    }
+    if !is_switch {
+        // What this side speaks, whatever the server does.
+        head.set_version(Version::HTTP_11);
     }
     if !head.status.is_informational() {
         close_unless_in_step(session);

@@ -1,4 +1,4 @@
-//! Counts, logs and remembers what became of a request.
+//! Counts, logs, traces and remembers what became of a request.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::telemetry::access::AccessLine;
 
 use super::super::super::recent::Ended;
 use super::super::control::TAKEN_OUT;
+use super::spans;
 use super::state::Exchange;
 
 /// Why a request ends whose task ended before it did.
@@ -99,24 +100,28 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         attempts: exchange.attempts,
         status,
         duration: took,
+        queue: exchange.seen.queue,
         reason: line.reason,
         termination: line.termination,
         outside: exchange.seen.outside.clone(),
         ..Ended::new(exchange.id)
     });
-    let Some(access) = &connection.work.access else { return };
+    let recorded = exchange.seen.traced.recorded.as_deref().zip(connection.work.tracer.as_ref());
+    if connection.work.access.is_none() && recorded.is_none() {
+        return;
+    }
     let server = route.zip(exchange.position).map(|(route, position)| {
         let farm = route.farm();
         (farm.farm.name.as_str(), farm.servers[position].server.name.as_str())
     });
     let outside = exchange.seen.outside.as_ref();
     let tls = connection.from.tls.as_deref();
-    access.write(&AccessLine {
+    let line = AccessLine {
         route: route_name(exchange).unwrap_or_default(),
         tls: tls.map_or("", |peer| peer.version),
         sni: tls.and_then(|peer| peer.sni.as_deref()).unwrap_or_default().as_bytes(),
         alpn: tls.and_then(|peer| peer.alpn).map_or("", Alpn::as_str).as_bytes(),
-        trace_id: exchange.seen.trace.as_ref().map(|trace| trace as &dyn Display),
+        trace_id: exchange.seen.traced.id.as_ref().map(|trace| trace as &dyn Display),
         own_id: outside.map(|_| &exchange.id as &dyn Display),
         client: connection.client,
         frontend: connection.frontend.frontend.name.as_str(),
@@ -125,9 +130,16 @@ fn tell(exchange: &Exchange, traffic: &Traffic, line: AccessLine<'_>) {
         bytes_in,
         bytes_out,
         duration: took,
+        queue: exchange.seen.queue,
         connect: exchange.seen.connect,
         first_byte: exchange.seen.first_byte.map(|at| at - exchange.started),
         retries: exchange.attempts.retries(),
         ..line
-    });
+    };
+    if let Some(access) = &connection.work.access {
+        access.write(&line);
+    }
+    if let Some((recorded, tracer)) = recorded {
+        tracer.offer(spans::spans(exchange, recorded, &line));
+    }
 }

@@ -5,7 +5,7 @@
 //! the connection of an attempt closed after it where that is as many as the farm allows ([`idle_for`]); a burst that ends
 //! at once may leave more for a while, until they are idle too long. What it notes is put right whenever none was there
 //! to be taken. A connection that is too old, or has served enough, is given up when it is taken, before anything is sent
-//! through it ([`may_serve`]). HTTP/2 connections, which carry many requests at once, have a bound of their own.
+//! through it ([`may_serve`]). HTTP/2 connections are kept by [`super::http2`].
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -48,10 +48,10 @@ pub(in crate::proxy) fn group_of(farm: &FarmTable, entry: &ServerEntry, request:
     xxh3_64(parts.map(u64::to_le_bytes).as_flattened())
 }
 
-/// Returns how long the connection of an attempt that begins now is kept after it.
+/// Returns how long the connection of an attempt in HTTP/1.1 that begins now is kept after it.
 pub(in crate::proxy) fn idle_for(work: &Work, farm: &FarmTable, entry: &ServerEntry) -> Duration {
     let idle = entry.live.idle_here.of(work.ix).value();
-    if farm.farm.http2 || idle < u64::from(farm.farm.reuse.idle_max) { farm.farm.timeouts.idle } else { Duration::ZERO }
+    if idle < u64::from(farm.farm.reuse.idle_max) { farm.farm.timeouts.idle } else { Duration::ZERO }
 }
 
 /// Takes in that an attempt has a connection; returns whether it may go through that.
@@ -68,7 +68,7 @@ pub(super) fn may_serve(
     // Where none could be taken, none was there.
     idle.sub(if is_reused { 1 } else { u64::MAX });
     let rule = farm.farm.reuse;
-    if farm.farm.http2 || (rule.age_max.is_none() && rule.requests_max.is_none()) {
+    if rule.age_max.is_none() && rule.requests_max.is_none() {
         return true;
     }
     let established =
@@ -82,6 +82,7 @@ pub(super) fn may_serve(
 /// Takes in that a request has ended: its connection may be idle now.
 pub(super) fn ended(work: &Work, exchange: &Exchange, is_well: bool) {
     if is_well
+        && !exchange.is_shared
         && exchange.answer.is_some()
         && let Some((route, position)) = exchange.route.as_ref().zip(exchange.position)
     {

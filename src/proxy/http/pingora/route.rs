@@ -62,7 +62,7 @@ impl RequestView for View<'_> {
     }
 
     fn source(&self) -> Option<IpAddr> {
-        (!self.connection.from.is_unix).then_some(self.connection.client.ip())
+        self.connection.from.is_told_apart().then_some(self.connection.client.ip())
     }
 
     fn host(&self) -> Option<&str> {

@@ -8,21 +8,24 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::model::AttemptOutcome;
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::telemetry::context::TraceId;
 
 use super::super::super::work::RequestId;
+use super::super::exchange::short::{ShortText, Shown};
+use super::traced::Traced;
 
 /// See the module's doc.
 pub(super) struct Seen {
     /// The id under which a trusted proxy sent the request.
     pub(super) outside: Option<Arc<str>>,
-    /// The trace that a trusted proxy says it is part of.
-    pub(super) trace: Option<TraceId>,
+    /// The trace that it is part of.
+    pub(super) traced: Traced,
     /// Whether anybody wants to know how long its parts took: the clock is read for nobody.
     pub(super) is_timed: bool,
     phase: EndPhase,
     ended: Option<Termination>,
     connecting: Option<Instant>,
+    /// How long it waited for servers to have room, if it had to.
+    pub(super) queue: Option<Duration>,
     /// How long the connection to the server took that the last attempt went through.
     pub(super) connect: Option<Duration>,
     /// When the head of the server's answer was here.
@@ -33,11 +36,12 @@ impl Seen {
     pub(super) fn new() -> Self {
         Self {
             outside: None,
-            trace: None,
+            traced: Traced::default(),
             is_timed: false,
             phase: EndPhase::Request,
             ended: None,
             connecting: None,
+            queue: None,
             connect: None,
             first_byte: None,
         }
@@ -73,6 +77,7 @@ impl Seen {
             AttemptOutcome::TimedOut => EndedBy::ServerTimeout,
         };
         self.ended_by(by);
+        self.traced.attempt_ended(outcome);
     }
 
     /// Somebody ended it now.
@@ -121,6 +126,15 @@ impl fmt::Display for ShownId<'_> {
         match self.outside {
             Some(id) => f.write_str(id),
             None => self.own.fmt(f),
+        }
+    }
+}
+
+impl Shown for ShownId<'_> {
+    fn show(&self, text: &mut ShortText) {
+        match self.outside {
+            Some(id) => id.show(text),
+            None => self.own.show(text),
         }
     }
 }

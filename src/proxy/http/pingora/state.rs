@@ -15,6 +15,7 @@ use crate::routing::Place;
 use crate::store::{Feed, FrontendTable, Table};
 
 use super::super::super::mirror::Draft;
+use super::super::super::queue::Unserved;
 use super::super::super::recent::Attempts;
 use super::super::super::sticking::Cookies;
 use super::super::super::work::{Assigned, InFlight, RequestId};
@@ -22,7 +23,6 @@ use super::super::control::Connection;
 use super::super::exchange;
 use super::copy;
 use super::dial::Line;
-use super::peer::Over;
 use super::record::record_lost;
 use super::seen::{Seen, ShownId};
 
@@ -45,18 +45,32 @@ pub struct Exchange {
     is_judged: bool,
     /// The cookies of a sticky farm.
     cookies: Option<Cookies>,
+    /// Interim answers of the attempt.
+    pub(super) interims: u8,
     /// The status of the server's final response, once it began.
     pub(super) answer: Option<StatusCode>,
     /// Whether the kept connection that the attempt was to use had been closed.
     pub(super) is_stale: bool,
-    /// What the attempt goes over.
-    pub(super) goes_over: Over,
+    /// Whether the attempt goes over TLS, and HTTP/1.1.
+    pub(super) is_over_tls: bool,
+    /// Whether the attempt goes over a connection that others share.
+    pub(super) is_shared: bool,
+    /// What is known of an attempt whose request was not served.
+    pub(super) unserved: Option<NotServed>,
+    /// Why no other server was tried, after one had failed.
+    pub(super) turned_away: Option<Unserved>,
+    /// Whether a server that was tried has all the connections that it may have.
+    pub(super) is_crowded: bool,
+    /// Refusals of requests by the only server there is.
+    pub(super) refusals: usize,
     /// Whether the attempt is to go on in HTTP/1.1, which is all that its server speaks.
     pub(super) is_downgraded: bool,
     /// Why there was no TLS with a server that was tried.
     pub(super) distrust: Option<&'static str>,
     /// The connection that the answer comes on, where its bytes are moved by us.
     pub(super) line: Option<Arc<Line>>,
+    /// What had passed through it before.
+    pub(super) line_had_passed: u64,
     /// Whether only the end of the connection ends the answer.
     pub(super) is_ended_by_close: bool,
     /// Why Farmgate itself ended the request.
@@ -65,6 +79,15 @@ pub struct Exchange {
     pub(super) seen: Seen,
     /// Whether it was counted and logged.
     pub(super) is_recorded: bool,
+}
+
+/// How it is known that a server did nothing with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotServed {
+    /// It said so of this request, and may take others.
+    Refused,
+    /// Nothing of it was sent, or the connection ended and the server said with which request it had begun last.
+    Unsent,
 }
 
 /// Where a request goes, fixed for its life.
@@ -115,12 +138,19 @@ impl Exchange {
             attempts: Attempts::default(),
             is_judged: false,
             cookies: None,
+            interims: 0,
             answer: None,
             is_stale: false,
-            goes_over: Over::default(),
+            is_over_tls: false,
+            is_shared: false,
+            unserved: None,
+            turned_away: None,
+            is_crowded: false,
+            refusals: 0,
             is_downgraded: false,
             distrust: None,
             line: None,
+            line_had_passed: 0,
             is_ended_by_close: false,
             reason: None,
             seen: Seen::new(),
@@ -154,16 +184,23 @@ impl Exchange {
             self.attempts.begin(route.farm().servers[position].server.id, chosen_by);
         }
         self.attempt = Some(guard);
+        self.unserved = None;
+        self.is_shared = false;
+        self.line = None;
         self.position = Some(position);
         self.cookies = cookies;
         self.is_judged = false;
+        self.interims = 0;
         self.seen.attempt_began();
+        let tracer = self.connection.as_ref().and_then(|connection| connection.work.tracer.as_ref());
+        self.seen.traced.attempt_began(position, chosen_by, tracer);
     }
 
     /// Notes that the server began its final answer.
     pub(super) fn answer_began(&mut self, status: StatusCode, is_upgrade_asked: bool) {
         self.answer = Some(status);
         self.seen.answer_began();
+        self.seen.traced.answer_began(status.as_u16());
         if let Some(attempt) = &mut self.attempt {
             attempt.answered();
         }

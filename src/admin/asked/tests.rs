@@ -1,0 +1,155 @@
+//! Asked for, granted, used, revoked; and what may not happen on the way.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::*;
+use crate::model::credential::{Granted, PENDING_LIFETIME};
+use crate::model::settings::CallRule;
+use crate::model::{Access, Act, Secret};
+
+const NOON: Timestamp = Timestamp(1_763_726_400_000_000);
+
+/// Keeps in memory; refuses when told to.
+#[derive(Default)]
+pub(crate) struct Memory {
+    rows: Mutex<BTreeMap<u64, AskedCredential>>,
+    last: AtomicU64,
+    is_full: AtomicBool,
+}
+
+impl Memory {
+    fn check(&self) -> Result<(), JournalError> {
+        match self.is_full.load(Ordering::Relaxed) {
+            true => Err(JournalError { what: "keep", cause: "disk full".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Keep for Arc<Memory> {
+    fn all(&self) -> Result<Vec<AskedCredential>, JournalError> {
+        Ok(self.rows.lock().unwrap().values().cloned().collect())
+    }
+
+    fn add(&self, credential: &AskedCredential) -> Result<u64, JournalError> {
+        self.check()?;
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        self.rows.lock().unwrap().insert(id, AskedCredential { id, ..credential.clone() });
+        Ok(id)
+    }
+
+    fn put(&self, credential: &AskedCredential) -> Result<(), JournalError> {
+        self.check()?;
+        self.rows.lock().unwrap().insert(credential.id, credential.clone());
+        Ok(())
+    }
+
+    fn forget(&self, id: u64) -> Result<(), JournalError> {
+        self.check()?;
+        self.rows.lock().unwrap().remove(&id);
+        Ok(())
+    }
+}
+
+pub(crate) fn application(secret: &str) -> OvhApplication {
+    OvhApplication { name: "tf".into(), access: Access::Operate, key: "tf-key".into(), secret: Secret::new(secret) }
+}
+
+fn wanted(nonce: u8, at: Timestamp) -> AskedCredential {
+    AskedCredential {
+        id: 0,
+        application_key: "tf-key".into(),
+        nonce: [nonce; 16],
+        rules: CallRule::every(),
+        allowed_ips: Vec::new(),
+        redirection: None,
+        asked_at: at,
+        verdict: None,
+        last_use: None,
+    }
+}
+
+fn verdict(is_granted: bool, at: Timestamp) -> Verdict {
+    let granted = Granted { access: Access::Operate, farms: None, until: None };
+    let act = Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: None, at };
+    Verdict { granted: is_granted.then_some(granted), act }
+}
+
+fn asked() -> (Arc<Memory>, Asked) {
+    let memory = Arc::new(Memory::default());
+    (Arc::clone(&memory), Asked::load(Box::new(memory)).unwrap())
+}
+
+#[test]
+fn credential_is_found_by_its_key_alone_and_survives_the_process() {
+    let (memory, asked) = asked();
+    let of = application("as");
+    let (id, key) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    assert_eq!(key.len(), 32);
+    assert_eq!(asked.find(&of, &key).unwrap().state(NOON), AskedState::PendingValidation);
+    asked.decide(id, verdict(true, NOON)).unwrap();
+    let later = Asked::load(Box::new(memory)).unwrap();
+    assert_eq!(later.find(&of, &key).unwrap().state(NOON), AskedState::Validated);
+    let other = format!("{}{}", &key[..31], if key.ends_with('0') { '1' } else { '0' });
+    for wrong in ["", "0", "00000001", &key[1..], &other, &format!("{key}0"), &key.to_uppercase(), "é0000000"] {
+        assert!(wrong == key || later.find(&of, wrong).is_none(), "{wrong:?}");
+    }
+    assert!(later.find(&application("new secret"), &key).is_none());
+    assert!(later.find(&OvhApplication { key: "other".into(), ..of }, &key).is_none());
+}
+
+#[test]
+fn credential_is_decided_once_and_in_time() {
+    let (_, asked) = asked();
+    let of = application("as");
+    let (id, key) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    asked.decide(id, verdict(false, NOON)).unwrap();
+    assert_eq!(asked.find(&of, &key).unwrap().state(NOON), AskedState::Refused);
+    let refused = asked.decide(id, verdict(true, NOON)).unwrap_err().to_string();
+    assert!(refused.contains("is refused and not pending"), "{refused}");
+    let (late, _) = asked.ask(&of, wanted(2, NOON), NOON).unwrap();
+    assert!(asked.decide(late, verdict(true, NOON + PENDING_LIFETIME)).is_err());
+    assert!(matches!(asked.decide(99, verdict(true, NOON)), Err(AskError::Unknown(99))));
+    asked.revoke(id).unwrap();
+    assert!(asked.find(&of, &key).is_none() && matches!(asked.revoke(id), Err(AskError::Unknown(_))));
+}
+
+#[test]
+fn whoever_only_asks_fills_nothing_for_long() {
+    let (_, asked) = asked();
+    let of = application("as");
+    for nonce in 0..PENDING_MAX {
+        asked.ask(&of, wanted(u8::try_from(nonce).unwrap(), NOON), NOON).unwrap();
+    }
+    let error = asked.ask(&of, wanted(99, NOON), NOON).unwrap_err();
+    assert!(error.to_string().contains("wait for an operator"), "{error}");
+    let later = NOON + PENDING_LIFETIME;
+    asked.ask(&of, wanted(99, later), later).unwrap();
+    assert_eq!(asked.all().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_kept_does_not_count() {
+    let (memory, asked) = asked();
+    let of = application("as");
+    let (id, key) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    memory.is_full.store(true, Ordering::Relaxed);
+    assert!(matches!(asked.ask(&of, wanted(2, NOON), NOON), Err(AskError::Journal(_))));
+    assert!(matches!(asked.decide(id, verdict(true, NOON)), Err(AskError::Journal(_))));
+    assert!(matches!(asked.revoke(id), Err(AskError::Journal(_))));
+    assert_eq!(asked.find(&of, &key).unwrap().state(NOON), AskedState::PendingValidation);
+    asked.used(id, NOON);
+    assert_eq!(asked.find(&of, &key).unwrap().last_use, Some(NOON));
+}
+
+#[test]
+fn last_use_is_kept_once_a_minute() {
+    let (memory, asked) = asked();
+    let (id, _) = asked.ask(&application("as"), wanted(1, NOON), NOON).unwrap();
+    let kept = |memory: &Memory| memory.rows.lock().unwrap()[&id].last_use;
+    asked.used(id, NOON);
+    asked.used(id, NOON + Duration::from_secs(59));
+    assert_eq!(kept(&memory), Some(NOON));
+    asked.used(id, NOON + Duration::from_secs(60));
+    assert_eq!(kept(&memory), Some(NOON + Duration::from_secs(60)));
+}
