@@ -14,12 +14,14 @@ mod events;
 mod keeper;
 mod limits;
 mod memory;
+mod objects;
 mod privileges;
 mod upgrade;
 mod webhooks;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
@@ -31,7 +33,7 @@ use crate::admin::server::AdminServer;
 use crate::admin::{AdminState, Credentials};
 use crate::alarm::Alarm;
 use crate::clock;
-use crate::config::{ConfigErrors, Loaded};
+use crate::config::{ConfigErrors, Declared, Loaded};
 use crate::farm::sticky::StickyKey;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
@@ -50,6 +52,7 @@ use certificates::Caring;
 use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
+use objects::{MadeObjects, Overtaking, Refresher, Restored, Work};
 use upgrade::{Estate, Inherited};
 use webhooks::Webhooks;
 
@@ -78,7 +81,8 @@ pub struct App {
 /// What a reload needs.
 struct Core {
     store: Arc<Store>,
-    listeners: Listeners,
+    listeners: Arc<Listeners>,
+    objects: Arc<MadeObjects>,
     source: ConfigSource,
     settings: Mutex<Settings>,
     credentials: Arc<ArcSwap<Credentials>>,
@@ -98,13 +102,13 @@ impl App {
     /// # Errors
     /// One line for each reason: the journal, a listener, the admin side or a thread.
     pub fn start(loaded: Loaded, source: ConfigSource) -> anyhow::Result<Self> {
-        let Loaded { topology, settings, warnings } = loaded;
+        let Loaded { topology, declared, settings, warnings } = loaded;
         tell(warnings);
         limits::raise(&topology);
         // From here on a signal is a command, however early it comes.
         let listening = listen_to_signals()?;
         let mut inherited = Inherited::take(&settings, &topology)?;
-        let started = Self::start_with(&mut inherited, listening, (topology, settings), source);
+        let started = Self::start_with(&mut inherited, listening, (topology, declared, settings), source);
         if let Err(error) = &started {
             inherited.failed(&report(error.as_ref()).to_string());
         }
@@ -114,7 +118,7 @@ impl App {
     fn start_with(
         inherited: &mut Inherited,
         (runtime, signals): (Runtime, Signals),
-        (topology, settings): (Topology, Settings),
+        (topology, declared, settings): (Topology, Declared, Settings),
         source: ConfigSource,
     ) -> anyhow::Result<Self> {
         let (alarm, lost) = alarm();
@@ -131,12 +135,13 @@ impl App {
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
+        let restored = Restored::read(&journal, settings.state_dir.as_deref(), declared, topology)?;
+        let topology = restored.topology();
+        let overtaking = Arc::new(Overtaking::default());
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
         let answers = Answers::new(&settings, &journal, &webhooks, Told { access: access_handle.clone(), spans })?;
-        let changing: EventSink = Box::new(move |event| on_change(&changed, event));
-        let logging: EventSink = Box::new(|event| events::log(event));
-        let sinks = vec![logging, changing, keeping.sink(), answers.sink(), told];
+        let sinks = sinks(changed, [keeping.sink(), answers.sink(), told, overtaking.sink()]);
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let cookie_key = inherited.cookie_key();
@@ -148,16 +153,18 @@ impl App {
         let told = (access.as_ref(), tracing.as_ref());
         let plane = Plane::start(&store, workers, told, provision, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
-        let listeners = plane.listeners();
+        let listeners = Arc::new(plane.listeners());
         let caring = Caring::prepare(&settings, plane.certificates());
         let checks_at_once = settings.checks_at_once;
         listeners.adopt(std::mem::take(&mut inherited.frontends));
-        store.reload(topology, &listeners, clock::wall())?;
+        store.reload(topology, &*listeners, clock::wall())?;
+        let (objects, works) = MadeObjects::new(restored, &store, listeners.clone(), &overtaking);
         reloads.started(clock::wall());
         let credentials = Arc::new(ArcSwap::from_pointee(Credentials::of(settings.admin.as_ref())));
         let core = Arc::new(Core {
             store,
             listeners,
+            objects,
             source,
             settings: Mutex::new(settings),
             credentials,
@@ -170,7 +177,7 @@ impl App {
         });
         let admin_addr = admin.as_ref().map(AdminServer::local_addr);
         let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
-        let beside = Beside { pokes, changes, checks_at_once, caring, webhooks, admin, answers };
+        let beside = Beside { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers };
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
         inherited.ready()?;
@@ -302,6 +309,7 @@ enum Ended {
 /// What the edges are started with.
 struct Beside {
     pokes: keeper::Pokes,
+    works: Receiver<Work>,
     changes: watch::Receiver<u64>,
     checks_at_once: usize,
     caring: Caring,
@@ -312,15 +320,23 @@ struct Beside {
 
 impl Beside {
     fn start(self, core: &Arc<Core>, plane: &Plane, alarm: &Alarm) -> anyhow::Result<Edges> {
-        let Self { pokes, changes, checks_at_once, caring, webhooks, admin, answers } = self;
+        let Self { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers } = self;
         let keeper = Keeper::start(&core.store, pokes, alarm)?;
+        let refresher = Refresher::start(&core.objects, works, alarm)?;
         let certificates = caring.start(&core.store, alarm)?;
         let prober = start_prober(core, changes, checks_at_once, alarm)?;
         let webhooks = webhooks.start(alarm)?;
         let state = answers.state(core, plane.requests(), plane.certificates(), plane.memory());
         let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
-        Ok(Edges { prober, certificates, keeper, admin, webhooks })
+        Ok(Edges { prober, certificates, refresher, keeper, admin, webhooks })
     }
+}
+
+/// Returns what is told of every event: the log first, then whoever checks again.
+fn sinks(changed: watch::Sender<u64>, others: [EventSink; 4]) -> Vec<EventSink> {
+    let changing: EventSink = Box::new(move |event| on_change(&changed, event));
+    let logging: EventSink = Box::new(|event| events::log(event));
+    [logging, changing].into_iter().chain(others).collect()
 }
 
 /// Returns what rings when a thread is lost, and what then has its name.
@@ -461,10 +477,10 @@ impl Core {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Loaded { topology, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
+        let Loaded { topology, declared, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
         tell(warnings);
         self.refuse_new_commands(&topology)?;
-        self.store.reload(topology, &self.listeners, clock::wall()).map_err(|error| error.to_string())?;
+        self.objects.reload(declared, topology)?;
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
         let fixed = settings.fixed_differences(&live);
@@ -499,7 +515,7 @@ fn cores() -> usize {
 /// Tells the prober when its targets may differ: not after every transition.
 fn on_change(changed: &watch::Sender<u64>, event: &Event) {
     match event.kind {
-        EventKind::Reloaded { .. } => {
+        EventKind::Edited { .. } | EventKind::Reloaded { .. } => {
             changed.send_modify(|n| *n += 1);
         }
         EventKind::Certificate { .. }
@@ -534,7 +550,7 @@ fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJour
     journal.ring(alarm.clone());
     if let Some(aside) = aside {
         let aside = aside.display();
-        tracing::error!(%aside, "journal was damaged: set aside, starting without its overrides");
+        tracing::error!(%aside, "journal was damaged: set aside, starting without what it kept");
     }
     Ok(journal)
 }

@@ -6,6 +6,8 @@
 //! the environment and the files; [`load`] is the one function that reads. Relative paths in a file are relative to
 //! where the process was started.
 
+pub mod declared;
+
 mod bounds;
 mod error;
 mod expand;
@@ -20,6 +22,9 @@ mod units;
 use std::io::{self, Read};
 use std::path::Path;
 
+pub use self::bounds::{FARMS_MAX, FRONTENDS_MAX};
+use self::declared::Remembering;
+pub use self::declared::{Declared, Fault};
 use self::error::Findings;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::schema::schema_json;
@@ -37,6 +42,8 @@ pub const NAMED_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct Loaded {
     /// Its traffic.
     pub topology: Topology,
+    /// The same as it was written, for what is made at run time beside it.
+    pub declared: Declared,
     /// Everything else.
     pub settings: Settings,
     /// What is allowed and probably not meant; each with its place, in file order.
@@ -71,16 +78,21 @@ pub fn parse(
         return Err(ConfigErrors::unreadable(file_label, "is larger than 16 MiB"));
     }
     let mut findings = Findings::default();
+    let files = Remembering::new(read_file);
     let lowered = tree::parse(text, &mut findings).and_then(|mut root| {
         expand::expand(&mut root, "", env, &mut findings);
-        lower::lower(&root, read_file, &mut findings)
+        let (topology, settings) = lower::lower(&root, &|path| files.read(path), &mut findings)?;
+        Some((root, topology, settings))
     });
     if lowered.is_none() && findings.errors.is_empty() {
         findings.error(Position::START, "", "holds nothing; write at least service, frontends and farms");
     }
     let warnings = findings.finish(file_label)?;
     match lowered {
-        Some((topology, settings)) => Ok(Loaded { topology, settings, warnings }),
+        Some((root, topology, settings)) => {
+            let declared = Declared::of(file_label, root, files.files());
+            Ok(Loaded { topology, declared, settings, warnings })
+        }
         None => Err(ConfigErrors::unreadable(file_label, "could not be read, and no error was found: a bug")),
     }
 }

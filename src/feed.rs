@@ -10,7 +10,7 @@ pub mod wire;
 mod ring;
 mod sentence;
 
-use crate::model::{Event, EventKind, FarmId};
+use crate::model::{Event, EventKind, FarmId, ObjectKind};
 
 pub use ring::{EVENTS_HELD_MAX, Ring, Since, Told};
 pub use sentence::sentence;
@@ -32,8 +32,9 @@ pub fn farms(kind: &EventKind) -> Vec<FarmId> {
         | EventKind::StandingChanged { server, .. }
         | EventKind::Transition { server, .. } => vec![server.farm],
         EventKind::FarmServing { farm, .. } => vec![*farm],
-        EventKind::Incident { farms, .. } => farms.iter().map(FarmId::derive).collect(),
-        EventKind::Certificate { .. } | EventKind::Reloaded { .. } => Vec::new(),
+        EventKind::Incident { farms, .. } => farms.iter().map(|(id, _)| *id).collect(),
+        EventKind::Edited { object: ObjectKind::Farm, id, .. } => vec![FarmId(id.0)],
+        EventKind::Certificate { .. } | EventKind::Edited { .. } | EventKind::Reloaded { .. } => Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What outlives the process, in one SQLite file in `state_dir`. Implements the Store's `Journal` and `Chronicle`.
 //!
-//! Three classes of writes. Overrides and receivers' cursors are on disk (`synchronous=FULL`) before the call returns:
+//! Three classes of writes. Overrides, objects made through APIs, tasks and receivers' cursors are on disk (`synchronous=FULL`) before the call returns:
 //! a `kill -9` or a power cut loses none. Events and healths are handed to a writer thread and written within 100 ms;
 //! they are kept in memory while the disk refuses, up to a bound. Evidence and the history of checks may be dropped
 //! under load, which is counted; a `kill -9` loses the open blocks of the history, ten minutes at the most.
@@ -12,8 +12,8 @@
 //! shows later is an error of that call, counted. Without `state_dir` the same works in memory, without history.
 //!
 //! Rooms: `queue` (what waits), `writer` (the thread), `history` (the form of blocks), `blocks` (those not on disk
-//! yet), `layout` (the file), `retention`, and a file for each table: `credentials`, `overrides`, `events`, `healths`, `evidence`,
-//! `block_rows`.
+//! yet), `layout` (the file), `retention`, and a file for each table: `credentials`, `overrides`, `objects` (and
+//! what is staged), `tasks`, `events`, `healths`, `evidence`, `block_rows`.
 
 mod block_rows;
 mod blocks;
@@ -23,9 +23,11 @@ mod evidence;
 mod healths;
 mod history;
 mod layout;
+mod objects;
 mod overrides;
 mod queue;
 mod retention;
+mod tasks;
 mod writer;
 
 use std::fs::File;
@@ -39,7 +41,9 @@ use rusqlite::Connection;
 use crate::alarm::Alarm;
 use crate::model::credential::AskedCredential;
 use crate::model::settings::JournalLimits;
-use crate::model::{CheckBrief, CheckRecord, Field, ProbeSlot, SavedHealth, ServerKey, Timestamp};
+use crate::model::{
+    CheckBrief, CheckRecord, Field, ObjectBatch, ProbeSlot, SavedHealth, SavedObjects, ServerKey, Timestamp,
+};
 use crate::store::{Chronicle, Entry, EventQuery, Journal, JournalError, RecordedEvent, SavedOverride};
 
 use queue::Queue;
@@ -175,6 +179,22 @@ impl SqliteJournal {
         Ok(())
     }
 
+    /// Returns the objects that APIs made, what is staged and the tasks.
+    ///
+    /// # Errors
+    /// [`JournalError`] if they cannot be read, or a newer build wrote them.
+    pub fn objects(&self) -> Result<SavedObjects, JournalError> {
+        self.count("read objects", objects::all(&lock(&self.0.acts)))
+    }
+
+    /// Keeps what became of objects, staged changes and tasks: together or not at all, on disk when the call returns.
+    ///
+    /// # Errors
+    /// [`JournalError`] if nothing was kept.
+    pub fn commit_objects(&self, batch: &ObjectBatch) -> Result<(), JournalError> {
+        self.act("keep objects", |connection| objects::commit(connection, batch))
+    }
+
     /// Waits until what was noted before is on disk, `bound` at the most.
     pub fn flush(&self, bound: Duration) {
         self.0.shared.queue.flush(bound);
@@ -296,7 +316,7 @@ fn failed(what: &'static str, cause: impl std::error::Error + Send + Sync + 'sta
     JournalError { what, cause: Box::new(cause) }
 }
 
-/// SQLite keeps signed 64-bit numbers; ids have 40 bits and times 51, so both fit.
+/// SQLite keeps signed 64-bit numbers; ids have 41 bits and times 51, so both fit.
 fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

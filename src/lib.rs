@@ -20,6 +20,7 @@ pub mod farm;
 pub mod feed;
 pub mod metrics;
 
+pub mod objects;
 pub mod store;
 
 pub mod acme;

@@ -15,6 +15,7 @@ pub mod frontend;
 pub(crate) mod fuzz;
 pub mod id;
 pub mod listen;
+pub mod object;
 pub mod probe;
 pub mod route;
 pub mod server;
@@ -32,15 +33,20 @@ pub use check::{
     AgentHealth, AgentSays, AgentWeight, CheckBrief, CheckRecord, CheckStatus, Checked, Content, Evidence, Paced,
     Verdict,
 };
-pub use event::{CertificateChange, Event, EventKind, IncidentPhase, OrderEnding, StandingChange};
+pub use event::{
+    CertificateChange, EditKind, Event, EventKind, FieldChange, IncidentPhase, OrderEnding, StandingChange,
+};
 pub use expect::{BodyMatch, Expect, Negate, StatusSet};
 pub use farm::{
     Balance, CookieRule, DrainRule, FailOpen, Farm, FarmTimeouts, FlapGuard, HashKey, HashRule, IncidentGuard,
     Leftovers, Observe, Protocol, QueueRule, RetryBudget, Reuse, SameSite, Stickiness,
 };
 pub use frontend::{Frontend, FrontendTimeouts, Limits, RateKey, RateLimit, Sources};
-pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, RouteId, ServerId, ServerKey};
+pub use id::{Epoch, FarmId, FrontendId, Generation, InstanceId, Name, ObjectId, RouteId, ServerId, ServerKey, TaskId};
 pub use listen::ListenAddr;
+pub use object::{
+    Declaration, Made, ObjectBatch, ObjectKind, SavedObjects, Staged, StagedChange, StagedKey, Task, TaskStatus,
+};
 pub use probe::{
     Aim, CommandProbe, Encryption, ExchangeProbe, HttpProbe, HttpVersion, Pace, Probe, ProbeKind, ProbeMethod,
     ProbeSlot, ProbeStart, ProxyHeader, Step, Verify,

@@ -22,6 +22,7 @@ mod state;
 mod tell;
 mod tick;
 mod view;
+mod write;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +40,7 @@ pub use seams::{
 };
 pub use snapshot::Snapshot;
 pub use table::{Feed, FrontendTable, Table};
+pub use write::{OverrideChanges, Write};
 
 use observe::Cause;
 use state::State;
@@ -63,6 +65,9 @@ pub struct Store {
     /// Held by whoever hands events to the sinks.
     telling: Mutex<()>,
 }
+
+/// Keeps what a write comes to, and with it what becomes of overrides, on disk when it returns.
+pub type Keep<'k> = &'k mut dyn FnMut(&OverrideChanges) -> Result<(), JournalError>;
 
 /// Why a new topology was refused; the old one stays.
 #[derive(Debug, thiserror::Error)]
@@ -120,19 +125,63 @@ impl Store {
     /// # Errors
     /// [`ReloadError`]; the old topology stays live.
     pub fn reload(&self, topology: Topology, host: &dyn ListenerHost, now: Timestamp) -> Result<(), ReloadError> {
+        let mut keep = |orders: &OverrideChanges| self.journal.drop_overrides(&orders.ended);
+        let told = |added, removed, overrides_dropped| vec![EventKind::Reloaded { added, removed, overrides_dropped }];
+        self.replace(topology, None, host, now, &mut keep, told)
+    }
+
+    /// Replaces the declared topology by what a write through an API made of it, as [`Self::reload`] does, and changes
+    /// servers as [`Self::change`] does, without terms and whatever the reserve. `keep` is called once everything is
+    /// prepared and before anything is live, with what becomes of overrides: what it keeps, as one, is live when this
+    /// returns, and if it fails nothing is changed.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; the old topology stays live.
+    pub fn adopt(
+        &self,
+        topology: Topology,
+        write: Write<'_>,
+        host: &dyn ListenerHost,
+        keep: Keep<'_>,
+    ) -> Result<(), ReloadError> {
+        let (now, told) = (write.act.at, write.told.to_vec());
+        self.replace(topology, Some(write), host, now, keep, |_, _, _| told)
+    }
+
+    fn replace(
+        &self,
+        topology: Topology,
+        write: Option<Write<'_>>,
+        host: &dyn ListenerHost,
+        now: Timestamp,
+        keep: Keep<'_>,
+        told: impl FnOnce(usize, usize, usize) -> Vec<EventKind>,
+    ) -> Result<(), ReloadError> {
         let mut state = self.lock();
         let prepared = host.prepare(&topology.frontends).map_err(ReloadError::Listen)?;
         let stale = state.stale_overrides(&topology);
-        self.journal.drop_overrides(&stale).map_err(ReloadError::Journal)?;
+        let (orders, wanted) = match write {
+            Some(write) => write::orders(&state, &topology, stale, &write),
+            None => (OverrideChanges { ended: stale, made: Vec::new() }, Vec::new()),
+        };
+        keep(&orders).map_err(ReloadError::Journal)?;
+        let OverrideChanges { ended: stale, made } = orders;
         let adopted = state.adopt(topology, &stale, now);
         if !adopted.forgotten.is_empty() {
             self.journal.note(Entry::Forgotten(adopted.forgotten));
         }
         let mut batch = Batch::default();
-        let (added, removed, overrides_dropped) = (adopted.added, adopted.removed, stale.len());
-        batch.push(&mut state, EventKind::Reloaded { added, removed, overrides_dropped });
+        for kind in told(adopted.added, adopted.removed, stale.len()) {
+            batch.push(&mut state, kind);
+        }
         for kind in adopted.left {
             batch.push(&mut state, kind);
+        }
+        for (server, made) in made {
+            state.put_override(SavedOverride { server, made });
+        }
+        for changed in wanted {
+            self.carry_out(&mut state, &mut batch, changed, now);
         }
         for (server, outcome) in adopted.retuned {
             self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));

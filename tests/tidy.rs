@@ -49,6 +49,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
             "farm",
             "feed",
             "metrics",
+            "objects",
             "store",
             "journal",
             "clock",
@@ -61,6 +62,7 @@ const ROOMS: &[(&str, u8, Imports)] = &[
     ("acme", 4, These(&["model", "clock"])),
     ("webhook", 4, These(&["model", "feed", "store", "clock", "report"])),
     ("journal", 4, These(&["model", "feed", "store", "alarm", "report"])),
+    ("objects", 3, These(&["model", "config", "report"])),
     ("store", 3, These(&["model", "routing", "health", "farm", "metrics", "report"])),
     ("telemetry", 2, These(&["model", "metrics", "clock", "report"])),
     ("config", 2, These(&["model", "report"])),
@@ -80,7 +82,8 @@ const ROOMS: &[(&str, u8, Imports)] = &[
 const EDGES: &[&str] = &["prober", "proxy", "admin", "webhook", "acme"];
 
 /// Places without IO, clock, chance and log.
-const PURE: &[&str] = &["model", "routing", "balance", "health", "farm", "feed", "store/table", "proxy/http/exchange"];
+const PURE: &[&str] =
+    &["model", "routing", "balance", "health", "farm", "feed", "objects", "store/table", "proxy/http/exchange"];
 const IMPURE_PATHS: &[&str] =
     &["tokio", "tracing", "log", "rand", "std::fs", "std::process", "std::env", "std::thread", "crate::clock"];
 const IMPURE_WORDS: &[&str] = &[
@@ -109,8 +112,17 @@ const CLOCK_READS: &[&str] =
     &["Instant::now", "SystemTime::now", "OffsetDateTime::now_utc", "OffsetDateTime::now_local"];
 const THREADS: &[&str] = &["app", "cli/demo", "journal/writer", "lifecycle", "proxy/worker", "telemetry"];
 const THREAD_STARTS: &[&str] = &["thread::spawn", "thread::Builder"];
-const SERDE: &[&str] =
-    &["config/schema", "config/to_yaml", "feed/wire", "journal", "admin", "cli", "lifecycle/handover"];
+const SERDE: &[&str] = &[
+    "config/schema",
+    "config/to_yaml",
+    "config/declared",
+    "objects",
+    "feed/wire",
+    "journal",
+    "admin",
+    "cli",
+    "lifecycle/handover",
+];
 const SERDE_WORDS: &[&str] = &["serde", "serde_json", "serde_yaml", "Serialize", "Deserialize"];
 
 const WIRE_FILES: &[&str] = &["wire", "request", "native"];
@@ -316,7 +328,7 @@ fn serde_stays_where_bytes_are_read_and_written() {
             if !source.is_in(SERDE) {
                 return source.words_in(
                     SERDE_WORDS,
-                    "stands only in admin, schema, export, feed/wire, journal, lifecycle/handover and cli",
+                    "stands only in admin, schema, export, declared, objects, feed/wire, journal, lifecycle/handover and cli",
                 );
             }
             let is_wire = source.path.split('/').any(|part| WIRE_FILES.contains(&part.trim_end_matches(".rs")));

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::feed::Ring;
 use crate::model::settings::{BearerToken, Grant, OvhApplication, OvhCredential, ZenlayerKey};
 use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
+use crate::objects::{NoObjects, Objects};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
 use super::asked::Asked;
@@ -151,6 +152,8 @@ pub struct AdminState {
     pub has_history: bool,
     /// What became of recent requests.
     pub requests: Arc<dyn Requests>,
+    /// Objects made through APIs: what there is, what is staged, tasks, and the way to write.
+    pub objects: Arc<dyn Objects>,
     /// What is counted where events go.
     pub outlets: Arc<dyn Outlets>,
     /// Waits and streams.
@@ -164,6 +167,7 @@ impl AdminState {
         let feed = Arc::new(Ring::new(0));
         let asked = Arc::new(Asked::nowhere());
         let (requests, outlets, long_calls) = (Arc::new(NoRequests), Arc::new(NoOutlets), LongCalls::default());
+        let objects = Arc::new(NoObjects::default());
         Self {
             store,
             credentials,
@@ -173,6 +177,7 @@ impl AdminState {
             chronicle: None,
             has_history: false,
             requests,
+            objects,
             outlets,
             long_calls,
         }

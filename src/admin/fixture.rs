@@ -142,6 +142,7 @@ pub(crate) fn topology() -> Topology {
         service: service(),
         frontends: vec![frontend("web", Protocol::Http, 8080), frontend("db", Protocol::Tcp, 5432)],
         farms: vec![farm("web", Protocol::Http, Some(probe), web), farm("db", Protocol::Tcp, None, db)],
+        made: Arc::default(),
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod explain;
 mod from_wire;
+mod objects;
 mod orders;
 mod query;
 mod replay;
@@ -90,6 +91,11 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
     if !route.allows(&call.method) {
         return Err(Failure::method(&call.method, route.allow()));
     }
+    if route.writes(&call.method) {
+        operate(&caller)?;
+        let query = Query::parse(call.uri.query(), &["stage"])?;
+        return objects::write(state, call, &caller, route, &query).await;
+    }
     let query = match route.query_keys() {
         Some(keys) => Query::parse(call.uri.query(), keys)?,
         None => Query::default(),
@@ -115,6 +121,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             operate(&caller)?;
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
+                Write::Refresh => objects::refresh(state, call, &caller).await,
                 Write::Credential { id, act } => {
                     caller.needs(Access::Admin)?;
                     credentials::act(state, call, &caller, (id, act))
@@ -143,6 +150,7 @@ fn streams(call: &Call) -> bool {
 /// Makes the answer of a read on a thread of its own.
 async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response, Failure> {
     let (state, uri, body, now) = (state.clone(), call.uri.clone(), call.body.clone(), call.now);
+    let own = state.clone();
     let made = aside::made(move || {
         let snapshot = state.store.snapshot(now);
         match Route::of(uri.path()) {
@@ -154,6 +162,11 @@ async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response,
     let Made { content_type, body } = made.await.unwrap_or_else(|| Err(Failure::bug()))?;
     let mut response = json(StatusCode::OK, body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(Route::Read(read)) = Route::of(call.uri.path())
+        && let Some(tag) = objects::etag(&own, read)
+    {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
     Ok(response)
 }
 
@@ -190,7 +203,10 @@ fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Qu
         }
         Read::Servers { farm } => encode(&to_wire::servers(snapshot, farm_of(snapshot, farm)?)),
         Read::Shadow { farm } => encode(&shadow::answer(state, farm_of(snapshot, farm)?, now)?),
+        Read::Staged => objects::staged(state),
         Read::Status => encode(&to_wire::status(snapshot)),
+        Read::Task { task } => objects::task(state, task),
+        Read::Tasks => objects::tasks(state),
         Read::Timeline { farm, server } => {
             let about = about(snapshot, farm, server)?;
             text(timeline::timeline(state, about, query, now)?)

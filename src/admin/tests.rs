@@ -391,7 +391,8 @@ fn reads_change_nothing() {
         assert_eq!(reply.status, 405, "{act}");
         assert_eq!(reply.field("allow"), Some(if act == "weight" { "put" } else { "post" }));
     }
-    assert_eq!(running.call("DELETE", SERVER, OPS, "").status, 405);
+    assert_eq!(running.call("DELETE", SERVER, VIEWER, "").status, 403);
+    assert_eq!(running.call("DELETE", "/api/v1/status", OPS, "").status, 405);
     assert_eq!(running.call("GET", "/api/v1/reload", OPS, "").status, 405);
     for path in ["/api/v1/farms", "/api/v1/frontends", SERVER, "/metrics", "/readyz", "/healthz"] {
         running.call("GET", path, OPS, "");

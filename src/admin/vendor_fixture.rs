@@ -127,7 +127,7 @@ fn topology(service: Arc<Service>) -> Topology {
         frontend("alt", Protocol::Http, &["127.0.0.1:9000"], &web),
         frontend("db", Protocol::Tcp, &["0.0.0.0:5432"], &db),
     ];
-    Topology { service, frontends, farms: vec![web, db] }
+    Topology { service, frontends, farms: vec![web, db], made: Arc::default() }
 }
 
 fn record(status: CheckStatus, code: Option<u16>, content: &str) -> CheckRecord {

@@ -75,7 +75,8 @@ impl Answers {
         let outlets = Arc::new(Counted { certificates: Some(certificates), memory: Some(memory), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
-        AdminState { feed, asked, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+        let objects = Arc::clone(&core.objects);
+        AdminState { feed, objects, asked, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::alarm::Alarm;
 
 use super::certificates::Cared;
 use super::keeper::Keeper;
+use super::objects::Refresher;
 
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
@@ -20,6 +21,7 @@ const RUNTIME_END: Duration = Duration::from_secs(2);
 pub(super) struct Edges {
     pub(super) prober: Edge,
     pub(super) certificates: Cared,
+    pub(super) refresher: Refresher,
     pub(super) keeper: Keeper,
     pub(super) admin: Option<Edge>,
     pub(super) webhooks: Option<Edge>,
@@ -29,6 +31,7 @@ impl Edges {
     pub(super) fn stop(self) {
         self.prober.stop();
         self.certificates.stop();
+        self.refresher.stop();
         self.keeper.stop();
         if let Some(admin) = self.admin {
             admin.stop();

@@ -5,7 +5,7 @@
 
 use crate::feed::wire::{AgentWire, change_word};
 use crate::model::{
-    AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange,
+    AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, OrderEnding, StandingChange,
 };
 
 /// Logs an event.
@@ -28,6 +28,19 @@ pub(super) fn log(event: &Event) {
             reason = act.reason.as_deref().unwrap_or(""),
             generation,
             "server changed by operator"
+        ),
+        EventKind::Edited { object, id: object_id, path, edit, fields, act } => tracing::info!(
+            event = id,
+            object = object.as_str(),
+            object_id = object_id.0,
+            path = &**path,
+            edit = edit.as_str(),
+            keys = fields.iter().map(|field| &*field.key).collect::<Vec<_>>().join(", "),
+            actor = &*act.actor,
+            source = &*act.source,
+            reason = act.reason.as_deref().unwrap_or(""),
+            generation,
+            "object written through an api"
         ),
         EventKind::FarmServing { farm_name, serving, .. } => match *serving {
             "primaries" => tracing::info!(event = id, farm = %farm_name, serving, generation, "farm serves normally"),
@@ -72,7 +85,7 @@ fn log_certificate(event: &Event) {
 fn log_incident(event: &Event) {
     let EventKind::Incident { incident, phase, farms, servers, until } = &event.kind else { return };
     let (id, generation) = (event.id, event.generation.0);
-    let farms = farms.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
+    let farms = farms.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(",");
     match phase {
         IncidentPhase::Began => tracing::error!(
             event = id, incident, farms, servers, %until, generation,

@@ -153,9 +153,9 @@ pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:9090";
 pub(super) const TOKEN_BYTES_ADVISED: usize = 16;
 
 /// The most frontends of a file.
-pub(super) const FRONTENDS_MAX: usize = 1000;
+pub const FRONTENDS_MAX: usize = 1000;
 /// The most farms of a file.
-pub(super) const FARMS_MAX: usize = 10_000;
+pub const FARMS_MAX: usize = 10_000;
 /// The most servers of a farm.
 pub(super) const SERVERS_MAX: usize = 10_000;
 /// The most listeners of a frontend.

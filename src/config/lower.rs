@@ -4,6 +4,8 @@
 //! share an address, no two objects share a numeric id. A result is used only where nothing was reported. Pure but for
 //! the files that it names, read through the function handed in.
 
+pub(super) mod alone;
+
 mod access;
 mod acme;
 mod admin;
@@ -32,7 +34,7 @@ use super::keys;
 use super::read::{Section, Value};
 use super::tree::{Position, Tree};
 use crate::model::settings::{MemoryBound, RunAs};
-use crate::model::{ListenAddr, Protocol, Settings, Topology};
+use crate::model::{FarmId, ListenAddr, Name, Protocol, Settings, Topology};
 
 /// Reads a file that the config file names.
 pub(super) type ReadFile<'r> = &'r dyn Fn(&Path) -> io::Result<String>;
@@ -95,19 +97,36 @@ pub(super) fn lower(root: &Tree, read_file: ReadFile<'_>, findings: &mut Finding
         service: Arc::new(service?),
         frontends: frontends.into_iter().map(|f| Arc::new(f.it.frontend)).collect(),
         farms: farms.into_iter().map(|f| Arc::new(f.it.farm)).collect(),
+        made: Arc::default(),
     };
     Some((topology, settings))
 }
 
-/// The farms that the file declares, right or wrong, with the protocol of those where it can be read.
-type Protocols<'t> = HashMap<&'t str, Option<Protocol>>;
+/// The farms that a frontend may name, right or wrong.
+type Protocols<'t> = HashMap<&'t str, Known>;
+
+/// A farm that a frontend may name.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// What it speaks, where that can be read.
+    protocol: Option<Protocol>,
+    id: FarmId,
+}
+
+impl Known {
+    fn of((protocol, id): (Protocol, FarmId)) -> Self {
+        Self { protocol: Some(protocol), id }
+    }
+}
 
 fn declared_protocols<'t>(farms: &[Value<'t>]) -> Protocols<'t> {
     let mut unheard = Findings::default();
     let mut protocol = |value: &Value<'t>| {
         value.section(&mut unheard, keys::FARM)?.get("protocol")?.word(&mut Findings::default(), farm::PROTOCOLS)
     };
-    farms.iter().map(|value| (value.key, protocol(value))).collect()
+    // A farm of a bad name has its own error.
+    let id = |value: &Value<'t>| Name::parse(value.key).map_or(FarmId(0), |name| FarmId::derive(&name));
+    farms.iter().map(|value| (value.key, Known { protocol: protocol(value), id: id(value) })).collect()
 }
 
 fn settings(

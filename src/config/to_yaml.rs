@@ -89,6 +89,26 @@ pub fn aim_view(aim: &Aim) -> schema::Aim {
     probe::aim(aim)
 }
 
+/// Returns a farm as the file writes it, without its servers and with its secrets, to be compared.
+pub(super) fn farm_json(farm: &Farm) -> serde_json::Value {
+    json(&farm::head(farm, Secrets::Written))
+}
+
+/// Returns a server as the file writes it, to be compared.
+pub(super) fn server_json(server: &Server) -> serde_json::Value {
+    json(&farm::server(server))
+}
+
+/// Returns a frontend as the file writes it, to be compared.
+pub(super) fn frontend_json(frontend: &Frontend, names: &dyn Fn(FarmId) -> String) -> serde_json::Value {
+    json(&frontend::frontend(frontend, names))
+}
+
+/// Texts, numbers and maps with text keys cannot fail to be written.
+fn json(it: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(it).unwrap_or_default()
+}
+
 fn refuse_lossy(value: &Value, path: &str) -> Result<(), ExportError> {
     match value {
         Value::String(text) if text.contains(OPENING) => Err(ExportError::EnvText { path: path.to_owned() }),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::model::{
     Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, CheckStatus,
-    Content, Ejection, Event, EventKind, FarmId, Generation, Health, IncidentPhase, Leftovers, Name, OrderEnding,
-    ProbeSlot, Progress, ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, Terms, Timestamp, TrafficFault,
-    Weight, Wish,
+    Content, EditKind, Ejection, Event, EventKind, FarmId, FieldChange, Generation, Health, IncidentPhase, Leftovers,
+    Name, ObjectId, ObjectKind, OrderEnding, ProbeSlot, Progress, ServerId, ServerKey, StandingChange, Suspicion,
+    SuspicionKind, Terms, Timestamp, TrafficFault, Weight, Wish,
 };
 
 /// 2026-11-21T12:03:11.250Z.
@@ -90,7 +90,8 @@ pub(crate) fn every_kind() -> Vec<Event> {
         kinds.push(EventKind::FarmServing { farm: server.farm, farm_name: farm_name.clone(), serving });
     }
     for phase in [IncidentPhase::Began, IncidentPhase::Believed, IncidentPhase::Recovered] {
-        let farms = vec![farm_name.clone(), Name::parse("shop").unwrap()];
+        let shop = Name::parse("shop").unwrap();
+        let farms = vec![(server.farm, farm_name.clone()), (FarmId::derive(&shop), shop)];
         kinds.push(EventKind::Incident { incident: 9, phase, farms, servers: 7, until: later });
     }
     kinds.push(EventKind::Left { server, farm_name: farm_name.clone(), server_name: server_name.clone(), closed: 1 });
@@ -103,19 +104,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         kinds.push(EventKind::OrderEnded { server, farm_name, server_name, order, ending, closed });
     }
     kinds.push(EventKind::Reloaded { added: 2, removed: 1, overrides_dropped: 0 });
-    let until = later;
-    let why =
-        "frontend \"web\": tls.certificates.key: \"/etc/web.key\" holds no private key; give a PEM file that does";
-    for change in [
-        CertificateChange::Expired { until },
-        CertificateChange::Expiring { until, days: 3 },
-        CertificateChange::NotObtained { why: "no certificate within 300s; tried again in 60s".into() },
-        CertificateChange::Refused { why: why.into() },
-        CertificateChange::Renewed { until },
-    ] {
-        let frontend = Name::parse("web").unwrap();
-        kinds.push(EventKind::Certificate { frontend, certificate: "shop.test".into(), change });
-    }
+    kinds.extend(certificates(later));
     for change in standing_changes(later) {
         let (farm_name, server_name) = (farm_name.clone(), server_name.clone());
         kinds.push(EventKind::StandingChanged { server, farm_name, server_name, change });
@@ -129,8 +118,38 @@ pub(crate) fn every_kind() -> Vec<Event> {
     ] {
         kinds.push(transition(0, 1, NOON, to, incident).kind);
     }
+    kinds.extend(edits(server));
     let numbered = |(id, kind)| Event { id, at: NOON, generation: Generation(42), kind };
     (1..).zip(kinds).map(numbered).collect()
+}
+
+fn certificates(until: Timestamp) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    let why =
+        "frontend \"web\": tls.certificates.key: \"/etc/web.key\" holds no private key; give a PEM file that does";
+    for change in [
+        CertificateChange::Expired { until },
+        CertificateChange::Expiring { until, days: 3 },
+        CertificateChange::NotObtained { why: "no certificate within 300s; tried again in 60s".into() },
+        CertificateChange::Refused { why: why.into() },
+        CertificateChange::Renewed { until },
+    ] {
+        let frontend = Name::parse("web").unwrap();
+        kinds.push(EventKind::Certificate { frontend, certificate: "shop.test".into(), change });
+    }
+    kinds
+}
+
+fn edits(server: ServerKey) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    for edit in [EditKind::Created, EditKind::Changed, EditKind::Deleted, EditKind::Staged, EditKind::Overtaken] {
+        let act = Act { actor: "ops".into(), source: "127.0.0.1".into(), reason: None, at: NOON };
+        let (before, after) = (Some("\"first\"".into()), None);
+        let fields = vec![FieldChange { key: "balance".into(), before, after }];
+        let (object, id, path) = (ObjectKind::Farm, ObjectId(server.farm.0), "farms.web".into());
+        kinds.push(EventKind::Edited { object, id, path, edit, fields, act });
+    }
+    kinds
 }
 
 fn standing_changes(until: Timestamp) -> Vec<StandingChange> {

@@ -2,8 +2,9 @@
 //! why. Times are UTC.
 
 use crate::model::{
-    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, Ejection, Event, EventKind, Health,
-    IncidentPhase, Leftovers, Name, OrderEnding, StandingChange, Suspicion, SuspicionKind, Terms, TrafficFault, Wish,
+    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, EditKind, Ejection, Event, EventKind,
+    FarmId, FieldChange, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange, Suspicion, SuspicionKind,
+    Terms, TrafficFault, Wish,
 };
 
 /// Returns an event in one sentence.
@@ -14,6 +15,7 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Changed { farm_name, server_name, from, to, terms, act, .. } => {
             changed(&of(farm_name, server_name), *from, *to, terms, act)
         }
+        EventKind::Edited { object, path, edit, fields, act, .. } => edited(object.as_str(), path, *edit, fields, act),
         EventKind::FarmServing { farm_name, serving, .. } => farm_serving(farm_name, serving),
         EventKind::Incident { phase, farms, servers, until, .. } => {
             incident(*phase, farms, *servers, &until.to_string())
@@ -142,6 +144,23 @@ fn changed(server: &str, from: Wish, to: Wish, terms: &Terms, act: &Act) -> Stri
     text + "."
 }
 
+fn edited(object: &str, path: &str, edit: EditKind, fields: &[FieldChange], act: &Act) -> String {
+    let who = format!("{} (from {})", act.actor, act.source);
+    let keys: Vec<&str> = fields.iter().map(|field| &*field.key).collect();
+    let keys = if keys.is_empty() { String::new() } else { format!(" ({})", keys.join(", ")) };
+    let mut text = match edit {
+        EditKind::Changed => format!("{who} changed the {object} {path}{keys}"),
+        EditKind::Created => format!("{who} made the {object} {path}"),
+        EditKind::Deleted => format!("{who} removed the {object} {path}"),
+        EditKind::Overtaken => format!("{who} wrote to the {object} {path}, so what was staged of it is dropped{keys}"),
+        EditKind::Staged => format!("{who} staged a change of the {object} {path}{keys}"),
+    };
+    if let Some(reason) = &act.reason {
+        text += &format!(": \"{reason}\"");
+    }
+    text + "."
+}
+
 fn farm_serving(farm: &Name, serving: &str) -> String {
     match serving {
         "primaries" => format!("Farm {farm} serves normally, from its primary servers."),
@@ -153,9 +172,9 @@ fn farm_serving(farm: &Name, serving: &str) -> String {
     }
 }
 
-fn incident(phase: IncidentPhase, farms: &[Name], servers: usize, until: &str) -> String {
+fn incident(phase: IncidentPhase, farms: &[(FarmId, Name)], servers: usize, until: &str) -> String {
     let servers = count(servers as u64, "server");
-    let names = farms.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let names = farms.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let farms = if farms.len() == 1 { format!("farm {names}") } else { format!("farms {names}") };
     match phase {
         IncidentPhase::Began => format!(

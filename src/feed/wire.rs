@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event, EventKind,
-    Name, ProbeSlot, Progress, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
+    FieldChange, Name, ProbeSlot, Progress, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
 };
 
 /// An event.
@@ -49,6 +49,8 @@ pub enum EventType {
     Certificate,
     /// An operator changed a server.
     Changed,
+    /// An object was made, changed or removed through an API.
+    Edited,
     /// A farm serves in another way.
     FarmServing,
     /// Most of what is observed fails at once, or does so no longer.
@@ -168,6 +170,34 @@ pub struct Details {
     /// How probes and traffic disagree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<SuspicionWire>,
+    /// What kind of object was written: farm, server, frontend, route, rule, certificate, service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<u64>,
+    /// Its key path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What became of it: created, changed, deleted, staged, overtaken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit: Option<String>,
+    /// What it says now and said before; secrets masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldWire>,
+}
+
+/// A key of an object and its value before and after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldWire {
+    /// The key.
+    pub key: String,
+    /// Its value before; null: it was not there.
+    #[serde(default)]
+    pub before: serde_json::Value,
+    /// Its value now; null: it is there no more.
+    #[serde(default)]
+    pub after: serde_json::Value,
 }
 
 /// A check.
@@ -330,6 +360,7 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             let server = of_server(*server, farm_name, server_name);
             (EventType::Changed, changed_details(*from, *to, terms, act, server))
         }
+        EventKind::Edited { .. } => (EventType::Edited, edited_details(kind)),
         EventKind::FarmServing { farm, farm_name, serving } => {
             let (farm, farm_id) = (Some(farm_name.to_string()), Some(farm.0));
             let details = Details { farm, farm_id, serving: Some((*serving).to_owned()), ..Details::default() };
@@ -339,7 +370,7 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             let details = Details {
                 incident: Some(*incident),
                 phase: Some(phase.as_str().to_owned()),
-                farms: farms.iter().map(Name::to_string).collect(),
+                farms: farms.iter().map(|(_, name)| name.to_string()).collect(),
                 servers: Some(*servers),
                 until: Some(time(*until)),
                 ..Details::default()
@@ -391,6 +422,25 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             (EventType::Transition, details)
         }
     }
+}
+
+fn edited_details(kind: &EventKind) -> Details {
+    let EventKind::Edited { object, id, path, edit, fields, act } = kind else { return Details::default() };
+    Details {
+        object: Some(object.as_str().to_owned()),
+        object_id: Some(id.0),
+        path: Some(path.to_string()),
+        edit: Some(edit.as_str().to_owned()),
+        fields: fields.iter().map(field_wire).collect(),
+        act: Some(act_wire(act)),
+        ..Details::default()
+    }
+}
+
+fn field_wire(field: &FieldChange) -> FieldWire {
+    let value =
+        |text: &Option<Box<str>>| text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    FieldWire { key: field.key.to_string(), before: value(&field.before), after: value(&field.after) }
 }
 
 fn certificate_details(frontend: &Name, certificate: &str, change: &CertificateChange) -> Details {

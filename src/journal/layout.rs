@@ -1,12 +1,13 @@
 //! The file: its layout, the connections to it, and what to do with one that cannot be used.
 //!
-//! Layout 3. Ids and times (µs since 1970) are SQLite's signed 64-bit numbers; ids have 40 bits and times 51, so both
+//! Layout 4. Ids and times (µs since 1970) are SQLite's signed 64-bit numbers; ids have 41 bits and times 51, so both
 //! fit. `PRAGMA user_version` has the layout; an older one is brought up to date in one transaction.
 //!
 //! Two processes on one file would overwrite one another: [`LOCK_NAME`] is locked for as long as the journal is open,
 //! and released by the system however the process ends.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::{FILE_NAME, failed};
 /// The name of the file in `state_dir` whose lock says that the directory is in use.
 pub(super) const LOCK_NAME: &str = "farmgate.lock";
 /// The layout this build writes.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 /// How long a connection waits for another of ours; and, at opening, for a build that locked the file itself.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Files up to this size are checked whole at opening; of a larger one only the tables that promises rest on, so that
@@ -84,6 +85,32 @@ const LAYOUT_2: &str = "
 const LAYOUT_3: &str = "
     -- A number is never given twice, so that of a revoked one opens nothing.
     CREATE TABLE credential (id INTEGER PRIMARY KEY AUTOINCREMENT, json TEXT NOT NULL) STRICT;";
+
+const LAYOUT_4: &str = "
+    CREATE TABLE object (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, parent INTEGER, shape TEXT NOT NULL,
+        service INTEGER, zone TEXT, inert INTEGER NOT NULL, form TEXT NOT NULL, extras TEXT NOT NULL,
+        created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, version INTEGER NOT NULL
+    ) STRICT;
+    -- What waits for a refresh: a field of a server (farm to value), an object that goes (gone and id), or one that comes
+    -- or changes (id to version).
+    CREATE TABLE staged (
+        key TEXT PRIMARY KEY, farm INTEGER, server INTEGER, field TEXT, value TEXT, gone INTEGER NOT NULL,
+        zone_staged TEXT NOT NULL, writes INTEGER NOT NULL,
+        actor TEXT NOT NULL, source TEXT NOT NULL, reason TEXT, at_us INTEGER NOT NULL,
+        id INTEGER, kind TEXT, name TEXT, parent INTEGER, shape TEXT, service INTEGER, zone TEXT, inert INTEGER,
+        form TEXT, extras TEXT, created_us INTEGER, updated_us INTEGER, version INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE task (
+        id INTEGER PRIMARY KEY, action TEXT NOT NULL, refreshes INTEGER NOT NULL, status TEXT NOT NULL,
+        zones TEXT NOT NULL, progress INTEGER NOT NULL, created_us INTEGER NOT NULL, done_us INTEGER, failure TEXT,
+        actor TEXT NOT NULL, source TEXT NOT NULL, reason TEXT, at_us INTEGER NOT NULL
+    ) STRICT;
+    -- The largest ids given out: none is given to another.
+    CREATE TABLE given (
+        only INTEGER PRIMARY KEY CHECK (only = 0), last_object INTEGER NOT NULL, last_task INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO given VALUES (0, 0, 0);";
 
 /// An open file: its connections, the lock that keeps others out, and where a damaged one went.
 #[derive(Debug)]
@@ -196,6 +223,8 @@ impl From<rusqlite::Error> for OpenFailure {
 
 fn open_sound(path: &Path) -> Result<Connection, OpenFailure> {
     let mut connection = Connection::open(path)?;
+    // Objects made through APIs may hold secrets. Companions get the file's mode. Who may open it may not own it.
+    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
     connection.busy_timeout(BUSY_WAIT)?;
     // Should the file turn out damaged, closing it must leave its companions as they are.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -225,7 +254,13 @@ fn is_sound(connection: &Connection, bytes: u64, layout: i64) -> Result<bool, Op
     let checks: &[&str] = if bytes <= CHECKED_WHOLE_BYTES_MAX || layout < LAYOUT {
         &["PRAGMA quick_check(1)"]
     } else {
-        &["PRAGMA quick_check(override)", "PRAGMA quick_check(health)", "PRAGMA quick_check(cursor)"]
+        &[
+            "PRAGMA quick_check(override)",
+            "PRAGMA quick_check(health)",
+            "PRAGMA quick_check(cursor)",
+            "PRAGMA quick_check(object)",
+            "PRAGMA quick_check(staged)",
+        ]
     };
     for check in checks {
         let verdict: Option<String> = connection.query_row(check, [], |row| row.get(0)).optional()?;
@@ -243,7 +278,7 @@ fn layout(connection: &Connection) -> rusqlite::Result<i64> {
 fn migrate(connection: &mut Connection) -> Result<(), OpenFailure> {
     let transaction = connection.transaction()?;
     let found = layout(&transaction)?;
-    for (to, batch) in [(1, LAYOUT_1), (2, LAYOUT_2), (3, LAYOUT_3)] {
+    for (to, batch) in [(1, LAYOUT_1), (2, LAYOUT_2), (3, LAYOUT_3), (4, LAYOUT_4)] {
         if found < to {
             transaction.execute_batch(batch)?;
         }

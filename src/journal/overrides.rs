@@ -1,6 +1,6 @@
 //! What must be on disk when the call returns: overrides, and how far receivers are.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::model::{
     Act, AdminStatus, FarmId, Field, Leftovers, Override, ServerId, ServerKey, Terms, Timestamp, Weight, Wish,
@@ -62,13 +62,19 @@ pub(super) fn put(connection: &Connection, saved: &SavedOverride) -> rusqlite::R
 
 pub(super) fn drop_all(connection: &mut Connection, fields: &[(ServerKey, Field)]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
+    drop_in(&transaction, fields)?;
+    transaction.commit()
+}
+
+/// Forgets overrides as part of a transaction.
+pub(super) fn drop_in(transaction: &Transaction<'_>, fields: &[(ServerKey, Field)]) -> rusqlite::Result<()> {
     for (server, field) in fields {
         transaction.execute(
             "DELETE FROM override WHERE farm = ?1 AND server = ?2 AND field = ?3",
             params![number(server.farm.0), number(server.server.0), field.as_str()],
         )?;
     }
-    transaction.commit()
+    Ok(())
 }
 
 pub(super) fn cursor(connection: &Connection, receiver: &str) -> rusqlite::Result<Option<u64>> {

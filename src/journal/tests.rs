@@ -13,6 +13,7 @@ use crate::model::{
 use crate::store::Order;
 
 mod crash;
+mod objects;
 mod retention;
 
 /// How long a test waits for the disk.
@@ -223,7 +224,7 @@ fn events_are_found_by_server_farm_id_and_time_in_both_orders() {
         note(&journal, transition(id, n, seconds(id), Health::Down, None));
     }
     let other = Name::parse("shop").unwrap();
-    let farms = vec![farm(), other.clone()];
+    let farms = vec![(FarmId::derive(&farm()), farm()), (FarmId::derive(&other), other.clone())];
     let incident = every_kind().swap_remove(8);
     let kind = crate::model::EventKind::Incident {
         incident: 6,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::change::{Act, Terms, Wish};
 use super::check::{AgentSays, CheckBrief, CheckRecord};
-use super::id::{FarmId, Generation, Name, ServerKey};
+use super::id::{FarmId, Generation, Name, ObjectId, ServerKey};
+use super::object::ObjectKind;
 use super::probe::ProbeSlot;
 use super::server::{AdminStatus, Health, Progress};
 use super::standing::{Ejection, Suspicion};
@@ -52,6 +53,21 @@ pub enum EventKind {
         /// Who, when, why.
         act: Act,
     },
+    /// An object was made, changed or removed through an API.
+    Edited {
+        /// What it is.
+        object: ObjectKind,
+        /// Its id.
+        id: ObjectId,
+        /// Its key path.
+        path: Box<str>,
+        /// What became of it.
+        edit: EditKind,
+        /// What it says now and said before, by key; secrets masked.
+        fields: Vec<FieldChange>,
+        /// Who, when, why.
+        act: Act,
+    },
     /// A farm's way of serving changed (normal, backups, fail open, none).
     FarmServing {
         /// The farm.
@@ -69,7 +85,7 @@ pub enum EventKind {
         /// Whether it begins or how it ended.
         phase: IncidentPhase,
         /// The farms concerned.
-        farms: Vec<Name>,
+        farms: Vec<(FarmId, Name)>,
         /// How many servers failed.
         servers: usize,
         /// Until when the rotation is held at the latest.
@@ -156,9 +172,53 @@ impl EventKind {
             | Self::OrderEnded { server, .. }
             | Self::StandingChanged { server, .. }
             | Self::Transition { server, .. } => Some(*server),
-            Self::Certificate { .. } | Self::FarmServing { .. } | Self::Incident { .. } | Self::Reloaded { .. } => None,
+            Self::Certificate { .. }
+            | Self::Edited { .. }
+            | Self::FarmServing { .. }
+            | Self::Incident { .. }
+            | Self::Reloaded { .. } => None,
         }
     }
+}
+
+/// What became of an object that is written through APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EditKind {
+    /// It says something else.
+    Changed,
+    /// It is there.
+    Created,
+    /// It is gone.
+    Deleted,
+    /// What was staged of it is lost to a live write.
+    Overtaken,
+    /// It waits for a refresh.
+    Staged,
+}
+
+impl EditKind {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Created => "created",
+            Self::Deleted => "deleted",
+            Self::Overtaken => "overtaken",
+            Self::Staged => "staged",
+        }
+    }
+}
+
+/// A key of an object and its value before and after, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldChange {
+    /// The key.
+    pub key: Box<str>,
+    /// Its value before; none: it was not there.
+    pub before: Option<Box<str>>,
+    /// Its value now; none: it is there no more.
+    pub after: Option<Box<str>>,
 }
 
 /// What became of a certificate that clients are shown.

@@ -86,7 +86,7 @@ pub enum NameError {
 macro_rules! numeric_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
         pub struct $name(pub u64);
 
         impl fmt::Display for $name {
@@ -104,6 +104,14 @@ numeric_id!(
 numeric_id!(
     /// Identifies a frontend; OVHcloud's `frontendId`, Zenlayer's `listenerId`.
     FrontendId
+);
+numeric_id!(
+    /// Identifies any object that an API makes or reads: the number of its [`FarmId`], [`ServerId`] and so on.
+    ObjectId
+);
+numeric_id!(
+    /// Identifies a task.
+    TaskId
 );
 numeric_id!(
     /// Identifies a route; OVHcloud's `routeId`.
@@ -125,6 +133,30 @@ numeric_id!(
     /// Counts the tables that the Store has published; strictly increasing.
     Generation
 );
+
+impl From<FarmId> for ObjectId {
+    fn from(id: FarmId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<FrontendId> for ObjectId {
+    fn from(id: FrontendId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<RouteId> for ObjectId {
+    fn from(id: RouteId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ServerId> for ObjectId {
+    fn from(id: ServerId) -> Self {
+        Self(id.0)
+    }
+}
 
 impl FarmId {
     /// Returns the id of the farm of that name.

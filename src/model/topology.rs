@@ -1,4 +1,5 @@
-//! Everything a config file declares about traffic: one service, its frontends and its farms. Validated whole.
+//! Everything that is declared about traffic, by the config file and through APIs: one service, its frontends and its
+//! farms. Validated whole.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use super::farm::Farm;
 use super::frontend::Frontend;
 use super::id::{FarmId, InstanceId, Name};
+use super::object::Made;
 
 /// The service as the API shapes name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Topology {
     pub frontends: Vec<Arc<Frontend>>,
     /// Farms, in the order written.
     pub farms: Vec<Arc<Farm>>,
+    /// What of it was made through an API, and by whom; empty where the file declares everything.
+    pub made: Arc<Made>,
 }
 
 impl Topology {

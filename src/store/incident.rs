@@ -59,7 +59,8 @@ impl State {
     }
 
     fn tell_incident(&mut self, batch: &mut Batch, incident: &Incident, phase: IncidentPhase) {
-        let farms = incident.farms.iter().filter_map(|farm| Some(self.topology.farm(*farm)?.name.clone())).collect();
+        let named = |farm| Some((farm, self.topology.farm(farm)?.name.clone()));
+        let farms = incident.farms.iter().copied().filter_map(named).collect();
         let Incident { id, servers, until, .. } = incident;
         let kind = EventKind::Incident { incident: *id, phase, farms, servers: servers.len(), until: *until };
         batch.push(self, kind);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::farm::Serving;
 use crate::model::{
-    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Leftovers, Name, Override, PeerAddr,
-    ProbeStanding, Server, ServerId, ServerKey, Service, SessionGroup, Standing, Timestamp,
+    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Leftovers, Made, Name, Override,
+    PeerAddr, ProbeStanding, Server, ServerId, ServerKey, Service, SessionGroup, Standing, Timestamp,
 };
 
 /// Everything at one instant.
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub frontends: Vec<FrontendRow>,
     /// Farms, in the order written.
     pub farms: Vec<FarmRow>,
+    /// What of it was made through APIs.
+    pub made: Arc<Made>,
     /// Servers that left with their farm and on which something is open.
     pub leaving: Vec<LeavingRow>,
     /// What makes the balancer suspect itself, if anything.

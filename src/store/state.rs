@@ -110,7 +110,7 @@ impl State {
     ) -> Self {
         let overrides = overrides.into_iter().map(|s| ((s.server, s.made.wish.field()), s.made)).collect();
         Self {
-            topology: Topology { service, frontends: Vec::new(), farms: Vec::new() },
+            topology: Topology { service, frontends: Vec::new(), farms: Vec::new(), made: Arc::default() },
             generation: Generation(0),
             rows: ScatterMap::default(),
             leaving: BTreeMap::new(),

@@ -179,7 +179,12 @@ fn topology(servers: Vec<Server>, probe: Option<Probe>) -> Topology {
         limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000, ..Limits::default() },
         ..Frontend::new(FrontendId::derive(&name("web")), name("web"), Protocol::Http, farm.id)
     };
-    Topology { service: service(), frontends: vec![Arc::new(frontend)], farms: vec![Arc::new(farm)] }
+    Topology {
+        service: service(),
+        frontends: vec![Arc::new(frontend)],
+        farms: vec![Arc::new(farm)],
+        made: Arc::default(),
+    }
 }
 
 fn store_with(topology: Topology, ledger: &Arc<Ledger>) -> Store {
@@ -292,6 +297,7 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -29,6 +29,7 @@ pub(super) fn snapshot(state: &State, table: &Table, is_ready: bool, at: Timesta
         service: table.service.clone(),
         frontends: frontends.collect(),
         farms: table.farms.iter().map(|farm| farm_row(state, farm)).collect(),
+        made: Arc::clone(&state.topology.made),
         leaving: with_farm.map(|(key, leaving)| leaving_row(*key, leaving)).collect(),
         incident: incident_row(state),
         last_event: state.last_event_id,

@@ -195,7 +195,8 @@ fn bodies_that_cannot_be_are_refused_before_any_effect() {
     assert_eq!(native("PUT", weight, b"{\"weight\": \xff}"), 400);
     assert_eq!(farmgate.server("a")["weight"], 7);
     assert_eq!(native("DELETE", weight, b""), 405);
-    assert_eq!(native("POST", "/api/v1/farms", b"{}"), 405);
+    assert_eq!(native("POST", "/api/v1/farms", b"{}"), 400);
+    assert_eq!(native("POST", "/api/v1/status", b"{}"), 405);
     let big = format!("{{\"weight\": 1, \"why\": \"{}\"}}", "x".repeat(4 << 20));
     assert_eq!(native("PUT", weight, big.as_bytes()), 413);
     assert_eq!(farmgate.server("a")["weight"], 7);

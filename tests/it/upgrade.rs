@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use regex::Regex;
 
-use crate::harness::{Behaviour, Client, Farmgate, OPS_TOKEN, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Client, Farmgate, OPS_TOKEN, Origin, Server, Setup, place, until};
 
 /// How often a process is replaced under load.
 const UPGRADES: usize = 4;
@@ -174,6 +174,32 @@ fn upgrade_that_fails_leaves_the_old_process_as_it_was() {
     farmgate.operate("PUT", "/api/v1/farms/web/servers/a/weight", r#"{"weight": 3}"#);
     assert_eq!(farmgate.server("a")["weight"], 3);
     assert!(!dir.path().join("state/farmgate-upgrade.sock").exists());
+}
+
+#[test]
+fn upgrade_keeps_what_was_made_through_the_api() {
+    let origin = Origin::start("a");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut heirs = Heirs::new();
+    let state = dir.path().join("state");
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")])
+        .top("service: {name: it, addresses: [\"0.0.0.0\"], api_ports: \"1024-65535\"}")
+        .top(&format!("state_dir: \"{}\"", state.display()));
+    let farmgate = Farmgate::start_in(&dir, &setup, &[]);
+    let front = place();
+    let farm = format!(r#"{{"name": "shop", "protocol": "http", "servers": {{"x": "{}"}}}}"#, origin.addr());
+    farmgate.operate("POST", "/api/v1/farms", &farm);
+    let frontend = format!(r#"{{"name": "shop", "protocol": "http", "listen": ["{front}"], "farm": "shop"}}"#);
+    farmgate.operate("POST", "/api/v1/frontends", &frontend);
+    farmgate.operate("PATCH", "/api/v1/farms/shop?stage=gra", r#"{"balance": "first"}"#);
+    assert_eq!(Client::connect(front).get("/").status, 200);
+    heirs.upgrade(&farmgate);
+    assert_eq!(Client::connect(front).get("/").status, 200);
+    let (status, staged) = farmgate.admin_get("/api/v1/staged");
+    assert_eq!((status, &staged["pending"][0]["zone"]), (200, &"gra".into()), "{staged}");
+    farmgate.operate("PATCH", "/api/v1/farms/shop", r#"{"balance": "random"}"#);
+    farmgate.operate("DELETE", "/api/v1/frontends/shop", "");
+    until("the listener to close", || Client::try_connect(front).is_err().then_some(()));
 }
 
 #[test]

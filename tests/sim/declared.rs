@@ -123,7 +123,7 @@ fn with_frontends(farms: Vec<Arc<Farm>>) -> Topology {
             ..Frontend::new(FrontendId::derive(&farm.name), farm.name.clone(), farm.protocol, farm.id)
         })
     };
-    Topology { service: service(), frontends: farms.iter().map(frontend).collect(), farms }
+    Topology { service: service(), frontends: farms.iter().map(frontend).collect(), farms, made: Arc::default() }
 }
 
 fn farm(chance: &mut Chance, n: u64) -> Farm {

@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::admin::call::Call;
 use crate::admin::error::AdminError;
 use crate::admin::long::LONG_CALLS_MAX;
+use crate::objects::EditError;
 
 use super::query::QueryError;
 use super::wire::{ErrorBody, ErrorWire};
@@ -146,6 +147,42 @@ impl From<QueryError> for Failure {
             }
             QueryError::Unknown { .. } => Self::told(StatusCode::BAD_REQUEST, "unknown_parameter", error.to_string()),
         }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        let (status, code) = match &error {
+            EditError::FileMade { .. } => (StatusCode::CONFLICT, "file_made"),
+            EditError::InUse { .. } => (StatusCode::CONFLICT, "in_use"),
+            EditError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            EditError::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
+            EditError::NotKept(_) => return AdminError::NotKept.into(),
+            EditError::NotOpened { .. } => (StatusCode::CONFLICT, "not_opened"),
+            EditError::PortTaken { .. } => (StatusCode::CONFLICT, "port_taken"),
+            EditError::Stale { .. } => (StatusCode::PRECONDITION_FAILED, "changed_meanwhile"),
+            EditError::TooMany { .. } => (StatusCode::CONFLICT, "too_many"),
+            EditError::Unknown { .. } | EditError::UnknownName { .. } => (StatusCode::NOT_FOUND, "not_found"),
+        };
+        let details: Vec<String> = match &error {
+            EditError::Invalid { faults } => faults.iter().map(ToString::to_string).collect(),
+            EditError::NotOpened { reasons, .. } => reasons.clone(),
+            EditError::FileMade { .. }
+            | EditError::InUse { .. }
+            | EditError::NameTaken { .. }
+            | EditError::NotKept(_)
+            | EditError::PortTaken { .. }
+            | EditError::Stale { .. }
+            | EditError::TooMany { .. }
+            | EditError::Unknown { .. }
+            | EditError::UnknownName { .. } => Vec::new(),
+        };
+        let message = match details.as_slice() {
+            [] => error.to_string(),
+            [one] => one.clone(),
+            several => format!("nothing was changed: {} errors; see details", several.len()),
+        };
+        Self { status, code, message, details, allow: None }
     }
 }
 

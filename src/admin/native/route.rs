@@ -54,8 +54,14 @@ pub(super) enum Read<'a> {
     Servers { farm: &'a str },
     /// `GET /farms/{farm}/shadow`
     Shadow { farm: &'a str },
+    /// `GET /staged`
+    Staged,
     /// `GET /status`
     Status,
+    /// `GET /tasks/{task}`
+    Task { task: &'a str },
+    /// `GET /tasks`
+    Tasks,
     /// `GET …/timeline` of everything, a farm or a server.
     Timeline { farm: Option<&'a str>, server: Option<&'a str> },
 }
@@ -78,6 +84,8 @@ pub(super) enum Write<'a> {
     Act { farm: &'a str, server: &'a str, act: ServerAct },
     /// `POST /credentials/{id}/{grant|refuse|revoke}`
     Credential { id: &'a str, act: CredentialAct },
+    /// `POST /refresh`
+    Refresh,
     /// `POST /reload`
     Reload,
     /// `POST /upgrade`
@@ -120,9 +128,13 @@ impl<'a> Route<'a> {
             ["farms", farm, ref rest @ ..] => Self::of_farm(farm, rest)?,
             ["frontends"] => Self::Read(Read::Frontends),
             ["frontends", frontend] => Self::Read(Read::Frontend { frontend }),
+            ["refresh"] => Self::Write(Write::Refresh),
             ["reload"] => Self::Write(Write::Reload),
             ["requests", id, "explain"] => Self::Read(Read::Explain(Explained::Request { id })),
+            ["staged"] => Self::Read(Read::Staged),
             ["status"] => Self::Read(Read::Status),
+            ["tasks"] => Self::Read(Read::Tasks),
+            ["tasks", task] => Self::Read(Read::Task { task }),
             ["timeline"] => Self::Read(Read::Timeline { farm: None, server: None }),
             ["upgrade"] => Self::Write(Write::Upgrade),
             _ => return None,
@@ -164,11 +176,22 @@ impl<'a> Route<'a> {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Drain { .. } => "GET, HEAD, POST",
+            Self::Read(Read::Farms | Read::Frontends | Read::Servers { .. }) => "GET, HEAD, POST",
+            Self::Read(Read::Farm { .. } | Read::Frontend { .. } | Read::Server { .. }) => {
+                "DELETE, GET, HEAD, PATCH, PUT"
+            }
             Self::Read(_) => "GET, HEAD",
             Self::Replay { .. }
-            | Self::Write(Write::Act { .. } | Write::Credential { .. } | Write::Reload | Write::Upgrade) => "POST",
+            | Self::Write(
+                Write::Act { .. } | Write::Credential { .. } | Write::Refresh | Write::Reload | Write::Upgrade,
+            ) => "POST",
             Self::Write(Write::Weight { .. }) => "PUT",
         }
+    }
+
+    /// Returns whether that method writes an object that it reads.
+    pub(super) fn writes(&self, method: &Method) -> bool {
+        matches!(self, Self::Read(_)) && !matches!(*method, Method::GET | Method::HEAD)
     }
 
     /// Returns whether it takes that method.
@@ -195,7 +218,10 @@ impl<'a> Route<'a> {
                 | Read::Frontends
                 | Read::Server { .. }
                 | Read::Servers { .. }
-                | Read::Status => return None,
+                | Read::Staged
+                | Read::Status
+                | Read::Task { .. }
+                | Read::Tasks => return None,
             },
             Self::Replay { .. } => &[],
             Self::Write(_) => return None,
@@ -262,7 +288,10 @@ mod tests {
         let reload = Route::of("/api/v1/reload").unwrap();
         assert!(reload.allows(&Method::POST) && !reload.allows(&Method::GET) && !reload.allows(&Method::PUT));
         let farms = Route::of("/api/v1/farms").unwrap();
-        assert!(farms.allows(&Method::HEAD) && !farms.allows(&Method::POST) && !farms.allows(&Method::DELETE));
+        assert!(farms.allows(&Method::HEAD) && farms.allows(&Method::POST) && !farms.allows(&Method::DELETE));
+        assert!(farms.writes(&Method::POST) && !farms.writes(&Method::HEAD) && !reload.writes(&Method::POST));
+        let farm = Route::of("/api/v1/farms/web").unwrap();
+        assert!(farm.allows(&Method::PATCH) && farm.allows(&Method::DELETE) && !farm.allows(&Method::POST));
         let drain = Route::of("/api/v1/farms/web/servers/s1/drain").unwrap();
         assert!(drain.allows(&Method::GET) && drain.allows(&Method::POST) && !drain.allows(&Method::PUT));
     }

@@ -6,6 +6,7 @@
 mod credential;
 mod events;
 mod explain;
+mod objects;
 mod order;
 mod replay;
 mod shadow;
@@ -22,6 +23,7 @@ pub use explain::{
     AttemptWire, BranchWire, BriefWire, EvidenceList, EvidenceWire, FarmExplainWire, HistoryWire, RequestExplainWire,
     ServerExplainWire,
 };
+pub use objects::{PendingWire, RefreshOrder, StagedList, StagedWire, TaskList, TaskWire, WrittenWire};
 pub use order::{LeavingWire, OrderWire, SessionsWire, TermsOrder};
 pub use replay::{
     CourseWire, FarmReplayWire, NamedReplayWire, ReplayOrder, ServerReplayWire, TotalWire, TransitionWire, WindowWire,

@@ -32,6 +32,7 @@ fn phases(ledger: &Ledger) -> Vec<(IncidentPhase, usize)> {
         | EventKind::FarmServing { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,
@@ -126,7 +127,7 @@ fn small_farms_that_fail_together_are_one_incident() {
     };
     let farms = vec![farm("a"), farm("b")];
     let ledger = Arc::new(Ledger::default());
-    let all = Topology { farms: farms.clone(), frontends: Vec::new(), service: service() };
+    let all = Topology { farms: farms.clone(), frontends: Vec::new(), service: service(), made: Arc::default() };
     let store = store_with(all, &ledger);
     let keys = || farms.iter().flat_map(|f| f.servers.iter().map(|s| ServerKey { farm: f.id, server: s.id }));
     keys().for_each(|key| store.observe_one(key, record(CheckStatus::L7Ok, second(1).0)));

@@ -27,6 +27,7 @@ fn left(ledger: &Ledger) -> Vec<(ServerKey, u64)> {
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -42,6 +42,7 @@ fn endings(events: &[EventKind]) -> Vec<(OrderEnding, AdminStatus, u64)> {
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -45,6 +45,7 @@ fn changes(ledger: &Ledger) -> Vec<&'static str> {
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::Transition { .. } => None,
     };

@@ -29,6 +29,7 @@ fn transitions(ledger: &Ledger) -> Vec<(Health, Health, usize)> {
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Edited { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. } => None,
     };

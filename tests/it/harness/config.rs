@@ -144,7 +144,10 @@ impl Setup {
     /// The file.
     pub(crate) fn yaml(&self) -> String {
         let Self { protocol, probe, .. } = self;
-        let mut yaml = String::from("service: it\n");
+        let mut yaml = String::new();
+        if !self.top.iter().any(|line| line.starts_with("service:")) {
+            yaml.push_str("service: it\n");
+        }
         if !self.top.iter().any(|line| line.starts_with("workers:")) {
             yaml.push_str("workers: 2\n");
         }

@@ -264,7 +264,7 @@ impl InProcess {
     fn reload(&self) {
         let service = Arc::clone(&self.store.load().service);
         let (frontends, farms) = (vec![Arc::new(self.frontend.clone())], vec![Arc::new(self.farm.clone())]);
-        let topology = Topology { service, frontends, farms };
+        let topology = Topology { service, frontends, farms, made: Arc::default() };
         self.store.reload(topology, &self.listeners, clock::wall()).unwrap();
     }
 }

@@ -78,7 +78,10 @@ impl Watch {
                 self.naive.remove(server);
                 self.told.remove(server);
             }
-            EventKind::Certificate { .. } | EventKind::Changed { .. } | EventKind::Reloaded { .. } => {}
+            EventKind::Certificate { .. }
+            | EventKind::Changed { .. }
+            | EventKind::Edited { .. }
+            | EventKind::Reloaded { .. } => {}
         }
         Ok(())
     }
@@ -139,6 +142,7 @@ fn word(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Certificate { .. } => "certificate",
         EventKind::Changed { .. } => "changed",
+        EventKind::Edited { .. } => "edited",
         EventKind::FarmServing { .. } => "farm_serving",
         EventKind::Incident { phase, .. } => phase.as_str(),
         EventKind::Left { .. } => "left",

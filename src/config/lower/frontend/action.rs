@@ -6,7 +6,7 @@ use crate::config::error::{Findings, did_you_mean, quoted};
 use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::config::tree::Content;
-use crate::model::{Action, FarmId, Forward, Mirror, Name, Redirect, Rewrite, Share, Template};
+use crate::model::{Action, FarmId, Forward, Mirror, Redirect, Rewrite, Share, Template};
 
 /// The status of a rejection that names none; tcp closes, whatever it is.
 pub(super) const CLOSED: u16 = 403;
@@ -61,19 +61,18 @@ pub(super) fn farm(value: &Value<'_>, ground: Ground<'_>, findings: &mut Finding
 }
 
 fn named_farm(text: &str, ground: Ground<'_>) -> Result<FarmId, String> {
-    let Some(of_farm) = ground.protocols.get(text) else {
+    let Some(known) = ground.protocols.get(text) else {
         let mut names: Vec<_> = ground.protocols.keys().copied().collect();
         names.sort_unstable();
         return Err(format!("is not a farm of this file; {}", did_you_mean(text, names.into_iter())));
     };
-    if let (Some(ours), Some(theirs)) = (ground.protocol, of_farm)
-        && ours != *theirs
+    if let (Some(ours), Some(theirs)) = (ground.protocol, known.protocol)
+        && ours != theirs
     {
         let (ours, theirs) = (ours.as_str(), theirs.as_str());
         return Err(format!("speaks {theirs} and this frontend {ours}; give both the same protocol"));
     }
-    // A farm of a bad name has its own error.
-    Ok(Name::parse(text).map_or(FarmId(0), |name| FarmId::derive(&name)))
+    Ok(known.id)
 }
 
 fn shares(value: &Value<'_>, ground: Ground<'_>, findings: &mut Findings) -> Option<Vec<Share>> {

@@ -1,0 +1,103 @@
+//! Forms and extras as JSON: read, merged, compared. Pure.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+/// Keys whose values are never told.
+const SECRET_KEYS: [&str; 4] = ["key", "password", "secret", "token"];
+
+/// Returns a key path as errors write it.
+#[must_use]
+pub fn key_path(keys: &[&str]) -> String {
+    let plain = |key: &&str| key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let segment = |key: &&str| if plain(key) { (*key).to_owned() } else { format!("{key:?}") };
+    keys.iter().map(segment).collect::<Vec<_>>().join(".")
+}
+
+/// Returns the object that a form is; nothing of what is none.
+#[must_use]
+pub fn object(form: &str) -> Map<String, Value> {
+    match serde_json::from_str(form) {
+        Ok(Value::Object(map)) => map,
+        Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+/// Returns the text of a form: the same for the same content.
+#[must_use]
+pub fn text(map: Map<String, Value>) -> std::sync::Arc<str> {
+    Value::Object(map).to_string().into()
+}
+
+/// Returns the form with one key set.
+#[must_use]
+pub fn with(form: &str, key: &str, value: Value) -> std::sync::Arc<str> {
+    let mut map = object(form);
+    map.insert(key.to_owned(), value);
+    text(map)
+}
+
+/// Merges a patch into a form, as RFC 7396 has it: null removes a key, an object is merged, anything else replaces.
+pub fn merge(form: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, wanted) in patch {
+        match (form.get_mut(key), wanted) {
+            (_, Value::Null) => {
+                form.remove(key);
+            }
+            (Some(Value::Object(inner)), Value::Object(patch)) => merge(inner, patch),
+            (_, Value::Object(patch)) => {
+                let mut fresh = Map::new();
+                merge(&mut fresh, patch);
+                form.insert(key.clone(), Value::Object(fresh));
+            }
+            (_, _) => {
+                form.insert(key.clone(), wanted.clone());
+            }
+        }
+    }
+}
+
+/// Returns the keys in which two forms differ, each with its value before and after as JSON, secrets masked.
+#[must_use]
+pub fn differences(before: &str, after: &str) -> Vec<(String, Option<String>, Option<String>)> {
+    let (before, after) = (object(before), object(after));
+    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let told = |map: &Map<String, Value>, key: &str| map.get(key).map(|value| masked(key, value).to_string());
+    let differ = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+    differ.map(|key| (key.clone(), told(&before, key), told(&after, key))).collect()
+}
+
+/// Returns what a live write leaves of a staged form: in every key that the write changed, the live value. And whether a
+/// staged value of such a key is lost.
+#[must_use]
+pub fn overtaken(staged: &str, before: &str, after: &str) -> (std::sync::Arc<str>, bool) {
+    let (mut staged, before, after) = (object(staged), object(before), object(after));
+    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut is_lost = false;
+    for key in keys.into_iter().filter(|key| before.get(*key) != after.get(*key)) {
+        is_lost |= staged.get(key) != before.get(key) && staged.get(key) != after.get(key);
+        match after.get(key) {
+            Some(value) => staged.insert(key.clone(), value.clone()),
+            None => staged.remove(key),
+        };
+    }
+    (text(staged), is_lost)
+}
+
+/// Returns the `addresses` of the form of a service; none where it says none, or nothing that can be read.
+#[must_use]
+pub fn addresses(form: &str) -> Vec<IpAddr> {
+    let map = object(form);
+    let items = map.get("addresses").and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(|item| item.as_str()?.parse().ok()).collect()
+}
+
+fn masked(key: &str, value: &Value) -> Value {
+    match value {
+        Value::String(_) if SECRET_KEYS.contains(&key) => Value::String("…".to_owned()),
+        Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), masked(key, value))).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(|item| masked(key, item)).collect()),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}

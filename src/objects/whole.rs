@@ -1,0 +1,342 @@
+//! A farm with its servers and a frontend with its routes and rules, each as one form, as the file writes them: read
+//! together, and taken apart into edits. Pure.
+//!
+//! Servers, routes and rules are objects of their own, so that every shape can speak of each. Servers and routes are
+//! told by name, rules by their place. A whole form without `servers` or `routes` leaves those as they are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::config::declared::{Fault, farm_form, frontend_form, server_form};
+use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectId, ObjectKind, ServerId};
+
+use super::edit::{Create, Edit, EditError, Replace};
+use super::{Desk, World, form};
+
+/// Who makes objects, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The API shape.
+    pub shape: Box<str>,
+    /// The service; none: the file's.
+    pub service: Option<ObjectId>,
+    /// The zone, where the shape has zones.
+    pub zone: Option<Box<str>>,
+}
+
+/// Returns a farm with its servers as the file would write them, whoever declared it; secrets are in it.
+#[must_use]
+pub fn farm(world: &World, id: FarmId) -> Option<Map<String, Value>> {
+    let mut whole = match world.made().get(id.into()) {
+        Some(made) => form::object(&made.form),
+        None => farm_form(world.of_file().farms.iter().find(|farm| farm.id == id)?),
+    };
+    let servers = world.farm(id)?.servers.iter().map(|it| (it.name.to_string(), it.id));
+    let servers = servers.filter_map(|(name, id)| Some((name, Value::Object(server(world, id)?))));
+    whole.insert("servers".to_owned(), Value::Object(servers.collect()));
+    Some(whole)
+}
+
+/// Returns a server as the file would write it, whoever declared it.
+#[must_use]
+pub fn server(world: &World, id: ServerId) -> Option<Map<String, Value>> {
+    if let Some(made) = world.made().get(id.into()) {
+        return Some(form::object(&made.form));
+    }
+    let mut servers = world.of_file().farms.iter().flat_map(|farm| &farm.servers);
+    servers.find(|server| server.id == id).map(|server| server_form(server))
+}
+
+/// Returns a frontend with its routes as the file would write them, whoever declared it.
+#[must_use]
+pub fn frontend(world: &World, id: FrontendId) -> Option<Map<String, Value>> {
+    let mut whole = match world.made().get(id.into()) {
+        Some(made) => form::object(&made.form),
+        None => {
+            let frontend = world.of_file().frontends.iter().find(|frontend| frontend.id == id)?;
+            let name = |id| world.farm(id).map_or_else(String::new, |farm| farm.name.to_string());
+            frontend_form(frontend, &name)
+        }
+    };
+    let made: Vec<_> = world.made().of(Some(id.into()), ObjectKind::Route).map(|it| route(world, it)).collect();
+    if !made.is_empty() {
+        let routes = whole.entry("routes").or_insert_with(|| Value::Array(Vec::new()));
+        routes.as_array_mut()?.extend(made.into_iter().map(Value::Object));
+    }
+    Some(whole)
+}
+
+/// Returns the edits that make a farm with its servers.
+///
+/// # Errors
+/// [`EditError::Invalid`] for servers that are no servers.
+pub fn create_farm(
+    desk: &Desk<'_>,
+    maker: &Maker,
+    name: &Name,
+    mut whole: Map<String, Value>,
+) -> Result<Vec<Edit>, EditError> {
+    let path = form::key_path(&["farms", name.as_str()]);
+    let servers = whole.remove("servers");
+    let id = desk.fresh_id();
+    let mut edits = vec![maker.create(id, ObjectKind::Farm, name, None, whole)];
+    for (name, form) in servers_of(servers, &path)?.unwrap_or_default() {
+        edits.push(maker.create(desk.fresh_id(), ObjectKind::Server, &name, Some(id), form));
+    }
+    Ok(edits)
+}
+
+/// Returns the edits that make a farm say this, and have these servers where it names any.
+///
+/// # Errors
+/// [`EditError::Invalid`] for servers that are no servers.
+pub fn replace_farm(
+    desk: &Desk<'_>,
+    world: &World,
+    maker: &Maker,
+    id: FarmId,
+    mut whole: Map<String, Value>,
+) -> Result<Vec<Edit>, EditError> {
+    let unknown = || EditError::Unknown { kind: "farm", id: id.0 };
+    let farm = world.farm(id).ok_or_else(unknown)?;
+    let path = form::key_path(&["farms", farm.name.as_str()]);
+    let servers = servers_of(whole.remove("servers"), &path)?;
+    let mut edits = vec![replaced(id.into(), whole)];
+    let Some(servers) = servers else { return Ok(edits) };
+    let wanted: BTreeSet<&Name> = servers.iter().map(|(name, _)| name).collect();
+    edits.extend(
+        farm.servers.iter().filter(|it| !wanted.contains(&it.name)).map(|it| Edit::Delete { id: it.id.into() }),
+    );
+    for (name, form) in servers {
+        edits.push(match farm.servers.iter().find(|server| server.name == name) {
+            Some(server) => replaced(server.id.into(), form),
+            None => maker.create(desk.fresh_id(), ObjectKind::Server, &name, Some(id.into()), form),
+        });
+    }
+    Ok(edits)
+}
+
+/// Returns the edit that makes a server.
+#[must_use]
+pub fn create_server(desk: &Desk<'_>, maker: &Maker, farm: FarmId, name: &Name, form: Map<String, Value>) -> Edit {
+    maker.create(desk.fresh_id(), ObjectKind::Server, name, Some(farm.into()), form)
+}
+
+/// Returns the edit that makes an object say this.
+#[must_use]
+pub fn replaced(id: ObjectId, form: Map<String, Value>) -> Edit {
+    Edit::Replace(Replace { id, form: Some(form::text(form)), ..Replace::default() })
+}
+
+/// Returns the edits that make a frontend with its routes and their rules.
+///
+/// # Errors
+/// [`EditError::Invalid`] for routes that are no routes.
+pub fn create_frontend(
+    desk: &Desk<'_>,
+    maker: &Maker,
+    name: &Name,
+    mut whole: Map<String, Value>,
+) -> Result<Vec<Edit>, EditError> {
+    let path = form::key_path(&["frontends", name.as_str()]);
+    let routes = whole.remove("routes");
+    let id = desk.fresh_id();
+    let mut edits = vec![maker.create(id, ObjectKind::Frontend, name, None, whole)];
+    for route in routes_of(routes, &path)?.unwrap_or_default() {
+        create_route(desk, maker, id, route, &mut edits);
+    }
+    Ok(edits)
+}
+
+/// Returns the edits that make a frontend say this, and have these routes where it names any. Of one of the file the
+/// routes of the file may be said again.
+///
+/// # Errors
+/// [`EditError::Invalid`] for routes that are no routes.
+pub fn replace_frontend(
+    desk: &Desk<'_>,
+    world: &World,
+    maker: &Maker,
+    id: FrontendId,
+    mut whole: Map<String, Value>,
+) -> Result<Vec<Edit>, EditError> {
+    let unknown = || EditError::Unknown { kind: "frontend", id: id.0 };
+    let frontend = world.frontend(id).ok_or_else(unknown)?;
+    let path = form::key_path(&["frontends", frontend.name.as_str()]);
+    let routes = routes_of(whole.remove("routes"), &path)?;
+    let is_of_file = world.made().get(id.into()).is_none();
+    let (mut made, mut edits) = (Vec::new(), Vec::new());
+    for route in routes.iter().flatten() {
+        match world.made().named(Some(id.into()), ObjectKind::Route, route.name.as_str()) {
+            None if is_of_file => {
+                let items = whole.entry("routes").or_insert_with(|| Value::Array(Vec::new()));
+                items.as_array_mut().into_iter().for_each(|items| items.push(Value::Object(route.whole())));
+            }
+            None => create_route(desk, maker, id.into(), route.clone(), &mut edits),
+            Some(known) => {
+                made.push(known.id);
+                replace_route(desk, world, maker, known, route, &mut edits);
+            }
+        }
+    }
+    if routes.is_some() {
+        let gone = world.made().of(Some(id.into()), ObjectKind::Route).filter(|it| !made.contains(&it.id));
+        edits.extend(gone.map(|it| Edit::Delete { id: it.id }));
+        if is_of_file {
+            // No routes: none of the file's either.
+            whole.entry("routes").or_insert_with(|| Value::Array(Vec::new()));
+        }
+    }
+    edits.insert(0, replaced(id.into(), whole));
+    Ok(edits)
+}
+
+impl Maker {
+    /// Returns the edit that makes an object.
+    #[must_use]
+    pub fn create(
+        &self,
+        id: ObjectId,
+        kind: ObjectKind,
+        name: &Name,
+        parent: Option<ObjectId>,
+        form: Map<String, Value>,
+    ) -> Edit {
+        Edit::Create(Create {
+            id,
+            kind,
+            name: name.clone(),
+            parent,
+            service: self.service,
+            zone: self.zone.clone(),
+            shape: self.shape.clone(),
+            is_inert: false,
+            form: form::text(form),
+            extras: Arc::from("{}"),
+        })
+    }
+}
+
+/// A route of a whole form.
+#[derive(Clone, Debug)]
+struct RouteForm {
+    name: Name,
+    form: Map<String, Value>,
+    rules: Vec<Map<String, Value>>,
+}
+
+impl RouteForm {
+    fn whole(&self) -> Map<String, Value> {
+        let mut whole = self.form.clone();
+        whole.insert("name".to_owned(), Value::from(self.name.as_str()));
+        whole.insert("rules".to_owned(), Value::Array(self.rules.iter().cloned().map(Value::Object).collect()));
+        whole
+    }
+}
+
+fn route(world: &World, declaration: &Declaration) -> Map<String, Value> {
+    let mut whole = form::object(&declaration.form);
+    whole.insert("name".to_owned(), Value::from(declaration.name.as_str()));
+    let rules = world.made().of(Some(declaration.id), ObjectKind::Rule).map(|rule| form::object(&rule.form));
+    let rules: Vec<_> = rules.map(Value::Object).collect();
+    if let Value::Array(items) = whole.entry("rules").or_insert_with(|| Value::Array(Vec::new())) {
+        items.extend(rules);
+    }
+    whole
+}
+
+fn create_route(desk: &Desk<'_>, maker: &Maker, frontend: ObjectId, route: RouteForm, edits: &mut Vec<Edit>) {
+    let id = desk.fresh_id();
+    edits.push(maker.create(id, ObjectKind::Route, &route.name, Some(frontend), route.form));
+    for rule in route.rules {
+        create_rule(desk, maker, id, rule, edits);
+    }
+}
+
+fn create_rule(desk: &Desk<'_>, maker: &Maker, route: ObjectId, rule: Map<String, Value>, edits: &mut Vec<Edit>) {
+    let id = desk.fresh_id();
+    // A word and a number are a name.
+    if let Ok(name) = Name::parse(&format!("rule-{id}")) {
+        edits.push(maker.create(id, ObjectKind::Rule, &name, Some(route), rule));
+    }
+}
+
+fn replace_route(
+    desk: &Desk<'_>,
+    world: &World,
+    maker: &Maker,
+    known: &Declaration,
+    route: &RouteForm,
+    edits: &mut Vec<Edit>,
+) {
+    edits.push(replaced(known.id, route.form.clone()));
+    let mut rules = world.made().of(Some(known.id), ObjectKind::Rule);
+    for rule in &route.rules {
+        match rules.next() {
+            Some(there) => edits.push(replaced(there.id, rule.clone())),
+            None => create_rule(desk, maker, known.id, rule.clone(), edits),
+        }
+    }
+    edits.extend(rules.map(|rule| Edit::Delete { id: rule.id }));
+}
+
+type Servers = Vec<(Name, Map<String, Value>)>;
+
+/// Reads `servers`: by name, each an object or its address.
+fn servers_of(servers: Option<Value>, path: &str) -> Result<Option<Servers>, EditError> {
+    let Some(servers) = servers else { return Ok(None) };
+    let path = format!("{path}.servers");
+    let Value::Object(servers) = servers else {
+        return Err(fault(&path, "is not a mapping of servers; send {\"name\": {\"address\": \"host:port\"}}"));
+    };
+    let one = |(name, server): (String, Value)| {
+        let path = format!("{path}.{}", form::key_path(&[&name]));
+        let known = Name::parse(&name).map_err(|why| fault(&path, &format!("{name:?} {why}")))?;
+        match server {
+            Value::Object(form) => Ok((known, form)),
+            Value::String(address) => Ok((known, Map::from_iter([("address".to_owned(), Value::from(address))]))),
+            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) => {
+                Err(fault(&path, "is no server; send {\"address\": \"host:port\"}"))
+            }
+        }
+    };
+    servers.into_iter().map(one).collect::<Result<_, _>>().map(Some)
+}
+
+/// Reads `routes`: a list of objects with a name and rules.
+fn routes_of(routes: Option<Value>, path: &str) -> Result<Option<Vec<RouteForm>>, EditError> {
+    let Some(routes) = routes else { return Ok(None) };
+    let path = format!("{path}.routes");
+    let Value::Array(routes) = routes else { return Err(fault(&path, "is not a list of routes")) };
+    let one = |(i, route): (usize, Value)| {
+        let path = format!("{path}[{i}]");
+        let Value::Object(mut form) = route else { return Err(fault(&path, "is no route; send an object")) };
+        let name = match form.remove("name") {
+            Some(Value::String(name)) => {
+                Name::parse(&name).map_err(|why| fault(&format!("{path}.name"), &format!("{name:?} {why}")))?
+            }
+            Some(_) | None => return Err(fault(&format!("{path}.name"), "is missing; write name: NAME")),
+        };
+        let rules = match form.remove("rules") {
+            None => Vec::new(),
+            Some(Value::Array(rules)) => {
+                let rule = |(j, rule): (usize, Value)| match rule {
+                    Value::Object(form) => Ok(form),
+                    Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
+                        Err(fault(&format!("{path}.rules[{j}]"), "is no rule; send an object"))
+                    }
+                };
+                rules.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?
+            }
+            Some(_) => return Err(fault(&format!("{path}.rules"), "is not a list of rules")),
+        };
+        Ok(RouteForm { name, form, rules })
+    };
+    routes.into_iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
+}
+
+fn fault(path: &str, message: &str) -> EditError {
+    EditError::Invalid { faults: vec![Fault { path: path.into(), message: message.into() }] }
+}
