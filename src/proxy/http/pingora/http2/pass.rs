@@ -53,6 +53,9 @@ struct Sent {
     deadline: Deadline,
     /// Whether the answer may pause for as long as it likes.
     may_pause: bool,
+    /// Whether the client has said all of its request. The engine does not say so of one that ends with trailers: asked for
+    /// more, it would answer that there is none, at once and for ever.
+    is_heard: bool,
 }
 
 /// How far the answer has come.
@@ -113,6 +116,7 @@ impl<'a> Pass<'a> {
             moved: clock::monotonic(),
             deadline: Deadline::default(),
             may_pause,
+            is_heard: is_whole,
         };
         self.session.as_mut().enable_retry_buffering();
         let ended = self.exchange_bodies(&mut sent, connection.as_deref()).await;
@@ -165,12 +169,12 @@ impl<'a> Pass<'a> {
         }
         loop {
             let late = sent.late_at(self.terms);
-            let Sent { upload, answer, deadline, .. } = sent;
-            let waits = upload.waits_since().is_some();
+            let Sent { upload, answer, deadline, is_heard, .. } = sent;
+            let (waits, is_heard) = (upload.waits_since().is_some(), *is_heard);
             let event = tokio::select! {
                 biased;
                 () = given_up(connection) => Event::GivenUp,
-                asked = heard(self.session, waits) => Event::Asked(asked),
+                asked = heard(self.session, waits, is_heard) => Event::Asked(asked),
                 () = upload.push(), if waits => Event::Pushed,
                 part = answer.next() => Event::Answered(part),
                 () = past(deadline, late) => Event::Late,
@@ -208,6 +212,7 @@ impl<'a> Pass<'a> {
         sent.moved = clock::monotonic();
         // No piece is the end of it, whatever was announced.
         let is_last = is_last || piece.is_none();
+        sent.is_heard |= is_last;
         sent.upload.put(piece.unwrap_or_default(), is_last);
         Ok(())
     }
@@ -302,9 +307,9 @@ impl Answer {
 
 /// What the client says: more of its request, whether or not the server still takes it; once that was all, that it left.
 /// While the server has yet to take a piece (`waits`), only that it left.
-async fn heard(session: &mut Session, waits: bool) -> Result<Option<Bytes>> {
+async fn heard(session: &mut Session, waits: bool, is_heard: bool) -> Result<Option<Bytes>> {
     if !waits {
-        return session.downstream_session.read_body_or_idle(false).await;
+        return session.downstream_session.read_body_or_idle(is_heard).await;
     }
     let Some(closed) = session.downstream_session.watch_h2_stream_close() else { return pending().await };
     closed.await?;
