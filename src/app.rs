@@ -126,8 +126,7 @@ impl App {
         let reloads = Arc::new(ReloadCells::default());
         let (admin, admin_socket) = bind_admin(&settings, &reloads, inherited)?;
         privileges::become_user(&settings, &topology, workers, inherited)?;
-        let access = settings.log.access.as_ref().map(open_access_log).transpose()?;
-        let (access, access_writer) = access.unzip();
+        let (access, access_writer) = settings.log.access.as_ref().map(open_access_log).transpose()?.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
         let (tracing, span_writer) = start_tracing(&settings)?;
         let spans = span_writer.as_ref().map(SpanWriter::handle);
@@ -145,11 +144,7 @@ impl App {
         let service = Arc::clone(&topology.service);
         let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
         let cookie_key = inherited.cookie_key();
-        let provision = Provision {
-            entropy: rand::random(),
-            sticky_key: StickyKey::new(cookie_key.0),
-            memory: memory::bound(settings.memory),
-        };
+        let provision = provision(&settings, StickyKey::new(cookie_key.0));
         let told = (access.as_ref(), tracing.as_ref());
         let plane = Plane::start(&store, workers, told, provision, Arc::new(keeping), &alarm)?;
         store.set_sessions(plane.sessions());
@@ -175,8 +170,7 @@ impl App {
             estate: Estate::new(journal.clone(), admin_socket, cookie_key),
             replaced: watch::Sender::new(None),
         });
-        let admin_addr = admin.as_ref().map(AdminServer::local_addr);
-        let fingerprint = admin.as_ref().and_then(AdminServer::fingerprint).map(str::to_owned);
+        let (admin_addr, fingerprint) = shown(admin.as_ref());
         let beside = Beside { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers };
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
@@ -540,6 +534,16 @@ fn start_tracing(settings: &Settings) -> Result<(Option<Tracing>, Option<SpanWri
     let Some(declared) = &settings.tracing else { return Ok((None, None)) };
     let (tracing, writer) = Tracing::start(declared)?;
     Ok((Some(tracing), writer))
+}
+
+/// Returns what the data plane is given beside the Store.
+fn provision(settings: &Settings, sticky_key: StickyKey) -> Provision {
+    Provision { entropy: rand::random(), sticky_key, memory: memory::bound(settings.memory) }
+}
+
+/// Returns what is printed of the admin side: where it is, and the SHA-256 of a certificate that was made at start.
+fn shown(admin: Option<&AdminServer>) -> (Option<SocketAddr>, Option<String>) {
+    (admin.map(AdminServer::local_addr), admin.and_then(AdminServer::fingerprint).map(str::to_owned))
 }
 
 fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {
