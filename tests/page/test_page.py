@@ -164,6 +164,11 @@ class Page(unittest.TestCase):
     def row(self, server):
         return self.find(f'tr[data-server="{server}"]')
 
+    def state(self, server):
+        """Its word, and how many pictograms: looked at again where the page has drawn the row anew meanwhile."""
+        state = self.row(server).find_element(By.CSS_SELECTOR, ".state")
+        return state.text, len(state.find_elements(By.TAG_NAME, "svg"))
+
     def open_details(self, server):
         until("the row", lambda: self.row(server).find_element(By.CSS_SELECTOR, "button.name").click() or True)
         until("the details", lambda: self.find("#details").is_displayed() and self.find("#details .sentence").text)
@@ -178,9 +183,7 @@ class Page(unittest.TestCase):
         self.sign_in()
         until("the rows", lambda: len(self.browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 5)
         for server, word in (("web/web-1", "UP"), ("db/db-1", "no check")):
-            state = until("the state", lambda: self.row(server).find_element(By.CSS_SELECTOR, ".state"))
-            self.assertEqual(state.text, word)
-            self.assertEqual(len(state.find_elements(By.TAG_NAME, "svg")), 1)
+            self.assertEqual(until("the state", lambda: self.state(server)), (word, 1))
         until("the stream", lambda: self.find("#live").text == "live")
 
     def test_change_of_a_server_is_shown_without_reloading_the_page(self):
