@@ -9,7 +9,7 @@
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -158,9 +158,9 @@ impl Offer {
     /// [`HandoverError::Listen`].
     pub fn bind(path: &Path) -> Result<Self, HandoverError> {
         let listen = || -> io::Result<UnixListener> {
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
+            // Anything else there is somebody's, and stays.
+            if std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+                std::fs::remove_file(path)?;
             }
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.bind(&SockAddr::unix(path)?)?;
@@ -384,6 +384,18 @@ mod tests {
     use super::*;
 
     const WITHIN: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn file_that_is_no_socket_is_nobody_elses_to_remove() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("precious");
+        std::fs::write(&path, "precious").unwrap();
+        assert!(Offer::bind(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        let left = dir.path().join("left.sock");
+        drop(UnixListener::bind(&left).unwrap());
+        assert!(Offer::bind(&left).is_ok());
+    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the other process is a thread of the test")]

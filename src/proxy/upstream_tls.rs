@@ -24,6 +24,8 @@ use crate::model::{Host, PeerAddr, Verify};
 
 /// How long files are taken as they were.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long settings are remembered that no connection is made with.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 /// Bytes of a file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How often it is said that TLS to servers fails.
@@ -105,6 +107,8 @@ impl ClientConfigs {
             }
             return known.profile.clone();
         }
+        // What no server asks for any more, after reloads that name other files.
+        all.retain(|known| now.saturating_duration_since(known.looked_at) < FORGOTTEN_AFTER);
         let stamps = stamps(tls);
         let profile = config(&self.provider, tls, offer).map(|config| Profile { config, version: next });
         let known = Known { tls: tls.clone(), offer, looked_at: now, stamps, profile };
