@@ -7,7 +7,7 @@ use axum::extract::Query as Pairs;
 use http::Uri;
 
 use crate::admin::error::AdminError;
-use crate::model::Name;
+use crate::model::{Name, wildcard};
 
 /// The parameters of one call.
 pub(super) struct Query(Vec<(String, String)>);
@@ -66,15 +66,7 @@ impl Query {
 
 /// Returns whether `text` is LIKE `pattern`.
 pub(super) fn is_like(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('%');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
+    wildcard::matches(pattern, '%', text)
 }
 
 #[cfg(test)]

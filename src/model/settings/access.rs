@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Secret;
 use crate::model::id::Name;
+use crate::model::wildcard;
 
 /// What a credential may do; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,21 +100,8 @@ impl CallRule {
     #[must_use]
     pub fn allows(&self, method: &str, path: &str) -> bool {
         let method = if method == "HEAD" { "GET" } else { method };
-        *self.method == *method && matches(&self.path, path)
+        *self.method == *method && wildcard::matches(&self.path, '*', path)
     }
-}
-
-/// Whether `text` is what `pattern` says, where each `*` stands for anything. Linear in their lengths' product.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 /// A bearer token of the native API (also accepted by the two vendor shapes).
