@@ -30,6 +30,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::AdminServer;
+use crate::admin::tls::{Renewed, Tls};
 use crate::admin::{AdminState, Credentials};
 use crate::alarm::Alarm;
 use crate::clock;
@@ -38,8 +39,8 @@ use crate::farm::sticky::StickyKey;
 use crate::journal::SqliteJournal;
 use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
-use crate::model::settings::{self, Settings};
-use crate::model::{Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
+use crate::model::settings::{self, AdminTls, Settings};
+use crate::model::{AdminSettings, Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
 use crate::prober;
 use crate::proxy::{Farewell, Listeners, Plane, Provision};
 use crate::report::report;
@@ -90,6 +91,8 @@ struct Core {
     one_at_a_time: Mutex<()>,
     is_stopping: AtomicBool,
     access: Option<AccessHandle>,
+    /// The certificates of the admin side.
+    admin_tls: Option<Arc<Tls>>,
     /// What a new process is handed beside the frontends.
     estate: Estate,
     /// The process that serves instead of this one.
@@ -126,6 +129,7 @@ impl App {
         let reloads = Arc::new(ReloadCells::default());
         let (admin, admin_socket) = bind_admin(&settings, &reloads, inherited)?;
         privileges::become_user(&settings, &topology, workers, inherited)?;
+        let admin_tls = keep_certificate(&settings, admin.as_ref())?;
         let (access, access_writer) = settings.log.access.as_ref().map(open_access_log).transpose()?.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
         let (tracing, span_writer) = start_tracing(&settings)?;
@@ -167,6 +171,7 @@ impl App {
             one_at_a_time: Mutex::new(()),
             is_stopping: AtomicBool::new(false),
             access: access_handle,
+            admin_tls,
             estate: Estate::new(journal.clone(), admin_socket, cookie_key),
             replaced: watch::Sender::new(None),
         });
@@ -355,6 +360,15 @@ fn bind_admin(
     Ok((admin, socket))
 }
 
+/// Has the admin side show the certificate that is kept in `state_dir`, where it shows one that was made here.
+fn keep_certificate(settings: &Settings, admin: Option<&AdminServer>) -> anyhow::Result<Option<Arc<Tls>>> {
+    let Some(tls) = admin.and_then(AdminServer::tls) else { return Ok(None) };
+    if let Some(state_dir) = &settings.state_dir {
+        tls.keep_in(state_dir)?;
+    }
+    Ok(Some(tls))
+}
+
 /// Logs what a config file may mean otherwise than it says.
 fn tell(warnings: impl IntoIterator<Item = impl std::fmt::Display>) {
     for warning in warnings {
@@ -474,7 +488,11 @@ impl Core {
         let Loaded { topology, declared, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
         tell(warnings);
         self.refuse_new_commands(&topology)?;
+        let tls = self.renewed_tls(settings.admin.as_ref())?;
         self.objects.reload(declared, topology)?;
+        if let Some((tls, renewed)) = tls {
+            tls.put(renewed);
+        }
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
         let fixed = settings.fixed_differences(&live);
@@ -483,6 +501,14 @@ impl Core {
         }
         live.grace = settings.grace;
         Ok(())
+    }
+
+    /// Reads the admin side's certificates anew. Whether it speaks TLS at all is decided at the start.
+    fn renewed_tls(&self, admin: Option<&AdminSettings>) -> Result<Option<(Arc<Tls>, Renewed)>, String> {
+        let both = self.admin_tls.as_ref().zip(admin.filter(|admin| admin.tls != AdminTls::Off));
+        let Some((tls, admin)) = both else { return Ok(None) };
+        let renewed = tls.renewed(admin).map_err(|error| error.to_string())?;
+        Ok(Some((Arc::clone(tls), renewed)))
     }
 
     /// A file that may be rewritten while the process runs does not by itself make it run programs: whoever started it
@@ -514,10 +540,13 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         }
         EventKind::Certificate { .. }
         | EventKind::Changed { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Refresh { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => {}
     }
@@ -543,7 +572,7 @@ fn provision(settings: &Settings, sticky_key: StickyKey) -> Provision {
 
 /// Returns what is printed of the admin side: where it is, and the SHA-256 of a certificate that was made at start.
 fn shown(admin: Option<&AdminServer>) -> (Option<SocketAddr>, Option<String>) {
-    (admin.map(AdminServer::local_addr), admin.and_then(AdminServer::fingerprint).map(str::to_owned))
+    (admin.map(AdminServer::local_addr), admin.and_then(AdminServer::fingerprint))
 }
 
 fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {

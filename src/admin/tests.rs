@@ -414,8 +414,10 @@ fn credentials_of_a_config_without_tokens_let_nobody_in() {
         body: bytes::Bytes::new(),
         peer: [127, 0, 0, 1].into(),
         is_tls: false,
+        certificate: None,
         request_id: "r".to_owned(),
         now: Timestamp(0),
+        retry_after: std::sync::OnceLock::new(),
     };
     assert!(super::native::caller(&none, &call).is_err());
 }

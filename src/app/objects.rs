@@ -24,8 +24,8 @@ use crate::config::Declared;
 use crate::journal::SqliteJournal;
 use crate::model::object::FIRST_MADE_ID;
 use crate::model::{
-    Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, ServerKey, StagedChange, StagedKey, Task, TaskId,
-    TaskStatus, Timestamp, Topology, Wish,
+    Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, RefreshPhase, ServerKey, StagedChange, StagedKey,
+    Task, TaskId, TaskStatus, Timestamp, Topology, Wish,
 };
 use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, resolve};
@@ -34,7 +34,7 @@ use crate::store::{EventSink, JournalError, ListenerHost, OpenError, ReloadError
 
 pub(super) use refresh::Refresher;
 use shelf::Shelf;
-use told::{lost, notes};
+use told::{lost, notes, wished};
 
 /// How long a task is told of after it has ended.
 const TASK_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
@@ -304,7 +304,10 @@ impl MadeObjects {
         self.shelf.prepare(&resolved.changes)?;
         self.keep(&batch)?;
         let changes = resolved.changes.len() + resolved.wishes.len();
-        for kind in notes(&state.ahead, &ahead, &resolved.changes, Some(EditKind::Staged), act) {
+        let live = |server, field| self.live_value(server, field);
+        let mut told = notes(&state.ahead, &ahead, &resolved.changes, Some(EditKind::Staged), act);
+        told.extend(wished(&state.ahead, &state.staging, &resolved.wishes, live, act));
+        for kind in told {
             self.store.note(kind, act.at);
         }
         state.last_object = last;
@@ -417,6 +420,8 @@ impl Objects for MadeObjects {
             (true, zones) => (TaskStatus::Done, zones.unwrap_or_default().to_vec()),
         };
         let task = self.begin(told, action, act, status, true)?;
+        let phase = if task.status.is_final() { RefreshPhase::Done { changes: 0 } } else { RefreshPhase::Begun };
+        self.store.note(told::refresh(&task, phase), act.at);
         if !task.status.is_final() {
             // Without the thread the process ends; the next one carries the task out.
             let _ = lock(&self.work).send(Work::Refresh(task.id));
