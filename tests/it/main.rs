@@ -23,6 +23,8 @@ mod acme;
 mod admin;
 mod affinity;
 mod agreement;
+mod apart;
+mod audit;
 mod bad_input;
 mod certificates;
 mod entry;

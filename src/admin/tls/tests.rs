@@ -120,3 +120,5 @@ fn authorities_that_are_none_are_refused_by_name() {
     std::fs::write(&ca, &cert).unwrap();
     assert!(with().unwrap().is_some());
 }
+
+mod clients;

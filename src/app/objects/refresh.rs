@@ -93,6 +93,7 @@ impl MadeObjects {
         let Due { changes, mut wishes, keys, .. } = state.staging.due(zones);
         let (live, touched) = state.live.with(&changes);
         live.check(&touched)?;
+        super::allow(self.own, &live)?;
         wishes.retain(|(server, wish)| self.live_value(*server, wish.field()) != Some(*wish));
         let done = Task { status: TaskStatus::Done, progress: 100, done_at: Some(clock::wall()), ..task.clone() };
         let mut batch = ObjectBatch {
