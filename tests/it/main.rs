@@ -35,6 +35,7 @@ mod http;
 mod journal;
 mod lifecycle;
 mod memory;
+mod native;
 mod objects;
 mod queue;
 mod rare;
