@@ -38,6 +38,7 @@ mod journal;
 mod lifecycle;
 mod memory;
 mod narrow;
+mod native;
 mod objects;
 mod queue;
 mod rare;
