@@ -20,6 +20,7 @@ use super::asked::Asked;
 use super::error::AdminError;
 use super::long::LongCalls;
 use super::outlets::{NoOutlets, Outlets};
+use super::traffic::Traffic;
 
 /// One call, its body read whole.
 #[derive(Debug)]
@@ -158,6 +159,8 @@ pub struct AdminState {
     pub outlets: Arc<dyn Outlets>,
     /// Waits and streams.
     pub long_calls: LongCalls,
+    /// What frontends did, minute by minute.
+    pub traffic: Arc<Traffic>,
 }
 
 impl AdminState {
@@ -180,6 +183,7 @@ impl AdminState {
             objects,
             outlets,
             long_calls,
+            traffic: Arc::default(),
         }
     }
 }
