@@ -106,10 +106,15 @@ impl Named {
             return Err(AdminError::Missing("backendServers.privateIpAddress").into());
         }
         let small = |number: Option<u64>| number.and_then(|number| u16::try_from(number).ok());
-        let port = of.number_but_zero("backendServers.port", &(1..=65_535)).map_err(|error| {
-            Refusal::new(StatusCode::BAD_REQUEST, "INVALID_BACKEND_SERVER_PORT", error.to_string())
-        })?;
-        Ok(Self { instance_id, address, weight: small(of.number("backendServers.weight", &(0..=65_535))?), port: small(port) })
+        let port = of
+            .number_but_zero("backendServers.port", &(1..=65_535))
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "INVALID_BACKEND_SERVER_PORT", error.to_string()))?;
+        Ok(Self {
+            instance_id,
+            address,
+            weight: small(of.number("backendServers.weight", &(0..=65_535))?),
+            port: small(port),
+        })
     }
 
     /// Returns its address, which must be one that a server can have.
@@ -262,7 +267,10 @@ impl<'p> Plan<'p> {
         let name = self.fresh_name(ip, named.port)?;
         let follows = named.port.is_none() && self.listener.is_own();
         let beside_it = KeptBackend { instance_id: named.instance_id.clone(), follows, weight: Some(asked) };
-        self.claim(named, ServerAddr { host: Host::Ip(ip), port: own.or_else(|| ports.first().copied()).unwrap_or(0) })?;
+        self.claim(
+            named,
+            ServerAddr { host: Host::Ip(ip), port: own.or_else(|| ports.first().copied()).unwrap_or(0) },
+        )?;
         for lane in &self.listener.lanes {
             let Some(farm) = lane.farm else { continue };
             let Some(port) = named.port.or_else(|| lane.ports().first().copied()) else { continue };
@@ -329,7 +337,8 @@ impl<'p> Plan<'p> {
             (Some(_), true) if self.listener.lanes.len() > 1 => "the listener has several ports",
             (Some(_), true) => return Ok(()),
         };
-        let message = format!("backendServers.port: \"{}\" follows the listener, for {why}; leave port out", named.said());
+        let message =
+            format!("backendServers.port: \"{}\" follows the listener, for {why}; leave port out", named.said());
         Err(Refusal::new(StatusCode::BAD_REQUEST, "INVALID_BACKEND_SERVER_PORT", message))
     }
 

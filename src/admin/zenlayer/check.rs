@@ -34,7 +34,8 @@ pub(super) fn read(of: &Fields) -> Result<HealthCheck, Refusal> {
     }
     let url = of.text("healthCheck.checkHttpGetUrl")?;
     if let Some(url) = url.as_ref().filter(|url| !url.starts_with('/')) {
-        let message = format!("healthCheck.checkHttpGetUrl: \"{}\" does not begin with /", quoted(url).escape_default());
+        let message =
+            format!("healthCheck.checkHttpGetUrl: \"{}\" does not begin with /", quoted(url).escape_default());
         return Err(Refusal::bad_value(message));
     }
     let is_http = check_type == Some("HTTP_GET");
@@ -97,7 +98,11 @@ pub(super) fn probe(check: &HealthCheck) -> Option<Value> {
 }
 
 /// Returns how a farm is checked: as it was asked for, while the farm's form still says that, else as its probe is.
-pub(super) fn shown(asked: Option<&HealthCheck>, form: Option<&Map<String, Value>>, farm: Option<&Farm>) -> HealthCheck {
+pub(super) fn shown(
+    asked: Option<&HealthCheck>,
+    form: Option<&Map<String, Value>>,
+    farm: Option<&Farm>,
+) -> HealthCheck {
     let Some(farm) = farm else { return HealthCheck::default() };
     let fail_open = farm.fail_open == FailOpen::WhenAllDown;
     let is_still = |asked: &&HealthCheck| {

@@ -161,7 +161,9 @@ impl From<EditError> for Refusal {
         let (status, code) = match &error {
             EditError::FileMade { .. } => (StatusCode::CONFLICT, "OPERATION_DENIED_FILE_MADE"),
             EditError::InUse { .. } => (StatusCode::CONFLICT, "OPERATION_DENIED_IN_USE"),
-            EditError::Invalid { faults } => (StatusCode::BAD_REQUEST, fault_code(faults.first().map_or("", |fault| &fault.path))),
+            EditError::Invalid { faults } => {
+                (StatusCode::BAD_REQUEST, fault_code(faults.first().map_or("", |fault| &fault.path)))
+            }
             EditError::NameTaken { .. } | EditError::Stale { .. } => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
             EditError::NotKept(why) => {
                 tracing::error!(error = &**why, "write not kept");

@@ -207,12 +207,7 @@ pub(super) async fn modify(asked: Asked<'_>, fields: &Fields) -> Result<wire::No
     .await
 }
 
-fn change(
-    desk: &Desk<'_>,
-    balancer: &Balancer<'_>,
-    listener: &Target<'_>,
-    said: Said,
-) -> Result<Vec<Edit>, Refusal> {
+fn change(desk: &Desk<'_>, balancer: &Balancer<'_>, listener: &Target<'_>, said: Said) -> Result<Vec<Edit>, Refusal> {
     let world = &*desk.view.live;
     let (shown, main) = (listener.shown()?, listener.main()?);
     let mut said = said.without(&shown, &listener.ports());

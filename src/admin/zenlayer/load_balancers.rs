@@ -140,7 +140,9 @@ pub(super) async fn modify(asked: Asked<'_>, fields: &Fields) -> Result<wire::No
             match found.made {
                 None if found.kept.name == name => {}
                 None => return Err(of_file(id)),
-                Some(made) => edits.push(replaced(made.id, &made.extras, KeptBalancer { name: name.clone(), ..found.kept })),
+                Some(made) => {
+                    edits.push(replaced(made.id, &made.extras, KeptBalancer { name: name.clone(), ..found.kept }))
+                }
             }
         }
         Ok((edits, wire::Nothing {}))
@@ -225,7 +227,9 @@ pub(super) async fn restore(asked: Asked<'_>, fields: &Fields) -> Result<wire::N
         let world = &*desk.view.live;
         let found = Balancer::find(&world.of_file().service, world.made(), &id)?;
         let (Some(made), true) = (found.made, found.is_recycled()) else {
-            return Err(Refusal::wrong_status(format!("load balancer {id} is not terminated; there is nothing to restore")));
+            return Err(Refusal::wrong_status(format!(
+                "load balancer {id} is not terminated; there is nothing to restore"
+            )));
         };
         if is_expired(&found.kept, now) {
             return Err(Refusal::no_load_balancer(&id));
@@ -320,7 +324,8 @@ fn name(fields: &Fields) -> Result<String, Refusal> {
         return Ok(name);
     }
     let got = format!("\"{}\"", quoted(&name).escape_default());
-    Err(AdminError::BadValue { field: "loadBalancerName", got, bound: format!("1..={NAME_CHARS_MAX} characters") }.into())
+    Err(AdminError::BadValue { field: "loadBalancerName", got, bound: format!("1..={NAME_CHARS_MAX} characters") }
+        .into())
 }
 
 fn tags(of: &Fields) -> Result<Vec<Tag>, Refusal> {

@@ -58,8 +58,7 @@ pub(super) fn in_region(fields: &Fields, zone: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let region = quoted(&region);
-    let message =
-        format!("region \"{}\" does not exist; the one there is, is \"{zone}\"", region.escape_default());
+    let message = format!("region \"{}\" does not exist; the one there is, is \"{zone}\"", region.escape_default());
     Err(Refusal::new(StatusCode::NOT_FOUND, "INVALID_REGION_NOT_FOUND", message))
 }
 

@@ -66,10 +66,8 @@ fn format_error(text: &str, why: &str) -> Refusal {
 }
 
 fn range_error(text: &str, why: &str) -> Refusal {
-    let message = format!(
-        "port: \"{}\" {why}; name at most {SOCKETS_MAX} ports from 1 to 65535",
-        quoted(text).escape_default()
-    );
+    let message =
+        format!("port: \"{}\" {why}; name at most {SOCKETS_MAX} ports from 1 to 65535", quoted(text).escape_default());
     Refusal::new(StatusCode::BAD_REQUEST, "INVALID_PORT_RANGE", message)
 }
 

@@ -72,11 +72,7 @@ impl Fields {
     ///
     /// # Errors
     /// As [`Self::text`], and [`AdminError::BadValue`] for another word.
-    pub(super) fn word(
-        &self,
-        field: &'static str,
-        words: &[&'static str],
-    ) -> Result<Option<&'static str>, AdminError> {
+    pub(super) fn word(&self, field: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, AdminError> {
         let Some(text) = self.text(field)? else { return Ok(None) };
         let known = words.iter().find(|word| **word == text);
         let bad = || AdminError::BadValue { field, got: quoted(&text), bound: words.join(", ") };
@@ -87,11 +83,7 @@ impl Fields {
     ///
     /// # Errors
     /// [`AdminError::BadBody`] if it is none; [`AdminError::BadValue`] outside the range.
-    pub(super) fn number(
-        &self,
-        field: &'static str,
-        range: &RangeInclusive<u64>,
-    ) -> Result<Option<u64>, AdminError> {
+    pub(super) fn number(&self, field: &'static str, range: &RangeInclusive<u64>) -> Result<Option<u64>, AdminError> {
         let Some(value) = self.value(field) else { return Ok(None) };
         let outside =
             |got: String| AdminError::BadValue { field, got, bound: format!("{}..={}", range.start(), range.end()) };

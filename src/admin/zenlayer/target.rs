@@ -62,9 +62,8 @@ impl<'w> Target<'w> {
             return Err(Refusal::no_listener(id));
         }
         let number = main.frontend.id.0;
-        let is_lane = |it: &&Arc<Declaration>| {
-            it.service == service && kept::<KeptListener>(Some(it)).lane_of == Some(number)
-        };
+        let is_lane =
+            |it: &&Arc<Declaration>| it.service == service && kept::<KeptListener>(Some(it)).lane_of == Some(number);
         let further = world.made().of(None, ObjectKind::Frontend).filter(is_lane);
         let further: Vec<_> = further.filter_map(|it| lane(world, it.id)).collect();
         let farm = main.farm.and_then(|farm| world.made().get(farm.id.into()));

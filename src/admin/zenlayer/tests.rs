@@ -6,6 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+mod fuzz;
+mod kept;
+mod writes;
+
 use super::*;
 use crate::admin::vendor_fixture::{CASES, bearer_call, call, name, put_header, read, serve, state};
 use crate::model::FrontendId;
@@ -97,7 +101,8 @@ async fn wrong_requests_get_an_envelope_with_a_code() {
             "INVALID_LB_LISTENER_NOT_FOUND",
         ),
         ("DescribeLoadBalancers", r#"{"pageSize":1001}"#, 400, "INVALID_PARAMETER"),
-        ("RegisterBackend", lb, 403, "OPERATION_DENIED_NOT_OFFERED"),
+        ("AssignLoadBalancerIpv6", lb, 403, "OPERATION_DENIED_NOT_OFFERED"),
+        ("RegisterBackend", lb, 400, "MISSING_PARAMETER"),
         ("Describe", lb, 400, "INVALID_ACTION"),
         ("describebackendhealth", lb, 400, "INVALID_ACTION"),
         ("", lb, 400, "INVALID_ACTION"),
@@ -147,6 +152,10 @@ async fn load_balancers_and_listeners_follow_their_filters() {
         (r#"{"loadBalancerName":"lb-*"}"#, (1, 1)),
         (r#"{"loadBalancerName":"demo*"}"#, (0, 0)),
         (r#"{"vpcId":"vpc-1"}"#, (0, 0)),
+        (r#"{"tagKeys":["env"]}"#, (0, 0)),
+        (r#"{"tags":[{"key":"env","value":"prod"}]}"#, (0, 0)),
+        (r#"{"securityGroupId":"sg-1"}"#, (0, 0)),
+        (r#"{"resourceGroupId":"default","pageSize":"1"}"#, (1, 1)),
         (r#"{"regionId":"HKG"}"#, (0, 0)),
     ] {
         let answer = ask_ok("DescribeLoadBalancers", body).await;
@@ -223,6 +232,8 @@ struct GoListener {
     idle_timeout: i64,
     health_check: GoHealthCheck,
     create_time: Option<String>,
+    algo_opts: Option<String>,
+    proxy_protocol: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -237,6 +248,7 @@ struct GoHealthCheck {
     check_retry: Option<i64>,
     check_delay_try: Option<i64>,
     check_http_get_url: String,
+    check_http_get_host: Option<String>,
     check_http_status_code: Option<i64>,
     fail_open: bool,
 }
@@ -290,12 +302,66 @@ async fn calls_over_a_connection_are_answered_and_may_be_repeated() {
 #[test]
 fn action_is_for_keys_that_list_it_unless_it_only_reads() {
     let listed = Actions::Listed(vec!["ModifyBackend".into()]);
-    let is_for = |actions: &Actions, name| check_listed(actions, name).is_ok();
+    let is_for = |actions: &Actions, action| check_listed(actions, action).is_ok();
     for actions in [&Actions::Reads, &listed, &Actions::Every] {
-        assert!(is_for(actions, "DescribeBackends") && is_for(actions, "InquiryPriceCreateLoadBalancer"));
+        assert!(is_for(actions, Action::DescribeBackends) && is_for(actions, Action::InquiryPriceCreateLoadBalancer));
     }
-    assert!(is_for(&listed, "ModifyBackend") && !is_for(&listed, "DeregisterBackend"));
-    assert!(is_for(&Actions::Every, "DeregisterBackend") && !is_for(&Actions::Reads, "ModifyBackend"));
-    let refusal = check_listed(&Actions::Reads, "ModifyBackend").unwrap_err();
+    assert!(is_for(&listed, Action::ModifyBackend) && !is_for(&listed, Action::DeregisterBackend));
+    assert!(is_for(&Actions::Every, Action::DeregisterBackend) && !is_for(&Actions::Reads, Action::ModifyBackend));
+    let refusal = check_listed(&Actions::Reads, Action::ModifyBackend).unwrap_err();
     assert!(format!("{refusal:?}").contains("add it to the actions of the key"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn what_one_has_at_home_costs_nothing_and_is_in_one_place() {
+    assert_json_snapshot!("regions", ask_ok("DescribeLoadBalancerRegions", "").await);
+    let asked = r#"{"regionId":"local","internetChargeType":"ByBandwidth","bandwidthMbps":"10"}"#;
+    assert_json_snapshot!("prices", ask_ok("InquiryPriceCreateLoadBalancer", asked).await);
+    let unbound = ask_ok("UnbindSecurityGroupFromLoadBalancers", r#"{"loadBalancerIds":["lb-demo"]}"#).await;
+    assert_eq!(unbound["response"]["failedLoadBalancerIds"], json!([]));
+    for (action, body, status, code) in [
+        ("InquiryPriceCreateLoadBalancer", r#"{"regionId":"HKG"}"#, 404, "INVALID_REGION_NOT_FOUND"),
+        ("InquiryPriceCreateLoadBalancer", r#"{"regionId":"local","eipIds":["e"]}"#, 404, "INVALID_EIP_NOT_FOUND"),
+        (
+            "InquiryPriceCreateLoadBalancer",
+            r#"{"regionId":"local","internetChargeType":"ByBandwidth"}"#,
+            400,
+            "MISSING_PARAMETER",
+        ),
+        (
+            "SetSecurityGroupForLoadBalancers",
+            r#"{"securityGroupId":"sg","loadBalancerIds":["lb-demo"]}"#,
+            404,
+            "INVALID_SECURITY_GROUP_NOT_FOUND",
+        ),
+        ("UnbindSecurityGroupFromLoadBalancers", r#"{"loadBalancerIds":["x"]}"#, 404, "INVALID_LB_NOT_FOUND"),
+    ] {
+        let (got, answer) = ask(action, body).await;
+        assert_eq!((got, answer["code"].as_str()), (status, Some(code)), "{action} {body}");
+    }
+}
+
+#[tokio::test]
+async fn monitor_data_has_a_value_for_each_step_and_null_for_what_is_not_known() {
+    let times = r#""startTime":"2025-11-21T13:30:00Z","endTime":"2025-11-21T13:34:00Z""#;
+    for (step, points) in [("1", 5), ("5", 1)] {
+        let body = format!(r#"{{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS",{times},"step":{step}}}"#);
+        let answer = ask_ok("DescribeLoadBalancerMonitorData", &body).await;
+        let metrics = answer["response"]["metrics"].as_array().unwrap();
+        assert_eq!((metrics.len(), &metrics[0]["time"]), (points, &json!("2025-11-21T13:30:00Z")), "{answer}");
+    }
+    for body in [
+        format!(r#"{{"loadBalancerId":"lb-demo",{times}}}"#),
+        format!(r#"{{"loadBalancerId":"lb-demo","metricType":"BPS",{times}}}"#),
+        format!(r#"{{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS",{times},"step":2}}"#),
+        r#"{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS","startTime":"now","endTime":"then"}"#.to_owned(),
+        r#"{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS","startTime":"2025-11-21T13:34:00Z",
+            "endTime":"2025-11-21T13:30:00Z"}"#
+            .to_owned(),
+        r#"{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS","startTime":"1970-01-01T00:00:00Z",
+            "endTime":"9999-01-01T00:00:00Z"}"#
+            .to_owned(),
+    ] {
+        assert_eq!(ask("DescribeLoadBalancerMonitorData", &body).await.0, 400, "{body}");
+    }
 }
