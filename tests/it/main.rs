@@ -57,3 +57,4 @@ mod unix_servers;
 mod upgrade;
 mod webhook;
 mod why;
+mod zenlayer_writes;
