@@ -267,10 +267,8 @@ impl<'p> Plan<'p> {
         let name = self.fresh_name(ip, named.port)?;
         let follows = named.port.is_none() && self.listener.is_own();
         let beside_it = KeptBackend { instance_id: named.instance_id.clone(), follows, weight: Some(asked) };
-        self.claim(
-            named,
-            ServerAddr { host: Host::Ip(ip), port: own.or_else(|| ports.first().copied()).unwrap_or(0) },
-        )?;
+        let claimed = ServerAddr { host: Host::Ip(ip), port: own.or_else(|| ports.first().copied()).unwrap_or(0) };
+        self.claim(named, &claimed)?;
         for lane in &self.listener.lanes {
             let Some(farm) = lane.farm else { continue };
             let Some(port) = named.port.or_else(|| lane.ports().first().copied()) else { continue };
@@ -343,7 +341,7 @@ impl<'p> Plan<'p> {
     }
 
     /// Notes what identifies a backend; one that is there already is refused.
-    fn claim(&mut self, named: &Named, address: ServerAddr) -> Result<(), Refusal> {
+    fn claim(&mut self, named: &Named, address: &ServerAddr) -> Result<(), Refusal> {
         let own = [Some(address.to_string()), named.instance_id.clone()];
         for it in own.into_iter().flatten() {
             if !self.taken.insert(it.clone()) {

@@ -40,7 +40,7 @@ pub(super) fn read(of: &Fields) -> Result<HealthCheck, Refusal> {
     }
     let is_http = check_type == Some("HTTP_GET");
     let seconds = |field, range, default: u64| -> Result<Option<u64>, AdminError> {
-        Ok(of.number_but_zero(field, &range)?.or(enabled.then_some(default)))
+        Ok(of.number_but_zero(field, &range)?.or_else(|| enabled.then_some(default)))
     };
     Ok(HealthCheck {
         enabled,

@@ -3,6 +3,9 @@
 //! One that is made here is a frontend and a farm for each of its ports, made and changed together. One of the file or of
 //! another shape is the frontend that it is, and its farm; of those a change goes as far as the config file has a word.
 
+use std::sync::Arc;
+
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::check;
@@ -17,15 +20,13 @@ use super::target::{Lane, Target, balancer, listen};
 use super::to_wire;
 use super::wire::kept::{KeptBackend, KeptListener, keep, kept};
 use super::wire::{self, HealthCheck};
-use super::write::{Asked, SHAPE, beside, fresh_name, maker, unbounded, write};
+use super::write::{Asked, SHAPE, beside, fresh_name, maker, numbered, unbounded, write};
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::model::{Name, ObjectId, ObjectKind, Protocol};
+use crate::model::{Declaration, Name, ObjectId, ObjectKind, Protocol, Server, ServerAddr};
 use crate::objects::whole::Maker;
 use crate::objects::{Desk, Edit, Replace, World, form, whole};
 use crate::store::Snapshot;
-
-use http::StatusCode;
 
 const NAME_CHARS_MAX: usize = 64;
 const PERSISTENT_SECONDS_MAX: u64 = 3600;
@@ -211,8 +212,8 @@ fn change(desk: &Desk<'_>, balancer: &Balancer<'_>, listener: &Target<'_>, said:
     let world = &*desk.view.live;
     let (shown, main) = (listener.shown()?, listener.main()?);
     let mut said = said.without(&shown, &listener.ports());
-    let scheduler = said.scheduler.unwrap_or(shown.scheduler()).to_owned();
-    let (is_kind, is_persistent) = (shown.kind().to_owned(), said.persistent.unwrap_or(shown.persistent()));
+    let scheduler = said.scheduler.unwrap_or_else(|| shown.scheduler()).to_owned();
+    let (is_kind, is_persistent) = (shown.kind().to_owned(), said.persistent.unwrap_or_else(|| shown.persistent()));
     if said.kind.is_some() {
         said.kind = Some(kind(world, balancer, said.kind, Some(main.frontend.id.into()))?);
     }
@@ -236,6 +237,9 @@ fn change(desk: &Desk<'_>, balancer: &Balancer<'_>, listener: &Target<'_>, said:
     let wanted = said.ports.take();
     for lane in &listener.lanes {
         edits.extend(changed_farm(world, lane, &said)?);
+        if said.kind == Some("DR") && listener.is_own() {
+            edits.extend(following(world, lane, lane.ports().first().copied(), true));
+        }
         if is_unweighted(shown.scheduler()) != is_unweighted(&scheduler) {
             edits.extend(reweighed(world, lane, is_unweighted(&scheduler)));
         }
@@ -260,13 +264,13 @@ fn changed_farm(world: &World, lane: &Lane<'_>, said: &Said) -> Result<Option<Ed
 fn reweighed(world: &World, lane: &Lane<'_>, is_unweighted: bool) -> Vec<Edit> {
     let servers = lane.farm.into_iter().flat_map(|farm| &farm.servers);
     let made = servers.filter_map(|it| Some((it, world.made().get(it.id.into())?)));
-    made.filter_map(|(server, made)| {
+    made.map(|(server, made)| {
         let before: KeptBackend = kept(Some(made));
         let asked = to_wire::weight(&before, server.weight.0, !is_unweighted);
         let is = if is_unweighted { asked.min(1) } else { asked };
         let extras = Some(keep(&made.extras, &KeptBackend { weight: Some(asked), ..before }));
         let form = (is != server.weight.0).then(|| form::with(&made.form, "weight", is.into()));
-        Some(Edit::Replace(Replace { id: made.id, form, extras, ..Replace::default() }))
+        Edit::Replace(Replace { id: made.id, form, extras, ..Replace::default() })
     })
     .collect()
 }
@@ -287,9 +291,8 @@ fn moved(
     }
     check_place(balancer, wanted)?;
     let servers = main.farm.map_or(&[][..], |farm| &farm.servers);
-    let fixed = |server: &&std::sync::Arc<crate::model::Server>| {
-        !kept::<KeptBackend>(world.made().get(server.id.into()).map(|made| &**made)).follows
-    };
+    let fixed =
+        |server: &&Arc<Server>| !kept::<KeptBackend>(world.made().get(server.id.into()).map(|made| &**made)).follows;
     if let (Some(server), true) = (servers.iter().find(fixed), wanted.len() > 1) {
         let message = format!(
             "port: backend {} has a port of its own, which a listener of several ports cannot lead to; deregister it first",
@@ -314,7 +317,7 @@ fn moved(
             missing.remove(0)
         };
         edits.push(listening(world, main, listen(&balancer.addresses, &[port]))?);
-        edits.extend(following(world, main, port));
+        edits.extend(following(world, main, Some(port), false));
     }
     edits.extend(leaving.into_iter().flat_map(|lane| closed(world, lane)));
     if missing.is_empty() {
@@ -348,18 +351,18 @@ fn listening(world: &World, lane: &Lane<'_>, listen: Value) -> Result<Edit, Refu
     Ok(whole::replaced(lane.frontend.id.into(), form))
 }
 
-/// Has the servers that follow a listener follow it to this port.
-fn following(world: &World, lane: &Lane<'_>, port: u16) -> Vec<Edit> {
+/// Has the servers that follow a listener follow it to this port; with `all`, the others from now on too.
+fn following(world: &World, lane: &Lane<'_>, port: Option<u16>, all: bool) -> Vec<Edit> {
     let servers = lane.farm.into_iter().flat_map(|farm| &farm.servers);
-    let made = servers.filter_map(|it| Some((it, world.made().get(it.id.into())?)));
-    let follow = made.filter(|(_, made)| kept::<KeptBackend>(Some(made)).follows);
-    follow
-        .map(|(server, made)| {
-            let address = crate::model::ServerAddr { port, ..server.address.clone() };
-            let form = form::with(&made.form, "address", address.to_string().into());
-            Edit::Replace(Replace { id: made.id, form: Some(form), ..Replace::default() })
-        })
-        .collect()
+    let made = servers.filter_map(|it| Some((it, world.made().get(it.id.into())?, port?)));
+    let follow = made.filter(|(_, made, _)| all || kept::<KeptBackend>(Some(made)).follows);
+    let one = |(server, made, port): (&Arc<Server>, &Arc<Declaration>, u16)| {
+        let address = ServerAddr { port, ..server.address.clone() };
+        let form = form::with(&made.form, "address", address.to_string().into());
+        let extras = keep(&made.extras, &KeptBackend { follows: true, ..kept(Some(made)) });
+        Edit::Replace(Replace { id: made.id, form: Some(form), extras: Some(extras), ..Replace::default() })
+    };
+    follow.map(one).collect()
 }
 
 /// Returns the edits that remove a frontend, and its farm where this shape made that for it.
@@ -388,12 +391,12 @@ impl Lanes<'_> {
         port: u16,
         of: Option<ObjectId>,
         kept: &KeptListener,
-        servers: &[&std::sync::Arc<crate::model::Declaration>],
+        servers: &[&Arc<Declaration>],
         edits: &mut Vec<Edit>,
     ) -> Result<ObjectId, Refusal> {
         let name = match of {
             None => self.stem.clone(),
-            Some(_) => fresh_name(&format!("{}-p{port}", self.stem), &is_taken(self.world))?,
+            Some(_) => numbered(&format!("{}-p{port}", self.stem), &is_taken(self.world))?,
         };
         let (frontend, farm) = (self.desk.fresh_id(), self.desk.fresh_id());
         let is_not_lane = of.is_none();
@@ -406,11 +409,11 @@ impl Lanes<'_> {
         for it in servers {
             let mut form = form::object(&it.form);
             let address = form.get("address").and_then(Value::as_str).unwrap_or_default();
-            let mut address: crate::model::ServerAddr = address.parse().map_err(|_| Refusal::bug())?;
+            let mut address: ServerAddr = address.parse().map_err(|_| Refusal::bug())?;
             address.port = port;
             form.insert("address".to_owned(), address.to_string().into());
             let edit = self.maker.create(self.desk.fresh_id(), ObjectKind::Server, &it.name, Some(farm), form);
-            edits.push(beside(edit, std::sync::Arc::clone(&it.extras)));
+            edits.push(beside(edit, Arc::clone(&it.extras)));
         }
         let form = Map::from_iter([
             ("protocol".to_owned(), self.protocol.as_str().into()),

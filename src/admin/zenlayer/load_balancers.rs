@@ -141,7 +141,7 @@ pub(super) async fn modify(asked: Asked<'_>, fields: &Fields) -> Result<wire::No
                 None if found.kept.name == name => {}
                 None => return Err(of_file(id)),
                 Some(made) => {
-                    edits.push(replaced(made.id, &made.extras, KeptBalancer { name: name.clone(), ..found.kept }))
+                    edits.push(replaced(made.id, &made.extras, &KeptBalancer { name: name.clone(), ..found.kept }))
                 }
             }
         }
@@ -212,7 +212,7 @@ pub(super) async fn terminate(asked: Asked<'_>, fields: &Fields) -> Result<wire:
             edits.push(Edit::Replace(Replace { id: it.id, is_inert: Some(true), ..Replace::default() }));
         }
         let after = KeptBalancer { recycled_at: Some(now), inert, ..found.kept };
-        edits.push(replaced(made.id, &made.extras, after));
+        edits.push(replaced(made.id, &made.extras, &after));
         Ok((edits, wire::Nothing {}))
     })
     .await
@@ -239,7 +239,7 @@ pub(super) async fn restore(asked: Asked<'_>, fields: &Fields) -> Result<wire::N
             edits.push(Edit::Replace(Replace { id: it.id, is_inert: Some(false), ..Replace::default() }));
         }
         let after = KeptBalancer { recycled_at: None, inert: Vec::new(), ..found.kept };
-        edits.push(replaced(made.id, &made.extras, after));
+        edits.push(replaced(made.id, &made.extras, &after));
         Ok((edits, wire::Nothing {}))
     })
     .await
@@ -290,8 +290,8 @@ fn of_file(id: &str) -> Refusal {
     Refusal::new(StatusCode::CONFLICT, "OPERATION_DENIED_FILE_MADE", message)
 }
 
-fn replaced(id: ObjectId, extras: &str, after: KeptBalancer) -> Edit {
-    Edit::Replace(Replace { id, extras: Some(keep(extras, &after)), ..Replace::default() })
+fn replaced(id: ObjectId, extras: &str, after: &KeptBalancer) -> Edit {
+    Edit::Replace(Replace { id, extras: Some(keep(extras, after)), ..Replace::default() })
 }
 
 /// Returns the farms and frontends of a service.

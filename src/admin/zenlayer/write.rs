@@ -112,8 +112,16 @@ pub(super) fn fresh_name(text: &str, is_taken: &dyn Fn(&str) -> bool) -> Result<
     let slug = slug.trim_matches('-');
     let is_number = slug.bytes().all(|b| b.is_ascii_digit());
     let slug = if is_number { format!("lb-{slug}").trim_end_matches('-').to_owned() } else { slug.to_owned() };
-    let numbered = (2..=crate::objects::OBJECTS_MAX + 2).map(|n| format!("{slug}-{n}"));
-    let free = std::iter::once(slug.clone()).chain(numbered).find(|name| !is_taken(name));
+    numbered(&slug, is_taken)
+}
+
+/// Returns this name, or it with the first number that is not taken.
+///
+/// # Errors
+/// [`Refusal::bug`] if there is none among so many, or it is no name.
+pub(super) fn numbered(name: &str, is_taken: &dyn Fn(&str) -> bool) -> Result<Name, Refusal> {
+    let more = (2..=crate::objects::OBJECTS_MAX + 2).map(|n| format!("{name}-{n}"));
+    let free = std::iter::once(name.to_owned()).chain(more).find(|name| !is_taken(name));
     free.and_then(|name| Name::parse(&name).ok()).ok_or_else(Refusal::bug)
 }
 

@@ -8,13 +8,13 @@ use crate::admin::vendor_fixture::{bearer_call, put_header, read};
 use crate::model::settings::{BearerToken, Grant};
 use crate::model::{Access, Balance, Secret};
 
-struct Shop {
+pub(super) struct Shop {
     state: AdminState,
-    id: String,
+    pub(super) id: String,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let mut shop = Self { state: kept::state(), id: String::new() };
         let made =
             shop.ok("CreateLoadBalancer", json!({"regionId": "local", "vpcId": "v", "loadBalancerName": "shop"}));
@@ -29,12 +29,12 @@ impl Shop {
     }
 
     /// Asks with the load balancer's id added.
-    fn of(&self, mut body: Value) -> Value {
+    pub(super) fn of(&self, mut body: Value) -> Value {
         body["loadBalancerId"] = json!(self.id);
         body
     }
 
-    async fn ok(&self, action: &str, body: Value) -> Value {
+    pub(super) async fn ok(&self, action: &str, body: Value) -> Value {
         let (status, mut answer) = self.ask(action, &body).await;
         assert_eq!(status, 200, "{action} {body}: {answer}");
         answer["response"].take()
@@ -157,6 +157,10 @@ async fn listener_is_told_as_it_was_asked_for_with_the_published_defaults() {
             "checkRetry": 2, "checkDelayTry": 1, "checkHttpGetUrl": "/", "checkHttpGetHost": "www.example.com",
             "checkHttpStatusCode": 204, "failOpen": true})
     );
+    // A long name leaves room for the port of each frontend.
+    shop.listener(json!({"listenerName": "x".repeat(64), "port": "7020,7022,7024"})).await;
+    let body = shop.of(json!({"listenerId": shop.listeners().await[2]["listenerId"]}));
+    shop.ok("DeleteListener", body).await;
     // One frontend and farm for each port, on each address of the service, and one listener.
     let snapshot = shop.state.store.snapshot(crate::admin::vendor_fixture::NOW);
     let made: Vec<_> =
@@ -210,7 +214,8 @@ async fn listener_that_is_changed_keeps_what_was_not_said_and_moves_to_its_ports
         assert_eq!(shop.listeners().await.remove(0)["port"], port);
         let mut ports: Vec<u16> = shop.live("10.1.0.1").into_iter().map(|(port, _)| port).collect();
         let mut live = live;
-        (ports.sort_unstable(), live.sort_unstable());
+        ports.sort_unstable();
+        live.sort_unstable();
         assert_eq!(ports, live, "{port}");
         let [backend] = &shop.backends().await[..] else { panic!("one backend") };
         assert_eq!(
@@ -218,6 +223,14 @@ async fn listener_that_is_changed_keeps_what_was_not_said_and_moves_to_its_ports
             (&json!(7), &json!(null), &json!(port))
         );
     }
+    // Replies that go past the balancer leave no other port; what has one follows from then on.
+    let fixed = json!([{"privateIpAddress": "10.1.0.2", "port": 9000}]);
+    assert_eq!(shop.change("RegisterBackend", &id, fixed).await.0, 200);
+    modify(json!({"kind": "DR", "scheduler": "mh", "algoOpts": "mh-port"})).await;
+    assert_eq!(shop.live("10.1.0.2"), [(7000, 100)]);
+    assert_eq!(shop.listeners().await.remove(0)["algoOpts"], "mh-port");
+    modify(json!({"algoOpts": "None"})).await;
+    assert_eq!(shop.listeners().await.remove(0)["algoOpts"], "");
     modify(json!({"healthCheck": {"enabled": false}})).await;
     assert_eq!(shop.listeners().await.remove(0)["healthCheck"]["enabled"], false);
     let body = shop.of(json!({"listenerId": id}));
