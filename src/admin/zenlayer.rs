@@ -36,14 +36,11 @@ use super::error::AdminError;
 use super::guard::quoted;
 use crate::model::settings::Actions;
 
-use action::Action;
+use action::{Action, Service};
 use backends::Deed;
 use error::Refusal;
 use request::Fields;
 use write::Asked;
-
-const PATH: &str = "/api/v2/zlb";
-const VERSION: &str = "2025-04-01";
 
 /// Returns whether `path` is this shape's: `/api/v2` and everything below.
 #[must_use]
@@ -73,17 +70,17 @@ fn request_id(id: &str) -> String {
 
 async fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
     let (caller, actions) = auth::authenticate(&state.credentials.load(), call)?;
-    if call.uri.path() != PATH {
+    let Some(service) = Service::at(call.uri.path()) else {
         return Err(AdminError::NotFound { kind: "path", id: quoted(call.uri.path()) }.into());
-    }
+    };
     if call.method != Method::POST {
         return Err(AdminError::MethodNotAllowed(call.method.to_string()).into());
     }
     let version = request::header(call, "x-zc-version");
-    if let Some(version) = version.filter(|v| *v != VERSION) {
-        return Err(Refusal::unknown_version(version, VERSION));
+    if let Some(version) = version.filter(|v| *v != service.version()) {
+        return Err(Refusal::unknown_version(version, service.version()));
     }
-    let action = Action::of(request::header(call, "x-zc-action"))?;
+    let action = Action::of(service, request::header(call, "x-zc-action"))?;
     check_listed(&actions, action)?;
     caller.needs(action.needs())?;
     let fields = Fields::parse(&call.body)?;
@@ -104,6 +101,7 @@ async fn perform(asked: Asked<'_>, fields: &Fields, id: &str) -> Result<Vec<u8>,
     let snapshot = asked.state.store.snapshot(asked.call.now);
     match asked.action {
         Action::AddLoadBalancersPrivateIps => envelope(id, load_balancers::addresses(asked, fields, true).await?),
+        Action::AddResourceResourceGroup => envelope(id, load_balancers::group(asked, fields).await?),
         Action::AssignLoadBalancerIpv6 => {
             let why = "a load balancer has the addresses of the service; write IPv6 ones in service.addresses";
             Err(Refusal::not_offered(asked.action.name(), why))
@@ -123,6 +121,7 @@ async fn perform(asked: Asked<'_>, fields: &Fields, id: &str) -> Result<Vec<u8>,
         Action::ModifyBackend => envelope(id, backends::change(asked, fields, Deed::Modify).await?),
         Action::ModifyListener => envelope(id, listeners::modify(asked, fields).await?),
         Action::ModifyLoadBalancersAttribute => envelope(id, load_balancers::modify(asked, fields).await?),
+        Action::ModifyResourceTags => envelope(id, load_balancers::tag(asked, fields).await?),
         Action::RegisterBackend => envelope(id, backends::change(asked, fields, Deed::Register).await?),
         Action::RestoreLoadBalancer => envelope(id, load_balancers::restore(asked, fields).await?),
         Action::SetSecurityGroupForLoadBalancers => envelope(id, market::set_security_group(&snapshot, fields)?),

@@ -58,6 +58,7 @@ class Replay(unittest.TestCase):
         timestamp = str(int(time.time()))
         own = {"host": gate.admin, "length": len(body), "action": step["action"], "timestamp": timestamp}
         own["authorization"] = authorization(body, timestamp)
+        own["service"], own["version"] = step.get("service", "zlb"), step.get("version", "2025-04-01")
         lines = [string.Template(line).substitute(own) for line in head]
         with socket.create_connection(gate.admin.split(":"), farmgate.PATIENCE_S) as s:
             s.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)

@@ -12,8 +12,8 @@ WRITER = {"id": "zk-writer", "secret": "zs-writer-secret"}
 REGION = "local"
 # Every action that changes something, as an operator would list them for a key.
 ACTIONS = [
-    "AddLoadBalancersPrivateIps", "CreateListener", "CreateLoadBalancer", "DeleteListener", "DeleteLoadBalancersPrivateIps",
-    "DeregisterBackend", "ModifyBackend", "ModifyListener", "ModifyLoadBalancersAttribute", "RegisterBackend",
+    "AddLoadBalancersPrivateIps", "AddResourceResourceGroup", "CreateListener", "CreateLoadBalancer", "DeleteListener", "DeleteLoadBalancersPrivateIps",
+    "DeregisterBackend", "ModifyBackend", "ModifyListener", "ModifyLoadBalancersAttribute", "ModifyResourceTags", "RegisterBackend",
     "RestoreLoadBalancer", "SetSecurityGroupForLoadBalancers", "TerminateLoadBalancer",
     "UnbindSecurityGroupFromLoadBalancers",
 ]  # fmt: skip

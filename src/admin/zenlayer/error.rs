@@ -60,11 +60,10 @@ impl Refusal {
     }
 
     /// `X-ZC-Action` names nothing.
-    pub(super) fn unknown_action(action: &str) -> Self {
+    pub(super) fn unknown_action(action: &str, version: &str) -> Self {
         let message = format!(
-            "X-ZC-Action: \"{}\" is no action of this API; see the list of actions of version {}",
-            action.escape_default(),
-            super::VERSION
+            "X-ZC-Action: \"{}\" is no action of this API; see the list of actions of version {version}",
+            action.escape_default()
         );
         Self { status: StatusCode::BAD_REQUEST, code: "INVALID_ACTION", message }
     }

@@ -150,6 +150,49 @@ pub(super) async fn modify(asked: Asked<'_>, fields: &Fields) -> Result<wire::No
     .await
 }
 
+/// AddResourceResourceGroup: the resource group.
+pub(super) async fn group(asked: Asked<'_>, fields: &Fields) -> Result<wire::Nothing, Refusal> {
+    unbounded(asked.caller)?;
+    let group = fields.need_text("resourceGroupId")?;
+    let ids = fields.texts("resources", NAMED_MAX)?;
+    if ids.is_empty() {
+        return Err(AdminError::Missing("resources").into());
+    }
+    write(asked, move |desk| {
+        let world = &*desk.view.live;
+        let mut edits = Vec::new();
+        for id in &ids {
+            let found = balancer(world, id)?;
+            let Some(made) = found.made else { return Err(of_file(id)) };
+            let resource_group_id = Some(group.clone());
+            edits.push(replaced(made.id, &made.extras, &KeptBalancer { resource_group_id, ..found.kept }));
+        }
+        Ok((edits, wire::Nothing {}))
+    })
+    .await
+}
+
+/// ModifyResourceTags.
+pub(super) async fn tag(asked: Asked<'_>, fields: &Fields) -> Result<wire::Nothing, Refusal> {
+    unbounded(asked.caller)?;
+    let id = fields.need_text("resourceUuid")?;
+    let set = tags_at(fields, "replaceTags")?;
+    let gone = fields.texts("deleteTagKeys", TAGS_MAX)?;
+    write(asked, move |desk| {
+        let found = balancer(&desk.view.live, &id)?;
+        let Some(made) = found.made else { return Err(of_file(&id)) };
+        let mut tags = found.kept.tags.clone();
+        tags.retain(|tag| !gone.contains(&tag.key) && !set.iter().any(|new| new.key == tag.key));
+        tags.extend(set);
+        if tags.len() > TAGS_MAX {
+            let got = format!("{} of them", tags.len());
+            return Err(AdminError::BadValue { field: "replaceTags", got, bound: format!("0..={TAGS_MAX}") }.into());
+        }
+        Ok((vec![replaced(made.id, &made.extras, &KeptBalancer { tags, ..found.kept })], wire::Nothing {}))
+    })
+    .await
+}
+
 /// AddLoadBalancersPrivateIps and DeleteLoadBalancersPrivateIps: listeners open on these too, or close there.
 pub(super) async fn addresses(asked: Asked<'_>, fields: &Fields, is_added: bool) -> Result<wire::Nothing, Refusal> {
     unbounded(asked.caller)?;
@@ -329,6 +372,10 @@ fn name(fields: &Fields) -> Result<String, Refusal> {
 }
 
 fn tags(of: &Fields) -> Result<Vec<Tag>, Refusal> {
+    tags_at(of, "tags")
+}
+
+fn tags_at(of: &Fields, field: &'static str) -> Result<Vec<Tag>, Refusal> {
     let one = |tag: &Fields| -> Result<Tag, AdminError> {
         let (key, value) = (tag.need_text("tags.key")?, tag.need_text("tags.value")?);
         for (field, text) in [("tags.key", &key), ("tags.value", &value)] {
@@ -339,6 +386,6 @@ fn tags(of: &Fields) -> Result<Vec<Tag>, Refusal> {
         }
         Ok(Tag { key, value })
     };
-    let tags: Result<Vec<Tag>, AdminError> = of.objects("tags", TAGS_MAX)?.iter().map(one).collect();
+    let tags: Result<Vec<Tag>, AdminError> = of.objects(field, TAGS_MAX)?.iter().map(one).collect();
     Ok(tags?)
 }

@@ -11,6 +11,9 @@ mod strict;
 mod writes;
 
 use super::*;
+
+const PATH: &str = "/api/v2/zlb";
+const VERSION: &str = "2025-04-01";
 use crate::admin::vendor_fixture::{CASES, bearer_call, call, name, put_header, read, serve, state};
 use crate::model::FrontendId;
 
@@ -124,7 +127,8 @@ async fn other_paths_methods_versions_and_callers_get_an_envelope_too() {
         ("GET", PATH, (405, "METHOD_NOT_ALLOWED")),
         ("PUT", PATH, (405, "METHOD_NOT_ALLOWED")),
         ("POST", "/api/v2/zlb/", (404, "INVALID_PATH_NOT_FOUND")),
-        ("POST", "/api/v2/zrm", (404, "INVALID_PATH_NOT_FOUND")),
+        ("POST", "/api/v2/zec", (404, "INVALID_PATH_NOT_FOUND")),
+        ("POST", "/api/v2/zrm", (400, "INVALID_ACTION")),
         ("POST", PATH, (400, "INVALID_ACTION")),
     ] {
         assert_eq!(code(bearer_call(method, path, "{}")).await, (want.0, want.1.to_owned()), "{method} {path}");

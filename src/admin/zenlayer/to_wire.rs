@@ -2,12 +2,13 @@
 //!
 //! Health is what checks conclude and nothing else: the admin status and the weight do not change it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::find::{Balancer, Listener, listeners};
 use super::wire;
 use super::wire::kept::{KeptBackend, kept};
-use crate::model::{Health, Host, PeerAddr, Timestamp};
+use crate::model::{Health, Host, Name, PeerAddr, Timestamp};
 use crate::store::Snapshot;
 use crate::store::snapshot::ServerRow;
 
@@ -89,18 +90,22 @@ pub(super) fn listener(listener: &Listener<'_>) -> wire::Listener {
 
 /// Returns the servers that a listener leads to, in the order written.
 pub(super) fn backends(snapshot: &Snapshot, listener: &Listener<'_>) -> Vec<wire::Backend> {
-    listener.servers().iter().map(|server| backend(snapshot, listener, server)).collect()
+    let common = Common::of(listener);
+    listener.servers().iter().map(|server| backend(snapshot, &common, server)).collect()
 }
 
 /// Returns the health of the servers that a listener leads to, in the order written: of several ports, the worst.
 pub(super) fn backend_healths(snapshot: &Snapshot, listener: &Listener<'_>) -> Vec<wire::BackendHealth> {
+    let common = Common::of(listener);
+    // Every port has the same servers, by name.
+    let mut lanes: HashMap<&Name, Vec<(u16, Health)>> = HashMap::new();
+    for farm in listener.frontends().filter_map(|row| listener.farm_of(row)) {
+        for it in &farm.servers {
+            lanes.entry(&it.server.name).or_default().push((it.server.address.port, it.standing.health));
+        }
+    }
     let healths = listener.servers().iter().map(|server| {
-        let ports: Vec<(u16, Health)> = listener
-            .frontends()
-            .filter_map(|row| listener.farm_of(row))
-            .filter_map(|farm| farm.servers.iter().find(|it| it.server.name == server.server.name))
-            .map(|it| (it.server.address.port, it.standing.health))
-            .collect();
+        let ports = lanes.remove(&server.server.name).unwrap_or_default();
         let worst = ports.iter().map(|(_, health)| *health).max_by_key(|health| badness(*health));
         let worst = worst.unwrap_or(server.standing.health);
         let details = ports.into_iter().filter(|_| has_verdict(worst));
@@ -108,7 +113,7 @@ pub(super) fn backend_healths(snapshot: &Snapshot, listener: &Listener<'_>) -> V
         wire::BackendHealth {
             health_status: health_status(worst),
             health_status_detail: details.collect(),
-            backend: backend(snapshot, listener, server),
+            backend: backend(snapshot, &common, server),
         }
     });
     healths.collect()
@@ -136,18 +141,34 @@ fn health_status(health: Health) -> &'static str {
     }
 }
 
-fn backend(snapshot: &Snapshot, listener: &Listener<'_>, server: &ServerRow) -> wire::Backend {
+/// What the rows of one listener have in common.
+struct Common {
+    id: String,
+    name: String,
+    protocol: &'static str,
+    port: String,
+    is_unweighted: bool,
+}
+
+impl Common {
+    fn of(listener: &Listener<'_>) -> Self {
+        let shown = listener.shown();
+        let (name, protocol, is_unweighted) = (shown.name(), shown.protocol(), shown.is_unweighted());
+        Self { id: listener.id(), name, protocol, port: listener.port(), is_unweighted }
+    }
+}
+
+fn backend(snapshot: &Snapshot, common: &Common, server: &ServerRow) -> wire::Backend {
     let kept: KeptBackend = kept(snapshot.made.get(server.server.id.into()).map(|made| &**made));
-    let shown = listener.shown();
     wire::Backend {
-        weight: weight(&kept, server.server.weight.0, shown.is_unweighted()),
+        weight: weight(&kept, server.server.weight.0, common.is_unweighted),
         instance_id: kept.instance_id,
         private_ip_address: address(server),
         backend_port: (!kept.follows).then_some(server.server.address.port),
-        listener_id: listener.id(),
-        listener_name: shown.name(),
-        protocol: shown.protocol(),
-        listener_port: listener.port(),
+        listener_id: common.id.clone(),
+        listener_name: common.name.clone(),
+        protocol: common.protocol,
+        listener_port: common.port.clone(),
     }
 }
 

@@ -59,6 +59,11 @@ const FIELDS: &[&str] = &[
     "securityGroupId",
     "bandwidthMbps",
     "none",
+    "resourceUuid",
+    "replaceTags",
+    "deleteTagKeys",
+    "resources",
+    "resourceGroupId",
 ];
 
 /// Values that mean something somewhere, and some that mean nothing anywhere.
@@ -140,7 +145,7 @@ fn right(action: &str, port: u16) -> Value {
             "metricType": "HANDLED_BPS", "startTime": "2025-11-21T13:30:00Z", "endTime": "2025-11-21T13:40:00Z",
         }),
         "AddLoadBalancersPrivateIps" | "DeleteLoadBalancersPrivateIps" => json!({"privateIps": ["203.0.113.7"]}),
-        _ => json!({"regionId": "local"}),
+        _ => json!({"regionId": "local", "resources": [balancer], "resourceUuid": balancer, "resourceGroupId": "g"}),
     };
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();
@@ -151,7 +156,7 @@ fn right(action: &str, port: u16) -> Value {
 #[test]
 fn every_call_of_any_action_gets_an_envelope_and_never_a_5xx() {
     let fields = proptest::collection::vec((select(FIELDS), value()), 0..8);
-    let action = select(Action::ALL.map(|(name, _)| name).to_vec());
+    let action = select(Action::ALL.to_vec());
     let body = prop_oneof![
         1 => fields.clone().prop_map(|fields| (None, fields)),
         2 => (7000..7008_u16, fields.prop_map(|mut it| { it.truncate(2); it })).prop_map(|(port, it)| (Some(port), it)),
@@ -160,12 +165,12 @@ fn every_call_of_any_action_gets_an_envelope_and_never_a_5xx() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     fuzz(&calls, |calls| {
         let state = kept::state();
-        for (action, (port, fields)) in calls {
+        for ((action, kind), (port, fields)) in calls {
             let mut body = port.map_or_else(|| json!({}), |port| right(action, port));
             for (key, value) in fields {
                 body[key] = value;
             }
-            let mut call = bearer_call("POST", super::PATH, &body.to_string());
+            let mut call = bearer_call("POST", kind.service().path(), &body.to_string());
             put_header(&mut call, "x-zc-action", action);
             let (status, answer) = runtime.block_on(async { read(super::answer(&state, &call).await).await });
             prop_assert!(status == 200 || (400..500).contains(&status), "{action} {body}: {status} {answer}");

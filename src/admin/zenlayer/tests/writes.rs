@@ -23,7 +23,12 @@ impl Shop {
     }
 
     async fn ask(&self, action: &str, body: &Value) -> (u16, Value) {
-        let mut call = bearer_call("POST", super::PATH, &body.to_string());
+        let path = match action {
+            "AddResourceResourceGroup" => "/api/v2/user",
+            "ModifyResourceTags" => "/api/v2/zrm",
+            _ => super::PATH,
+        };
+        let mut call = bearer_call("POST", path, &body.to_string());
         put_header(&mut call, "x-zc-action", action);
         read(super::answer(&self.state, &call).await).await
     }
@@ -120,6 +125,22 @@ async fn load_balancer_that_is_made_is_described_as_it_was_asked_for() {
     shop.ok("ModifyLoadBalancersAttribute", json!({"loadBalancerIds": ids, "loadBalancerName": "new"})).await;
     let found = shop.ok("DescribeLoadBalancers", json!({"loadBalancerName": "new"})).await;
     assert_eq!(found["totalCount"], 2);
+    // Where the Terraform provider goes with these.
+    let tags =
+        json!({"resourceUuid": ids[0], "replaceTags": [{"key": "team", "value": "a"}], "deleteTagKeys": ["env"]});
+    shop.ok("ModifyResourceTags", tags).await;
+    shop.ok("AddResourceResourceGroup", json!({"resources": ids, "resourceGroupId": "rg-2"})).await;
+    let found = shop.ok("DescribeLoadBalancers", json!({"resourceGroupId": "rg-2", "tagKeys": ["team"]})).await;
+    assert_eq!(
+        (&found["totalCount"], &found["dataSet"][0]["tags"]["tags"]),
+        (&json!(1), &json!([{"key": "team", "value": "a"}]))
+    );
+    for (action, body) in [
+        ("ModifyResourceTags", json!({"resourceUuid": "lb-demo", "deleteTagKeys": ["x"]})),
+        ("AddResourceResourceGroup", json!({"resources": ["lb-demo"], "resourceGroupId": "g"})),
+    ] {
+        shop.is_refused(&shop.ask(action, &body).await, 409, "OPERATION_DENIED_FILE_MADE");
+    }
 }
 
 #[tokio::test]
