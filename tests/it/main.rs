@@ -61,3 +61,4 @@ mod unix_servers;
 mod upgrade;
 mod webhook;
 mod why;
+mod zenlayer_writes;
