@@ -17,6 +17,7 @@ pub mod outlets;
 pub mod ovh;
 pub mod server;
 pub mod tls;
+pub mod traffic;
 pub mod zenlayer;
 
 mod aside;

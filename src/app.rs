@@ -11,6 +11,7 @@ mod checks;
 mod control;
 mod edges;
 mod events;
+mod free;
 mod keeper;
 mod limits;
 mod memory;
@@ -40,6 +41,7 @@ use crate::lifecycle::{Command, Phase, Signals, notify};
 use crate::metrics::ReloadCells;
 use crate::model::settings::{self, Settings};
 use crate::model::{Event, EventKind, Farm, FrontendId, ProbeKind, Topology};
+use crate::objects::Objects;
 use crate::prober;
 use crate::proxy::{Farewell, Listeners, Plane, Provision};
 use crate::report::report;
@@ -317,7 +319,8 @@ impl Beside {
         let Self { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers } = self;
         let keeper = Keeper::start(&core.store, pokes, alarm)?;
         let refresher = Refresher::start(&core.objects, works, alarm)?;
-        let certificates = caring.start(&core.store, alarm)?;
+        let objects: Arc<dyn Objects> = core.objects.clone();
+        let certificates = caring.start(&core.store, &objects, alarm)?;
         let prober = start_prober(core, changes, checks_at_once, alarm)?;
         let webhooks = webhooks.start(alarm)?;
         let state = answers.state(core, plane.requests(), plane.certificates(), plane.memory());
@@ -574,8 +577,11 @@ fn start_prober(
 fn start_admin(server: AdminServer, state: AdminState, alarm: &Alarm) -> anyhow::Result<Edge> {
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");
     on_own_thread("admin", alarm, move |stopped| async move {
+        let metering = tokio::spawn(crate::admin::ovh::keep_counting(state.clone(), stopped.clone()));
         if let Err(error) = server.serve(state, stopped).await {
             tracing::error!(error = %report(&error), "admin side ended");
         }
+        // It ends with the server, whose stop it was told too; a panic in it was reported.
+        let _ = metering.await;
     })
 }

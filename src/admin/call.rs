@@ -20,6 +20,7 @@ use super::asked::Asked;
 use super::error::AdminError;
 use super::long::LongCalls;
 use super::outlets::{NoOutlets, Outlets};
+use super::traffic::Meter;
 
 /// One call, its body read whole.
 #[derive(Debug)]
@@ -154,6 +155,10 @@ pub struct AdminState {
     pub requests: Arc<dyn Requests>,
     /// Objects made through APIs: what there is, what is staged, tasks, and the way to write.
     pub objects: Arc<dyn Objects>,
+    /// How many bytes go through, by month.
+    pub traffic: Arc<Meter>,
+    /// Whether certificates can be obtained from an authority.
+    pub obtains: bool,
     /// What is counted where events go.
     pub outlets: Arc<dyn Outlets>,
     /// Waits and streams.
@@ -178,6 +183,8 @@ impl AdminState {
             has_history: false,
             requests,
             objects,
+            traffic: Arc::new(Meter::nowhere()),
+            obtains: false,
             outlets,
             long_calls,
         }

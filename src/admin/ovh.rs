@@ -1,7 +1,7 @@
 //! The shape of OVHcloud's Load Balancer API (`/ipLoadbalancing`), read side, under `/1.0` and `/v1`.
 //!
 //! A call is parsed into a [`path::Target`], authenticated ([`auth`]), answered from one Snapshot through [`to_wire`]
-//! and [`rollup`], or refused in the shape's own body ([`error`]). Nothing outside this folder knows its words. Success
+//! and [`rollup`], by [`service`] where it concerns the service itself, or refused in the shape's own body ([`error`]). Nothing outside this folder knows its words. Success
 //! is exactly 200: older clients take any other 2xx for an error. Reads nothing but the call and the state; writes are
 //! answered 405. Field by field the source is OVHcloud's published schema of the section and the clients python-ovh,
 //! go-ovh, node-ovh and the Terraform provider.
@@ -12,6 +12,7 @@ mod error;
 mod filter;
 mod path;
 mod rollup;
+mod service;
 mod to_wire;
 mod wire;
 
@@ -27,6 +28,7 @@ use super::error::AdminError;
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow};
 
+use credential::Known;
 use error::Refusal;
 use filter::Query;
 use path::{Kind, Part, Target};
@@ -39,7 +41,7 @@ pub fn claims(path: &str) -> bool {
 
 /// Answers one call. Always 200 or an error body with `class`, `message`, `errorCode` and `httpCode`.
 pub async fn answer(state: &AdminState, call: &Call) -> Response {
-    let outcome = respond(state, call).unwrap_or_else(Outcome::Refused);
+    let outcome = respond(state, call).await.unwrap_or_else(Outcome::Refused);
     match outcome {
         Outcome::Body(body) => error::success(&call.request_id, call.now, body),
         Outcome::Page(response) => response,
@@ -53,13 +55,18 @@ pub fn refuse(call: &Call, error: &AdminError) -> Response {
     Refusal::from(error).response(&call.request_id, call.now)
 }
 
+/// Counts what goes through the zone until told to stop.
+pub async fn keep_counting(state: AdminState, stopped: tokio::sync::watch::Receiver<bool>) {
+    service::traffic::watch(state, stopped).await;
+}
+
 enum Outcome {
     Body(Vec<u8>),
     Page(Response),
     Refused(Refusal),
 }
 
-fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
+async fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     let target = path::without_prefix(call.uri.path()).and_then(path::parse);
     let is_read = matches!(call.method, Method::GET | Method::HEAD);
     if target == Some(Target::Time) && is_read {
@@ -68,30 +75,49 @@ fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     if target == Some(Target::Validate) && is_read {
         return Ok(Outcome::Page(credential::page(call)));
     }
+    if let Some(Target::Document(name)) = target
+        && is_read
+    {
+        return Ok(Outcome::Body(service::schema::document(name, call)));
+    }
     check_body(call)?;
-    let credentials = state.credentials.load();
+    let credentials = state.credentials.load_full();
     if target == Some(Target::Ask) && call.method == Method::POST {
         return json(&credential::ask(&state.asked, &credentials, call)?);
     }
     let known = auth::authenticate(&credentials, &state.asked, call)?;
-    let Some(target) = target else {
+    match service::paging::Page::of(call)? {
+        Some(page) => page.answer(state, call, &known).await,
+        None => serve(state, call, &known).await,
+    }
+}
+
+/// Answers a call of somebody known.
+async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome, Refusal> {
+    let Some(target) = path::without_prefix(call.uri.path()).and_then(path::parse) else {
         return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
     };
     if target == Target::LogOut && call.method == Method::POST {
-        credential::log_out(&state.asked, &known, call)?;
+        credential::log_out(&state.asked, known, call)?;
         return json(&());
     }
-    if !is_read {
+    if let Target::Of(name, Part::Service(place)) = target
+        && name == state.store.load().service.name.as_str()
+    {
+        return service::answer(state, call, known, place).await.map(Outcome::Body);
+    }
+    if !matches!(call.method, Method::GET | Method::HEAD) {
         return Err(Refusal::write_not_offered(&call.method));
     }
     let snapshot = state.store.snapshot(call.now);
     match target {
-        Target::Ask | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
+        Target::Ask | Target::Document(_) | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
         Target::Time => json(&call.now.unix_seconds()),
-        Target::Details => json(&to_wire::details(&known)),
+        Target::Details => json(&to_wire::details(known)),
         Target::Credential => {
+            let credentials = state.credentials.load();
             let position = credential_position(&credentials, &known.caller);
-            json(&to_wire::credential(&credentials, &known, position, call.now))
+            json(&to_wire::credential(&credentials, known, position, call.now))
         }
         Target::Services => json(&[snapshot.service.name.as_str()]),
         Target::Validate => Ok(Outcome::Page(credential::page(call))),
@@ -126,20 +152,15 @@ fn credential_position(credentials: &Credentials, caller: &Caller) -> usize {
 }
 
 fn part_of(snapshot: &Snapshot, part: &Part<'_>, query: &Query) -> Result<Outcome, Refusal> {
-    let service = &snapshot.service;
     match *part {
-        Part::Service => json(&to_wire::service(snapshot)),
         Part::DefinedFarms if query.integer("vrackNetworkId")?.is_some() => json(&[(); 0]),
         Part::DefinedFarms => json(&to_wire::defined_farms(snapshot)),
         Part::DefinedFrontends => json(&to_wire::defined_frontends(snapshot)),
         Part::Status => json(&rollup::status(snapshot)),
-        Part::InstancesState => json(&to_wire::instances(snapshot)),
         Part::FarmProbes => json(&to_wire::farm_probes()),
+        // Answered before, where the service is known.
+        Part::Service(_) => Err(Refusal::bug()),
         Part::Protocols => json(&["http", "tcp"]),
-        Part::Zones => json(&[service.zone.as_str()]),
-        Part::Zone(zone) if zone == service.zone.as_str() => json(&to_wire::zone(service)),
-        Part::Zone(zone) => missing("zone", zone),
-        Part::NatIp => json(&to_wire::nat_ips(service)),
         Part::EmptyList => json(&[(); 0]),
         Part::NeverThere(kind, id) => missing(kind, id),
         Part::Farms(kind) => json(&farm_ids(snapshot, kind, query)?),

@@ -1,8 +1,9 @@
 //! Request paths → what they name. Knows which paths exist, not whether the objects do.
 //!
-//! The table is that of the published schema, less what this version has no meaning for (vRack, logs, billing), which
-//! is 404 like any unknown path. Ids and names are taken as sent.
+//! The table is that of the published schema; what concerns the service itself is read by `service`. Ids and names are
+//! taken as sent.
 
+use super::service::{self, Place};
 use crate::model::Protocol;
 
 /// What a path names, before anything is looked up.
@@ -14,6 +15,8 @@ pub(super) enum Target<'a> {
     Credential,
     /// Who the caller is.
     Details,
+    /// The document that describes a part of this API, by its name.
+    Document(&'a str),
     /// The end of the caller's credential.
     LogOut,
     /// A part of the service of that name.
@@ -49,10 +52,6 @@ pub(super) enum Part<'a> {
     Frontend(Kind, &'a str),
     /// Ids of frontends.
     Frontends(Kind),
-    /// The balancer instances.
-    InstancesState,
-    /// Where connections to servers come from.
-    NatIp,
     /// An object of a collection that holds nothing: its kind and id.
     NeverThere(&'static str, &'a str),
     /// Kinds of farms and frontends.
@@ -61,14 +60,10 @@ pub(super) enum Part<'a> {
     Server(Kind, &'a str, &'a str),
     /// Ids of a farm's servers.
     Servers(Kind, &'a str),
-    /// The service itself.
-    Service,
+    /// What concerns the service itself.
+    Service(Place<'a>),
     /// The roll-up.
     Status,
-    /// One zone.
-    Zone(&'a str),
-    /// Zones of the service.
-    Zones,
 }
 
 /// The kind that a path speaks of.
@@ -121,9 +116,11 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
         ["auth", "credential"] => Some(Target::Ask),
         ["auth", "logout"] => Some(Target::LogOut),
         ["auth", "validate"] => Some(Target::Validate),
+        ["auth.json"] => Some(Target::Document("auth")),
+        ["ipLoadbalancing.json"] => Some(Target::Document("ipLoadbalancing")),
         ["ipLoadbalancing"] => Some(Target::Services),
         ["ipLoadbalancing", "availableZones"] => Some(Target::Zones),
-        ["ipLoadbalancing", _, "refresh" | "freeCertificate"] => Some(Target::WriteOnly),
+        ["ipLoadbalancing", _, "refresh"] => Some(Target::WriteOnly),
         ["ipLoadbalancing", service, ref part @ ..] => parse_part(part).map(|part| Target::Of(service, part)),
         _ => None,
     }
@@ -131,22 +128,13 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
 
 fn parse_part<'a>(part: &[&'a str]) -> Option<Part<'a>> {
     match *part {
-        [] => Some(Part::Service),
         ["availableFarmProbes"] => Some(Part::FarmProbes),
         ["availableFarmType" | "availableFrontendType"] => Some(Part::Protocols),
         ["definedFarms"] => Some(Part::DefinedFarms),
         ["definedFrontends"] => Some(Part::DefinedFrontends),
-        ["instancesState"] => Some(Part::InstancesState),
-        ["natIp"] => Some(Part::NatIp),
         ["status"] => Some(Part::Status),
-        ["zone"] => Some(Part::Zones),
-        ["zone", name] => Some(Part::Zone(name)),
-        ["availableRouteActions" | "availableRouteRules" | "definedRoutes" | "failover" | "pendingChanges"]
-        | ["quota" | "quotaHistory" | "ssl" | "task"]
+        ["availableRouteActions" | "availableRouteRules" | "definedRoutes" | "pendingChanges" | "task"]
         | ["http" | "tcp", "route"] => Some(Part::EmptyList),
-        ["quota", id] => Some(Part::NeverThere("quota", id)),
-        ["quotaHistory", id] => Some(Part::NeverThere("quota history", id)),
-        ["ssl", id] => Some(Part::NeverThere("certificate", id)),
         ["task", id] => Some(Part::NeverThere("task", id)),
         ["http" | "tcp", "route", id]
         | ["http" | "tcp", "route", id, "rule"]
@@ -157,7 +145,7 @@ fn parse_part<'a>(part: &[&'a str]) -> Option<Part<'a>> {
         [kind, "farm", id, "server", server] => Some(Part::Server(Kind::parse(kind)?, id, server)),
         [kind, "frontend"] => Some(Part::Frontends(Kind::parse(kind)?)),
         [kind, "frontend", id] => Some(Part::Frontend(Kind::parse(kind)?, id)),
-        _ => None,
+        _ => service::parse(part).map(Part::Service),
     }
 }
 
@@ -174,7 +162,7 @@ mod tests {
         for prefix in ["/1.0", "/v1"] {
             let of = |part: &str| format!("{prefix}/ipLoadbalancing/lb{part}");
             check(&format!("{prefix}/auth/time"), Some(&Target::Time));
-            check(&of(""), Some(&Target::Of("lb", Part::Service)));
+            check(&of(""), Some(&Target::Of("lb", Part::Service(Place::Itself))));
             check(&of("/http/farm/1/server/2"), Some(&Target::Of("lb", Part::Server(Kind::Http, "1", "2"))));
             check(&of("/refresh"), Some(&Target::WriteOnly));
         }
