@@ -89,28 +89,25 @@ pub(super) fn service<'s>(view: &View, snapshot: &'s Snapshot) -> ServiceWire<'s
 /// Carries `PUT` of the service out.
 pub(super) async fn put(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
     let fields = Fields::of(&write.call.body)?;
-    let mut patch = Map::new();
-    if let Some(name) = fields.text(DISPLAY_NAME, DISPLAY_NAME_MAX)? {
-        patch.insert(DISPLAY_NAME.to_owned(), name.map_or(Value::Null, Value::from));
+    let name = fields.text(DISPLAY_NAME, DISPLAY_NAME_MAX)?;
+    let configuration = fields.word(CONFIGURATION, &CONFIGURATIONS)?;
+    if let Some(name) = name {
+        set(write, patch(DISPLAY_NAME, name.map(Value::from))).await?;
     }
-    let mut is_staged = false;
-    if let Some(wanted) = fields.word(CONFIGURATION, &CONFIGURATIONS)? {
-        is_staged = Settings::of(write.view().made_ahead()).configuration() != wanted;
-        patch.insert(CONFIGURATION.to_owned(), wanted.map_or(Value::Null, Value::from));
-    }
-    if is_staged {
-        set_staged(write, patch).await?;
-    } else {
-        set(write, patch).await?;
+    if let Some(wanted) = configuration
+        && Settings::of(write.view().made_ahead()).configuration() != wanted
+    {
+        set_staged(write, patch(CONFIGURATION, wanted.map(Value::from))).await?;
     }
     json(&())
 }
 
+fn patch(key: &str, value: Option<Value>) -> Map<String, Value> {
+    Map::from_iter([(key.to_owned(), value.unwrap_or(Value::Null))])
+}
+
 /// Sets what is live at once.
-pub(super) async fn set(write: &Writing<'_>, patch: Map<String, Value>) -> Result<(), Refusal> {
-    if patch.is_empty() {
-        return Ok(());
-    }
+async fn set(write: &Writing<'_>, patch: Map<String, Value>) -> Result<(), Refusal> {
     write.edit(None, move |desk| Ok(Settings::edits(desk, desk.view.made(), &patch))).await.map(drop)
 }
 
@@ -139,7 +136,7 @@ async fn set_staged(write: &Writing<'_>, patch: Map<String, Value>) -> Result<()
 
 /// Sets from how many bytes on somebody wants to know.
 pub(super) async fn set_alert(write: &Writing<'_>, alert: Option<u64>) -> Result<(), Refusal> {
-    set(write, Map::from_iter([(ALERT.to_owned(), alert.map_or(Value::Null, Value::from))])).await
+    set(write, patch(ALERT, alert.map(Value::from))).await
 }
 
 /// Returns what there is to say of a contract: that nothing ends and nothing is paid.
