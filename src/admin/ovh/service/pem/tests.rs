@@ -45,7 +45,7 @@ fn certificate_says_its_names_its_end_and_its_fingerprint() {
 
 #[test]
 fn what_cannot_be_served_is_refused_with_its_field() {
-    let (pair, other) = (pair(), self::pair());
+    let (pair, other) = (pair(), pair());
     let broken = pair.certificate.replace("\nM", "\n!");
     for (certificate, key, chain, want) in [
         ("", &*pair.key, None, "certificate: holds no certificate"),
