@@ -42,7 +42,12 @@ def client(credential):
 
 def certificate(name):
     """Makes a certificate and its key; returns both as PEM."""
-    cert, key = (os.path.join(gate.dir.name, f"{name}.{end}") for end in ("pem", "key"))
+    return certificate_in(gate, name)
+
+
+def certificate_in(place, name):
+    """Makes them in the directory of a running farmgate."""
+    cert, key = (os.path.join(place.dir.name, f"{name}.{end}") for end in ("pem", "key"))
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
     command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", cert]
     subprocess.run(command, check=True, capture_output=True)
