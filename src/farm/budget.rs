@@ -1,5 +1,7 @@
 //! How much of a farm's work may be tried again: a bucket for all workers, filled by the farm's own work.
 //!
+//! It bounds what servers are asked in vain: retries of what no server was given are not counted here.
+//!
 //! Each request that ended at a server of the farm adds its share, each second the least that is allowed in any case;
 //! each retry takes one. What is in the bucket runs out of it within [`WINDOW_MS`], so it holds what the last seconds
 //! brought: enough to carry a farm over the time until a dead server is found out, and no more. Looked at for retries

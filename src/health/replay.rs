@@ -12,7 +12,10 @@ use crate::model::{
 };
 
 use super::machine::{Machine, Rule};
-use super::schedule::JITTER;
+
+/// The share of an interval by which a recorded check may come early and still be the one that was due: jitter, ticks
+/// of the record, and machines that were late before.
+const EARLY: f64 = 0.1;
 
 /// The rules to judge by. [`Replay::of`] is the probe as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +152,7 @@ impl Sampler<'_> {
         };
         if let Some(due) = self.due
             && !has_own
-            && start + self.interval.mul_f64(JITTER) < due
+            && start + self.interval.mul_f64(EARLY) < due
         {
             return false;
         }

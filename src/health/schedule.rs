@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::scatter::ScatterMap;
 
 /// The share of the interval by which one run may come earlier than the interval says.
-pub const JITTER: f64 = 0.1;
+pub const JITTER: f64 = 0.02;
 /// The shortest interval; a shorter one is read as this.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Runs are due at multiples of this, where the jitter allows: those that begin together share wake-ups and system calls.

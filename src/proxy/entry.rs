@@ -14,10 +14,8 @@ use std::time::Duration;
 
 use ::pingora::proxy::HttpProxy;
 use ipnet::IpNet;
-use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::{HandshakeFailure, Refusal, WorkerIx};
 use crate::model::{Alpn, Frontend, FrontendId, Protocol, Route, Sources, Subject};
@@ -34,7 +32,7 @@ use super::memory::Entrant;
 use super::owner::Owner;
 use super::registry::{Entry, Registry};
 use super::tcp;
-use super::tls::{Certificates, failure_of, peer_of};
+use super::tls::{Certificates, Terminator, failure_of, peer_of};
 use super::transport::{Client, Socket, Transport};
 use super::turns::TurnOf;
 use super::upstream_tls::ClientConfigs;
@@ -50,8 +48,8 @@ pub(super) use door::{Ceiling, Listener, accept_until};
 use first::Fault;
 
 /// How long, and how often, certificates of a frontend that is live are waited for.
-const CONFIG_WAIT: Duration = Duration::from_millis(5);
-const CONFIG_WAITS_MAX: usize = 20;
+const TERMINATOR_WAIT: Duration = Duration::from_millis(5);
+const TERMINATOR_WAITS_MAX: usize = 20;
 
 /// What the doors of all workers share.
 #[derive(Debug)]
@@ -219,7 +217,7 @@ impl Visit {
         Box::pin(self.encrypted(door, socket)).await
     }
 
-    /// Makes the TLS handshake; nothing, if that failed, which is counted.
+    /// Makes the TLS handshake; nothing, if that failed, which is counted, or was all that was wanted.
     async fn encrypted(&mut self, door: &Door, socket: Socket) -> Option<Transport> {
         let declared = &self.frontend.frontend;
         let cells = &self.frontend.cells.of(self.worker).handshakes;
@@ -232,17 +230,15 @@ impl Visit {
             // Handshakes are bounded for what they cost: who says nothing costs none, and takes nobody's place.
             first::is_anything_there(&socket).await;
             let _pass = self.gate.handshake(declared.limits.handshakes)?;
-            let stream = async {
-                let config = door.config_of(declared.id).await?;
-                TlsAcceptor::from(config).accept(socket).await
-            };
+            let stream = async { door.terminator_of(declared.id).await?.shake_hands(socket).await };
             Some(stream.await)
         };
         match timeout(declared.timeouts.handshake, handshake).await {
             Err(elapsed) => failed(HandshakeFailure::Timeout, &elapsed),
             Ok(None) => failed(HandshakeFailure::Overload, &"too many handshakes at once"),
             Ok(Some(Err(error))) => failed(failure_of(&error), &error),
-            Ok(Some(Ok(stream))) => {
+            Ok(Some(Ok(None))) => {}
+            Ok(Some(Ok(Some(stream)))) => {
                 let peer = peer_of(stream.get_ref().1);
                 cells.done(peer.handshake);
                 self.client.tls = Some(Arc::new(peer));
@@ -332,13 +328,13 @@ impl Visit {
 }
 
 impl Door {
-    /// Returns what handshakes of a frontend are made with. A table is live a moment before its certificates are.
-    async fn config_of(&self, frontend: FrontendId) -> io::Result<Arc<ServerConfig>> {
-        for _ in 0..CONFIG_WAITS_MAX {
+    /// Returns what makes the handshakes of a frontend. A table is live a moment before its certificates are.
+    async fn terminator_of(&self, frontend: FrontendId) -> io::Result<Terminator> {
+        for _ in 0..TERMINATOR_WAITS_MAX {
             if let Some(terminator) = self.common.certificates.terminator(frontend) {
-                return Ok(terminator.config());
+                return Ok(terminator);
             }
-            tokio::time::sleep(CONFIG_WAIT).await;
+            tokio::time::sleep(TERMINATOR_WAIT).await;
         }
         Err(io::Error::other("the frontend has no certificates any more"))
     }

@@ -185,7 +185,9 @@ async fn connect(
         }
         left = Some(edge);
         tried.add(position);
-        if tried.len() <= usize::from(farm.farm.retry_attempts) && !farm.may_retry(work.now_ms()) {
+        // A server that is not there was given no work.
+        let is_free = matches!(tries.unreached, Some(Unreached::Refused));
+        if tried.len() <= usize::from(farm.farm.retry_attempts) && !is_free && !farm.may_retry(work.now_ms()) {
             break;
         }
     }

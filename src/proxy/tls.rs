@@ -24,12 +24,16 @@ mod sessions;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use crate::model::tls::FrontendTls;
 use crate::model::{Frontend, FrontendId, Name, Timestamp};
@@ -212,13 +216,23 @@ impl Certificates {
 }
 
 impl Terminator {
-    /// Returns what a handshake is made with now; once renewed files are read, they are in the next answer.
-    pub(in crate::proxy) fn config(&self) -> Arc<ServerConfig> {
-        let made = self.0.made.load();
-        match &made.challenged {
-            Some((challenges, config)) if challenges.is_asked() => Arc::clone(config),
-            Some(_) | None => Arc::clone(&made.config),
-        }
+    /// Makes a handshake with what is there now; once renewed files are read, with those. Nothing: it was an authority's,
+    /// which has seen what it asked for.
+    pub(in crate::proxy) async fn shake_hands<S>(&self, socket: S) -> io::Result<Option<TlsStream<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let made = self.0.made.load_full();
+        let Some(proof) = made.proof.as_ref().filter(|proof| proof.is_asked()) else {
+            return TlsAcceptor::from(Arc::clone(&made.config)).accept(socket).await.map(Some);
+        };
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let Some(config) = proof.answer_to(&begun.client_hello()) else {
+            return begun.into_stream(Arc::clone(&made.config)).await.map(Some);
+        };
+        let mut shown = begun.into_stream(config).await?;
+        shown.shutdown().await?;
+        Ok(None)
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Every worker has a socket of its own for each listener, among which the system spreads clients by their address, so a
 //! client is one worker's. Sessions are bounded by `limits.connections` and by the descriptors that are left; those of
-//! one source are not counted, since anybody can write any source into a datagram and would shut others out. A
-//! datagram that cannot be sent at once is lost, as datagrams are.
+//! one source are not counted, since anybody can write any source into a datagram and would shut others out. For the
+//! same reason whoever comes when there is no room takes that of the oldest client that sent one datagram and no more
+//! ([`newcomers`]): who made up its address sends no second one. A datagram that cannot be sent at once is lost, as
+//! datagrams are.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,15 +20,17 @@ use crate::metrics::Refusal;
 use crate::model::Protocol;
 
 use super::command::ListenerId;
-use super::entry::{Common, may_connect};
+use super::entry::{Common, Pass, may_connect};
 use super::owner::Owner;
 use super::registry::Registry;
 use super::turns::TurnOf;
 use super::work::{Work, canonical};
 
+mod newcomers;
 mod session;
 mod wire;
 
+use newcomers::Newcomers;
 use session::{Admitted, Session};
 use wire::{Local, Wire};
 
@@ -53,6 +57,7 @@ pub(super) struct Door {
     common: Arc<Common>,
     wire: Wire,
     sessions: Mutex<HashMap<Way, Arc<Session>>>,
+    newcomers: Mutex<Newcomers>,
     /// Where replies are read into, one at a time.
     scratch: Mutex<Box<[u8]>>,
 }
@@ -67,8 +72,8 @@ impl Door {
         socket: UdpSocket,
     ) -> io::Result<Arc<Self>> {
         let scratch = Mutex::new(vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice());
-        let (wire, sessions) = (Wire::new(socket)?, Mutex::default());
-        Ok(Arc::new(Self { listener, owner, work, registry, common, wire, sessions, scratch }))
+        let (wire, sessions, newcomers) = (Wire::new(socket)?, Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { listener, owner, work, registry, common, wire, sessions, newcomers, scratch }))
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Way, Arc<Session>>> {
@@ -77,7 +82,22 @@ impl Door {
 
     /// Takes a session out that has ended.
     fn forget(&self, session: &Session) {
-        self.sessions().remove(&session.way());
+        let mut sessions = self.sessions();
+        // The client may have another one by now.
+        if sessions.get(&session.way()).is_some_and(|known| std::ptr::eq(&raw const **known, session)) {
+            sessions.remove(&session.way());
+        }
+    }
+
+    /// Ends the session of the oldest newcomer and returns its place, if there is one.
+    fn make_room(&self) -> Option<Pass> {
+        let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(session) = newcomers.next() {
+            if let Some(place) = session.give_way() {
+                return Some(place);
+            }
+        }
+        None
     }
 
     fn is_scarce(&self, descriptor: RawFd) -> bool {
@@ -88,19 +108,23 @@ impl Door {
     fn take_in(self: &Arc<Self>, data: &[u8], way: Way, is_open: bool) {
         let known = self.sessions().get(&way).cloned();
         let session = match known {
-            Some(session) => session,
-            None if !is_open => return,
-            None => match self.admit(way) {
-                Some(admitted) => {
-                    let session = Session::new(&self.work, way, admitted);
-                    self.sessions().insert(way, Arc::clone(&session));
-                    tokio::spawn(Arc::clone(&session).run(Arc::clone(self)));
-                    session
-                }
-                None => return,
-            },
+            Some(session) if is_open && session.is_left() => self.begin(way),
+            Some(session) => Some(session),
+            None if !is_open => None,
+            None => self.begin(way),
         };
-        session.send(self, data);
+        if let Some(session) = session {
+            session.send(self, data);
+        }
+    }
+
+    /// Begins a session, if the client may come in.
+    fn begin(self: &Arc<Self>, way: Way) -> Option<Arc<Session>> {
+        let session = Session::new(&self.work, way, self.admit(way)?);
+        self.sessions().insert(way, Arc::clone(&session));
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).add(&session);
+        tokio::spawn(Arc::clone(&session).run(Arc::clone(self)));
+        Some(session)
     }
 
     /// Counts and asks whether the client may come in.
@@ -121,7 +145,8 @@ impl Door {
             refuse(Refusal::Memory);
             return None;
         };
-        let Some(open) = self.common.census.gate(declared.id).open(declared.limits.connections) else {
+        let gate = self.common.census.gate(declared.id);
+        let Some(open) = gate.open(declared.limits.connections).or_else(|| self.make_room()) else {
             refuse(Refusal::ConnectionLimit);
             return None;
         };
@@ -165,7 +190,7 @@ pub(super) async fn receive_until(door: Arc<Door>, mut stopped: watch::Receiver<
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
     let left: Vec<_> = door.sessions().values().cloned().collect();
     for session in left {
-        session.end();
+        session.end(None);
     }
 }
 

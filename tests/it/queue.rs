@@ -253,9 +253,8 @@ fn raw_client_that_leaves_gives_its_turn_up_at_once() {
 
 #[test]
 fn retries_stop_where_the_budget_is_used_up() {
-    let (_held, refused) = refused_port();
-    let origin = Origin::start("b");
-    let plane = InProcess::start(Protocol::Http, &[("a", refused), ("b", origin.addr())], |farm| {
+    let (resets, origin) = (Origin::doing("a", Behaviour::Reset), Origin::start("b"));
+    let plane = InProcess::start(Protocol::Http, &[("a", resets.addr()), ("b", origin.addr())], |farm| {
         farm.retry_budget = Some(RetryBudget { share: 0, per_second_min: 1 });
     });
     let answers: Vec<_> = (0..100).map(|_| plane.client().get("/").status).collect();
@@ -263,6 +262,20 @@ fn retries_stop_where_the_budget_is_used_up() {
     assert!(failed > 0, "half of a hundred want a retry, and few more than ten may have one");
     assert!(answers.iter().all(|status| matches!(status, 200 | 502)));
     assert_eq!(plane.retries_refused(), failed as u64);
+}
+
+/// Nobody was asked for anything, so nobody is asked for more.
+#[test]
+fn refused_connections_are_tried_again_whatever_the_budget() {
+    let (_held, refused) = refused_port();
+    for protocol in [Protocol::Http, Protocol::Tcp] {
+        let origin = Origin::start("b");
+        let plane = InProcess::start(protocol, &[("a", refused), ("b", origin.addr())], |farm| {
+            farm.retry_budget = Some(RetryBudget { share: 0, per_second_min: 0 });
+        });
+        assert!((0..40).all(|_| plane.client().get("/").status == 200));
+        assert_eq!(plane.retries_refused(), 0);
+    }
 }
 
 #[test]

@@ -232,6 +232,8 @@ fn origin_killed_under_load_costs_no_post_but_those_under_way() {
     farmgate.wait_for_state("a", "DOWN");
     load.wait_for_more(50);
     let failures = load.finish();
-    assert!(failures.len() <= 4, "four clients had one request under way each: {failures:#?}");
+    // One that was open may fail a request that finds it so; beside those with requests, each client had one perhaps.
+    let open = a.traffic_connections() + 4;
+    assert!(failures.len() <= open, "of {open} connections each costs one request at most: {failures:#?}");
     assert!(failures.iter().all(|f| f.contains(": 502 ")), "{failures:#?}");
 }

@@ -171,12 +171,13 @@ enum Doing {
 fn end_of_every_request_is_told_by_who_and_when() {
     let (_held, nowhere) = refused_port();
     let origin = Origin::start("a");
-    let timeouts = "timeouts: {connect: 300ms, response: 400ms, idle: 1s}";
+    // Long enough that a starved machine ends no request that is to go well.
+    let timeouts = "timeouts: {connect: 2s, response: 2s, idle: 5s}";
     let farmgate = Farmgate::start(
         &one(&origin)
             .farm(timeouts)
             .farm("retries: {attempts: 0}")
-            .frontend("timeouts: {header: 400ms, body: 150ms}")
+            .frontend("timeouts: {header: 5s, body: 500ms}")
             .frontend("limits: {body_bytes: 1KiB}")
             .another_frontend("gone: {protocol: http, listen: [\"127.0.0.1:0\"], farm: gone}")
             .another_farm(&format!(
@@ -198,7 +199,7 @@ fn end_of_every_request_is_told_by_who_and_when() {
         ("/nonsense", Behaviour::Raw(b"nonsense\r\n\r\n".to_vec()), Doing::Asks, "PH"),
         ("/silent", Behaviour::Silent, Doing::Asks, "sH"),
         ("/half", Behaviour::ResetMidBody, Doing::Asks, "SD"),
-        ("/left", Behaviour::Slow(Duration::from_millis(350)), Doing::LeavesWaiting, "CH"),
+        ("/left", Behaviour::Slow(Duration::from_millis(1500)), Doing::LeavesWaiting, "CH"),
         ("/cut", Behaviour::DripBody(step), Doing::LeavesInAnswer, "CD"),
     ];
     for (path, behaviour, doing, want) in cases {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use farmgate::metrics::Refusal;
 use farmgate::model::{AdminStatus, Balance, Farm, Frontend, Protocol, Sources};
 
-use crate::harness::{InProcess, PATIENCE, until};
+use crate::harness::{Behaviour, Farmgate, InProcess, Origin, PATIENCE, Server, Setup, until};
 
 /// Answers every datagram with its name, a colon and what it got; stops when dropped.
 pub(crate) struct Echo {
@@ -157,7 +158,8 @@ fn clients_known_at_once_are_bounded() {
     let a = Echo::start("a");
     let plane = plane(&[("a", a.addr)], |_, frontend| frontend.limits.connections = 4);
     let known: Vec<_> = (0..4).map(|_| client()).collect();
-    for client in &known {
+    // Who sent one datagram only would give way.
+    for client in known.iter().chain(&known) {
         ask(client, plane.front(), b"x");
     }
     let before = a.got.load(SeqCst);
@@ -167,6 +169,75 @@ fn clients_known_at_once_are_bounded() {
     }
     assert_eq!(a.got.load(SeqCst), before + 4);
     assert_eq!(plane.open("a"), [4, 0, 0]);
+}
+
+/// Addresses that are made up send one datagram each: they shut nobody out.
+#[test]
+fn who_sent_one_datagram_gives_way_to_who_comes_and_who_talks_stays() {
+    let a = Echo::start("a");
+    let plane = plane(&[("a", a.addr)], |_, frontend| frontend.limits.connections = 4);
+    let talking = client();
+    ask(&talking, plane.front(), b"1");
+    ask(&talking, plane.front(), b"2");
+    let made_up: Vec<_> = (0..100).map(|_| client()).collect();
+    for one in &made_up {
+        one.send_to(b"made up", plane.front()).unwrap();
+    }
+    until("everybody was let in", || (a.got.load(SeqCst) == 102).then_some(()));
+    assert_eq!(ask(&talking, plane.front(), b"3"), "a:3");
+    assert_eq!(ask(&client(), plane.front(), b"new"), "a:new");
+    plane.wait_open("a", [4, 0, 0]);
+    let why = "there was no room for all, and one datagram was all that its client sent";
+    let lines = plane.access(98);
+    assert!(lines.iter().all(|line| line["reason"] == why), "{lines:?}");
+    assert!(lines.iter().all(|line| line["client"] != talking.local_addr().unwrap().to_string()));
+    assert_eq!(plane.refused(Refusal::ConnectionLimit), 0);
+}
+
+/// A server that is gone without a word (no ICMP), whose client goes on sending.
+#[test]
+fn server_that_is_down_and_silent_loses_its_clients_and_one_that_answers_does_not() {
+    let (a, b) = (Echo::start("a"), Echo::start("b"));
+    let (is_up, b_is_up) = (Origin::start("a"), Origin::start("b"));
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (first, keeps) in [(silent.local_addr().unwrap(), false), (a.addr, true)] {
+        is_up.health(Behaviour::Ok);
+        let probe = |origin: &Origin| format!("probe: {{port: {}}}", origin.addr().port());
+        let servers = [("a", first, probe(&is_up)), ("b", b.addr, probe(&b_is_up))]
+            .map(|(name, addr, probe)| format!("{name}: {{address: \"{addr}\", {probe}}}"));
+        let setup = Setup::http(&[Server::new("x", is_up.addr(), "")])
+            .another_frontend("dns: {protocol: udp, listen: [\"127.0.0.1:0\"], farm: dns}")
+            .another_farm(&format!(
+                "dns: {{protocol: udp, balance: first, servers: {{{}}}, probe: {{type: http, url: /healthz, \
+                 interval: 200ms, timeout: 200ms, rise: 1, fall: 1}}}}",
+                servers.join(", ")
+            ));
+        let farmgate = Farmgate::start(&setup);
+        let state = |want: &str| {
+            until(want, || {
+                let (_, server) = farmgate.admin_get("/api/v1/farms/dns/servers/a");
+                (server["state"] == want).then_some(())
+            });
+        };
+        state("UP");
+        let (client, front) = (client(), farmgate.front("dns"));
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let answer = |what: &[u8]| {
+            client.send_to(what, front).unwrap();
+            let mut buf = [0; 100];
+            client.recv(&mut buf).ok().map(|n| String::from_utf8_lossy(&buf[..n]).into_owned())
+        };
+        assert_eq!(answer(b"1").is_some(), keeps);
+        is_up.health(Behaviour::Status(503));
+        state("DOWN");
+        if keeps {
+            for _ in 0..20 {
+                assert_eq!(answer(b"2").as_deref(), Some("a:2"));
+            }
+        } else {
+            assert_eq!(until("an answer of b", || answer(b"2")), "b:2");
+        }
+    }
 }
 
 #[test]

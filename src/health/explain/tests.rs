@@ -200,7 +200,7 @@ fn terms(until: Option<u64>, deadline: Option<u64>) -> Terms {
 const IN: &str = "in rotation with weight 100, 33 % of the rotation";
 const PASS: &str = "its checks pass, the last L7OK 200 in 3 ms; next check in 1.8 s";
 const FAILED: &str = "DOWN since 12:03:11 (4 m): 3 of 3 checks failed, L7STS 503 ×2 then L7TOUT";
-const RETURN: &str = "needs 2 passes; next check in 1.8 s; earliest return 12:07:21";
+const RETURN: &str = "needs 2 passes; next check in 1.8 s; earliest return 12:07:22";
 const NO_NEW: &str = "no new work, what is open and sticky stays";
 const MADE: &str = "by ops from 192.0.2.7, \"new kernel\"";
 
@@ -320,7 +320,7 @@ fn sentence_of_a_server_that_is_down() {
     };
     check(
         &Case::down().with(forgotten),
-        "DOWN since 12:03:11 (4 m): it begins Down until its checks pass; needs 2 passes; not checked since this process began; next check in 1.8 s; earliest return 12:07:21",
+        "DOWN since 12:03:11 (4 m): it begins Down until its checks pass; needs 2 passes; not checked since this process began; next check in 1.8 s; earliest return 12:07:22",
     );
     check(
         &Case::down().with(|case| case.decided_by.clear()),
@@ -329,7 +329,7 @@ fn sentence_of_a_server_that_is_down() {
     check(
         &Case::down().with(|case| case.recent.clear()),
         &format!(
-            "{FAILED}; needs 2 passes; not checked since this process began; next check in 1.8 s; earliest return 12:07:21"
+            "{FAILED}; needs 2 passes; not checked since this process began; next check in 1.8 s; earliest return 12:07:22"
         ),
     );
     let said = |status, said: &'static str| {

@@ -167,7 +167,7 @@ fn late_run_is_not_repeated_to_catch_up() {
     assert_eq!(run_once(&mut schedule, ms(10_000)), Duration::ZERO);
     assert_eq!(run_once(&mut schedule, ms(1)), ms(10_000));
     let next = schedule.next_due().unwrap();
-    assert!(next >= ms(10_090) && next <= ms(10_100), "{next:?}");
+    assert!(next >= ms(10_098) && next <= ms(10_100), "{next:?}");
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn small_delays_do_not_add_up() {
     let mut sim = Sim::new(schedule_of(1, 11, 1, 100));
     sim.run(ms(100_000), |_| ms(95));
     let checks = sim.begun[&0].len();
-    // The jitter shortens an interval by a twentieth on average; the check leaves it no room for more.
-    assert!((1020..=1055).contains(&checks), "{checks} checks in 1000 intervals");
+    // The jitter shortens an interval by a hundredth on average; the check leaves it no room for more.
+    assert!((1001..=1020).contains(&checks), "{checks} checks in 1000 intervals");
 }
 
 /// HAProxy's `inter 10s fastinter 1s downinter 5s` with `fall 3 rise 2`: a server that fails at once and stays down.

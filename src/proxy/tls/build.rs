@@ -15,7 +15,7 @@ use crate::store::seams::FileError;
 
 use super::Obtained;
 use super::chain::{CERT, Chain};
-use super::challenges::{self, Challenges};
+use super::challenges::{Challenges, Proof};
 use super::client::Verifier;
 use super::files::{Stamps, Unusable};
 use super::resolver::Resolver;
@@ -30,8 +30,8 @@ pub(super) struct Made {
     /// What the files were before they were read: one that is written meanwhile is another one afterwards.
     pub(super) stamps: Stamps,
     sessions: Sessions,
-    /// Where names are to be shown to be ours: what is used instead while an authority may shake hands.
-    pub(super) challenged: Option<(Arc<Challenges>, Arc<ServerConfig>)>,
+    /// Where names are to be shown to be ours.
+    pub(super) proof: Option<Proof>,
 }
 
 impl Made {
@@ -114,14 +114,10 @@ impl<'a> Reading<'a> {
         let decides = Decides { profile: tls.profile, clients: client.as_ref().map(|client| client.digest) };
         let made = Sessions::of(decides, before.map(|before| &before.sessions)).and_then(|sessions| {
             let verifier = client.map(|client| client.verifier);
-            let resolver = Resolver::new(&chains, Arc::clone(self.challenges));
+            let resolver = Resolver::new(&chains);
             let config = self.config(tls, resolver, verifier, &sessions)?;
-            let challenged = (!tls.acme.is_empty()).then(|| {
-                let mut config = config.clone();
-                config.alpn_protocols.push(challenges::ALPN.to_vec());
-                (Arc::clone(self.challenges), Arc::new(config))
-            });
-            Ok(Made { tls: tls.clone(), config: Arc::new(config), chains, stamps, sessions, challenged })
+            let proof = if tls.acme.is_empty() { None } else { Some(Proof::of(self.provider, self.challenges)?) };
+            Ok(Made { tls: tls.clone(), config: Arc::new(config), chains, stamps, sessions, proof })
         });
         made.map_err(|why| {
             let path = tls.certificates.first().map(|files| files.cert.to_path_buf()).unwrap_or_default();

@@ -1,5 +1,8 @@
 //! Answers to an authority that looks whether a name is ours: over HTTP, and in a handshake of its own kind.
 //!
+//! That handshake (RFC 8737) is one for itself: its authority shows no certificate, whatever clients must, and nothing
+//! is said after it, so nobody comes in this way. While no name is to be shown, nobody speaks so.
+//!
 //! Written a few times in two months, by whoever obtains certificates; read without a lock. While nothing is asked,
 //! requests pay a comparison of the path's beginning and handshakes a load.
 
@@ -7,14 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
 
 /// What an authority asks for begins with this.
 const PATH: &str = "/.well-known/acme-challenge/";
 /// What an authority speaks in a handshake that asks.
-pub(super) const ALPN: &[u8] = b"acme-tls/1";
+const ALPN: &[u8] = b"acme-tls/1";
 
 /// See the module's doc.
 #[derive(Debug, Default)]
@@ -57,14 +63,45 @@ impl Challenges {
         self.texts.load().get(token).cloned()
     }
 
-    /// Returns the certificate that an authority is to be shown.
-    pub(super) fn certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    fn certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.certificates.load().get(name).cloned()
+    }
+}
+
+/// What a handshake is made with that shows an authority that a name is ours.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    challenges: Arc<Challenges>,
+    config: Arc<ServerConfig>,
+}
+
+impl Proof {
+    pub(super) fn of(provider: &Arc<CryptoProvider>, challenges: &Arc<Challenges>) -> Result<Self, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth();
+        let mut config = builder.with_cert_resolver(Arc::new(Shown(Arc::clone(challenges))));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self { challenges: Arc::clone(challenges), config: Arc::new(config) })
     }
 
     /// Returns whether an authority may shake hands now.
     pub(super) fn is_asked(&self) -> bool {
-        !self.certificates.load().is_empty()
+        !self.challenges.certificates.load().is_empty()
+    }
+
+    /// Returns what to go on with after that hello, if it is an authority's, which speaks nothing else.
+    pub(super) fn answer_to(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        let mut offered = hello.alpn()?;
+        (offered.next() == Some(ALPN) && offered.next().is_none()).then(|| Arc::clone(&self.config))
+    }
+}
+
+#[derive(Debug)]
+struct Shown(Arc<Challenges>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.certificate(hello.server_name()?)
     }
 }
 

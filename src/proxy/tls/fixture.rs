@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
@@ -19,7 +20,10 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use super::{Certificates, Peer, failure_of, peer_of};
+use tokio::io::AsyncReadExt;
+use tokio_rustls::TlsConnector;
+
+use super::{Certificates, Peer, Terminator, failure_of, peer_of};
 use crate::metrics::HandshakeFailure;
 use crate::model::tls::{Alpn, CertificateFiles, ClientAuth, FrontendTls, TlsProfile};
 use crate::model::{FarmId, Frontend, FrontendId, Name, Protocol};
@@ -170,7 +174,7 @@ pub(super) fn load(certificates: &Arc<Certificates>, frontends: &[Arc<Frontend>]
 
 /// What a handshake at a frontend is made with now.
 pub(super) fn at(certificates: &Certificates, name: &str) -> Arc<ServerConfig> {
-    certificates.terminator(id(name)).unwrap().config()
+    Arc::clone(&certificates.terminator(id(name)).unwrap().0.made.load().config)
 }
 
 /// A client. Two handshakes of one client may be one session.
@@ -242,6 +246,31 @@ impl Client {
         }
         let shown = client.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
         Ok((peer_of(&server), shown))
+    }
+
+    /// Shakes hands as a connection does; returns the certificate that was shown and what was agreed on, and whether the
+    /// server goes on.
+    pub(super) async fn comes(&self, server: &Terminator, name: &str) -> io::Result<(Shown, Option<Vec<u8>>, bool)> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let connector = TlsConnector::from(Arc::new(self.config.clone()));
+        let client = async {
+            let mut stream = connector.connect(name, near).await?;
+            // With TLS 1.3 the server's word on the client's certificate comes after the client's end of the handshake.
+            let said = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut [0])).await;
+            let goes_on = said.map_or(Ok(true), |said| said.map(|n| n > 0))?;
+            let (_, state) = stream.get_ref();
+            let shown = state.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+            Ok::<_, io::Error>((shown, state.alpn_protocol().map(<[u8]>::to_vec), goes_on))
+        };
+        let (client, server) = tokio::join!(client, async {
+            let stream = server.shake_hands(far).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stream.map(|stream| stream.is_some())
+        });
+        let (shown, alpn, goes_on) = client?;
+        assert_eq!(server.ok(), Some(goes_on));
+        Ok((shown, alpn, goes_on))
     }
 
     /// The certificate that is shown.

@@ -12,7 +12,6 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::chain::Chain;
-use super::challenges::{ALPN, Challenges};
 
 /// What a wildcard begins with.
 const STAR: &str = "*.";
@@ -26,12 +25,11 @@ pub(super) struct Resolver {
     wildcards: HashMap<Box<str>, Vec<usize>>,
     /// Those of the names of the first.
     otherwise: Vec<usize>,
-    challenges: Arc<Challenges>,
 }
 
 impl Resolver {
     /// Returns a resolver over these chains, the first of which serves clients of no known name.
-    pub(super) fn new(chains: &[Arc<Chain>], challenges: Arc<Challenges>) -> Self {
+    pub(super) fn new(chains: &[Arc<Chain>]) -> Self {
         let mut exact = HashMap::<Box<str>, Vec<usize>>::new();
         let mut wildcards = HashMap::<Box<str>, Vec<usize>>::new();
         let mut order: Vec<usize> = (0..chains.len()).collect();
@@ -48,7 +46,7 @@ impl Resolver {
         let is_like_first =
             |position: &usize| chains.first().is_some_and(|first| first.names == chains[*position].names);
         let otherwise = order.into_iter().filter(is_like_first).collect();
-        Self { chains: chains.to_vec(), exact, wildcards, otherwise, challenges }
+        Self { chains: chains.to_vec(), exact, wildcards, otherwise }
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -64,10 +62,6 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // An authority speaks nothing else (RFC 8737, section 3).
-        if hello.alpn().is_some_and(|mut offered| offered.next() == Some(ALPN) && offered.next().is_none()) {
-            return self.challenges.certificate(hello.server_name()?);
-        }
         self.choose(hello.server_name(), hello.signature_schemes())
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use rustls::SignatureScheme;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SignatureScheme};
 
 use super::fixture::{Authority, Client, Files, Pair, at, frontend, id, load, tls, with_clients};
 use super::*;
@@ -329,7 +331,7 @@ fn reload_leaves_unchanged_frontends_as_they_are_and_forgets_those_without_tls()
     assert!(certificates.terminator(id("more")).is_some(), "what is prepared and dropped changes nothing");
     let terminator = certificates.terminator(id("web")).unwrap();
     load(&certificates, &[frontend("web", &more)]);
-    assert!(!Arc::ptr_eq(&held, &terminator.config()), "one that was asked for before is the same one");
+    assert!(!Arc::ptr_eq(&held, &terminator.0.made.load().config), "one that was asked for before is the same one");
     assert!(certificates.terminator(id("more")).is_none());
 }
 
@@ -366,4 +368,36 @@ fn chain_out_of_order_and_certificate_of_no_name_are_warned_of() {
         ]
     );
     assert_eq!(*certificates.rows()[0].name, *files.path("web.pem").display().to_string());
+}
+
+/// RFC 8737: it has no certificate to show, whatever clients must.
+#[tokio::test]
+async fn authority_is_shown_what_it_asks_for_and_gets_no_further_while_clients_show_certificates() {
+    let (files, authority) = (Files::new(), Authority::new("authority"));
+    let pair = authority.signs(&["web.test"], 1, FAR);
+    let ca = files.write("ca.pem", &authority.pem);
+    let mut settings = with_clients(&tls(&[files.put("web", &pair)]), &ca, None, true);
+    settings.acme = ["web.test".into()].into();
+    let certificates = Certificates::new();
+    load(&certificates, &[frontend("web", &settings)]);
+    let terminator = certificates.terminator(id("web")).unwrap();
+    let asks = Client::new().offering(&[b"acme-tls/1"]);
+    assert!(asks.comes(&terminator, "web.test").await.is_err(), "nobody is asked now");
+
+    let shown = authority.signs(&["web.test"], 2, FAR);
+    let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
+    certificates.challenges().put_certificate("web.test", &shown.leaf(), &key);
+    let met = asks.comes(&terminator, "web.test").await.unwrap();
+    assert_eq!(met, (Some(shown.leaf()), Some(b"acme-tls/1".to_vec()), false));
+    assert!(asks.comes(&terminator, "other.test").await.is_err(), "of that name nothing is asked");
+
+    let member = Client::of(&[&TLS12, &TLS13], Some(&authority.signs(&["someone"], 3, FAR)));
+    let met = member.clone().offering(&[b"h2"]).comes(&terminator, "web.test").await.unwrap();
+    assert_eq!(met, (Some(pair.leaf()), Some(b"h2".to_vec()), true));
+    for alpn in [&[b"h2".as_slice()][..], &[], &[b"acme-tls/1", b"h2"]] {
+        let stranger = Client::new().offering(alpn);
+        assert!(stranger.comes(&terminator, "web.test").await.is_err(), "{alpn:?}");
+    }
+    certificates.challenges().forget("web.test");
+    assert!(asks.comes(&terminator, "web.test").await.is_err());
 }

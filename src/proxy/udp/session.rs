@@ -2,14 +2,15 @@
 //!
 //! What comes from the client is sent by whoever received it; the session's own task passes replies back and ends it,
 //! after silence in both directions or when its server is taken out. A server that refuses (the system learns it from
-//! an ICMP message) is left for another one with the next datagram.
+//! an ICMP message) is left for another one with the next datagram; one that is Down by its checks, or gone, and says
+//! nothing, by a new session.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,7 +22,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, PeerAddr, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, Health, PeerAddr, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -36,6 +37,12 @@ use super::{Door, Way};
 
 /// Why a session ends that nobody uses any more.
 const SILENT: &str = "both sides were silent";
+/// Why a session ends that another client needs the room of.
+const GAVE_WAY: &str = "there was no room for all, and one datagram was all that its client sent";
+/// Why a session ends whose client is given another server.
+const STRANDED: &str = "the server was down and silent";
+/// A server that said nothing for so long is silent.
+const SILENCE_MS: u64 = 1000;
 /// Replies passed on before others have a turn.
 const REPLIES_AT_ONCE: usize = 32;
 
@@ -50,15 +57,21 @@ pub(super) struct Session {
     work: Arc<Work>,
     began: Instant,
     last_ms: AtomicU64,
+    /// When the server last said something; 0: never.
+    replied_ms: AtomicU64,
+    /// What the client sent.
+    datagrams: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     state: Mutex<State>,
     cut: Arc<Notify>,
     /// Another server takes the datagrams from now on.
     relinked: Notify,
-    is_over: AtomicBool,
+    /// Why it ends before its time, once it does.
+    over: OnceLock<Option<&'static str>>,
     _entry: Entry,
-    _open: Pass,
+    /// Its place among the frontend's connections, until another session has it.
+    place: Mutex<Option<Pass>>,
     _entrant: Entrant,
 }
 
@@ -104,14 +117,16 @@ impl Session {
             work: Arc::clone(work),
             began: clock::monotonic(),
             last_ms: AtomicU64::new(0),
+            replied_ms: AtomicU64::new(0),
+            datagrams: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             state: Mutex::default(),
             cut: Arc::default(),
             relinked: Notify::new(),
-            is_over: AtomicBool::new(false),
+            over: OnceLock::new(),
             _entry: entry,
-            _open: open,
+            place: Mutex::new(Some(open)),
             _entrant: entrant,
         })
     }
@@ -120,10 +135,53 @@ impl Session {
         self.way
     }
 
-    /// Ends the session before its time.
-    pub(super) fn end(&self) {
-        self.is_over.store(true, Relaxed);
+    /// Ends the session before its time; the log says why, if there is something to say.
+    pub(super) fn end(&self, why: Option<&'static str>) {
+        // The first reason stands.
+        let _ = self.over.set(why);
         self.relinked.notify_one();
+    }
+
+    /// Returns whether the client sent one datagram, and no more so far.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.over.get().is_none() && self.datagrams.load(Relaxed) <= 1
+    }
+
+    /// Ends the session and returns its place, if the client sent one datagram and no more.
+    pub(super) fn give_way(&self) -> Option<Pass> {
+        if !self.is_newcomer() {
+            return None;
+        }
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.end(Some(GAVE_WAY));
+        Some(place)
+    }
+
+    /// Returns whether the client's next datagram begins a new session: this one is over, or its server was silent and is
+    /// Down or gone by now, while others are there.
+    pub(super) fn is_left(&self) -> bool {
+        if self.over.get().is_some() {
+            return true;
+        }
+        let silent_ms = self.now_ms().saturating_sub(self.replied_ms.load(Relaxed));
+        if silent_ms < SILENCE_MS || !self.is_stranded() {
+            return false;
+        }
+        self.end(Some(STRANDED));
+        true
+    }
+
+    fn is_stranded(&self) -> bool {
+        let Some(position) = self.state().link.as_ref().map(|link| link.position) else { return false };
+        let table = self.work.store.load();
+        let farm = self.farm();
+        if Arc::ptr_eq(&table, &self.table) && farm.rotation.eligible.iter().any(|e| e.position as usize == position) {
+            return false;
+        }
+        // Of a farm that is gone nobody else is there.
+        let Some(now) = table.farm(farm.farm.id).filter(|now| !now.rotation.eligible.is_empty()) else { return false };
+        let Some(at) = now.position(farm.servers[position].server.id) else { return true };
+        now.servers[at].used_as() == Health::Down && now.rotation.eligible.iter().all(|e| e.position as usize != at)
     }
 
     fn farm(&self) -> &FarmTable {
@@ -149,6 +207,7 @@ impl Session {
     /// Sends a client's datagram to the server, or to another one where that one refuses.
     pub(super) fn send(&self, door: &Door, data: &[u8]) {
         self.touch();
+        self.datagrams.fetch_add(1, Relaxed);
         let mut state = self.state();
         for _ in 0..=u32::from(self.farm().farm.retry_attempts) {
             if state.link.is_none() && !self.link(door, &mut state) {
@@ -235,8 +294,8 @@ impl Session {
         let reason = {
             let mut silence = pin!(self.silence(self.farm().farm.timeouts.idle));
             loop {
-                if self.is_over.load(Relaxed) {
-                    break None;
+                if let Some(why) = self.over.get() {
+                    break *why;
                 }
                 let socket = self.state().link.as_ref().map(|link| Arc::clone(&link.socket));
                 tokio::select! {
@@ -278,6 +337,7 @@ impl Session {
             }
             passed = door.pass_reply(&link.socket, self.way).map(|n| {
                 self.touch();
+                self.replied_ms.store(self.now_ms(), Relaxed);
                 self.bytes_out.fetch_add(n as u64, Relaxed);
                 self.edge(position).bytes_out.add(n as u64);
                 if !std::mem::replace(&mut link.has_answered, true) {
@@ -295,6 +355,8 @@ impl Session {
         let (farm, duration) = (self.farm(), self.began.elapsed());
         let termination = match reason {
             Some(TAKEN_OUT) => Termination::new(EndedBy::TakenOut, EndPhase::Data),
+            Some(GAVE_WAY) => Termination::new(EndedBy::Balancer, EndPhase::Data),
+            Some(STRANDED) => Termination::new(EndedBy::Server, EndPhase::Data),
             // Silence is how a session ends.
             _ if state.link.is_some() => Termination::WELL,
             _ => Termination::new(EndedBy::Server, EndPhase::Connect),

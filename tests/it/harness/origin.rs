@@ -98,6 +98,7 @@ struct Shared {
 /// A running origin; stops when dropped.
 pub(crate) struct Origin {
     addr: SocketAddr,
+    listener: Mutex<Option<TcpListener>>,
     shared: Arc<Shared>,
 }
 
@@ -124,9 +125,10 @@ impl Origin {
             is_crashed: AtomicBool::new(false),
             over: (Mutex::new(()), Condvar::new()),
         });
+        let kept = Mutex::new(Some(listener.try_clone().unwrap()));
         let for_acceptor = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &for_acceptor));
-        Self { addr, shared }
+        Self { addr, listener: kept, shared }
     }
 
     /// Starts an origin whose traffic follows `behaviour`.
@@ -205,12 +207,15 @@ impl Origin {
         self.end();
     }
 
+    /// Refuses connections at once; those that it has end when their threads see it.
     fn end(&self) {
+        if let Some(listener) = self.listener.lock().unwrap().take() {
+            // Wakes the acceptor too.
+            let _ = socket2::SockRef::from(&listener).shutdown(Shutdown::Both);
+        }
         self.shared.is_over.store(true, SeqCst);
         let _guard = self.shared.over.0.lock();
         self.shared.over.1.notify_all();
-        // Wakes the acceptor.
-        drop(TcpStream::connect_timeout(&self.addr, GLANCE));
     }
 }
 

@@ -1,7 +1,8 @@
 //! What follows from an attempt that failed: whose fault it was, and whether another one is made.
 
 use ::pingora::ErrorType::{
-    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout, WriteTimedout,
+    ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadTimedout,
+    WriteTimedout,
 };
 use ::pingora::proxy::Session;
 use ::pingora::{Error, ErrorSource};
@@ -50,7 +51,8 @@ pub(super) fn not_connected(session: &Session, exchange: &mut Exchange, error: &
         exchange.tried.add(position);
     }
     exchange.attempt = None;
-    let retry = may_retry(session, exchange, AttemptFailure::NotServed) && (is_cut || has_budget(exchange));
+    let is_free = is_cut || matches!(error.etype(), ConnectRefused | ConnectNoRoute);
+    let retry = may_retry(session, exchange, AttemptFailure::NotServed) && (is_free || has_budget(exchange));
     if is_cut && !retry {
         explain_cut(exchange);
     }
@@ -130,7 +132,8 @@ pub(super) fn nobody_else(exchange: &mut Exchange, why: Unserved) -> Box<Error> 
 }
 
 /// Takes a retry out of the farm's budget; returns whether there was one. What is tried again since the operator took a
-/// server out, or since a kept connection was closed, says nothing against the farm and costs nothing.
+/// server out, since a kept connection was closed, or since nobody was there at once, gave no server work and costs
+/// nothing.
 fn has_budget(exchange: &Exchange) -> bool {
     let Some((route, connection)) = exchange.route.as_ref().zip(exchange.connection.as_ref()) else { return false };
     route.farm().may_retry(connection.work.now_ms())
