@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use crate::feed::Ring;
-use crate::model::settings::{BearerToken, Grant, OvhApplication, OvhCredential, ZenlayerKey};
+use crate::model::settings::{BearerToken, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey};
 use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
 use crate::objects::{NoObjects, Objects};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
@@ -84,7 +84,7 @@ impl Caller {
     }
 }
 
-/// Every credential of the config.
+/// Every credential of the config, and what bounds their writes.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// Bearer tokens: good for every shape.
@@ -95,6 +95,8 @@ pub struct Credentials {
     pub ovh_applications: Vec<OvhApplication>,
     /// Zenlayer-shape keys.
     pub zenlayer: Vec<ZenlayerKey>,
+    /// Bounds of what the OVHcloud shape may write.
+    pub ovh_bounds: OvhBounds,
 }
 
 impl Credentials {
@@ -106,6 +108,7 @@ impl Credentials {
             ovh: admin.ovh.clone(),
             ovh_applications: admin.ovh_applications.clone(),
             zenlayer: admin.zenlayer.clone(),
+            ovh_bounds: admin.ovh_bounds,
         };
         admin.map(of).unwrap_or_default()
     }

@@ -209,7 +209,7 @@ pub(super) const TLS: &[&str] = &["cert", "key"];
 /// One of `admin.tokens`.
 pub(super) const TOKEN: &[&str] = &["name", "role", "farms", "token", "token_file"];
 /// `admin.ovh`.
-pub(super) const OVH: &[&str] = &["credentials", "applications"];
+pub(super) const OVH: &[&str] = &["credentials", "applications", "probe_interval_min"];
 /// One of `admin.ovh.applications`.
 pub(super) const OVH_APPLICATION: &[&str] =
     &["name", "role", "application_key", "application_secret", "application_secret_file"];

@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use access::{Access, Actions, BearerToken, CallRule, Grant, OvhApplication, OvhCredential, ZenlayerKey};
+pub use access::{
+    Access, Actions, BearerToken, CallRule, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey,
+};
 pub use logs::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
 pub use traces::{MILLION, Otlp, TraceSettings};
 
@@ -141,6 +143,8 @@ pub struct AdminSettings {
     pub ovh: Vec<OvhCredential>,
     /// Applications that may ask for further ones.
     pub ovh_applications: Vec<OvhApplication>,
+    /// Bounds of what the OVHcloud shape may write.
+    pub ovh_bounds: OvhBounds,
     /// Zenlayer-shape access keys.
     pub zenlayer: Vec<ZenlayerKey>,
     /// Whether probes may run programs, and upgrades a program of the caller's choice.
@@ -239,6 +243,7 @@ mod tests {
             tokens: Vec::new(),
             ovh: Vec::new(),
             ovh_applications: Vec::new(),
+            ovh_bounds: OvhBounds::default(),
             zenlayer: Vec::new(),
             allow_commands: false,
         };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::config::declared::{Fault, farm_form, frontend_form, server_form};
+use crate::config::declared::{farm_form, frontend_form, server_form};
 use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectId, ObjectKind, ServerId};
 
 use super::edit::{Create, Edit, EditError, Replace};
@@ -338,5 +338,5 @@ fn routes_of(routes: Option<Value>, path: &str) -> Result<Option<Vec<RouteForm>>
 }
 
 fn fault(path: &str, message: &str) -> EditError {
-    EditError::Invalid { faults: vec![Fault { path: path.into(), message: message.into() }] }
+    EditError::fault(path, message)
 }

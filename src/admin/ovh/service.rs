@@ -10,6 +10,7 @@
 //! the one zone is what `service.zone` names.
 
 mod fields;
+mod followers;
 mod free;
 mod nothing;
 pub(super) mod paging;
@@ -38,10 +39,11 @@ use super::error::Refusal;
 use super::filter::Query;
 use super::to_wire;
 
+use super::write::SHAPE;
 use nothing::Nothing;
 
-/// What an object made by this shape is marked with.
-pub(super) const SHAPE: &str = "ovh";
+pub(super) use followers::{certificates, tls};
+pub(super) use settings::configuration;
 
 /// What a path below a service names, where it is the business of this room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,27 @@ pub(super) enum Place<'a> {
     Zone(&'a str),
     /// Zones.
     Zones,
+}
+
+impl Place<'_> {
+    /// Returns the methods that it takes.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "GET, HEAD, PUT, DELETE",
+            Self::Certificates => "GET, HEAD, POST",
+            Self::FreeCertificate => "POST",
+            Self::Infos | Self::Itself | Self::Quota(_) => "GET, HEAD, PUT",
+            Self::Failover
+            | Self::Histories
+            | Self::History(_)
+            | Self::Instances
+            | Self::NatIp
+            | Self::Nothing(_)
+            | Self::Quotas
+            | Self::Zone(_)
+            | Self::Zones => "GET, HEAD",
+        }
+    }
 }
 
 /// Returns what a path names, the service's name taken off.
@@ -126,7 +149,7 @@ pub(super) async fn answer(
                 (&Method::PUT, Place::Infos) => settings::put_infos(&desk),
                 (&Method::PUT, Place::Itself) => settings::put(&desk).await,
                 (&Method::PUT, Place::Quota(zone)) => traffic::put(&desk, zone).await,
-                (method, _) => Err(AdminError::MethodNotAllowed(method.to_string()).into()),
+                (method, place) => Err(Refusal::not_with(method, place.methods())),
             }
         }
     }
@@ -144,7 +167,7 @@ fn read(state: &AdminState, call: &Call, place: Place<'_>) -> Result<Vec<u8>, Re
         Place::Infos => json(&settings::infos(&state.objects.view(), service)),
         Place::Instances => json(&to_wire::instances(&snapshot)),
         Place::Itself => json(&settings::service(&state.objects.view(), &snapshot)),
-        Place::NatIp if query.is_zone(&service.zone) => json(&to_wire::nat_ips(service)),
+        Place::NatIp if query.text("zone").is_none_or(|wanted| wanted == zone) => json(&to_wire::nat_ips(service)),
         Place::NatIp => json(&[(); 0]),
         Place::Quota(wanted) if wanted == zone => json(&traffic::quota(state, call.now, zone)),
         Place::Quota(wanted) => Err(not_found("quota", wanted)),

@@ -1,6 +1,7 @@
 //! Who may use the admin side, and for what.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Secret;
 use crate::model::id::Name;
@@ -126,6 +127,20 @@ pub struct OvhCredential {
     pub consumer_key: Secret,
     /// The calls that it may make, of those that its role allows.
     pub rules: Vec<CallRule>,
+}
+
+/// Bounds of what the OVHcloud shape may write, where an operator moves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OvhBounds {
+    /// The shortest interval of a probe.
+    pub probe_interval_min: Duration,
+}
+
+impl Default for OvhBounds {
+    /// The vendor's own.
+    fn default() -> Self {
+        Self { probe_interval_min: Duration::from_secs(30) }
+    }
 }
 
 /// An application that may ask for credentials of the OVHcloud shape; an operator grants them.

@@ -5,6 +5,8 @@
 //! choice of versions is staged like every other change of frontends and goes live with the refresh of the zone, together
 //! with what it changes in the frontends of this shape.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::model::{Made, Name, ObjectId, ObjectKind, Service};
@@ -12,7 +14,7 @@ use crate::objects::{Create, Desk, Edit, EditError, Replace, View, form};
 use crate::store::Snapshot;
 
 use super::fields::Fields;
-use super::{Refusal, SHAPE, Writing, json, to_wire, wire};
+use super::{Refusal, SHAPE, Writing, followers, json, to_wire, wire};
 use crate::admin::error::AdminError;
 use crate::admin::ovh::wire::Service as ServiceWire;
 
@@ -78,6 +80,11 @@ impl Settings {
     }
 }
 
+/// Returns the configuration of TLS that frontends of this shape have; none: the usual one.
+pub(in crate::admin::ovh) fn configuration(made: &Made) -> Option<String> {
+    Settings::of(made).configuration().map(str::to_owned)
+}
+
 /// Returns the service as it is after the next refresh.
 pub(super) fn service<'s>(view: &View, snapshot: &'s Snapshot) -> ServiceWire<'s> {
     let settings = Settings::of(view.made_ahead());
@@ -117,17 +124,14 @@ async fn set_staged(write: &Writing<'_>, patch: Map<String, Value>) -> Result<()
         // The object itself is live, so that what is live of it and what is staged are of one object.
         write.edit(None, |desk| Ok(Settings::edits(desk, desk.view.made(), &Map::new()))).await?;
     }
+    let objects = Arc::clone(&write.state.objects);
     let plan = move |desk: &Desk<'_>| -> Result<Vec<Edit>, EditError> {
         let made = desk.view.made_ahead();
         let mut edits = Settings::edits(desk, made, &patch);
         let wanted = patch.get(CONFIGURATION).cloned().unwrap_or(Value::Null);
-        for frontend in made.of(None, ObjectKind::Frontend).filter(|it| &*it.shape == SHAPE) {
-            let mut whole = form::object(&frontend.form);
-            let Some(Value::Object(tls)) = whole.get_mut("tls") else { continue };
-            form::merge(tls, &Map::from_iter([("profile".to_owned(), wanted.clone())]));
-            let form = Some(form::text(whole));
-            edits.push(Edit::Replace(Replace { id: frontend.id, form, ..Replace::default() }));
-        }
+        let ids: Vec<ObjectId> = followers::certificates(made).map(|it| it.id).collect();
+        let files = |id| objects.certificate_files(id);
+        edits.extend(followers::follow(made, &ids, &files, wanted.as_str()));
         Ok(edits)
     };
     let zone = write.zone.clone();

@@ -1,17 +1,20 @@
-//! Certificates: listed, brought, named, removed. They are live at once, since nothing shows one before a frontend names
-//! it; removing one that a frontend names, live or staged, is refused.
+//! Certificates: listed, brought, named, removed. One is live at once; the encrypted frontends of this shape show it from
+//! the next refresh on, and one that they show goes with the next refresh. Removing one that a frontend needs is refused:
+//! as its default one, as the only one, or named by another shape or the file, live or staged.
 //!
 //! `built` are those that were obtained from an authority. One that is waited for is not there yet.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::admin::error::AdminError;
 use crate::model::{Declaration, Frontend, Made, Name, ObjectId, ObjectKind};
 use crate::objects::obtained::Obtained;
-use crate::objects::{Create, Desk, Edit, EditError, Replace, View, World, form};
+use crate::objects::{Create, Desk, Edit, EditError, Objects, Replace, View, World, form};
 
 use super::fields::Fields;
-use super::{Query, Refusal, SHAPE, StatusCode, Writing, json, not_found, pem, wire};
+use super::{Query, Refusal, SHAPE, StatusCode, Writing, followers, json, not_found, pem, settings, wire};
 use crate::admin::ovh::filter::is_like;
 
 /// Characters of a displayed name.
@@ -64,7 +67,23 @@ pub(super) async fn create(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
         (id, vec![certificate_of(id, false, form.clone(), extras.clone())])
     })
     .await?;
+    if has_encrypted(write.view().made_ahead()) {
+        let objects = Arc::clone(&write.state.objects);
+        let zone = write.zone.clone();
+        write.edit(Some(&zone), move |desk| Ok(shown_by_all(desk.view.made_ahead(), None, &*objects))).await?;
+    }
     one(&write.view(), &id.to_string())
+}
+
+fn has_encrypted(made: &Made) -> bool {
+    made.of(None, ObjectKind::Frontend).any(|it| followers::goes_on_without(it, ObjectId(0)))
+}
+
+/// Returns the edits with which encrypted frontends show every certificate but this one.
+fn shown_by_all(made: &Made, without: Option<ObjectId>, objects: &dyn Objects) -> Vec<Edit> {
+    let ids: Vec<ObjectId> = there(made).map(|it| it.id).filter(|id| Some(*id) != without).collect();
+    let files = |id| objects.certificate_files(id);
+    followers::follow(made, &ids, &files, settings::configuration(made).as_deref())
 }
 
 /// Makes an object and returns its id.
@@ -85,12 +104,7 @@ async fn fresh(
 }
 
 /// Returns the edit that declares a certificate.
-pub(super) fn certificate_of(
-    id: ObjectId,
-    is_inert: bool,
-    form: std::sync::Arc<str>,
-    extras: std::sync::Arc<str>,
-) -> Edit {
+pub(super) fn certificate_of(id: ObjectId, is_inert: bool, form: Arc<str>, extras: Arc<str>) -> Edit {
     // A word and a number are a name.
     let name = Name::parse(&format!("ssl-{id}")).unwrap_or_else(|_| Name::fixed("ssl"));
     Edit::Create(Create {
@@ -124,43 +138,66 @@ pub(super) async fn put(write: &Writing<'_>, id: &str) -> Result<Vec<u8>, Refusa
     json(&())
 }
 
-/// Removes one that nothing names.
+/// Removes one that nothing needs.
 pub(super) async fn delete(write: &Writing<'_>, id: &str) -> Result<Vec<u8>, Refusal> {
-    let id = find(write.view().made_ahead(), id)?.id;
+    let view = write.view();
+    let id = find(view.made_ahead(), id)?.id;
     let files = write.state.objects.certificate_files(id);
+    let cert = files.as_ref().map(|[cert, _]| cert.clone());
+    let is_shown = |world: &World| !users(world, id, cert.as_deref()).is_empty();
+    // Whoever shows it live does so until the refresh.
+    let zone = (is_shown(&view.live) || is_shown(&view.ahead)).then(|| write.zone.clone());
+    let is_staged = zone.is_some();
+    let objects = Arc::clone(&write.state.objects);
     let plan = move |desk: &Desk<'_>| {
+        let made = desk.view.made_ahead();
+        let is_last = !there(made).any(|it| it.id != id);
         let mut by = Vec::new();
         for world in [&desk.view.live, &desk.view.ahead] {
-            by.extend(users(world, id, files.as_ref().map(|[cert, _]| &**cert)));
+            let needs = |(_, declaration): &(String, Option<Arc<Declaration>>)| {
+                let ahead = declaration.as_ref().and_then(|it| made.get(it.id));
+                let goes_on = ahead.is_some_and(|it| followers::goes_on_without(it, id)) && !is_last;
+                // One that goes with the same refresh needs nothing any more.
+                let is_gone = declaration.is_some() && ahead.is_none();
+                !(is_staged && (goes_on || is_gone))
+            };
+            let users = users(world, id, cert.as_deref());
+            by.extend(users.into_iter().filter(needs).map(|(path, _)| path));
         }
         by.sort();
         by.dedup();
-        let path = desk.view.live.path(id).unwrap_or_default();
-        let path = form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>());
-        if by.is_empty() { Ok(vec![Edit::Delete { id }]) } else { Err(EditError::InUse { path, by }) }
+        if !by.is_empty() {
+            let path = desk.view.ahead.path(id).unwrap_or_default();
+            let path = form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>());
+            return Err(EditError::InUse { path, by });
+        }
+        let mut edits = if is_staged { shown_by_all(made, Some(id), &*objects) } else { Vec::new() };
+        edits.push(Edit::Delete { id });
+        Ok(edits)
     };
-    write.edit(None, plan).await?;
+    write.edit(zone.as_deref(), plan).await?;
     json(&())
 }
 
-/// Returns the key paths of the frontends that show a certificate, or would if they were not disabled.
-fn users(world: &World, id: ObjectId, cert: Option<&std::path::Path>) -> Vec<String> {
+/// Returns the frontends that show a certificate, or would if they were not disabled: their key paths, and what an API
+/// declared of them.
+fn users(world: &World, id: ObjectId, cert: Option<&std::path::Path>) -> Vec<(String, Option<Arc<Declaration>>)> {
     let path = |name: &Name| form::key_path(&["frontends", name.as_str()]);
     let names = |frontend: &Frontend| {
         frontend.tls.as_ref().is_some_and(|tls| tls.certificates.iter().any(|files| Some(&*files.cert) == cert))
     };
     let frontends = world.topology().frontends;
-    let mut by: Vec<String> = frontends.iter().filter(|it| names(it)).map(|it| path(&it.name)).collect();
-    let says = |declaration: &&std::sync::Arc<Declaration>| {
+    let live = frontends.iter().filter(|it| names(it));
+    let mut by: Vec<_> = live.map(|it| (path(&it.name), world.made().get(it.id.into()).cloned())).collect();
+    let says = |declaration: &&Arc<Declaration>| {
         let form = form::object(&declaration.form);
         let certificates = form.get("tls").and_then(|tls| tls.get("certificates")).and_then(Value::as_array);
         let file = cert.and_then(std::path::Path::to_str);
         let is_named = |item: &Value| file.is_some() && item.get("cert").and_then(Value::as_str) == file;
-        let extras = form::object(&declaration.extras);
-        certificates.is_some_and(|all| all.iter().any(is_named))
-            || extras.get("defaultSslId").and_then(Value::as_u64) == Some(id.0)
+        certificates.is_some_and(|all| all.iter().any(is_named)) || followers::has_default(declaration, id)
     };
-    by.extend(world.made().of(None, ObjectKind::Frontend).filter(says).map(|it| path(&it.name)));
+    let said = world.made().of(None, ObjectKind::Frontend).filter(says);
+    by.extend(said.map(|it| (path(&it.name), Some(Arc::clone(it)))));
     by
 }
 
@@ -173,15 +210,15 @@ fn shown(declaration: &Declaration) -> Option<wire::Ssl> {
     Some(wire::Ssl { id: declaration.id.0, display_name, kind, subject, san, fingerprint, serial, expire_date })
 }
 
-fn there(made: &Made) -> impl Iterator<Item = &std::sync::Arc<Declaration>> {
-    made.of(None, ObjectKind::Certificate).filter(|it| !it.is_inert)
+fn there(made: &Made) -> impl Iterator<Item = &Declaration> {
+    followers::certificates(made)
 }
 
 fn find<'m>(made: &'m Made, id: &str) -> Result<&'m Declaration, AdminError> {
     let wanted = id.parse().ok().map(ObjectId);
     let found = there(made).find(|it| Some(it.id) == wanted);
     let missing = || AdminError::NotFound { kind: "certificate", id: crate::admin::guard::quoted(id) };
-    found.map(|it| &**it).ok_or_else(missing)
+    found.ok_or_else(missing)
 }
 
 fn unknown(id: ObjectId) -> EditError {
