@@ -36,6 +36,7 @@ mod journal;
 mod lifecycle;
 mod memory;
 mod objects;
+mod ovh_writes;
 mod queue;
 mod rare;
 mod reload;
