@@ -37,6 +37,7 @@ mod lifecycle;
 mod memory;
 mod objects;
 mod ovh_service;
+mod ovh_writes;
 mod queue;
 mod rare;
 mod reload;

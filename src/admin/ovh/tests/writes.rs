@@ -349,8 +349,8 @@ async fn what_the_file_declares_is_refused_with_its_place_but_for_status_and_wei
     shape.ok("PUT", "/http/frontend/web", shape.get("/http/frontend/web").await).await;
     assert_eq!(shape.get("/pendingChanges").await, json!([]));
     for (method, part, body, path) in [
-        ("PUT", server, json!({"backup": true}), "farms.web.servers.up.backup: is declared at farmgate.yaml:"),
-        ("PUT", server, json!({"displayName": "x"}), "farms.web.servers.up: is declared at farmgate.yaml:"),
+        ("PUT", server, json!({"backup": true}), "farms.web.servers.up.backup: is declared at"),
+        ("PUT", server, json!({"displayName": "x"}), "farms.web.servers.up: is declared at"),
         ("PUT", "/http/farm/web", json!({"balance": "leastconn"}), "farms.web.balance: is declared at"),
         ("PUT", "/http/frontend/web", json!({"disabled": true}), "frontends.web: is declared at"),
         ("DELETE", server, Value::Null, "farms.web.servers.up: is declared at"),
