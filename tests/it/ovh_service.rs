@@ -274,3 +274,89 @@ fn order_is_filled_by_an_authority_and_the_certificate_is_there() {
     assert_eq!(running.read("/ssl"), all);
     assert!(running.origin.addr().port() > 0);
 }
+
+/// Refreshes and waits until nothing is staged.
+fn refresh(running: &Running) {
+    let begun = running.good("POST", "/refresh", &Value::Null);
+    let ended = task(running, &begun["id"]);
+    assert_eq!(ended["status"], "done", "{ended}");
+    assert_eq!(running.read("/pendingChanges"), json!([]));
+}
+
+#[test]
+fn encrypted_frontends_follow_certificates_and_the_configuration_with_each_refresh() {
+    let running = Running::start();
+    let (one, two) = (brought("one.test"), brought("two.test"));
+    let first = running.good("POST", "/ssl", &one.body)["id"].clone();
+    assert_eq!(running.read("/pendingChanges"), json!([]), "nobody shows it yet");
+    let farm = running.good("POST", "/http/farm", &json!({"zone": "all", "port": running.origin.addr().port()}));
+    let farm = &farm["farmId"];
+    let server = json!({"address": running.origin.addr().ip(), "status": "active"});
+    running.good("POST", &format!("/http/farm/{farm}/server"), &server);
+    let addr = place();
+    let frontend = json!({
+        "zone": "all", "port": addr.port().to_string(), "dedicatedIpfo": [format!("{}/32", addr.ip())],
+        "ssl": true, "defaultFarmId": farm, "defaultSslId": first,
+    });
+    let frontend = running.good("POST", "/http/frontend", &frontend);
+    let path = format!("/http/frontend/{}", frontend["frontendId"]);
+    refresh(&running);
+    let shows = |name: &str, brought: &Brought| connect(addr, name, &brought.authority).is_ok();
+    assert!(shows("one.test", &one) && !shows("two.test", &two));
+
+    // One that comes is shown to who asks for its name, from the next refresh on.
+    let second = running.good("POST", "/ssl", &two.body)["id"].clone();
+    assert_eq!(running.read("/pendingChanges")[0]["number"], 1);
+    assert!(!shows("two.test", &two), "it is staged");
+    let read = running.read(&path);
+    assert_eq!((&read["ssl"], &read["defaultSslId"]), (&json!(true), &first), "what was written is read");
+    refresh(&running);
+    assert!(shows("one.test", &one) && shows("two.test", &two));
+
+    // One that is not the default goes with the next refresh, the default does not.
+    let why = running.refused("DELETE", &format!("/ssl/{first}"), &Value::Null, 409);
+    assert!(why.starts_with(&format!("certificates.ssl-{first}: is used by frontends.")), "{why}");
+    running.good("DELETE", &format!("/ssl/{second}"), &Value::Null);
+    assert_eq!(running.read("/ssl"), json!([first]));
+    assert!(shows("two.test", &two) && running.file(&second, "key").exists(), "it is staged");
+    refresh(&running);
+    assert!(shows("one.test", &one) && !shows("two.test", &two) && !running.file(&second, "key").exists());
+
+    running.good("PUT", "", &json!({"sslConfiguration": "modern"}));
+    refresh(&running);
+    assert_eq!(running.read("")["sslConfiguration"], "modern");
+    assert!(shows("one.test", &one));
+    assert!(!takes_tls_1_2(addr), "modern is TLS 1.3 alone");
+    running.good("PUT", "", &json!({"sslConfiguration": null}));
+    refresh(&running);
+    assert!(takes_tls_1_2(addr));
+
+    // Once the frontend is to go, its certificate may go with the same refresh.
+    running.good("DELETE", &path, &Value::Null);
+    running.good("DELETE", &format!("/ssl/{first}"), &Value::Null);
+    refresh(&running);
+    assert_eq!(running.read("/ssl"), json!([]));
+    until("the listener to close", || Client::try_connect(addr).is_err().then_some(()));
+}
+
+/// Whether a client that knows nothing newer is served.
+fn takes_tls_1_2(addr: SocketAddr) -> bool {
+    let mut hello = vec![0x16, 3, 1, 0, 0, 1, 0, 0, 0, 3, 3];
+    hello.extend([7; 32]);
+    // No session; ECDHE with ECDSA and AES-128-GCM; no compression.
+    hello.extend([0, 0, 2, 0xc0, 0x2b, 1, 0]);
+    let groups = [0, 10, 0, 4, 0, 2, 0, 23];
+    let signatures = [0, 13, 0, 4, 0, 2, 4, 3];
+    let extended_secret = [0, 23, 0, 0];
+    let length = u8::try_from(groups.len() + signatures.len() + extended_secret.len()).unwrap();
+    hello.extend([0, length]);
+    hello.extend(groups);
+    hello.extend(signatures);
+    hello.extend(extended_secret);
+    let whole = u8::try_from(hello.len() - 5).unwrap();
+    (hello[4], hello[8]) = (whole, whole - 4);
+    let mut client = Client::connect(addr);
+    client.send(&hello);
+    // A handshake record, or an alert.
+    client.take(1).unwrap()[0] == 0x16
+}
