@@ -146,7 +146,10 @@ async fn write(state: &AdminState, call: &Call, known: &Known, target: &Target<'
         return Err(AdminError::NotFound { kind: "service", id: (*service).to_owned() }.into());
     }
     match part {
-        Part::Refresh if call.method == Method::POST => json(&tasks::refresh(state, call, known).await?),
+        Part::Refresh if call.method == Method::POST => {
+            service::follow(state, call, known).await?;
+            json(&tasks::refresh(state, call, known).await?)
+        }
         Part::Refresh => Err(Refusal::not_with(&call.method, "POST")),
         Part::Object(object) => write::carry_out(state, call, known, *object).await.map(Outcome::Body),
         // Answered before, where the service is known.

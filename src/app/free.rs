@@ -47,7 +47,7 @@ impl Free {
             let Some(said) = Obtained::of(declaration) else { continue };
             let Ok(pem) = std::fs::read_to_string(acme::file_of(&self.dir, &said.name)) else { continue };
             let Some(edit) = arrival(declaration, &pem) else { continue };
-            if let Err(error) = self.write(edit) {
+            if let Err(error) = self.write(&edit) {
                 tracing::error!(name = %said.name, %error, "obtained certificate not taken over: tried again");
             }
         }
@@ -62,7 +62,7 @@ impl Free {
             if let Some(task) = said.task {
                 self.report(task, Err(&format!("{name}: {why}")));
             }
-            if let Err(error) = self.write(Edit::Delete { id: said.id }) {
+            if let Err(error) = self.write(&Edit::Delete { id: said.id }) {
                 tracing::error!(name, %error, "certificate that is not obtained not forgotten");
             }
         }
@@ -94,7 +94,7 @@ impl Free {
         }
     }
 
-    fn write(&self, edit: Edit) -> Result<(), EditError> {
+    fn write(&self, edit: &Edit) -> Result<(), EditError> {
         let act = Act { actor: "acme".into(), source: "authority".into(), reason: None, at: clock::wall() };
         self.objects.edit(&|_| Ok(vec![edit.clone()]), When::Live, &act).map(drop)
     }

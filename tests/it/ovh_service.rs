@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use crate::acme::{Pebble, free_port};
@@ -264,12 +265,25 @@ fn order_is_filled_by_an_authority_and_the_certificate_is_there() {
         let acme = format!("acme: {{directory: {directory:?}, ca: {ca:?}, challenge: http-01, terms_agreed: true}}");
         setup.frontend(&format!("listen: [\"127.0.0.1:{http}\"]")).top(&acme)
     });
+    running.good("POST", "/ssl", &brought("a.test").body);
+    let addr = place();
+    let frontend = json!({
+        "zone": "all", "port": addr.port().to_string(), "dedicatedIpfo": [format!("{}/32", addr.ip())],
+        "ssl": true, "redirectLocation": "https://a.test/",
+    });
+    running.good("POST", "/http/frontend", &frontend);
+    refresh(&running);
     let begun = running.good("POST", "/freeCertificate", &json!({"fqdn": ["localhost"]}));
     assert_eq!(task(&running, &begun["id"])["status"], "done");
     let all = running.read("/ssl?type=built");
     let one = running.read(&format!("/ssl/{}", all[0]));
     assert_eq!((&one["type"], &one["san"]), (&json!("built"), &json!(["localhost"])));
     assert!(running.file(&all[0], "key").exists());
+    let chain = CertificateDer::pem_file_iter(running.file(&all[0], "cert")).unwrap();
+    let authority = chain.map(Result::unwrap).last().unwrap();
+    assert!(connect(addr, "localhost", &authority).is_err());
+    refresh(&running);
+    assert!(connect(addr, "localhost", &authority).is_ok());
     let running = running.again(true);
     assert_eq!(running.read("/ssl"), all);
     assert!(running.origin.addr().port() > 0);

@@ -155,6 +155,14 @@ pub(super) async fn answer(
     }
 }
 
+/// Stages what encrypted frontends are behind the certificates: one that was obtained came by itself.
+///
+/// # Errors
+/// A [`Refusal`]; nothing was changed.
+pub(super) async fn follow(state: &AdminState, call: &Call, known: &Known) -> Result<(), Refusal> {
+    ssl::follow(&Writing::of(state, call, known)?).await
+}
+
 fn read(state: &AdminState, call: &Call, place: Place<'_>) -> Result<Vec<u8>, Refusal> {
     let (snapshot, query) = (state.store.snapshot(call.now), Query::of(&call.uri)?);
     let (service, zone) = (&snapshot.service, snapshot.service.zone.as_str());

@@ -1,7 +1,8 @@
 //! Certificates that cost nothing: ordered here, obtained by whoever speaks ACME.
 //!
 //! One certificate for each name. They come into the list of certificates, as `built`, once they are there, and are
-//! renewed by themselves; the task ends when all are. The authority must reach this balancer by each name: by HTTP on
+//! renewed by themselves; encrypted frontends of this shape show them from the next refresh on. The task ends when all
+//! are there. The authority must reach this balancer by each name: by HTTP on
 //! port 80, or by TLS on port 443 if a frontend there lets it.
 
 use serde_json::Value;
@@ -65,7 +66,7 @@ fn names(fields: &Fields) -> Result<Vec<String>, AdminError> {
     let mut names: Vec<String> = Vec::new();
     for name in given {
         if !is_host_name(name) {
-            let bound = format!("host names of 1 to {NAME_BYTES_MAX} bytes, without wildcards, in ASCII").to_owned();
+            let bound = format!("host names of 1 to {NAME_BYTES_MAX} bytes, without wildcards, in ASCII");
             return Err(AdminError::BadValue { field: "fqdn", got: quoted(&format!("{name:?}")), bound });
         }
         let name = name.to_ascii_lowercase();

@@ -52,11 +52,11 @@ static ALL: [Nothing; 5] = [
 
 /// Returns what is not there, if a path is of that.
 pub(super) fn at(part: &[&str]) -> Option<&'static Nothing> {
-    let is_it = |path: &&str| {
+    let is_it = |path: &str| {
         let segments: Vec<&str> = path.split('/').collect();
         segments.len() == part.len() && segments.iter().zip(part).all(|(want, is)| *want == "*" || want == is)
     };
-    ALL.iter().find(|nothing| nothing.paths.iter().any(|path| is_it(&path)))
+    ALL.iter().find(|nothing| nothing.paths.iter().any(|path| is_it(path)))
 }
 
 impl Nothing {

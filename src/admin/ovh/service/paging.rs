@@ -120,7 +120,7 @@ impl Page {
     ) -> Result<Outcome, Refusal> {
         let body = match serve(state, call, known).await? {
             Outcome::Body(body) => body,
-            other => return Ok(other),
+            other @ (Outcome::Page(_) | Outcome::Refused(_)) => return Ok(other),
         };
         let Ok(Value::Array(items)) = serde_json::from_slice(&body) else { return Ok(Outcome::Body(body)) };
         let mut objects = Vec::with_capacity(items.len());

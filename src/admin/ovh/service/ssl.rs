@@ -67,16 +67,17 @@ pub(super) async fn create(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
         (id, vec![certificate_of(id, false, form.clone(), extras.clone())])
     })
     .await?;
-    if has_encrypted(write.view().made_ahead()) {
-        let objects = Arc::clone(&write.state.objects);
-        let zone = write.zone.clone();
-        write.edit(Some(&zone), move |desk| Ok(shown_by_all(desk.view.made_ahead(), None, &*objects))).await?;
-    }
+    follow(write).await?;
     one(&write.view(), &id.to_string())
 }
 
-fn has_encrypted(made: &Made) -> bool {
-    made.of(None, ObjectKind::Frontend).any(|it| followers::goes_on_without(it, ObjectId(0)))
+/// Stages what encrypted frontends are behind the certificates.
+pub(super) async fn follow(write: &Writing<'_>) -> Result<(), Refusal> {
+    if shown_by_all(write.view().made_ahead(), None, &*write.state.objects).is_empty() {
+        return Ok(());
+    }
+    let objects = Arc::clone(&write.state.objects);
+    write.edit(Some(&write.zone), move |desk| Ok(shown_by_all(desk.view.made_ahead(), None, &*objects))).await.map(drop)
 }
 
 /// Returns the edits with which encrypted frontends show every certificate but this one.
