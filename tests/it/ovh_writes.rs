@@ -38,6 +38,7 @@ impl Shape {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a body is written where it is sent")]
     fn ok(&self, method: &str, part: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, part, &body);
         assert_eq!(status, 200, "{method} {part} {body}: {answer}");
@@ -55,6 +56,7 @@ impl Shape {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a body is written where it is sent")]
     fn refused(&self, method: &str, part: &str, body: Value, want: u16) -> String {
         let (status, answer) = self.call(method, part, &body);
         assert_eq!(status, want, "{method} {part} {body}: {answer}");
@@ -102,6 +104,7 @@ fn at(addr: SocketAddr) -> Value {
     json!({"zone": "all", "port": addr.port().to_string(), "dedicatedIpfo": [format!("{}/32", addr.ip())]})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a body is written where it is sent")]
 fn with(mut body: Value, more: Value) -> Value {
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -118,73 +121,74 @@ fn answers(addr: SocketAddr, path: &str, of: &[&str]) {
     assert!(response.status == 200 && of.contains(&response.origin()), "{} {}", response.status, response.text());
 }
 
+/// A farm of two servers, its frontend, and a route of that to a farm of its own.
+struct Shop {
+    origins: Vec<Origin>,
+    front: SocketAddr,
+    farm: u64,
+    /// The path of its servers.
+    servers: String,
+    one: u64,
+    two: u64,
+    old: u64,
+    frontend: u64,
+    route: u64,
+    rule: u64,
+}
+
+impl Shop {
+    /// Stages it; nothing of it is live.
+    fn stage() -> (Shape, Self) {
+        let origins: Vec<_> = ["file", "one", "two", "old"].into_iter().map(Origin::start).collect();
+        let shape = Shape::start(&origins[0]);
+        let probe = json!({"type": "http", "url": "/healthz", "interval": 1, "match": "status", "pattern": "200"});
+        let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "displayName": "Shop", "probe": probe}));
+        let servers = format!("/http/farm/{farm}/server");
+        let one = shape.make(&servers, "serverId", server(origins[1].addr(), json!({"probe": true, "weight": 3})));
+        let two = shape.make(&servers, "serverId", server(origins[2].addr(), json!({"probe": true, "backup": true})));
+        let old = shape.make("/http/farm", "farmId", json!({"zone": "all"}));
+        shape.make(&format!("/http/farm/{old}/server"), "serverId", server(origins[3].addr(), json!({})));
+        let front = place();
+        let headers = json!({"defaultFarmId": farm, "httpHeader": ["X-Ip-Header %ci"]});
+        let frontend = shape.make("/http/frontend", "frontendId", with(at(front), headers));
+        let action = json!({"type": "farm", "target": old.to_string()});
+        let route = json!({"action": action, "frontendId": frontend, "weight": 1});
+        let route = shape.make("/http/route", "routeId", route);
+        let rule = json!({"field": "uri", "match": "startswith", "pattern": "/old"});
+        let rule = shape.make(&format!("/http/route/{route}/rule"), "ruleId", rule);
+        (shape, Self { origins, front, farm, servers, one, two, old, frontend, route, rule })
+    }
+}
+
 #[test]
 fn life_of_a_farm_from_the_first_server_to_the_last_delete() {
-    let origins: Vec<_> = ["file", "one", "two", "old"].into_iter().map(Origin::start).collect();
-    let shape = Shape::start(&origins[0]);
-    let probe = json!({"type": "http", "url": "/healthz", "interval": 1, "match": "status", "pattern": "200"});
-    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "displayName": "Shop", "probe": probe}));
-    let servers = format!("/http/farm/{farm}/server");
-    let one = shape.make(&servers, "serverId", server(origins[1].addr(), json!({"probe": true, "weight": 3})));
-    let two = shape.make(&servers, "serverId", server(origins[2].addr(), json!({"probe": true, "backup": true})));
-    let old = shape.make("/http/farm", "farmId", json!({"zone": "all"}));
-    shape.make(&format!("/http/farm/{old}/server"), "serverId", server(origins[3].addr(), json!({})));
-    let front = place();
-    let headers = json!({"defaultFarmId": farm, "httpHeader": ["X-Ip-Header %ci"]});
-    let frontend = shape.make("/http/frontend", "frontendId", with(at(front), headers));
-    let action = json!({"type": "farm", "target": old.to_string()});
-    let route = shape.make("/http/route", "routeId", json!({"action": action, "frontendId": frontend, "weight": 1}));
-    let rule = json!({"field": "uri", "match": "startswith", "pattern": "/old"});
-    let rule = shape.make(&format!("/http/route/{route}/rule"), "ruleId", rule);
+    let (shape, shop) = Shop::stage();
+    let Shop { origins, front, farm, servers, one, two, old, frontend, route, rule } = &shop;
     // It is all there, and nothing of it is live.
     assert_eq!(shape.get("/pendingChanges"), json!([{"zone": "local", "number": 8}]));
     assert_eq!(shape.get(&format!("{servers}/{one}"))["serverState"], json!([]));
-    assert!(Client::try_connect(front).is_err());
+    assert!(Client::try_connect(*front).is_err());
     assert_eq!(shape.farmgate.admin_get("/api/v1/farms/shop").0, 404);
     shape.refreshed();
-
-    answers(front, "/", &["one"]);
-    answers(front, "/old/page", &["old"]);
+    answers(*front, "/", &["one"]);
+    answers(*front, "/old/page", &["old"]);
     assert_eq!(origins[1].requests().last().unwrap().header("x-ip-header"), Some("127.0.0.1"));
     let up = shape.state(&format!("{servers}/{one}"), "UP");
     assert_eq!((&up["checkStatus"], &up["checkCode"], &up["instanceId"]), (&json!("L7OK"), &json!("200"), &json!(1)));
     assert_eq!(up.as_object().unwrap().len(), 6);
-    assert_eq!(shape.get("/definedRoutes")[0]["routeId"], route);
+    assert_eq!(shape.get("/definedRoutes")[0]["routeId"], *route);
 
     // One falls ill and the backup carries, with the evidence in its state.
     origins[1].health(Behaviour::Status(503));
     let down = shape.state(&format!("{servers}/{one}"), "DOWN");
     assert_eq!((&down["checkStatus"], &down["checkCode"]), (&json!("L7STS"), &json!("503")));
     assert!(down["lastCheckContent"].is_string() && down["checkTime"].is_string());
-    until("the backup to answer", || (Client::connect(front).get("/").origin() == "two").then_some(()));
-    origins[1].health(Behaviour::Ok);
-    shape.state(&format!("{servers}/{one}"), "UP");
-
-    // Changes wait for their refresh.
-    shape.ok("PUT", &format!("{servers}/{two}"), json!({"backup": false, "weight": 9}));
-    shape.ok("PUT", &format!("{servers}/{one}"), json!({"status": "inactive"}));
-    assert_eq!(shape.get(&format!("{servers}/{one}"))["status"], "inactive");
-    answers(front, "/", &["one"]);
-    shape.refreshed();
-    until("the other server to answer", || (Client::connect(front).get("/").origin() == "two").then_some(()));
-    (0..4).for_each(|_| answers(front, "/", &["two"]));
-    shape.state(&format!("{servers}/{one}"), "MAINT");
-    // The native shape shows the same, and what it changes is seen here at once.
-    let native = shape.farmgate.admin_get(&format!("/api/v1/farms/shop/servers/{one}")).1;
-    assert_eq!(native["admin"], "maintenance");
-    shape.farmgate.operate("PUT", &format!("/api/v1/farms/shop/servers/{two}/weight"), r#"{"weight": 4}"#);
-    assert_eq!(shape.get(&format!("{servers}/{two}"))["weight"], 4);
-    shape.farmgate.operate("PATCH", "/api/v1/farms/shop", r#"{"balance": "leastconn", "reserve": "10%"}"#);
-    assert_eq!(shape.get(&format!("/http/farm/{farm}"))["balance"], "leastconn");
-    shape.ok("PUT", &format!("/http/farm/{farm}"), json!({"balance": "first"}));
-    shape.refreshed();
-    let native = shape.farmgate.admin_get("/api/v1/farms/shop").1;
-    assert_eq!((&native["balance"], &native["reserve"]), (&json!("first"), &json!("10%")), "{native}");
+    until("the backup to answer", || (Client::connect(*front).get("/").origin() == "two").then_some(()));
 
     let told = shape.refused("DELETE", &format!("/http/farm/{farm}"), Value::Null, 409);
     assert!(told.contains("farms.shop: is used by frontends."), "{told}");
     let shape = shape.again();
-    answers(front, "/", &["two"]);
+    until("the backup to answer again", || (Client::connect(*front).get("/").origin() == "two").then_some(()));
     for part in [
         format!("/http/route/{route}/rule/{rule}"),
         format!("/http/route/{route}"),
@@ -197,10 +201,43 @@ fn life_of_a_farm_from_the_first_server_to_the_last_delete() {
         assert_eq!(shape.ok("DELETE", &part, Value::Null), Value::Null, "{part}");
         assert!(shape.refused("GET", &part, Value::Null, 404).ends_with("does not exist"), "{part}");
     }
-    answers(front, "/", &["two"]);
+    assert!(Client::try_connect(*front).is_ok(), "nothing is gone before the refresh");
     shape.refreshed();
-    until("the listener to close", || Client::try_connect(front).is_err().then_some(()));
+    until("the listener to close", || Client::try_connect(*front).is_err().then_some(()));
     assert_eq!(shape.get("/definedFarms").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn changes_wait_for_their_refresh_and_every_shape_sees_the_others() {
+    let (shape, shop) = Shop::stage();
+    let Shop { front, farm, servers, one, two, .. } = &shop;
+    shape.refreshed();
+    answers(*front, "/", &["one"]);
+    shape.ok("PUT", &format!("{servers}/{two}"), json!({"backup": false, "weight": 9}));
+    shape.ok("PUT", &format!("{servers}/{one}"), json!({"status": "inactive"}));
+    assert_eq!(shape.get(&format!("{servers}/{one}"))["status"], "inactive");
+    answers(*front, "/", &["one"]);
+    shape.refreshed();
+    until("the other server to answer", || (Client::connect(*front).get("/").origin() == "two").then_some(()));
+    (0..4).for_each(|_| answers(*front, "/", &["two"]));
+    shape.state(&format!("{servers}/{one}"), "MAINT");
+    // The native shape shows the same, and what it changes is seen here at once.
+    let native = shape.farmgate.admin_get(&format!("/api/v1/farms/shop/servers/{one}")).1;
+    assert_eq!(native["admin"], "maintenance");
+    shape.farmgate.operate("PUT", &format!("/api/v1/farms/shop/servers/{two}/weight"), r#"{"weight": 4}"#);
+    assert_eq!(shape.get(&format!("{servers}/{two}"))["weight"], 4);
+    shape.farmgate.operate("PATCH", "/api/v1/farms/shop", r#"{"balance": "leastconn", "reserve": "10%"}"#);
+    assert_eq!(shape.get(&format!("/http/farm/{farm}"))["balance"], "leastconn");
+    shape.ok("PUT", &format!("/http/farm/{farm}"), json!({"balance": "first"}));
+    // What the object itself says ends the override of it.
+    shape.ok("PUT", &format!("{servers}/{two}"), json!({"weight": 9}));
+    shape.refreshed();
+    let native = shape.farmgate.admin_get("/api/v1/farms/shop").1;
+    assert_eq!((&native["balance"], &native["reserve"]), (&json!("first"), &json!("10%")), "{native}");
+    let native = shape.farmgate.admin_get(&format!("/api/v1/farms/shop/servers/{two}")).1;
+    assert_eq!((&native["weight"], &native["overrides"]), (&json!(9), &json!([])), "{native}");
+    let _shape = shape.again();
+    answers(*front, "/", &["two"]);
 }
 
 #[test]

@@ -109,74 +109,37 @@ async fn objects_are_found_by_name_as_well() {
 #[tokio::test]
 async fn wrong_requests_get_a_body_of_this_shape() {
     let of = |part: &str| format!("/1.0/ipLoadbalancing/lb-demo{part}");
-    for (method, target, want, class, message) in [
-        ("GET", "/1.0/nothing".to_owned(), 404, "Client::NotFound", "path \"/1.0/nothing\" does not exist"),
-        ("PUT", "/1.0".to_owned(), 404, "Client::NotFound", "path \"/1.0\" does not exist"),
-        ("GET", "/1.0/ipLoadbalancing/x".to_owned(), 404, "Client::NotFound", "service \"x\" does not exist"),
-        ("GET", of("/tcp/farm/web"), 404, "Client::NotFound", "farm \"web\" does not exist"),
-        ("GET", of("/udp/farm/web"), 404, "Client::NotFound", "farm \"web\" does not exist"),
-        ("GET", of("/http/farm/web/server/0"), 404, "Client::NotFound", "server \"0\" does not exist"),
-        ("GET", of("/http/frontend/db"), 404, "Client::NotFound", "frontend \"db\" does not exist"),
-        ("GET", of("/task/5"), 404, "Client::NotFound", "task \"5\" does not exist"),
-        ("GET", of("/zone/gra"), 404, "Client::NotFound", "zone \"gra\" does not exist"),
-        (
-            "GET",
-            of("/http/farm?vrackNetworkId=x"),
-            400,
-            "Client::BadRequest",
-            "vrackNetworkId: x is outside the integers",
-        ),
-        (
-            "GET",
-            of("/http/farm/web/server?status=up"),
-            400,
-            "Client::BadRequest",
-            "status: up is outside active, inactive",
-        ),
-        (
-            "POST",
-            of("/http/farm/web"),
-            405,
-            "Client::MethodNotAllowed",
-            "method POST is not allowed here; it takes GET, HEAD, PUT",
-        ),
-        (
-            "PUT",
-            of("/http/farm"),
-            405,
-            "Client::MethodNotAllowed",
-            "method PUT is not allowed here; it takes GET, HEAD, POST",
-        ),
-        (
-            "PUT",
-            of("/definedFarms"),
-            405,
-            "Client::MethodNotAllowed",
-            "method PUT is not allowed here; it takes GET, HEAD",
-        ),
-        ("GET", of("/refresh"), 405, "Client::MethodNotAllowed", "method GET is not allowed here; it takes POST"),
-        ("PUT", of("/refresh"), 405, "Client::MethodNotAllowed", "method PUT is not allowed here; it takes POST"),
-        (
-            "PUT",
-            "/1.0/ipLoadbalancing/x/http/farm/web".to_owned(),
-            404,
-            "Client::NotFound",
-            "service \"x\" does not exist",
-        ),
-        ("PUT", of("/tcp/farm/web"), 404, "Client::NotFound", "farm \"web\" does not exist"),
-        ("GET", of("/http/route/5"), 404, "Client::NotFound", "route \"5\" does not exist"),
-        ("GET", of("/udp/route/5"), 404, "Client::NotFound", "path"),
-        (
-            "GET",
-            of("/task?status=ready"),
-            400,
-            "Client::BadRequest",
-            "status: ready is outside blocked, cancelled, doing",
-        ),
-        ("GET", of("/task?doneDate.from=then"), 400, "Client::BadRequest", "doneDate.from: then is outside the times"),
-        ("POST", "/1.0/auth/time".to_owned(), 405, "Client::MethodNotAllowed", "method POST is not allowed here"),
+    for (method, target, want, message) in [
+        ("GET", "/1.0/nothing".to_owned(), 404, "path \"/1.0/nothing\" does not exist"),
+        ("PUT", "/1.0".to_owned(), 404, "path \"/1.0\" does not exist"),
+        ("GET", "/1.0/ipLoadbalancing/x".to_owned(), 404, "service \"x\" does not exist"),
+        ("PUT", "/1.0/ipLoadbalancing/x/http/farm/web".to_owned(), 404, "service \"x\" does not exist"),
+        ("GET", of("/tcp/farm/web"), 404, "farm \"web\" does not exist"),
+        ("PUT", of("/tcp/farm/web"), 404, "farm \"web\" does not exist"),
+        ("GET", of("/udp/farm/web"), 404, "farm \"web\" does not exist"),
+        ("GET", of("/http/farm/web/server/0"), 404, "server \"0\" does not exist"),
+        ("GET", of("/http/frontend/db"), 404, "frontend \"db\" does not exist"),
+        ("GET", of("/http/route/5"), 404, "route \"5\" does not exist"),
+        ("GET", of("/udp/route/5"), 404, "path"),
+        ("GET", of("/task/5"), 404, "task \"5\" does not exist"),
+        ("GET", of("/zone/gra"), 404, "zone \"gra\" does not exist"),
+        ("GET", of("/http/farm?vrackNetworkId=x"), 400, "vrackNetworkId: x is outside the integers"),
+        ("GET", of("/http/farm/web/server?status=up"), 400, "status: up is outside active, inactive"),
+        ("GET", of("/task?status=ready"), 400, "status: ready is outside blocked, cancelled, doing"),
+        ("GET", of("/task?doneDate.from=then"), 400, "doneDate.from: then is outside the times"),
+        ("POST", of("/http/farm/web"), 405, "method POST is not allowed here; it takes GET, HEAD, PUT, DELETE"),
+        ("PUT", of("/http/farm"), 405, "method PUT is not allowed here; it takes GET, HEAD, POST"),
+        ("PUT", of("/definedFarms"), 405, "method PUT is not allowed here; it takes GET, HEAD"),
+        ("GET", of("/refresh"), 405, "method GET is not allowed here; it takes POST"),
+        ("PUT", of("/refresh"), 405, "method PUT is not allowed here; it takes POST"),
+        ("POST", "/1.0/auth/time".to_owned(), 405, "method POST is not allowed here"),
     ] {
         let (status, body) = read(answer(&state(), &bearer_call(method, &target, "")).await).await;
+        let class = match want {
+            400 => "Client::BadRequest",
+            404 => "Client::NotFound",
+            _ => "Client::MethodNotAllowed",
+        };
         assert_eq!((status, body["class"].as_str()), (want, Some(class)), "{method} {target}");
         assert!(body["message"].as_str().unwrap().starts_with(message), "{method} {target}: {body}");
         assert!(body["errorCode"].is_string(), "{method} {target}");

@@ -331,8 +331,8 @@ impl Planning<'_> {
     }
 
     /// Returns the edit that has an object say these fields; nothing where it does already.
-    fn change<T>(self, change: Change<'_, T>) -> Result<Option<Replace>, EditError> {
-        let Change { item, list, old, new, written, form: wanted, key_of } = change;
+    fn change<T>(self, change: &Change<'_, T>) -> Result<Option<Replace>, EditError> {
+        let &Change { item, list, old, new, written, form: wanted, key_of } = change;
         let changed: Vec<&str> = written
             .iter()
             .filter(|(field, value)| old.get(*field) != Some(*value))

@@ -49,7 +49,7 @@ impl Planning<'_> {
         let path = ["farms".to_owned(), item.name.to_string()];
         let change =
             Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of: farm_key };
-        let mut edits: Vec<Edit> = self.change(change)?.into_iter().map(Edit::Replace).collect();
+        let mut edits: Vec<Edit> = self.change(&change)?.into_iter().map(Edit::Replace).collect();
         self.settle_farms(&mut edits, [FarmId(item.id.0)])?;
         Ok((edits, None))
     }

@@ -47,7 +47,7 @@ impl Planning<'_> {
         let form = if is_ours { self.frontend_form(&frontend, kind)? } else { Map::new() };
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
         let mut edits = Vec::new();
-        if let Some(replace) = self.change(change)? {
+        if let Some(replace) = self.change(&change)? {
             let zone = if was.zone == frontend.zone { None } else { Some(Some(self.zone(&frontend.zone)?)) };
             edits.push(Edit::Replace(Replace { zone, ..replace }));
             self.settle_frontends(&mut edits, [FrontendId(item.id.0)])?;

@@ -63,7 +63,7 @@ impl Planning<'_> {
         let change =
             Change { item: &item.item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
         let mut edits = Vec::new();
-        if let Some(replace) = self.change(change)? {
+        if let Some(replace) = self.change(&change)? {
             let parent = self.frontend_of(&route, kind)?;
             let before = item.frontend.map(ObjectId::from);
             let moved = (parent != before).then_some(parent);

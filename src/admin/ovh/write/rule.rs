@@ -88,7 +88,7 @@ impl Planning<'_> {
         let path = self.path_of(&route);
         let key_of = rule_key;
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
-        Ok((self.change(change)?.into_iter().map(Edit::Replace).collect(), None))
+        Ok((self.change(&change)?.into_iter().map(Edit::Replace).collect(), None))
     }
 
     pub(super) fn delete_rule(self, kind: Kind, route: &str, id: &str) -> Planned {

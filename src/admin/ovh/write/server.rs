@@ -54,7 +54,7 @@ impl Planning<'_> {
         let path = ["farms", farm.name.as_str(), "servers", item.name.as_str()].map(str::to_owned);
         let key_of = server_key;
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
-        if let Some(mut replace) = self.change(change)? {
+        if let Some(mut replace) = self.change(&change)? {
             replace.form = replace.form.map(|form| without_wishes(&form, &item));
             edits.insert(0, Edit::Replace(replace));
         }
