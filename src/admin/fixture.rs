@@ -19,7 +19,7 @@ use crate::admin::server::Deadlines;
 use crate::admin::{AdminServer, AdminState, Control, Credentials, Succession};
 use crate::feed::Ring;
 use crate::metrics::ReloadCells;
-use crate::model::settings::{AdminTls, BearerToken, CallRate, Grant, MetricsAccess, Secret};
+use crate::model::settings::{AdminTls, BearerToken, CallRate, Grant, MetricsAccess, OvhBounds, Secret};
 use crate::model::{
     Access, Act, AdminSettings, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
@@ -194,6 +194,7 @@ pub(crate) fn settings() -> AdminSettings {
         holders: Vec::new(),
         ovh: Vec::new(),
         ovh_applications: Vec::new(),
+        ovh_bounds: OvhBounds::default(),
         zenlayer: Vec::new(),
         allow_commands: false,
     }

@@ -1,19 +1,28 @@
-//! The shape of OVHcloud's Load Balancer API (`/ipLoadbalancing`), read side, under `/1.0` and `/v1`.
+//! The shape of OVHcloud's Load Balancer API (`/ipLoadbalancing`), under `/1.0` and `/v1`.
 //!
-//! A call is parsed into a [`path::Target`], authenticated ([`auth`]), answered from one Snapshot through [`to_wire`]
-//! and [`rollup`], or refused in the shape's own body ([`error`]). Nothing outside this folder knows its words. Success
-//! is exactly 200: older clients take any other 2xx for an error. Reads nothing but the call and the state; writes are
-//! answered 405. Field by field the source is OVHcloud's published schema of the section and the clients python-ovh,
-//! go-ovh, node-ovh and the Terraform provider.
+//! A call is parsed into a [`path::Target`], authenticated ([`auth`]), and answered or refused in the shape's own body
+//! ([`error`]). Farms, servers, frontends, routes and rules are told from what is declared and staged ([`ahead`],
+//! [`face`], [`shown`]) and from one Snapshot of what is live; they are written through [`write`](mod@write), which stages, and a
+//! refresh ([`tasks`]) makes that live. What concerns the service itself is [`service`]'s; the rest is
+//! told through [`to_wire`] and [`rollup`]. Nothing outside this folder
+//! knows its words. Success is exactly 200: older clients take any other 2xx for an error. Field by field the source is
+//! OVHcloud's published schema of the section and the clients python-ovh, go-ovh, node-ovh and the Terraform provider.
 
+mod ahead;
 mod auth;
 mod credential;
 mod error;
+mod face;
+mod fields;
 mod filter;
 mod path;
 mod rollup;
+mod service;
+mod shown;
+mod tasks;
 mod to_wire;
 mod wire;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +33,14 @@ use serde::Serialize;
 
 use super::call::{AdminState, Call, Caller, Credentials};
 use super::error::AdminError;
+use crate::objects::View;
 use crate::store::Snapshot;
-use crate::store::snapshot::{FarmRow, FrontendRow};
 
+use credential::Known;
 use error::Refusal;
+use face::Look;
 use filter::Query;
-use path::{Kind, Part, Target};
+use path::{Part, Target};
 
 /// Returns whether `path` is this shape's: `/1.0`, `/v1` and everything below.
 #[must_use]
@@ -39,7 +50,7 @@ pub fn claims(path: &str) -> bool {
 
 /// Answers one call. Always 200 or an error body with `class`, `message`, `errorCode` and `httpCode`.
 pub async fn answer(state: &AdminState, call: &Call) -> Response {
-    let outcome = respond(state, call).unwrap_or_else(Outcome::Refused);
+    let outcome = respond(state, call).await.unwrap_or_else(Outcome::Refused);
     match outcome {
         Outcome::Body(body) => error::success(&call.request_id, call.now, body),
         Outcome::Page(response) => response,
@@ -53,13 +64,18 @@ pub fn refuse(call: &Call, error: &AdminError) -> Response {
     Refusal::from(error).response(&call.request_id, call.now)
 }
 
+/// Counts what goes through the zone until told to stop.
+pub async fn keep_counting(state: AdminState, stopped: tokio::sync::watch::Receiver<bool>) {
+    service::traffic::watch(state, stopped).await;
+}
+
 enum Outcome {
     Body(Vec<u8>),
     Page(Response),
     Refused(Refusal),
 }
 
-fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
+async fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     let target = path::without_prefix(call.uri.path()).and_then(path::parse);
     let is_read = matches!(call.method, Method::GET | Method::HEAD);
     if target == Some(Target::Time) && is_read {
@@ -68,40 +84,85 @@ fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     if target == Some(Target::Validate) && is_read {
         return Ok(Outcome::Page(credential::page(call)));
     }
+    if let Some(Target::Document(name)) = target
+        && is_read
+    {
+        return Ok(Outcome::Body(service::schema::document(name, call)));
+    }
     check_body(call)?;
-    let credentials = state.credentials.load();
+    let credentials = state.credentials.load_full();
     if target == Some(Target::Ask) && call.method == Method::POST {
         return json(&credential::ask(state, &credentials, call)?);
     }
     let who = || auth::authenticate(&credentials, &state.asked, call);
     let known = state.let_in(call, who, |known| &known.caller.grant)?;
-    let Some(target) = target else {
+    match service::paging::Page::of(call)? {
+        Some(page) => page.answer(state, call, &known).await,
+        None => serve(state, call, &known).await,
+    }
+}
+
+/// Answers a call of somebody known.
+async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome, Refusal> {
+    let Some(target) = path::without_prefix(call.uri.path()).and_then(path::parse) else {
         return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
     };
     if target == Target::LogOut && call.method == Method::POST {
-        credential::log_out(state, &known, call)?;
+        credential::log_out(state, known, call)?;
         return json(&());
     }
-    if !is_read {
-        return Err(Refusal::write_not_offered(&call.method));
+    if let Target::Of(name, Part::Service(place)) = target
+        && name == state.store.load().service.name.as_str()
+    {
+        return service::answer(state, call, known, place).await.map(Outcome::Body);
+    }
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        return write(state, call, known, &target).await;
     }
     let snapshot = state.store.snapshot(call.now);
     match target {
-        Target::Ask | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
+        Target::Ask | Target::Document(_) | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
         Target::Time => json(&call.now.unix_seconds()),
-        Target::Details => json(&to_wire::details(&known)),
+        Target::Details => json(&to_wire::details(known)),
         Target::Credential => {
+            let credentials = state.credentials.load();
             let position = credential_position(&credentials, &known.caller);
-            json(&to_wire::credential(&credentials, &known, position, call.now))
+            json(&to_wire::credential(&credentials, known, position, call.now))
         }
         Target::Services => json(&[snapshot.service.name.as_str()]),
         Target::Validate => Ok(Outcome::Page(credential::page(call))),
         Target::Zones => json(&[snapshot.service.zone.as_str()]),
-        Target::WriteOnly => Err(Refusal::write_not_offered(&call.method)),
         Target::Of(service, part) if service == snapshot.service.name.as_str() => {
-            part_of(&snapshot, &part, &Query::of(&call.uri)?)
+            part_of(&snapshot, &state.objects.view(), &part, &Query::of(&call.uri)?)
         }
         Target::Of(service, _) => Err(AdminError::NotFound { kind: "service", id: service.to_owned() }.into()),
+    }
+}
+
+/// Carries a write out, wherever it belongs.
+async fn write(state: &AdminState, call: &Call, known: &Known, target: &Target<'_>) -> Result<Outcome, Refusal> {
+    let Target::Of(service, part) = target else { return Err(Refusal::write_not_offered(&call.method)) };
+    let own = state.objects.view().live.of_file().service.name.clone();
+    if *service != own.as_str() {
+        return Err(AdminError::NotFound { kind: "service", id: (*service).to_owned() }.into());
+    }
+    match part {
+        Part::Refresh if call.method == Method::POST => {
+            service::follow(state, call, known).await?;
+            json(&tasks::refresh(state, call, known).await?)
+        }
+        Part::Refresh => Err(Refusal::not_with(&call.method, "POST")),
+        Part::Object(object) => write::carry_out(state, call, known, *object).await.map(Outcome::Body),
+        // Answered before, where the service is known.
+        Part::Service(_) => Err(Refusal::bug()),
+        Part::FarmProbes
+        | Part::Pending
+        | Part::Protocols
+        | Part::RouteActions
+        | Part::RouteRules
+        | Part::Status
+        | Part::Task(_)
+        | Part::Tasks => Err(Refusal::write_not_offered(&call.method)),
     }
 }
 
@@ -126,89 +187,25 @@ fn credential_position(credentials: &Credentials, caller: &Caller) -> usize {
     names.into_iter().position(|name| *name == caller.grant.name).map_or(0, |at| at + 1)
 }
 
-fn part_of(snapshot: &Snapshot, part: &Part<'_>, query: &Query) -> Result<Outcome, Refusal> {
+fn part_of(snapshot: &Snapshot, view: &View, part: &Part<'_>, query: &Query) -> Result<Outcome, Refusal> {
     let service = &snapshot.service;
     match *part {
-        Part::Service => json(&to_wire::service(snapshot)),
-        Part::DefinedFarms if query.integer("vrackNetworkId")?.is_some() => json(&[(); 0]),
-        Part::DefinedFarms => json(&to_wire::defined_farms(snapshot)),
-        Part::DefinedFrontends => json(&to_wire::defined_frontends(snapshot)),
+        Part::Object(object) => json(&shown::body(Look::at(view, snapshot), object, query)?),
+        // Answered before, where the service is known.
+        Part::Service(_) => Err(Refusal::bug()),
         Part::Status => json(&rollup::status(snapshot)),
-        Part::InstancesState => json(&to_wire::instances(snapshot)),
         Part::FarmProbes => json(&to_wire::farm_probes()),
-        Part::Protocols => json(&["http", "tcp"]),
-        Part::Zones => json(&[service.zone.as_str()]),
-        Part::Zone(zone) if zone == service.zone.as_str() => json(&to_wire::zone(service)),
-        Part::Zone(zone) => missing("zone", zone),
-        Part::NatIp => json(&to_wire::nat_ips(service)),
-        Part::EmptyList => json(&[(); 0]),
-        Part::NeverThere(kind, id) => missing(kind, id),
-        Part::Farms(kind) => json(&farm_ids(snapshot, kind, query)?),
-        Part::Farm(kind, id) => json(&to_wire::farm(snapshot, farm(snapshot, kind, id)?)),
-        Part::Servers(kind, id) => json(&server_ids(farm(snapshot, kind, id)?, query)?),
-        Part::Server(kind, id, server) => {
-            let farm = farm(snapshot, kind, id)?;
-            let row = farm.server_named(server).ok_or_else(|| not_found("server", server))?;
-            match kind {
-                Kind::Http => json(&to_wire::http_server(snapshot, farm, row)),
-                Kind::Tcp | Kind::Udp => json(&to_wire::server(snapshot, farm, row)),
-            }
-        }
-        Part::Frontends(kind) => json(&frontend_ids(snapshot, kind, query)?),
-        Part::Frontend(kind, id) => {
-            let row = frontend(snapshot, kind, id)?;
-            match kind {
-                Kind::Http => json(&to_wire::http_frontend(snapshot, row)),
-                Kind::Tcp | Kind::Udp => json(&to_wire::frontend(snapshot, row)),
-            }
-        }
+        Part::RouteActions => json(&to_wire::route_actions()),
+        Part::RouteRules => json(&to_wire::route_rules()),
+        Part::Protocols => json(&path::Kind::ALL.map(path::Kind::as_str)),
+        Part::Pending => json(&tasks::pending(view)),
+        Part::Refresh => Err(Refusal::not_with(&Method::GET, "POST")),
+        Part::Tasks => json(&tasks::ids(view, query)?),
+        Part::Task(id) => match tasks::task(view, service.zone.as_str(), id) {
+            Some(task) => json(&task),
+            None => missing("task", id),
+        },
     }
-}
-
-fn farm<'s>(snapshot: &'s Snapshot, kind: Kind, id: &str) -> Result<&'s FarmRow, AdminError> {
-    let row = snapshot.farm_named(id).filter(|row| kind.speaks(row.farm.protocol));
-    row.ok_or_else(|| not_found("farm", id))
-}
-
-fn frontend<'s>(snapshot: &'s Snapshot, kind: Kind, id: &str) -> Result<&'s FrontendRow, AdminError> {
-    let number = id.parse().ok();
-    let is_it = |row: &&FrontendRow| Some(row.frontend.id.0) == number || row.frontend.name.as_str() == id;
-    let row = snapshot.frontends.iter().find(is_it).filter(|row| kind.speaks(row.frontend.protocol));
-    row.ok_or_else(|| not_found("frontend", id))
-}
-
-fn farm_ids(snapshot: &Snapshot, kind: Kind, query: &Query) -> Result<Vec<u64>, AdminError> {
-    if query.integer("vrackNetworkId")?.is_some() || !query.is_zone(&snapshot.service.zone) {
-        return Ok(Vec::new());
-    }
-    let rows = snapshot.farms.iter().filter(|row| kind.speaks(row.farm.protocol));
-    Ok(rows.map(|row| row.farm.id.0).collect())
-}
-
-fn server_ids(farm: &FarmRow, query: &Query) -> Result<Vec<u64>, AdminError> {
-    let status = query.one_of("status", &["active", "inactive"])?;
-    // No server has a cookie of its own, and nothing is LIKE null.
-    if query.text("cookie").is_some() {
-        return Ok(Vec::new());
-    }
-    let rows = farm.servers.iter().filter(|row| {
-        status.is_none_or(|want| want == to_wire::customer_status(row.server.admin))
-            && query.text("address").is_none_or(|want| want == to_wire::address(row))
-    });
-    Ok(rows.map(|row| row.server.id.0).collect())
-}
-
-fn frontend_ids(snapshot: &Snapshot, kind: Kind, query: &Query) -> Result<Vec<u64>, AdminError> {
-    let farm = query.integer("defaultFarmId")?;
-    if query.integer("defaultSslId")?.is_some() || !query.is_zone(&snapshot.service.zone) {
-        return Ok(Vec::new());
-    }
-    let rows = snapshot.frontends.iter().filter(|row| {
-        kind.speaks(row.frontend.protocol)
-            && farm.is_none_or(|want| Some(want) == row.frontend.default_farm().map(|farm| farm.0))
-            && query.text("port").is_none_or(|like| filter::is_like(like, &to_wire::ports(&row.frontend)))
-    });
-    Ok(rows.map(|row| row.frontend.id.0).collect())
 }
 
 fn missing(kind: &'static str, id: &str) -> Result<Outcome, Refusal> {

@@ -1,5 +1,7 @@
 //! For the tests of the vendor shapes: one service with a server in every state, calls against it, and a loopback server.
 
+pub(crate) mod objects;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::call::{AdminState, Call, Control, Credentials, Succession};
 use super::{ovh, zenlayer};
-use crate::model::settings::{Actions, BearerToken, CallRule, Grant, OvhCredential, ZenlayerKey};
+use crate::model::settings::{Actions, BearerToken, CallRule, Grant, OvhBounds, OvhCredential, ZenlayerKey};
 use crate::model::{
     Access, Act, AdminStatus, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, ListenAddr, Name, Negate, Probe, ProbeKind, Protocol,
@@ -144,7 +146,9 @@ pub(super) fn state() -> AdminState {
         zone: name("local"),
     });
     let store = Store::new(Arc::clone(&service), 1, Arc::new(NoJournal), Vec::new()).unwrap();
-    store.reload(topology(service), &Sockets, Timestamp(1)).unwrap();
+    let topology = topology(service);
+    let objects = objects::MemoryObjects::beside(topology.clone());
+    store.reload(topology, &Sockets, Timestamp(1)).unwrap();
     for server in ["up", "drain", "maint", "backup", "zero"] {
         store.observe_one(key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
     }
@@ -153,7 +157,9 @@ pub(super) fn state() -> AdminState {
     store.observe_one(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
     store.first_round_done();
     let credentials = Arc::new(ArcSwap::from_pointee(credentials()));
-    AdminState::new(Arc::new(store), credentials, Arc::new(Process))
+    let mut state = AdminState::new(Arc::new(store), credentials, Arc::new(Process));
+    state.objects = Arc::new(objects);
+    state
 }
 
 fn credentials() -> Credentials {
@@ -172,6 +178,7 @@ fn credentials() -> Credentials {
         }],
         ovh_applications: Vec::new(),
         ovh: vec![ovh("ci", "ck"), ovh("cd", "ck-2")],
+        ovh_bounds: OvhBounds::default(),
         zenlayer: vec![ZenlayerKey {
             grant: Grant { name: "ci".into(), access: read, farms: None },
             actions: Actions::Reads,

@@ -148,6 +148,8 @@ pub(super) const OTLP_TIMEOUT: Bounded<Duration> = seconds(5, 100, MINUTE);
 pub(super) const OTLP_HEADERS_MAX: usize = 16;
 pub(super) const WEBHOOK_RATE: Bounded<u32> = Bounded::new(10, 1..=10_000);
 
+/// The shortest interval of a probe that is made through the OVHcloud shape.
+pub(super) const OVH_INTERVAL_MIN: Bounded<Duration> = seconds(30, 1000, 30);
 pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:9090";
 /// A token shorter than this is warned of.
 pub(super) const TOKEN_BYTES_ADVISED: usize = 16;

@@ -14,7 +14,7 @@ use super::tls::ClientAuth;
 
 pub use access::{
     Access, Actions, BearerToken, CallRate, CallRule, CertificateHolder, CertificateMatch, Grant, OvhApplication,
-    OvhCredential, ZenlayerKey,
+    OvhBounds, OvhCredential, ZenlayerKey,
 };
 pub use logs::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
 pub use traces::{MILLION, Otlp, TraceSettings};
@@ -152,6 +152,8 @@ pub struct AdminSettings {
     pub ovh: Vec<OvhCredential>,
     /// Applications that may ask for further ones.
     pub ovh_applications: Vec<OvhApplication>,
+    /// Bounds of what the OVHcloud shape may write.
+    pub ovh_bounds: OvhBounds,
     /// Zenlayer-shape access keys.
     pub zenlayer: Vec<ZenlayerKey>,
     /// Whether probes may run programs, and upgrades a program of the caller's choice.
@@ -257,6 +259,7 @@ mod tests {
             holders: Vec::new(),
             ovh: Vec::new(),
             ovh_applications: Vec::new(),
+            ovh_bounds: OvhBounds::default(),
             zenlayer: Vec::new(),
             allow_commands: false,
         };

@@ -178,3 +178,18 @@ pub enum EditError {
         id: u64,
     },
 }
+
+impl EditError {
+    /// Returns the error of one thing that is wrong.
+    #[must_use]
+    pub fn fault(path: &str, message: &str) -> Self {
+        Self::faults([(path.to_owned(), message.to_owned())])
+    }
+
+    /// Returns the error of several: where, and what.
+    #[must_use]
+    pub fn faults(faults: impl IntoIterator<Item = (String, String)>) -> Self {
+        let fault = |(path, message): (String, String)| Fault { path: path.into(), message: message.into() };
+        Self::Invalid { faults: faults.into_iter().map(fault).collect() }
+    }
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::config::declared::{Fault, farm_form, frontend_form, server_form};
+use crate::config::declared::{farm_form, frontend_form, server_form};
 use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectId, ObjectKind, RouteId, ServerId};
 
 use super::edit::{Create, Edit, EditError, Replace};
@@ -405,5 +405,5 @@ fn route_path(world: &World, frontend: FrontendId, name: &Name) -> String {
 }
 
 fn fault(path: &str, message: &str) -> EditError {
-    EditError::Invalid { faults: vec![Fault { path: path.into(), message: message.into() }] }
+    EditError::fault(path, message)
 }

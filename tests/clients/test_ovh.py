@@ -141,7 +141,7 @@ class Errors(unittest.TestCase):
         call = client().get
         self.raised(ovh.exceptions.BadParametersError, call, f"{BASE}/http/farm/{farm}/server", status="up")
 
-    def test_writes_are_refused_and_change_nothing(self):
+    def test_writes_of_a_reader_are_refused_and_change_nothing(self):
         farm = client().get(f"{BASE}/http/farm")[0]
         server = client().get(f"{BASE}/http/farm/{farm}/server")[0]
         path = f"{BASE}/http/farm/{farm}/server/{server}"
@@ -151,8 +151,8 @@ class Errors(unittest.TestCase):
             lambda: client().post(f"{BASE}/refresh"),
             lambda: client().delete(path),
         ):
-            text = self.raised(ovh.exceptions.APIError, call)
-            self.assertIn("reads in this shape only", text)
+            text = self.raised(ovh.exceptions.Forbidden, call)
+            self.assertIn("needs role operate", text)
         self.assertEqual(client().get(path)["weight"], before)
 
 

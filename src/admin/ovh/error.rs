@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::wire;
 use crate::admin::error::AdminError;
 use crate::model::Timestamp;
+use crate::objects::EditError;
 
 const FIXED_HEADERS: [(&str, &str); 6] = [
     ("content-type", "application/json; charset=utf-8"),
@@ -30,6 +31,8 @@ pub(super) struct Refusal {
     class: &'static str,
     code: &'static str,
     message: String,
+    /// The methods that are allowed instead.
+    allow: Option<&'static str>,
 }
 
 impl Refusal {
@@ -98,20 +101,34 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "Client::BadRequest", "INVALID_SIGNATURE", message)
     }
 
-    /// The path takes writes, and this version makes none through this shape.
+    /// The path can be read, and is not written through this shape.
     pub(super) fn write_not_offered(method: &Method) -> Self {
-        let message = format!(
-            "{}; this version answers reads in this shape only: change the config file and reload, or drain and weigh \
-             servers through /api/v1",
-            AdminError::MethodNotAllowed(method.to_string()),
-        );
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Client::MethodNotAllowed", "METHOD_NOT_ALLOWED", message)
+        Self::not_with(method, "GET, HEAD")
     }
 
     /// The path takes POST alone.
     pub(super) fn writes_alone(method: &Method) -> Self {
-        let message = format!("{}; it takes POST", AdminError::MethodNotAllowed(method.to_string()));
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Client::MethodNotAllowed", "METHOD_NOT_ALLOWED", message)
+        Self::not_with(method, "POST")
+    }
+
+    /// The path takes other methods.
+    pub(super) fn not_with(method: &Method, allow: &'static str) -> Self {
+        let message = format!("{}; it takes {allow}", AdminError::MethodNotAllowed(method.to_string()));
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let refusal = Self::new(status, "Client::MethodNotAllowed", "METHOD_NOT_ALLOWED", message);
+        Self { allow: Some(allow), ..refusal }
+    }
+
+    /// Refused with this status, in these words.
+    pub(super) fn because(status: StatusCode, message: String) -> Self {
+        let (class, code) = match status {
+            StatusCode::BAD_REQUEST => ("Client::BadRequest", "BAD_REQUEST"),
+            StatusCode::CONFLICT => ("Client::Conflict", "CONFLICT"),
+            StatusCode::NOT_FOUND => ("Client::NotFound", "NOT_FOUND"),
+            StatusCode::NOT_IMPLEMENTED => ("Server::NotImplemented", "NOT_IMPLEMENTED"),
+            _ => ("Client::Error", "ERROR"),
+        };
+        Self::new(status, class, code, message)
     }
 
     /// Something that cannot happen did.
@@ -128,8 +145,8 @@ impl Refusal {
             wire::Error { class: self.class, message: &self.message, error_code: self.code, http_code: &http_code };
         let body = serde_json::to_vec(&body).unwrap_or_else(|_| b"{\"message\":\"internal error\"}".to_vec());
         let mut response = answer(code, request_id, now, body);
-        if code == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allow));
         }
         response
     }
@@ -139,7 +156,7 @@ impl Refusal {
     }
 
     fn new(status: StatusCode, class: &'static str, code: &'static str, message: String) -> Self {
-        Self { status, class, code, message }
+        Self { status, class, code, message, allow: None }
     }
 }
 
@@ -176,6 +193,29 @@ impl From<&AdminError> for Refusal {
 impl From<AdminError> for Refusal {
     fn from(error: AdminError) -> Self {
         Self::from(&error)
+    }
+}
+
+/// What a write may not do, in the vendor's classes; the log has what is our own fault.
+impl From<EditError> for Refusal {
+    fn from(error: EditError) -> Self {
+        let conflict = |class| (StatusCode::CONFLICT, class, "CONFLICT");
+        let (status, class, code) = match &error {
+            EditError::FileMade { .. } => conflict("Client::Conflict::FileMade"),
+            EditError::InUse { .. } => conflict("Client::Conflict::InUse"),
+            EditError::Invalid { .. } => (StatusCode::BAD_REQUEST, "Client::BadRequest", "BAD_REQUEST"),
+            EditError::NameTaken { .. } => conflict("Client::Conflict::NameTaken"),
+            EditError::NotKept(_) => return AdminError::NotKept.into(),
+            EditError::NotOpened { .. } => conflict("Client::Conflict::NotOpened"),
+            EditError::PortTaken { .. } => conflict("Client::Conflict::PortTaken"),
+            EditError::Stale { .. } => conflict("Client::Conflict"),
+            EditError::TooMany { .. } => conflict("Client::Conflict::TooMany"),
+            EditError::Unknown { .. } | EditError::UnknownName { .. } => {
+                (StatusCode::NOT_FOUND, "Client::NotFound", "NOT_FOUND")
+            }
+        };
+        // One line, as clients print it.
+        Self::new(status, class, code, error.to_string().lines().collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -5,9 +5,11 @@
 
 use axum::extract::Query as Pairs;
 use http::Uri;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::admin::error::AdminError;
-use crate::model::{Name, wildcard};
+use crate::model::{Timestamp, wildcard};
 
 /// The parameters of one call.
 pub(super) struct Query(Vec<(String, String)>);
@@ -25,6 +27,11 @@ impl Query {
             bound: "name=value pairs joined by &".to_owned(),
         };
         pairs.map(|Pairs(pairs)| Self(pairs)).map_err(bad)
+    }
+
+    /// Returns those of a call that has none.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
     }
 
     /// Returns a parameter, if it was given.
@@ -58,9 +65,21 @@ impl Query {
         }
     }
 
-    /// Returns whether what lives in `zone` passes the filter `zone`.
-    pub(super) fn is_zone(&self, zone: &Name) -> bool {
-        self.text("zone").is_none_or(|want| want == zone.as_str())
+    /// Returns a parameter that must be a time.
+    ///
+    /// # Errors
+    /// [`AdminError::BadValue`] if it is none.
+    pub(super) fn moment(&self, key: &'static str) -> Result<Option<Timestamp>, AdminError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let bound = || "the times of RFC 3339, such as 2026-11-21T13:34:20Z".to_owned();
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok();
+        let at = at.and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1000).ok()).map(Timestamp);
+        at.map(Some).ok_or_else(|| AdminError::BadValue { field: key, got: text.to_owned(), bound: bound() })
+    }
+
+    /// Returns whether what has that value passes the filter of that name, which asks for equality.
+    pub(super) fn is(&self, key: &str, value: &str) -> bool {
+        self.text(key).is_none_or(|want| want == value)
     }
 }
 

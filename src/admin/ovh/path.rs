@@ -1,9 +1,9 @@
 //! Request paths → what they name. Knows which paths exist, not whether the objects do.
 //!
-//! The table is that of the published schema, less what this version has no meaning for (vRack, logs, billing), which
-//! is 404 like any unknown path. Ids and names are taken as sent.
+//! The table is that of the published schema; what concerns the service itself is read by `service`. Ids and names are
+//! taken as sent.
 
-use crate::model::Protocol;
+use super::service::{self, Place};
 
 /// What a path names, before anything is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) enum Target<'a> {
     Credential,
     /// Who the caller is.
     Details,
+    /// The document that describes a part of this API, by its name.
+    Document(&'a str),
     /// The end of the caller's credential.
     LogOut,
     /// A part of the service of that name.
@@ -24,8 +26,6 @@ pub(super) enum Target<'a> {
     Time,
     /// What a person who is to grant a credential sees.
     Validate,
-    /// Something that can only be written.
-    WriteOnly,
     /// Every zone.
     Zones,
 }
@@ -33,42 +33,59 @@ pub(super) enum Target<'a> {
 /// A part of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
+    /// What probes can do.
+    FarmProbes,
+    /// Farms, servers, frontends, routes and rules.
+    Object(Object<'a>),
+    /// Zones for which something is staged.
+    Pending,
+    /// Kinds of farms and frontends.
+    Protocols,
+    /// What makes live what is staged.
+    Refresh,
+    /// What routes can do.
+    RouteActions,
+    /// What routes can look at.
+    RouteRules,
+    /// What concerns the service itself.
+    Service(Place<'a>),
+    /// The roll-up.
+    Status,
+    /// One task.
+    Task(&'a str),
+    /// Ids of tasks.
+    Tasks,
+}
+
+/// An object that balances, or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Object<'a> {
     /// Every farm, with its kind.
     DefinedFarms,
     /// Every frontend, with its kind.
     DefinedFrontends,
-    /// A collection that holds nothing: what it would hold cannot be declared.
-    EmptyList,
+    /// Every route, with its kind.
+    DefinedRoutes,
     /// One farm.
     Farm(Kind, &'a str),
-    /// What probes can do.
-    FarmProbes,
     /// Ids of farms.
     Farms(Kind),
     /// One frontend.
     Frontend(Kind, &'a str),
     /// Ids of frontends.
     Frontends(Kind),
-    /// The balancer instances.
-    InstancesState,
-    /// Where connections to servers come from.
-    NatIp,
-    /// An object of a collection that holds nothing: its kind and id.
-    NeverThere(&'static str, &'a str),
-    /// Kinds of farms and frontends.
-    Protocols,
+    /// One route.
+    Route(Kind, &'a str),
+    /// Ids of routes.
+    Routes(Kind),
+    /// One rule of a route.
+    Rule(Kind, &'a str, &'a str),
+    /// Ids of the rules of a route.
+    Rules(Kind, &'a str),
     /// One server of a farm.
     Server(Kind, &'a str, &'a str),
     /// Ids of a farm's servers.
     Servers(Kind, &'a str),
-    /// The service itself.
-    Service,
-    /// The roll-up.
-    Status,
-    /// One zone.
-    Zone(&'a str),
-    /// Zones of the service.
-    Zones,
 }
 
 /// The kind that a path speaks of.
@@ -78,27 +95,31 @@ pub(super) enum Kind {
     Http,
     /// `/tcp/`
     Tcp,
-    /// `/udp/`: there is none yet.
+    /// `/udp/`
     Udp,
 }
 
 impl Kind {
-    fn parse(segment: &str) -> Option<Self> {
-        match segment {
-            "http" => Some(Self::Http),
-            "tcp" => Some(Self::Tcp),
-            "udp" => Some(Self::Udp),
-            _ => None,
+    /// Every kind.
+    pub(super) const ALL: [Self; 3] = [Self::Http, Self::Tcp, Self::Udp];
+
+    /// Returns the kind of that word.
+    pub(super) fn parse(segment: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == segment)
+    }
+
+    /// Returns its word.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 
-    /// Returns whether something of that protocol is of this kind.
-    pub(super) fn speaks(self, protocol: Protocol) -> bool {
-        match self {
-            Self::Http => protocol == Protocol::Http,
-            Self::Tcp => protocol == Protocol::Tcp,
-            Self::Udp => false,
-        }
+    /// Returns the kind that has routes of that word.
+    fn with_routes(segment: &str) -> Option<Self> {
+        Self::parse(segment).filter(|kind| *kind != Self::Udp)
     }
 }
 
@@ -121,9 +142,10 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
         ["auth", "credential"] => Some(Target::Ask),
         ["auth", "logout"] => Some(Target::LogOut),
         ["auth", "validate"] => Some(Target::Validate),
+        ["auth.json"] => Some(Target::Document("auth")),
+        ["ipLoadbalancing.json"] => Some(Target::Document("ipLoadbalancing")),
         ["ipLoadbalancing"] => Some(Target::Services),
         ["ipLoadbalancing", "availableZones"] => Some(Target::Zones),
-        ["ipLoadbalancing", _, "refresh" | "freeCertificate"] => Some(Target::WriteOnly),
         ["ipLoadbalancing", service, ref part @ ..] => parse_part(part).map(|part| Target::Of(service, part)),
         _ => None,
     }
@@ -131,34 +153,36 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
 
 fn parse_part<'a>(part: &[&'a str]) -> Option<Part<'a>> {
     match *part {
-        [] => Some(Part::Service),
         ["availableFarmProbes"] => Some(Part::FarmProbes),
         ["availableFarmType" | "availableFrontendType"] => Some(Part::Protocols),
-        ["definedFarms"] => Some(Part::DefinedFarms),
-        ["definedFrontends"] => Some(Part::DefinedFrontends),
-        ["instancesState"] => Some(Part::InstancesState),
-        ["natIp"] => Some(Part::NatIp),
         ["status"] => Some(Part::Status),
-        ["zone"] => Some(Part::Zones),
-        ["zone", name] => Some(Part::Zone(name)),
-        ["availableRouteActions" | "availableRouteRules" | "definedRoutes" | "failover" | "pendingChanges"]
-        | ["quota" | "quotaHistory" | "ssl" | "task"]
-        | ["http" | "tcp", "route"] => Some(Part::EmptyList),
-        ["quota", id] => Some(Part::NeverThere("quota", id)),
-        ["quotaHistory", id] => Some(Part::NeverThere("quota history", id)),
-        ["ssl", id] => Some(Part::NeverThere("certificate", id)),
-        ["task", id] => Some(Part::NeverThere("task", id)),
-        ["http" | "tcp", "route", id]
-        | ["http" | "tcp", "route", id, "rule"]
-        | ["http" | "tcp", "route", id, "rule", _] => Some(Part::NeverThere("route", id)),
-        [kind, "farm"] => Some(Part::Farms(Kind::parse(kind)?)),
-        [kind, "farm", id] => Some(Part::Farm(Kind::parse(kind)?, id)),
-        [kind, "farm", id, "server"] => Some(Part::Servers(Kind::parse(kind)?, id)),
-        [kind, "farm", id, "server", server] => Some(Part::Server(Kind::parse(kind)?, id, server)),
-        [kind, "frontend"] => Some(Part::Frontends(Kind::parse(kind)?)),
-        [kind, "frontend", id] => Some(Part::Frontend(Kind::parse(kind)?, id)),
-        _ => None,
+        ["availableRouteActions"] => Some(Part::RouteActions),
+        ["availableRouteRules"] => Some(Part::RouteRules),
+        ["pendingChanges"] => Some(Part::Pending),
+        ["refresh"] => Some(Part::Refresh),
+        ["task"] => Some(Part::Tasks),
+        ["task", id] => Some(Part::Task(id)),
+        _ => parse_object(part).map(Part::Object).or_else(|| service::parse(part).map(Part::Service)),
     }
+}
+
+fn parse_object<'a>(part: &[&'a str]) -> Option<Object<'a>> {
+    Some(match *part {
+        ["definedFarms"] => Object::DefinedFarms,
+        ["definedFrontends"] => Object::DefinedFrontends,
+        ["definedRoutes"] => Object::DefinedRoutes,
+        [kind, "route"] => Object::Routes(Kind::with_routes(kind)?),
+        [kind, "route", id] => Object::Route(Kind::with_routes(kind)?, id),
+        [kind, "route", id, "rule"] => Object::Rules(Kind::with_routes(kind)?, id),
+        [kind, "route", id, "rule", rule] => Object::Rule(Kind::with_routes(kind)?, id, rule),
+        [kind, "farm"] => Object::Farms(Kind::parse(kind)?),
+        [kind, "farm", id] => Object::Farm(Kind::parse(kind)?, id),
+        [kind, "farm", id, "server"] => Object::Servers(Kind::parse(kind)?, id),
+        [kind, "farm", id, "server", server] => Object::Server(Kind::parse(kind)?, id, server),
+        [kind, "frontend"] => Object::Frontends(Kind::parse(kind)?),
+        [kind, "frontend", id] => Object::Frontend(Kind::parse(kind)?, id),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -174,9 +198,13 @@ mod tests {
         for prefix in ["/1.0", "/v1"] {
             let of = |part: &str| format!("{prefix}/ipLoadbalancing/lb{part}");
             check(&format!("{prefix}/auth/time"), Some(&Target::Time));
-            check(&of(""), Some(&Target::Of("lb", Part::Service)));
-            check(&of("/http/farm/1/server/2"), Some(&Target::Of("lb", Part::Server(Kind::Http, "1", "2"))));
-            check(&of("/refresh"), Some(&Target::WriteOnly));
+            check(&of(""), Some(&Target::Of("lb", Part::Service(Place::Itself))));
+            check(
+                &of("/http/farm/1/server/2"),
+                Some(&Target::Of("lb", Part::Object(Object::Server(Kind::Http, "1", "2")))),
+            );
+            check(&of("/refresh"), Some(&Target::Of("lb", Part::Refresh)));
+            check(&of("/tcp/route/1/rule/2"), Some(&Target::Of("lb", Part::Object(Object::Rule(Kind::Tcp, "1", "2")))));
         }
     }
 
@@ -193,6 +221,7 @@ mod tests {
             "/1.0/auth/time/",
             "/1.0/ipLoadbalancing//status",
             "/1.0/ipLoadbalancing/lb/sctp/farm",
+            "/1.0/ipLoadbalancing/lb/udp/route",
             "/1.0/ipLoadbalancing/lb/http/farm/1/servers",
             "/1.0/iploadbalancing",
         ] {

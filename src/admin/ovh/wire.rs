@@ -3,6 +3,13 @@
 //! Types are strict: ids and counts are integers, a frontend's port is text, lists are never null where the schema has
 //! them required. What this version has no meaning for is there as the schema's own "not set".
 
+mod objects;
+
+pub(super) use objects::{
+    Action, AvailableAction, AvailableRule, DefinedRoute, Farm, Frontend, ListedRule, Pending, Probe, Route, Rule,
+    Server, ServerState, Task,
+};
+
 use serde::{Deserialize, Serialize};
 
 /// An error.
@@ -20,7 +27,7 @@ pub(super) struct Error<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service<'a> {
     pub(super) service_name: &'a str,
-    pub(super) display_name: &'a str,
+    pub(super) display_name: std::borrow::Cow<'a, str>,
     pub(super) ip_loadbalancing: String,
     pub(super) ipv4: Option<String>,
     pub(super) ipv6: Option<String>,
@@ -41,107 +48,6 @@ pub(super) struct Defined {
     pub(super) id: u64,
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
-}
-
-/// `BackendHttp` and `BackendTcp`, which have the same fields.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Farm<'a> {
-    pub(super) farm_id: u64,
-    pub(super) zone: &'a str,
-    pub(super) display_name: &'a str,
-    pub(super) balance: &'static str,
-    pub(super) port: Option<u16>,
-    pub(super) probe: Option<Probe<'a>>,
-    pub(super) stickiness: Option<&'a str>,
-    pub(super) vrack_network_id: Option<u64>,
-}
-
-/// `BackendProbe`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Probe<'a> {
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) interval: u64,
-    pub(super) port: Option<u16>,
-    pub(super) method: Option<&'static str>,
-    pub(super) url: Option<String>,
-    #[serde(rename = "match")]
-    pub(super) rule: &'static str,
-    pub(super) pattern: Option<std::borrow::Cow<'a, str>>,
-    pub(super) negate: bool,
-    pub(super) force_ssl: bool,
-}
-
-/// `BackendTCPServer`, and all that `BackendHTTPServer` shares with it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Server<'a> {
-    pub(super) server_id: u64,
-    pub(super) backend_id: u64,
-    pub(super) address: String,
-    pub(super) status: &'static str,
-    pub(super) display_name: &'a str,
-    pub(super) port: u16,
-    pub(super) probe: bool,
-    pub(super) weight: u16,
-    pub(super) backup: bool,
-    pub(super) ssl: bool,
-    pub(super) chain: Option<&'a str>,
-    pub(super) proxy_protocol_version: Option<&'a str>,
-    pub(super) on_marked_down: Option<&'a str>,
-    pub(super) server_state: [ServerState<'a>; 1],
-}
-
-/// `BackendHTTPServer`.
-#[derive(Serialize)]
-pub(super) struct HttpServer<'a> {
-    #[serde(flatten)]
-    pub(super) server: Server<'a>,
-    pub(super) cookie: Option<&'a str>,
-}
-
-/// `ServerState`: what one instance sees.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ServerState<'a> {
-    pub(super) instance_id: u64,
-    pub(super) status: &'a str,
-    pub(super) check_status: Option<&'static str>,
-    pub(super) check_code: Option<String>,
-    pub(super) last_check_content: Option<&'a str>,
-    pub(super) check_time: Option<String>,
-}
-
-/// `FrontendTcp`, and all that `FrontendHttp` shares with it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Frontend<'a> {
-    pub(super) frontend_id: u64,
-    pub(super) zone: &'a str,
-    pub(super) port: String,
-    pub(super) display_name: &'a str,
-    pub(super) default_farm_id: Option<u64>,
-    pub(super) default_ssl_id: Option<u64>,
-    pub(super) disabled: bool,
-    pub(super) ssl: bool,
-    pub(super) allowed_source: [String; 0],
-    pub(super) denied_source: [String; 0],
-    pub(super) dedicated_ipfo: Vec<String>,
-    pub(super) vrack_network_id: Option<u64>,
-    pub(super) vrack_vrouter_id: Option<u64>,
-}
-
-/// `FrontendHttp`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct HttpFrontend<'a> {
-    #[serde(flatten)]
-    pub(super) frontend: Frontend<'a>,
-    pub(super) hsts: bool,
-    pub(super) http_header: [String; 0],
-    pub(super) redirect_location: Option<&'a str>,
 }
 
 /// `Status`: the roll-up.
@@ -222,7 +128,7 @@ pub(super) struct Details<'a> {
     pub(super) roles: [&'static str; 1],
     pub(super) user: Option<&'a str>,
     pub(super) description: Option<&'a str>,
-    pub(super) allowed_routes: Vec<Route<'a>>,
+    pub(super) allowed_routes: Vec<CallRule<'a>>,
 }
 
 /// `api.Credential`.
@@ -238,12 +144,12 @@ pub(super) struct Credential<'a> {
     pub(super) ovh_support: bool,
     #[serde(rename = "allowedIPs")]
     pub(super) allowed_ips: Option<Vec<String>>,
-    pub(super) rules: Vec<Route<'a>>,
+    pub(super) rules: Vec<CallRule<'a>>,
 }
 
 /// A method and the paths it is allowed on.
 #[derive(Serialize)]
-pub(super) struct Route<'a> {
+pub(super) struct CallRule<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
 }

@@ -7,13 +7,13 @@ use std::hash::Hash;
 
 use super::ReadFile;
 use super::secret::{check_secret, secret, warn_of_short};
-use crate::config::bounds::LIST_MAX;
+use crate::config::bounds::{LIST_MAX, OVH_INTERVAL_MIN};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::model::settings::{
-    Actions, BearerToken, CallRule, CertificateHolder, CertificateMatch, Grant, OvhApplication, OvhCredential,
-    ZenlayerKey,
+    Actions, BearerToken, CallRule, CertificateHolder, CertificateMatch, Grant, OvhApplication, OvhBounds,
+    OvhCredential, ZenlayerKey,
 };
 use crate::model::{Access, Name};
 
@@ -88,6 +88,14 @@ fn certificate(key: &str, value: &Value<'_>, findings: &mut Findings) -> Option<
     })
 }
 
+/// Lowers `admin.ovh.probe_interval_min`.
+pub(super) fn ovh_bounds(value: &Value<'_>, findings: &mut Findings) -> OvhBounds {
+    // Whether it is a mapping is said where its credentials are read.
+    let section = value.section(&mut Findings::default(), keys::OVH);
+    let least = section.map(|section| section.duration(findings, "probe_interval_min", &OVH_INTERVAL_MIN));
+    OvhBounds { probe_interval_min: least.unwrap_or(OVH_INTERVAL_MIN.default) }
+}
+
 /// Lowers `admin.ovh`: credentials, and applications that may ask for further ones.
 pub(super) fn ovh(
     value: &Value<'_>,
@@ -97,7 +105,7 @@ pub(super) fn ovh(
     let Some(section) = mapping(value, keys::OVH, findings) else { return (Vec::new(), Vec::new()) };
     let list = section.get("credentials");
     let applications = section.get("applications");
-    if list.is_none() && applications.is_none() {
+    if list.is_none() && applications.is_none() && section.get("probe_interval_min").is_none() {
         value.complain(
             findings,
             "has no credentials; write credentials: [{name: …, …}] or applications: [{name: …, …}]",

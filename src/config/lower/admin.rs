@@ -37,6 +37,7 @@ pub(super) fn lower(
     let (tokens, holders) = tokens.unwrap_or_default();
     let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
     let (ovh, ovh_applications) = ovh.unwrap_or_default();
+    let ovh_bounds = section.get("ovh").map(|value| access::ovh_bounds(&value, findings)).unwrap_or_default();
     let zenlayer = section.get("zenlayer").map(|value| access::zenlayer(&value, read_file, findings));
     refuse_without_credentials(&section, findings);
     if section.get("tokens").is_none_or(|value| !holds_any(&value)) {
@@ -55,6 +56,7 @@ pub(super) fn lower(
         holders,
         ovh,
         ovh_applications,
+        ovh_bounds,
         zenlayer: zenlayer.unwrap_or_default(),
         allow_commands: commands == Commands::Allowed,
     })

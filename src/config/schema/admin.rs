@@ -143,7 +143,7 @@ pub struct Token {
     pub client_cert_cn: Option<String>,
 }
 
-/// Credentials of the OVHcloud shape.
+/// Credentials of the OVHcloud shape, and what it may write.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ovh {
@@ -153,6 +153,9 @@ pub struct Ovh {
     /// Applications that may ask for credentials, which an operator grants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applications: Option<Vec<OvhApplication>>,
+    /// The shortest interval of a probe that is made through this shape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_interval_min: Option<DurationText>,
 }
 
 /// An application that may ask for credentials.

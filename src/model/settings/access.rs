@@ -169,6 +169,20 @@ pub struct OvhCredential {
     pub rules: Vec<CallRule>,
 }
 
+/// Bounds of what the OVHcloud shape may write, where an operator moves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OvhBounds {
+    /// The shortest interval of a probe.
+    pub probe_interval_min: Duration,
+}
+
+impl Default for OvhBounds {
+    /// The vendor's own.
+    fn default() -> Self {
+        Self { probe_interval_min: Duration::from_secs(30) }
+    }
+}
+
 /// An application that may ask for credentials of the OVHcloud shape; an operator grants them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OvhApplication {

@@ -1,0 +1,529 @@
+//! Writes: what a client reads back, what waits, and what is refused.
+
+use serde_json::{Value, json};
+
+use super::super::answer;
+use super::{GoFarm, GoFrontend, GoServer};
+use crate::admin::call::AdminState;
+use crate::admin::vendor_fixture::{bearer_call, read, state};
+use crate::model::{Access, Name, settings::Grant};
+
+const BASE: &str = "/1.0/ipLoadbalancing/lb-demo";
+
+struct Shape(AdminState);
+
+impl Shape {
+    async fn call(&self, method: &str, part: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        read(answer(&self.0, &bearer_call(method, &format!("{BASE}{part}"), &body)).await).await
+    }
+
+    async fn ok(&self, method: &str, part: &str, body: Value) -> Value {
+        let (status, answer) = self.call(method, part, &body).await;
+        assert_eq!(status, 200, "{method} {part} {body}: {answer}");
+        answer
+    }
+
+    async fn get(&self, part: &str) -> Value {
+        self.ok("GET", part, Value::Null).await
+    }
+
+    async fn refused(&self, method: &str, part: &str, body: Value) -> (u16, String) {
+        let (status, answer) = self.call(method, part, &body).await;
+        assert_ne!(status, 200, "{method} {part} {body}: {answer}");
+        (status, answer["message"].as_str().unwrap().to_owned())
+    }
+
+    /// Makes an object and returns its id.
+    async fn make(&self, part: &str, id: &str, body: Value) -> u64 {
+        self.ok("POST", part, body).await[id].as_u64().unwrap()
+    }
+}
+
+fn shape() -> Shape {
+    Shape(state())
+}
+
+#[tokio::test]
+async fn farm_reads_back_as_it_was_sent_and_a_put_merges() {
+    let shape = shape();
+    // As the Terraform provider sends it, step by step.
+    let probe = json!({"forceSsl": false, "interval": 30, "negate": null, "type": "oco"});
+    let body = json!({"balance": "roundrobin", "displayName": "Test ACC", "port": 12345, "probe": probe, "stickiness": null,
+        "zone": "all"});
+    let made = shape.ok("POST", "/http/farm", body).await;
+    let id = made["farmId"].as_u64().unwrap();
+    assert!(id >= 1 << 40);
+    let told = json!({"farmId": id, "zone": "all", "displayName": "Test ACC", "balance": "roundrobin", "port": 12345,
+        "stickiness": null, "vrackNetworkId": null, "probe": {"type": "oco", "interval": 30, "port": null, "method": null,
+        "url": null, "match": null, "pattern": null, "negate": null, "forceSsl": false}});
+    assert_eq!(made, told);
+    let part = format!("/http/farm/{id}");
+    assert_eq!(shape.get(&part).await, told);
+    serde_json::from_value::<GoFarm>(told).unwrap();
+    assert_eq!(shape.get("/http/farm/test-acc").await["farmId"], id, "by its name too");
+    for (change, field, want) in [
+        (json!({"balance": "leastconn", "zone": "gra", "farmId": 1, "nobody": 2}), "balance", json!("leastconn")),
+        (json!({"stickiness": "cookie"}), "balance", json!("leastconn")),
+        (json!({}), "stickiness", json!("cookie")),
+        (json!({"stickiness": null}), "stickiness", Value::Null),
+        (
+            json!({"probe": {"type": "http", "url": "/x", "match": "status", "pattern": "200,204", "negate": true}}),
+            "zone",
+            json!("all"),
+        ),
+        (json!({"port": null, "balance": null, "displayName": null}), "displayName", Value::Null),
+    ] {
+        assert_eq!(shape.ok("PUT", &part, change.clone()).await, Value::Null, "{change}");
+        assert_eq!(shape.get(&part).await[field], want, "{change}");
+    }
+    let farm = shape.get(&part).await;
+    assert_eq!((&farm["probe"]["pattern"], &farm["probe"]["interval"]), (&json!("200,204"), &json!(30)));
+    assert_eq!((&farm["port"], &farm["balance"]), (&Value::Null, &Value::Null));
+    assert_eq!(shape.ok("PUT", &part, json!({"probe": null})).await, Value::Null);
+    assert_eq!(shape.get(&part).await["probe"], Value::Null);
+    assert_eq!(shape.get("/definedFarms").await.as_array().unwrap().len(), 3);
+    assert_eq!(shape.get("/http/farm?zone=all").await, json!([id]));
+    assert_eq!(shape.ok("DELETE", &part, Value::Null).await, Value::Null);
+    assert_eq!(shape.refused("GET", &part, Value::Null).await.0, 404);
+    assert_eq!(shape.get("/pendingChanges").await, json!([]), "what was made and removed was never there");
+}
+
+#[tokio::test]
+async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
+    let shape = shape();
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "local", "displayName": "shop"})).await;
+    let servers = format!("/http/farm/{farm}/server");
+    let body = json!({"address": "10.0.0.11", "status": "active", "displayName": "testBackendA"});
+    let made = shape.ok("POST", &servers, body).await;
+    let told = json!({"serverId": made["serverId"], "backendId": farm, "address": "10.0.0.11", "status": "active",
+        "displayName": "testBackendA", "port": null, "probe": false, "weight": null, "backup": false, "ssl": false,
+        "chain": null, "cookie": null, "proxyProtocolVersion": null, "onMarkedDown": null, "serverState": []});
+    assert_eq!(made, told);
+    serde_json::from_value::<GoServer>(made.clone()).unwrap();
+    let part = format!("{servers}/{}", made["serverId"]);
+    let address = |shape: &Shape| {
+        let view = shape.0.objects.view();
+        let farm = view.ahead.farm(crate::model::FarmId(farm)).cloned();
+        farm.unwrap().servers.first().map(|server| server.address.to_string())
+    };
+    assert_eq!(address(&shape), None, "without a port it is kept only");
+    shape.ok("PUT", &format!("/http/farm/{farm}"), json!({"port": 8080})).await;
+    assert_eq!(address(&shape).as_deref(), Some("10.0.0.11:8080"));
+    shape.ok("PUT", &part, json!({"port": 81, "address": "10.9.9.9", "serverState": [1]})).await;
+    assert_eq!(address(&shape).as_deref(), Some("10.0.0.11:81"));
+    let all = json!({"weight": 3, "backup": true, "probe": true, "ssl": true, "cookie": "A1", "status": "inactive",
+        "proxyProtocolVersion": "v2", "onMarkedDown": "shutdown-sessions", "chain": "-----BEGIN CERTIFICATE-----"});
+    shape.ok("PUT", &part, all.clone()).await;
+    let server = shape.get(&part).await;
+    for (field, value) in all.as_object().unwrap() {
+        assert_eq!(&server[field], value, "{field}");
+    }
+    let view = shape.0.objects.view();
+    let model = view.ahead.farm(crate::model::FarmId(farm)).unwrap().servers[0].clone();
+    assert_eq!((model.weight.0, model.admin.as_str(), model.probed), (3, "maintenance", true));
+    assert!(model.tls.as_ref().unwrap().ca.is_some() && model.proxy_protocol.is_some() && model.on_down.is_some());
+    let none = json!({"weight": null, "cookie": null, "proxyProtocolVersion": null, "onMarkedDown": null, "chain": null,
+        "port": null, "status": "active"});
+    shape.ok("PUT", &part, none.clone()).await;
+    let server = shape.get(&part).await;
+    for (field, value) in none.as_object().unwrap() {
+        assert_eq!(&server[field], value, "{field}");
+    }
+    assert_eq!(shape.get(&format!("{servers}?status=inactive")).await, json!([]));
+    assert_eq!(shape.get(&format!("{servers}?address=10.0.0.11&cookie=%25")).await, json!([]));
+    assert_eq!(shape.get(&format!("{servers}?address=10.0.0.11")).await, json!([made["serverId"]]));
+    assert_eq!(shape.ok("DELETE", &part, Value::Null).await, Value::Null);
+    assert_eq!(shape.refused("DELETE", &part, Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn probe_is_in_tls_where_every_probed_server_is() {
+    let shape = shape();
+    let probe = json!({"type": "http", "url": "https://x.example/live", "match": "contains", "pattern": "fine"});
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80, "probe": probe})).await;
+    let kind = || {
+        let view = shape.0.objects.view();
+        let farm = view.ahead.farm(crate::model::FarmId(farm)).unwrap();
+        (farm.probes[0].kind.as_str(), farm.probes[0].aim.host.as_deref().map(str::to_owned))
+    };
+    assert_eq!(kind(), ("http", Some("x.example".to_owned())));
+    let servers = format!("/http/farm/{farm}/server");
+    let server = |ssl: bool| json!({"address": "10.0.0.1", "status": "active", "probe": true, "ssl": ssl});
+    let one = shape.make(&servers, "serverId", server(true)).await;
+    assert_eq!(kind().0, "https");
+    let two = shape.make(&servers, "serverId", server(false)).await;
+    assert_eq!(kind().0, "http");
+    shape.ok("PUT", &format!("{servers}/{two}"), json!({"probe": false})).await;
+    assert_eq!(kind().0, "https");
+    assert_eq!(shape.get(&format!("/http/farm/{farm}")).await["probe"]["url"], "https://x.example/live");
+    shape.ok("DELETE", &format!("{servers}/{one}"), Value::Null).await;
+    assert_eq!(kind().0, "http");
+}
+
+#[tokio::test]
+async fn frontend_says_all_that_it_was_told_and_listens_when_it_has_work_to_give() {
+    let shape = shape();
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
+    let body = json!({"port": "22280", "zone": "all", "allowedSource": [], "dedicatedIpfo": ["10.0.0.2/32"],
+        "deniedSource": [], "disabled": true, "ssl": true, "displayName": "Front", "httpHeader":
+        ["X-Ip-Header %ci", "X-Port-Header %cp"]});
+    let made = shape.ok("POST", "/http/frontend", body.clone()).await;
+    for (field, value) in body.as_object().unwrap() {
+        assert_eq!(&made[field], value, "{field}");
+    }
+    serde_json::from_value::<GoFrontend>(made.clone()).unwrap();
+    let part = format!("/http/frontend/{}", made["frontendId"]);
+    let listens = |shape: &Shape| {
+        let view = shape.0.objects.view();
+        let id = crate::model::FrontendId(made["frontendId"].as_u64().unwrap());
+        view.ahead.frontend(id).map(|it| it.listen.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(listens(&shape), None);
+    let (status, why) = shape.refused("PUT", &part, json!({"disabled": false, "port": "22281"})).await;
+    assert_eq!((status, why.split(':').next()), (400, Some("ssl")), "{why}");
+    shape.ok("PUT", &part, json!({"disabled": false, "ssl": false})).await;
+    assert_eq!(listens(&shape), None, "it has nothing to give its work to");
+    shape
+        .ok("PUT", &part, json!({"defaultFarmId": farm, "port": "22280,22443-22444", "allowedSource": ["8.8.8.8/32"]}))
+        .await;
+    assert_eq!(listens(&shape).unwrap(), ["10.0.0.2:22280", "10.0.0.2:22443", "10.0.0.2:22444"]);
+    shape.ok("PUT", &part, json!({"allowedSource": [], "deniedSource": ["8.8.8.8/32"]})).await;
+    let frontend = shape.get(&part).await;
+    assert_eq!((&frontend["allowedSource"], &frontend["deniedSource"]), (&json!([]), &json!(["8.8.8.8/32"])));
+    assert_eq!(shape.get("/http/frontend?port=%253333%25").await, json!([]));
+    assert_eq!(shape.get("/http/frontend?port=22280%25").await, json!([made["frontendId"]]));
+    assert_eq!(shape.get(&format!("/http/frontend?defaultFarmId={farm}")).await, json!([made["frontendId"]]));
+    let (status, why) = shape.refused("DELETE", &format!("/http/farm/{farm}"), Value::Null).await;
+    assert_eq!((status, why.contains("is used by frontends.front")), (409, true), "{why}");
+    shape.ok("PUT", &part, json!({"defaultFarmId": null, "redirectLocation": "https://${host}${uri}"})).await;
+    assert!(listens(&shape).is_some());
+    shape.ok("DELETE", &format!("/http/farm/{farm}"), Value::Null).await;
+    shape.ok("DELETE", &part, Value::Null).await;
+    assert_eq!(shape.get("/pendingChanges").await, json!([]));
+}
+
+#[tokio::test]
+async fn server_without_a_port_has_that_of_the_frontend_that_feeds_it() {
+    let shape = shape();
+    let farm = shape.make("/tcp/farm", "farmId", json!({"zone": "all"})).await;
+    let server = json!({"address": "10.0.0.1", "status": "active"});
+    shape.make(&format!("/tcp/farm/{farm}/server"), "serverId", server).await;
+    let port = |shape: &Shape| {
+        let view = shape.0.objects.view();
+        view.ahead.farm(crate::model::FarmId(farm)).unwrap().servers.first().map(|server| server.address.port)
+    };
+    assert_eq!(port(&shape), None);
+    let front = json!({"port": "5000", "zone": "all", "defaultFarmId": farm});
+    let front = shape.make("/tcp/frontend", "frontendId", front).await;
+    assert_eq!(port(&shape), Some(5000));
+    shape.ok("PUT", &format!("/tcp/frontend/{front}"), json!({"port": "5001"})).await;
+    assert_eq!(port(&shape), Some(5001));
+    shape.ok("DELETE", &format!("/tcp/frontend/{front}"), Value::Null).await;
+    assert_eq!(port(&shape), None);
+}
+
+#[tokio::test]
+async fn routes_and_rules_live_with_a_frontend_and_without() {
+    let shape = shape();
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
+    let action = json!({"target": "https://${host}${path}${arguments}", "status": 302, "type": "redirect"});
+    let made = shape.ok("POST", "/http/route", json!({"action": action, "displayName": "To TLS", "weight": 0})).await;
+    assert_eq!(
+        made,
+        json!({"routeId": made["routeId"], "displayName": "To TLS", "frontendId": null, "weight": 0, "action": action,
+            "rules": [], "status": "ok"})
+    );
+    let away = made["routeId"].as_u64().unwrap();
+    let rule = json!({"displayName": "host", "field": "header", "match": "is", "negate": false, "pattern": "example.com",
+        "subField": "Host"});
+    let ruled = shape.ok("POST", &format!("/http/route/{away}/rule"), rule.clone()).await;
+    for (field, value) in rule.as_object().unwrap() {
+        assert_eq!(&ruled[field], value, "{field}");
+    }
+    let front = json!({"port": "8000", "zone": "all"});
+    let front = shape.make("/http/frontend", "frontendId", front).await;
+    let is_open = |shape: &Shape| shape.0.objects.view().ahead.frontend(crate::model::FrontendId(front)).cloned();
+    assert!(is_open(&shape).is_none());
+    shape.ok("PUT", &format!("/http/route/{away}"), json!({"frontendId": front})).await;
+    let routes = is_open(&shape).unwrap().routes.clone();
+    assert_eq!((routes.len(), routes[0].rules.len(), routes[0].id.0), (1, 1, away));
+    let forward = json!({"action": {"type": "farm", "target": farm.to_string()}, "frontendId": front, "weight": 9});
+    let last = shape.make("/http/route", "routeId", forward).await;
+    let reject = json!({"action": {"type": "reject"}, "frontendId": front, "weight": 255});
+    let reject = shape.make("/http/route", "routeId", reject).await;
+    assert_eq!(shape.get("/http/route").await, json!([away, reject, last]), "in the order in which they are looked at");
+    assert_eq!(shape.get(&format!("/http/route?frontendId={front}")).await, json!([away, reject, last]));
+    assert_eq!(
+        shape.get(&format!("/http/route/{reject}")).await["action"],
+        json!({"type": "reject", "target": null,
+        "status": 403})
+    );
+    assert_eq!(shape.refused("DELETE", &format!("/http/farm/{farm}"), Value::Null).await.0, 409);
+    let rule = format!("/http/route/{away}/rule/{}", ruled["ruleId"]);
+    shape.ok("PUT", &rule, json!({"match": "exists", "negate": true, "pattern": null})).await;
+    let told = shape.get(&format!("/http/route/{away}")).await["rules"].clone();
+    assert_eq!(
+        told,
+        json!([{"ruleId": ruled["ruleId"], "field": "header", "match": "exists", "negate": true,
+        "pattern": null, "subField": "Host"}])
+    );
+    shape.ok("DELETE", &rule, Value::Null).await;
+    assert_eq!(shape.get(&format!("/http/route/{away}/rule")).await, json!([]));
+    shape.ok("DELETE", &format!("/http/frontend/{front}"), Value::Null).await;
+    assert_eq!(shape.get(&format!("/http/route/{away}")).await["frontendId"], Value::Null);
+    assert_eq!(shape.get("/definedRoutes").await.as_array().unwrap().len(), 3);
+    let tcp = shape.ok("POST", "/tcp/route", json!({"action": {"type": "reject"}, "displayName": "no"})).await;
+    assert_eq!(tcp["action"], json!({"type": "reject", "target": null}));
+    assert_eq!(shape.get("/tcp/route").await, json!([tcp["routeId"]]));
+    shape.ok("DELETE", &format!("/http/route/{last}"), Value::Null).await;
+    assert_eq!(shape.refused("GET", &format!("/http/route/{last}"), Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn udp_has_its_own_fields_in_every_answer() {
+    let shape = shape();
+    let farm = shape.ok("POST", "/udp/farm", json!({"port": 53, "zone": "all", "displayName": "dns"})).await;
+    assert_eq!(
+        farm,
+        json!({"farmId": farm["farmId"], "zone": "all", "displayName": "dns", "port": 53, "vrackNetworkId": null})
+    );
+    let servers = format!("/udp/farm/{}/server", farm["farmId"]);
+    let server = shape.ok("POST", &servers, json!({"address": "10.0.0.5", "status": "active"})).await;
+    assert_eq!(
+        server,
+        json!({"serverId": server["serverId"], "backendId": farm["farmId"], "address": "10.0.0.5", "status": "active",
+            "displayName": null, "port": null})
+    );
+    shape.ok("PUT", &format!("{servers}/{}", server["serverId"]), json!({"status": "inactive"})).await;
+    assert_eq!(shape.get(&format!("{servers}?status=inactive")).await, json!([server["serverId"]]));
+    let front = json!({"port": "5353", "zone": "all", "defaultFarmId": farm["farmId"]});
+    let front = shape.ok("POST", "/udp/frontend", front).await;
+    assert_eq!(
+        front,
+        json!({"frontendId": front["frontendId"], "zone": "all", "port": "5353", "displayName": null,
+            "defaultFarmId": farm["farmId"], "disabled": false, "dedicatedIpfo": []})
+    );
+    let (status, why) = shape.refused("POST", "/udp/farm", json!({"zone": "all"})).await;
+    assert_eq!((status, why.as_str()), (400, "port: is missing; send it"));
+}
+
+#[tokio::test]
+async fn what_waits_is_told_by_zone_until_a_refresh_is_done() {
+    let shape = shape();
+    assert_eq!(shape.get("/pendingChanges").await, json!([]));
+    shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
+    assert_eq!(shape.get("/pendingChanges").await, json!([{"zone": "local", "number": 1}]));
+    let (status, why) = shape.refused("POST", "/refresh", json!({"zone": "gra"})).await;
+    assert_eq!((status, why.as_str()), (400, "zone: \"gra\" is outside all, local"));
+    let task = shape.ok("POST", "/refresh", json!({"zone": "LOCAL"})).await;
+    assert_eq!((&task["action"], &task["zones"]), (&json!("refreshIplb"), &json!(["local"])));
+    let told = shape.get(&format!("/task/{}", task["id"])).await;
+    assert_eq!((&told["status"], &told["progress"]), (&json!("done"), &json!(100)));
+    assert_eq!(told.as_object().unwrap().len(), 7);
+    assert_eq!(shape.get("/pendingChanges").await, json!([]));
+    for (query, want) in [
+        ("", true),
+        ("?action=refreshIplb&status=done", true),
+        ("?status=todo", false),
+        ("?action=install", false),
+        ("?creationDate.from=2025-11-21T13:34:20Z&doneDate.to=2026-01-01T00:00:00Z", true),
+        ("?creationDate.to=2020-01-01T00:00:00Z", false),
+        ("?doneDate.from=2027-01-01T00:00:00Z", false),
+    ] {
+        let ids = shape.get(&format!("/task{query}")).await;
+        assert_eq!(ids, if want { json!([task["id"]]) } else { json!([]) }, "{query}");
+    }
+    let again = shape.ok("POST", "/refresh", Value::Null).await;
+    assert_eq!((&again["status"], &again["zones"]), (&json!("done"), &json!(["local"])));
+}
+
+#[tokio::test]
+async fn what_the_file_declares_is_refused_with_its_place_but_for_status_and_weight() {
+    let shape = shape();
+    let server = "/http/farm/web/server/up";
+    let told = shape.get(server).await;
+    // The whole object sent back changes nothing.
+    shape.ok("PUT", server, told.clone()).await;
+    shape.ok("PUT", "/http/farm/web", shape.get("/http/farm/web").await).await;
+    shape.ok("PUT", "/http/frontend/web", shape.get("/http/frontend/web").await).await;
+    assert_eq!(shape.get("/pendingChanges").await, json!([]));
+    for (method, part, body, path) in [
+        ("PUT", server, json!({"backup": true}), "farms.web.servers.up.backup: is declared at"),
+        ("PUT", server, json!({"displayName": "x"}), "farms.web.servers.up: is declared at"),
+        ("PUT", "/http/farm/web", json!({"balance": "leastconn"}), "farms.web.balance: is declared at"),
+        ("PUT", "/http/frontend/web", json!({"disabled": true}), "frontends.web: is declared at"),
+        ("DELETE", server, Value::Null, "farms.web.servers.up: is declared at"),
+        ("DELETE", "/http/farm/web", Value::Null, "farms.web: is declared at"),
+        ("DELETE", "/tcp/frontend/db", Value::Null, "frontends.db: is declared at"),
+    ] {
+        let (status, why) = shape.refused(method, part, body.clone()).await;
+        assert_eq!((status, why.starts_with(path)), (409, true), "{method} {part} {body}: {why}");
+    }
+    shape.ok("PUT", server, json!({"weight": 7, "status": "inactive"})).await;
+    let now = shape.get(server).await;
+    assert_eq!(
+        (&now["weight"], &now["status"], &now["serverState"]),
+        (&json!(7), &json!("inactive"), &told["serverState"])
+    );
+    assert_eq!(shape.get("/pendingChanges").await, json!([{"zone": "local", "number": 2}]));
+    // A server may be added to a farm of the file.
+    let added = json!({"address": "10.0.0.77", "status": "active", "port": 80});
+    let added = shape.make("/http/farm/web/server", "serverId", added).await;
+    assert!(shape.get("/http/farm/web/server").await.as_array().unwrap().contains(&json!(added)));
+}
+
+/// Posts what is wrong, which is told so and changes nothing.
+async fn check_bad(shape: &Shape, cases: &[(&str, Value, &str)]) {
+    let pending = shape.get("/pendingChanges").await;
+    for (part, body, says) in cases {
+        let (status, why) = shape.refused("POST", part, body.clone()).await;
+        assert_eq!((status, why.contains(says)), (400, true), "{part} {body}: {why}");
+    }
+    assert_eq!(shape.get("/pendingChanges").await, pending);
+}
+
+#[tokio::test]
+async fn bad_values_of_farms_and_servers_name_field_value_and_bound() {
+    let shape = shape();
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
+    let server = format!("/http/farm/{farm}/server");
+    let with = |probe: Value| json!({"zone": "all", "probe": probe});
+    let cases = [
+        ("/http/farm", json!({"zone": "gra"}), "zone: \"gra\" is outside all, local"),
+        ("/http/farm", with(json!({"type": "internal"})), "probe.type: \"internal\" is outside http, mysql, oco"),
+        ("/http/farm", with(json!({"interval": 5})), "probe.interval: 5 s is outside 30..=3600 s"),
+        ("/http/farm", with(json!({"interval": 3601})), "probe.interval: 3601 s is outside 30..=3600 s"),
+        ("/http/farm", with(json!({"negate": false})), "probe.negate: A probe can not negate without a match"),
+        (
+            "/http/farm",
+            with(json!({"match": "status", "pattern": "200"})),
+            "probe.match: \"status\" is outside contains",
+        ),
+        (
+            "/http/farm",
+            with(json!({"type": "http", "match": "status", "pattern": "x"})),
+            "probe.pattern: \"x\" is outside",
+        ),
+        ("/http/farm", with(json!({"type": "http", "match": "contains"})), "probe.pattern: is missing"),
+        ("/http/farm", with(json!({"match": "matches", "pattern": "("})), "farms.farm-"),
+        (
+            server.as_str(),
+            json!({"address": "::1", "status": "active"}),
+            "address: \"::1\" is outside the IPv4 addresses",
+        ),
+        (&server, json!({"address": "10.0.0.1"}), "status: is missing"),
+        (&server, json!({"address": "10.0.0.1", "status": "active", "weight": 257}), "weight: 257 is outside 0..=256"),
+        (&server, json!({"address": "10.0.0.1", "status": "active", "chain": "x"}), "chain: it is outside PEM"),
+    ];
+    check_bad(&shape, &cases).await;
+    assert_eq!(shape.refused("POST", "/http/farm/1/server", json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn bad_values_of_frontends_and_routes_name_field_value_and_bound() {
+    let shape = shape();
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
+    let route = shape.make("/http/route", "routeId", json!({"action": {"type": "reject"}})).await;
+    let rules = format!("/http/route/{route}/rule");
+    let act = |action: Value| json!({"action": action});
+    let front = |more: Value| {
+        let mut body = json!({"zone": "all", "port": "8000"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let cases = [
+        ("/http/frontend", front(json!({"defaultFarmId": 5})), "defaultFarmId: 5 is outside the ids of http farms"),
+        ("/tcp/frontend", front(json!({"defaultFarmId": farm})), "is outside the ids of tcp farms"),
+        ("/http/frontend", front(json!({"defaultSslId": 0})), "defaultSslId: 0 is outside the ids of certificates"),
+        (
+            "/http/frontend",
+            front(json!({"dedicatedIpfo": ["9.9.9.9"]})),
+            "dedicatedIpfo[0]: \"9.9.9.9\" is outside the",
+        ),
+        ("/http/frontend", front(json!({"httpHeader": ["X"]})), "httpHeader[0]: \"X\" is outside NAME VALUE"),
+        ("/http/frontend", front(json!({"port": "8000-8063"})), "port: \"8000-8063\" is outside 1..=64 sockets"),
+        ("/http/frontend", front(json!({"port": "80", "defaultFarmId": farm})), "port 80 is outside service.api_ports"),
+        (
+            "/http/frontend",
+            front(json!({"allowedSource": ["10.0.0.0/8"], "deniedSource": ["10.1.0.0/16"]})),
+            "deniedSource: and allowedSource are both there",
+        ),
+        ("/http/route", act(json!({"type": "drop"})), "action.type: \"drop\" is outside farm, redirect, reject"),
+        ("/tcp/route", act(json!({"type": "redirect"})), "action.type: \"redirect\" is outside farm, reject"),
+        ("/http/route", act(json!({"type": "farm"})), "action.target: is missing"),
+        ("/http/route", act(json!({"type": "farm", "target": "web"})), "action.target: \"web\" is outside the ids"),
+        ("/http/route", act(json!({"type": "reject", "status": 418})), "action.status: 418 is outside 200, 400, 403"),
+        ("/http/route", act(json!({"type": "redirect", "target": "${hots}"})), "has the unknown variable ${hots}"),
+        ("/http/route", json!({"action": {"type": "reject"}, "frontendId": 1}), "frontendId: 1 is outside the ids"),
+        ("/http/route", json!({"action": {"type": "reject"}, "weight": 256}), "weight: 256 is outside 0..=255"),
+        (rules.as_str(), json!({"field": "host", "match": "exists"}), "match: \"exists\" is outside is, in, contains"),
+        (&rules, json!({"field": "host", "match": "is"}), "pattern: is missing"),
+        (&rules, json!({"field": "header", "match": "is", "pattern": "x"}), "subField: is missing"),
+        (
+            &rules,
+            json!({"field": "uri", "match": "is", "pattern": "x", "subField": "y"}),
+            "subField: \"y\" is outside null",
+        ),
+        (&rules, json!({"field": "source", "match": "in", "pattern": "10.0.0.0/8, x"}), "is outside networks"),
+        (&rules, json!({"field": "method", "match": "is", "pattern": "PATCH"}), "is outside GET, HEAD, POST"),
+        (&rules, json!({"field": "uri", "match": "matches", "pattern": "("}), "is outside the regular expressions"),
+        (&rules, json!({"field": "uri", "match": "is", "pattern": "x".repeat(256)}), "is outside texts of at most 255"),
+    ];
+    check_bad(&shape, &cases).await;
+    for _ in 0..5 {
+        shape.make(&rules, "ruleId", json!({"field": "uri", "match": "is", "pattern": "/x"})).await;
+    }
+    let (status, why) = shape.refused("POST", &rules, json!({"field": "uri", "match": "is", "pattern": "/x"})).await;
+    assert_eq!((status, why.as_str()), (409, "rules of a route are more than 5"));
+}
+
+#[tokio::test]
+async fn shortest_interval_is_the_configs() {
+    let shape = shape();
+    let mut credentials = (**shape.0.credentials.load()).clone();
+    credentials.ovh_bounds.probe_interval_min = std::time::Duration::from_millis(1500);
+    shape.0.credentials.store(credentials.into());
+    let farm = |interval: u64| json!({"zone": "all", "probe": {"type": "tcp", "interval": interval}});
+    let (_, why) = shape.refused("POST", "/tcp/farm", farm(1)).await;
+    assert!(why.starts_with("probe.interval: 1 s is outside 2..=3600 s"), "{why}");
+    let id = shape.make("/tcp/farm", "farmId", farm(2)).await;
+    let view = shape.0.objects.view();
+    let interval = view.ahead.farm(crate::model::FarmId(id)).unwrap().probes[0].interval;
+    assert_eq!(interval, std::time::Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn credential_of_some_farms_writes_these_and_a_reader_none() {
+    let shape = shape();
+    let grant = |access, farms: Option<&str>| {
+        let farms = farms.map(|farm| [Name::parse(farm).unwrap()].into());
+        let mut credentials = (**shape.0.credentials.load()).clone();
+        credentials.tokens[0].grant = Grant { name: "ops".into(), access, farms };
+        shape.0.credentials.store(credentials.into());
+    };
+    grant(Access::Operate, Some("shop"));
+    let farm = |name: &str| json!({"zone": "all", "port": 80, "displayName": name});
+    let id = shape.make("/http/farm", "farmId", farm("Shop")).await;
+    let server = json!({"address": "10.0.0.1", "status": "active"});
+    shape.make(&format!("/http/farm/{id}/server"), "serverId", server.clone()).await;
+    for (method, part, body) in [
+        ("POST", "/http/farm", farm("other")),
+        ("POST", "/http/farm", json!({"zone": "all"})),
+        ("PUT", "/http/farm/web/server/up", json!({"weight": 1})),
+        ("POST", "/http/farm/web/server", server.clone()),
+        ("POST", "/http/frontend", json!({"zone": "all", "port": "8000"})),
+        ("POST", "/http/route", json!({"action": {"type": "reject"}})),
+        ("POST", "/refresh", Value::Null),
+    ] {
+        let (status, why) = shape.refused(method, part, body.clone()).await;
+        assert_eq!((status, why.contains("may not change farm")), (403, true), "{method} {part} {body}: {why}");
+    }
+    let (status, why) = shape.refused("POST", "/http/farm", farm("shop")).await;
+    assert_eq!((status, why.contains("there is one already")), (409, true), "{why}");
+    grant(Access::Read, None);
+    for (method, part) in [("PUT", format!("/http/farm/{id}")), ("POST", "/refresh".to_owned())] {
+        let (status, why) = shape.refused(method, &part, json!({})).await;
+        assert_eq!((status, why.contains("this needs role operate")), (403, true), "{why}");
+    }
+}
