@@ -50,7 +50,11 @@ pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
         return Some(native::method_not_allowed(call, "GET, HEAD"));
     }
     if site.metrics == MetricsAccess::Token
-        && let Err(error) = native::caller(&site.state.credentials.load(), &with_token(call))
+        && let Err(error) = site.state.let_in(
+            call,
+            || native::caller(&site.state.credentials.load(), &with_token(call)),
+            |caller| &caller.grant,
+        )
     {
         let mut refused = native::refuse(call, &error);
         refused.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"farmgate\""));
