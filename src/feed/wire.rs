@@ -455,7 +455,8 @@ fn refresh_details(kind: &EventKind) -> Details {
 }
 
 fn transition_details(kind: &EventKind) -> Details {
-    let EventKind::Transition { server, farm_name, server_name, from, to, slot, check, chain, progress, incident } = kind
+    let EventKind::Transition { server, farm_name, server_name, from, to, slot, check, chain, progress, incident } =
+        kind
     else {
         return Details::default();
     };
