@@ -139,20 +139,17 @@ impl App {
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
         let (tracing, span_writer) = start_tracing(&settings)?;
         let spans = span_writer.as_ref().map(SpanWriter::handle);
-
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
-        let own = AdminPlace(admin.as_ref().map(AdminServer::local_addr));
-        let restored = Restored::read(&journal, settings.state_dir.as_deref(), declared, topology)?.beside(own)?;
+        let restored = restore(&journal, &settings, (declared, topology), admin.as_ref())?;
         let topology = restored.topology();
         let overtaking = Arc::new(Overtaking::default());
         let (keeping, pokes) = keeper::channel();
         let (told, webhooks) = Webhooks::prepare(&settings.webhooks, &journal)?;
         let answers = Answers::new(&settings, &journal, &webhooks, Told { access: access_handle.clone(), spans })?;
         let sinks = sinks(changed, [keeping.sink(), answers.sink(), told, overtaking.sink()]);
-        let service = Arc::clone(&topology.service);
-        let store = Arc::new(Store::new(service, workers, Arc::new(journal.clone()), sinks)?);
+        let store = Arc::new(Store::new(Arc::clone(&topology.service), workers, Arc::new(journal.clone()), sinks)?);
         let cookie_key = inherited.cookie_key();
         let provision = provision(&settings, StickyKey::new(cookie_key.0));
         let told = (access.as_ref(), tracing.as_ref());
@@ -533,6 +530,17 @@ fn open_access_log(log: &settings::AccessLog) -> anyhow::Result<(AccessLog, Acce
     AccessLog::open(log).with_context(|| {
         format!("log.access.path: cannot open {:?}; check its directory and the permissions", log.path)
     })
+}
+
+/// Reads what was made through APIs, beside what the file declares; no server may be where the admin side listens.
+fn restore(
+    journal: &SqliteJournal,
+    settings: &Settings,
+    (declared, topology): (Declared, Topology),
+    admin: Option<&AdminServer>,
+) -> anyhow::Result<Restored> {
+    let restored = Restored::read(journal, settings.state_dir.as_deref(), declared, topology)?;
+    restored.beside(AdminPlace(admin.map(AdminServer::local_addr)))
 }
 
 /// Starts the traces, where there are any, and the thread that posts their spans, where these go anywhere.

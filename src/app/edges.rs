@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
@@ -16,6 +17,11 @@ use super::objects::Refresher;
 
 /// How long runtimes of the edges may take to end.
 const RUNTIME_END: Duration = Duration::from_secs(2);
+/// How much nicer than the data plane a thread is that an edge keeps for long work: what an answer of ten thousand servers
+/// costs must not show in traffic.
+const GIVES_WAY: i32 = 5;
+/// The nicest there is.
+const NICEST: i32 = 19;
 
 /// What runs beside the data plane.
 pub(super) struct Edges {
@@ -66,7 +72,7 @@ where
     F: Future<Output = ()>,
 {
     let (stop, stopped) = watch::channel(false);
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().on_thread_start(give_way).build()?;
     let thread = std::thread::Builder::new().name(name.to_owned());
     let guard = alarm.guard(name);
     let thread = thread.spawn(move || {
@@ -76,4 +82,12 @@ where
     });
     let thread = thread.map_err(|error| anyhow!("cannot start the {name} thread: {error}"))?;
     Ok(Edge { stop, thread })
+}
+
+/// Has a thread that an edge keeps for long work give way to the data plane, as far as there are not processors for both.
+fn give_way() {
+    // Of the calling thread alone, on Linux. Refused, it takes its turn as it would have.
+    if let Ok(now) = getpriority_process(None) {
+        let _ = setpriority_process(None, (now + GIVES_WAY).min(NICEST));
+    }
 }

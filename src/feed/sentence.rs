@@ -18,16 +18,7 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Commanded { command, act } => {
             format!("{} asked for {}{}.", who(act), command_of(*command), reason_of(act))
         }
-        EventKind::Credential { id, application, change, act, .. } => {
-            let what = match change {
-                CredentialChange::Asked => "asked for",
-                CredentialChange::Granted => "granted",
-                CredentialChange::LoggedOut => "ended its own",
-                CredentialChange::Refused => "refused",
-                CredentialChange::Revoked => "revoked",
-            };
-            format!("{} {what} credential {id} of application {application}{}.", who(act), reason_of(act))
-        }
+        EventKind::Credential { id, application, change, act, .. } => credential(*id, application, *change, act),
         EventKind::Edited { object, path, edit, fields, act, .. } => edited(object.as_str(), path, *edit, fields, act),
         EventKind::FarmServing { farm_name, serving, .. } => farm_serving(farm_name, serving),
         EventKind::Incident { phase, farms, servers, until, .. } => {
@@ -171,6 +162,17 @@ fn command_of(command: CommandKind) -> &'static str {
         CommandKind::Reload => "a reload",
         CommandKind::Upgrade => "an upgrade",
     }
+}
+
+fn credential(id: u64, application: &str, change: CredentialChange, act: &Act) -> String {
+    let what = match change {
+        CredentialChange::Asked => "asked for",
+        CredentialChange::Granted => "granted",
+        CredentialChange::LoggedOut => "ended its own",
+        CredentialChange::Refused => "refused",
+        CredentialChange::Revoked => "revoked",
+    };
+    format!("{} {what} credential {id} of application {application}{}.", who(act), reason_of(act))
 }
 
 fn refresh(task: u64, zones: &[Box<str>], phase: &RefreshPhase, act: &Act) -> String {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event, EventKind,
-    FieldChange, Name, ProbeSlot, Progress, RefreshPhase, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
+    FieldChange, Name, ProbeSlot, RefreshPhase, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
 };
 
 /// An event.
@@ -423,23 +423,7 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             };
             (EventType::OrderEnded, details)
         }
-        EventKind::Refresh { task, zones, phase, act } => {
-            let (changes, error) = match phase {
-                RefreshPhase::Begun => (None, None),
-                RefreshPhase::Done { changes } => (Some(*changes), None),
-                RefreshPhase::Failed { why } => (None, Some(why.to_string())),
-            };
-            let details = Details {
-                task: Some(task.0),
-                zones: zones.iter().map(ToString::to_string).collect(),
-                phase: Some(phase.as_str().to_owned()),
-                changes,
-                error,
-                act: Some(act_wire(act)),
-                ..Details::default()
-            };
-            (EventType::Refresh, details)
-        }
+        EventKind::Refresh { .. } => (EventType::Refresh, refresh_details(kind)),
         EventKind::Reloaded { added, removed, overrides_dropped } => {
             let (added, removed) = (Some(*added), Some(*removed));
             let overrides_dropped = Some(*overrides_dropped);
@@ -448,29 +432,42 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
         EventKind::StandingChanged { server, farm_name, server_name, change } => {
             (EventType::StandingChanged, standing_details(change, of_server(*server, farm_name, server_name)))
         }
-        EventKind::Transition {
-            server,
-            farm_name,
-            server_name,
-            from,
-            to,
-            slot,
-            check,
-            chain,
-            progress: Progress { have, need },
-            incident,
-        } => {
-            let details = Details {
-                from: Some(from.as_str().to_owned()),
-                to: Some(to.as_str().to_owned()),
-                check: Some(check_wire(*slot, check)),
-                chain: chain.iter().map(brief_wire).collect(),
-                progress: Some(ProgressWire { have: *have, need: *need }),
-                incident: *incident,
-                ..of_server(*server, farm_name, server_name)
-            };
-            (EventType::Transition, details)
-        }
+        EventKind::Transition { .. } => (EventType::Transition, transition_details(kind)),
+    }
+}
+
+fn refresh_details(kind: &EventKind) -> Details {
+    let EventKind::Refresh { task, zones, phase, act } = kind else { return Details::default() };
+    let (changes, error) = match phase {
+        RefreshPhase::Begun => (None, None),
+        RefreshPhase::Done { changes } => (Some(*changes), None),
+        RefreshPhase::Failed { why } => (None, Some(why.to_string())),
+    };
+    Details {
+        task: Some(task.0),
+        zones: zones.iter().map(ToString::to_string).collect(),
+        phase: Some(phase.as_str().to_owned()),
+        changes,
+        error,
+        act: Some(act_wire(act)),
+        ..Details::default()
+    }
+}
+
+fn transition_details(kind: &EventKind) -> Details {
+    let EventKind::Transition { server, farm_name, server_name, from, to, slot, check, chain, progress, incident } =
+        kind
+    else {
+        return Details::default();
+    };
+    Details {
+        from: Some(from.as_str().to_owned()),
+        to: Some(to.as_str().to_owned()),
+        check: Some(check_wire(*slot, check)),
+        chain: chain.iter().map(brief_wire).collect(),
+        progress: Some(ProgressWire { have: progress.have, need: progress.need }),
+        incident: *incident,
+        ..of_server(*server, farm_name, server_name)
     }
 }
 

@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.parse
 
-from rig import LOOPBACK, TOKEN, until
+from rig import LOOPBACK, PATIENCE_S, TOKEN, until
 
 WRITERS = 3
 SERVERS = 5
@@ -66,7 +66,7 @@ class Writer:
 
     def __init__(self, n, origin, port):
         self.n, self.origin, self.port, self.zone = n, origin, port, f"zone-{n}"
-        self.stamp, self.written, self.outcomes = 0, {}, []
+        self.stamp, self.written, self.waited = 0, {}, 0
         fresh = {"live": {}, "staged": {}, "ahead": {}, "order": ["active", 10], "frontend": False, "credentials": {}}
         self.possible = [fresh]
         self.line = None
@@ -153,7 +153,19 @@ class Writer:
             call = ("POST", "/api/v1/frontends", form)
         else:
             call = ("DELETE", f"/api/v1/frontends/{name}", None)
-        self.make("frontend", then, lambda: self.line.ask(*call))
+        self.make("frontend", then, lambda: self.opened(call))
+
+    def opened(self, call):
+        """A port that was closed a moment ago may be taken for as long as a worker needs to let go of it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.line.ask(*call)
+            except Refused as refused:
+                if "not_opened" not in str(refused) or time.monotonic() > deadline:
+                    raise
+                self.waited += 1
+                time.sleep(0.01)
 
     def decide(self, chance):
         """Asks for a credential, or grants, refuses or ends one."""
@@ -346,4 +358,5 @@ def tell(bench, where, seed, writers, trouble, starts):
     report.claim(where, f"the first answer comes within {START_S_MAX:.0f} s of the start", last < START_S_MAX, said)
     for text in (wrong + faults)[:10]:
         print(f"        {text}")
-    report.note(where, kills=bench.kills, seed=seed, written=written, start_p50_ms=round(1000 * p50), start_max_ms=round(1000 * last))
+    waited = sum(writer.waited for writer in writers)
+    report.note(where, kills=bench.kills, seed=seed, written=written, ports_waited_for=waited, start_p50_ms=round(1000 * p50), start_max_ms=round(1000 * last))
