@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -58,7 +59,8 @@ class Document(unittest.TestCase):
             command, cwd=gate.dir.name, capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
         self.assertEqual(ran.returncode, 0, ran.stdout[-20_000:] + ran.stderr)
-        self.assertIn("No issues found", ran.stdout)
+        made = re.search(r"Test cases:\s+(\d+) generated", ran.stdout)
+        self.assertGreater(int(made[1]), 1000, "it has hardly called anything")
         self.assertIsNone(gate.process.poll(), "farmgate ended")
         with open(gate.log, encoding="utf-8", errors="replace") as log:
             self.assertNotIn("panicked", log.read())

@@ -104,15 +104,7 @@ fn allow(view: &View, caller: &Caller, target: &Target, verb: &Verb) -> Result<(
             | Target::Route(..)
             | Target::Routes(_),
             _,
-        ) => unbounded(caller),
-    }
-}
-
-/// Refuses a credential of some farms what concerns all.
-fn unbounded(caller: &Caller) -> Result<(), AdminError> {
-    match caller.grant.farms {
-        None => Ok(()),
-        Some(_) => Err(AdminError::ForbiddenFarm { name: caller.grant.name.clone(), farm: "(all of them)".to_owned() }),
+        ) => caller.may_change_all(),
     }
 }
 
