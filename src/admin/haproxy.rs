@@ -9,6 +9,8 @@
 mod csv;
 mod servers_state;
 
+use std::sync::OnceLock;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -17,6 +19,7 @@ use crate::clock;
 use crate::model::settings::MetricsAccess;
 
 use super::call::Call;
+use super::error::AdminError;
 use super::server::Site;
 use super::{aside, native};
 
@@ -50,11 +53,7 @@ pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
         return Some(native::method_not_allowed(call, "GET, HEAD"));
     }
     if site.metrics == MetricsAccess::Token
-        && let Err(error) = site.state.let_in(
-            call,
-            || native::caller(&site.state.credentials.load(), &with_token(call)),
-            |caller| &caller.grant,
-        )
+        && let Err(error) = let_in(site, call)
     {
         let mut refused = native::refuse(call, &error);
         refused.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"farmgate\""));
@@ -73,6 +72,12 @@ pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Some(response)
+}
+
+fn let_in(site: &Site, call: &Call) -> Result<(), AdminError> {
+    let asked = with_token(call);
+    let caller = || native::caller(&site.state.credentials.load(), &asked);
+    site.state.let_in(call, caller, |caller| &caller.grant).map(drop)
 }
 
 /// The call with the password of HTTP's Basic scheme, if it has one, as its bearer token.

@@ -118,6 +118,8 @@ class Farmgate:
         # Made at run time: objects are kept, and may listen on the loopback.
         state = {"state_dir": os.path.join(self.dir.name, "state")} if self.keeps_state else {}
         addresses = ["127.0.0.1"] if self.keeps_state else ["192.0.2.10"]
+        # One credential makes thousands of calls.
+        rate = {"rate": {"requests": 100000, "window": "1s"}} if self.keeps_state else {}
         timing = {"interval": "1s", "timeout": "1s", "rise": 1, "fall": 2}
         return {
             **state,
@@ -149,6 +151,7 @@ class Farmgate:
             },
             "admin": {
                 "listen": self.admin,
+                **rate,
                 "tokens": [{"name": "ops", "role": self.role, "token": TOKEN}],
                 "ovh": {"credentials": [{"name": "ci", "role": "read", **OVH}]},
                 "zenlayer": {"access_keys": [{"name": "ci", "role": "read", **ZENLAYER}]},

@@ -238,6 +238,25 @@ class Page(unittest.TestCase):
                 self.assertNotIn("unsafe", policy)
                 self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
 
+    def test_page_of_the_api_shows_every_operation_and_finds_them_without_signing_in(self):
+        self.find('header a[href="api"]').click()
+        with urllib.request.urlopen(f"http://{self.admin}/openapi.json", timeout=PATIENCE_S) as answer:
+            document = json.load(answer)
+        count = sum(len(item) for item in document["paths"].values())
+        shown = lambda: [it for it in self.browser.find_elements(By.CSS_SELECTOR, ".operation") if it.is_displayed()]
+        until("the operations", lambda: len(shown()) == count)
+        self.assertEqual(self.find("#trouble").text, "")
+        self.find("#find").send_keys("delete certificates")
+        until("the one that is looked for", lambda: len(shown()) == 1)
+        (found,) = shown()
+        self.assertIn("/api/v1/certificates/{certificate}", found.text)
+        found.find_element(By.TAG_NAME, "summary").click()
+        for word in ("Needs role", "If-Match", "stage", "204", "409"):
+            self.assertIn(word, found.text)
+        found.find_element(By.LINK_TEXT, "ErrorBody").click()
+        schema = self.find("#schema-ErrorBody")
+        until("the schema", lambda: schema.get_attribute("open") is not None and "ErrorWire" in schema.text)
+
     def test_sign_out_forgets_the_token(self):
         self.sign_in()
         until("the rows", lambda: self.row("web/web-1"))

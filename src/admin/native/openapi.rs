@@ -113,7 +113,9 @@ fn answers(operation: &Operation) -> Value {
             }
             Answer::Nothing { status, about } => (status, json!({"description": about})),
             Answer::Text { status, kind, about } => {
-                (status, json!({"description": about, "content": {*kind: {"schema": {"type": "string"}}}}))
+                // Some take YAML apart before they look at it.
+                let schema = if kind.ends_with("yaml") { json!({}) } else { json!({"type": "string"}) };
+                (status, json!({"description": about, "content": {*kind: {"schema": schema}}}))
             }
         };
         let told = with_tag(operation, *status, told);

@@ -65,7 +65,7 @@ function bodyOf(content) {
   ]);
 }
 
-function operationOf(path, method, operation) {
+function operationOf(path, method, operation, responses) {
   const parameters = (operation.parameters ?? []).map((parameter) =>
     el("tr", {},
       el("td", { class: "mono" }, parameter.name),
@@ -73,7 +73,8 @@ function operationOf(path, method, operation) {
       el("td", {}, ...typeOf(parameter.schema)),
       el("td", {}, parameter.description ?? ""),
     ));
-  const answers = Object.entries(operation.responses).map(([status, answer]) =>
+  const named = (answer) => (answer.$ref ? responses[answer.$ref.split("/").pop()] : answer);
+  const answers = Object.entries(operation.responses).map(([status, answer]) => [status, named(answer)]).map(([status, answer]) =>
     el("tr", {},
       el("td", { class: "mono" }, status),
       el("td", {}, answer.description, ...bodyOf(answer.content)),
@@ -98,7 +99,7 @@ function show(document_) {
   const byTag = new Map(document_.tags.map((tag) => [tag.name, { tag, operations: [] }]));
   for (const [path, item] of Object.entries(document_.paths)) {
     for (const method of METHODS.filter((known) => item[known])) {
-      byTag.get(item[method].tags[0]).operations.push(operationOf(path, method, item[method]));
+      byTag.get(item[method].tags[0]).operations.push(operationOf(path, method, item[method], document_.components.responses));
     }
   }
   for (const { tag, operations } of byTag.values()) {

@@ -1,6 +1,6 @@
 //! Certificates made through an API: what they say, who shows them, and that nobody takes one from under a frontend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub(in crate::admin::native) fn list(
     let (view, filter) = (state.objects.view(), query.filter()?);
     let all = view.live.made().of(None, ObjectKind::Certificate).filter(|it| filter.takes(&it.name, "api")).collect();
     let (total, page) = filter.page.of(all);
-    let certificates = page.into_iter().map(|it| to_wire(&*state.objects, &view, it, now)).collect();
+    let users = Users::of(&view);
+    let certificates = page.into_iter().map(|it| to_wire(&*state.objects, &view, &users, it, now)).collect();
     Ok(CertificateList { total, certificates })
 }
 
@@ -39,7 +40,8 @@ pub(in crate::admin::native) fn one(
     now: Timestamp,
 ) -> Result<CertificateWire, Failure> {
     let view = state.objects.view();
-    Ok(to_wire(&*state.objects, &view, certificate_in(&view.live, certificate)?, now))
+    let users = Users::of(&view);
+    Ok(to_wire(&*state.objects, &view, &users, certificate_in(&view.live, certificate)?, now))
 }
 
 /// Returns the tag of one: nothing that is derived from its key.
@@ -66,7 +68,8 @@ pub(super) fn replace(known: &Declaration, form: Map<String, Value>) -> Result<V
 
 /// Returns the edits that remove one that no frontend shows, now or after the next refresh.
 pub(super) fn delete(objects: &dyn Objects, view: &View, known: &Declaration) -> Result<Vec<Edit>, EditError> {
-    let by: Vec<_> = users(objects, view, known).iter().map(|name| form::key_path(&["frontends", name])).collect();
+    let names = Users::of(view).names(objects.certificate_files(known.id).as_ref());
+    let by: Vec<_> = names.iter().map(|name| form::key_path(&["frontends", name])).collect();
     if by.is_empty() {
         return Ok(vec![Edit::Delete { id: known.id }]);
     }
@@ -81,26 +84,34 @@ fn path(name: &Name) -> String {
     form::key_path(&["certificates", name.as_str()])
 }
 
-/// Returns the names of the frontends that show it, staged ones too.
-fn users(objects: &dyn Objects, view: &View, known: &Declaration) -> BTreeSet<String> {
-    let Some([cert, _]) = objects.certificate_files(known.id) else { return BTreeSet::new() };
-    let names = |world: &World| shown_by(world, &cert);
-    let mut all = names(&view.live);
-    if !Arc::ptr_eq(&view.live, &view.ahead) {
-        all.extend(names(&view.ahead));
+/// The names of the frontends that show a certificate, by the file of its chain; staged ones too.
+struct Users(BTreeMap<PathBuf, BTreeSet<String>>);
+
+impl Users {
+    fn of(view: &View) -> Self {
+        let mut users = Self(BTreeMap::new());
+        users.add(&view.live);
+        if !Arc::ptr_eq(&view.live, &view.ahead) {
+            users.add(&view.ahead);
+        }
+        users
     }
-    all
+
+    fn add(&mut self, world: &World) {
+        for frontend in world.topology().frontends {
+            for files in frontend.tls.iter().flat_map(|tls| &tls.certificates) {
+                self.0.entry(files.cert.to_path_buf()).or_default().insert(frontend.name.to_string());
+            }
+        }
+    }
+
+    fn names(&self, files: Option<&[PathBuf; 2]>) -> Vec<String> {
+        let names = files.and_then(|[cert, _]| self.0.get(cert));
+        names.into_iter().flatten().cloned().collect()
+    }
 }
 
-fn shown_by(world: &World, cert: &PathBuf) -> BTreeSet<String> {
-    let frontends = world.topology().frontends;
-    let shows = |frontend: &crate::model::Frontend| {
-        frontend.tls.iter().flat_map(|tls| &tls.certificates).any(|files| *files.cert == **cert)
-    };
-    frontends.iter().filter(|frontend| shows(frontend)).map(|frontend| frontend.name.to_string()).collect()
-}
-
-fn to_wire(objects: &dyn Objects, view: &View, made: &Declaration, now: Timestamp) -> CertificateWire {
+fn to_wire(objects: &dyn Objects, view: &View, users: &Users, made: &Declaration, now: Timestamp) -> CertificateWire {
     let written = form::object(&made.form);
     let cert = written.get("cert").and_then(Value::as_str).unwrap_or_default();
     // What was kept was read before.
@@ -121,8 +132,8 @@ fn to_wire(objects: &dyn Objects, view: &View, made: &Declaration, now: Timestam
         not_after: of(|said| said.not_after.to_string()),
         expired: said.as_ref().is_some_and(|said| said.not_after < now),
         chain: said.as_ref().map_or(0, |said| said.chain),
+        used_by: users.names(files.as_ref()),
         files: files.map(|[cert, key]| CertificateFilesWire { cert: show(&cert), key: show(&key) }),
-        used_by: users(objects, view, made).into_iter().collect(),
         created_at: made.created_at.to_string(),
         updated_at: made.updated_at.to_string(),
     }

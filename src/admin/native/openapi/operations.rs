@@ -86,7 +86,7 @@ impl Operation {
             errors.extend(self.is_conditional().then_some(412));
             errors.extend([413, 422]);
         }
-        errors.push(503);
+        errors.extend([429, 503]);
         errors
     }
 }

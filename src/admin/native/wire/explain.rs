@@ -166,5 +166,6 @@ pub struct HistoryWire {
     /// Whether more was kept than is listed here; ask again with `since` = the last one's time.
     pub cut: bool,
     /// Time, status, code and duration in milliseconds of each check, the oldest first.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>, example = json!([["2026-11-21T13:34:20.123Z", "L7OK", 200, 1.25]]))]
     pub checks: Vec<(String, String, Option<u16>, f64)>,
 }

@@ -121,7 +121,7 @@ fn of(thing: &Thing) -> [Operation; 6] {
         tag: thing.tag,
         summary,
         about: if matches!(method, "GET" | "DELETE") { "" } else { thing.about },
-        role: if method == "GET" { Access::Read } else { Access::Operate },
+        role: if method == "GET" { Access::Read } else { Access::Admin },
         sent: Sent::Nothing,
         answers: Vec::new(),
         is_tagged: path == thing.place || method == "POST",

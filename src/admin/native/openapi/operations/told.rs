@@ -299,7 +299,7 @@ const TOLD: &[Told] = &[
         tag: "config",
         summary: "Makes live what is staged",
         about: "",
-        role: Access::Operate,
+        role: Access::Admin,
         sent: Some(("RefreshOrder", false, r#"{"zones": ["local"]}"#)),
         answers: &[Said::Json(202, "TaskWire", "The task that does it.")],
     },
