@@ -20,11 +20,14 @@ pub mod tls;
 pub mod zenlayer;
 
 mod aside;
+mod audit;
 mod dispatch;
+mod gate;
 mod guard;
 mod long;
 mod page;
 mod pages;
+mod rates;
 mod receive;
 mod secret;
 
@@ -33,6 +36,7 @@ mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
+pub use gate::Gate;
 pub use long::LongCalls;
 pub use metrics::Collector;
 pub use server::{AdminServer, BindError};
