@@ -5,7 +5,7 @@
 //! its clients never see another shape's words. Runs on its own runtime; never on a data-plane thread.
 //!
 //! The way of a call: [`server`] accepts, `receive` reads it and applies the guards that hold for every shape,
-//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `page` (what people see) or a shape. What
+//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `haproxy` (what HAProxy's tools read), `page` (what people see) or a shape. What
 //! stays open, a wait or a stream, is held by `long`.
 
 pub mod asked;
@@ -17,6 +17,7 @@ pub mod outlets;
 pub mod ovh;
 pub mod server;
 pub mod tls;
+pub mod traffic;
 pub mod zenlayer;
 
 mod aside;
@@ -24,6 +25,7 @@ mod audit;
 mod dispatch;
 mod gate;
 mod guard;
+mod haproxy;
 mod long;
 mod page;
 mod pages;

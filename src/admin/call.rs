@@ -24,6 +24,7 @@ use super::gate::Gate;
 use super::long::LongCalls;
 use super::outlets::{NoOutlets, Outlets};
 use super::tls::ShownCertificate;
+use super::traffic::Traffic;
 
 /// One call, its body read whole.
 #[derive(Debug)]
@@ -208,6 +209,8 @@ pub struct AdminState {
     pub long_calls: LongCalls,
     /// How often may be called.
     pub gate: Arc<Gate>,
+    /// What frontends did, minute by minute.
+    pub traffic: Arc<Traffic>,
 }
 
 impl AdminState {
@@ -231,6 +234,7 @@ impl AdminState {
             outlets,
             long_calls,
             gate: Arc::default(),
+            traffic: Arc::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::admin::ovh::face::{self, server_key};
 use crate::admin::ovh::fields::{self, Purpose, SERVER, outside};
 use crate::admin::ovh::path::Kind;
 use crate::admin::ovh::wire;
-use crate::model::{AdminStatus, Farm, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
+use crate::model::{AdminStatus, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Edit, EditError, form};
 
