@@ -81,6 +81,9 @@ pub trait Host: Send + Sync {
     /// Answers it no more.
     fn forget(&self, proof: &Proof);
 
+    /// Looks at what is kept by now; called before every look at what is wanted, and after each certificate.
+    fn look(&self);
+
     /// Hears that a certificate could not be obtained, and when it is tried again.
     fn failed(&self, frontend: &Name, name: &str, why: &str);
 }
@@ -104,6 +107,7 @@ pub async fn run(
     let shelf = Shelf::open(dir)?;
     let mut plans = Plans::default();
     loop {
+        host.look();
         let mut wanted = host.wanted();
         wanted.sort_by(|a, b| a.1.cmp(&b.1));
         wanted.dedup_by(|a, b| a.1 == b.1);
@@ -118,7 +122,10 @@ pub async fn run(
                 _ = stopped.wait_for(|is_stopped| *is_stopped) => return Ok(()),
             };
             match ended {
-                Ok(()) => plans.obtained(name, shelf.life_of(name)),
+                Ok(()) => {
+                    plans.obtained(name, shelf.life_of(name));
+                    host.look();
+                }
                 Err(error) => {
                     let pause = plans.failed(name, clock::wall());
                     host.failed(frontend, name, &format!("{error}; tried again in {pause:?}"));

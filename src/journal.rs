@@ -13,7 +13,7 @@
 //!
 //! Rooms: `queue` (what waits), `writer` (the thread), `history` (the form of blocks), `blocks` (those not on disk
 //! yet), `layout` (the file), `retention`, and a file for each table: `credentials`, `overrides`, `objects` (and
-//! what is staged), `tasks`, `events`, `healths`, `evidence`, `block_rows`.
+//! what is staged), `tasks`, `events`, `healths`, `evidence`, `block_rows`, `traffic`.
 
 mod block_rows;
 mod blocks;
@@ -28,6 +28,7 @@ mod overrides;
 mod queue;
 mod retention;
 mod tasks;
+mod traffic;
 mod writer;
 
 use std::fs::File;
@@ -41,6 +42,7 @@ use rusqlite::Connection;
 use crate::alarm::Alarm;
 use crate::model::credential::AskedCredential;
 use crate::model::settings::JournalLimits;
+use crate::model::traffic::MonthTraffic;
 use crate::model::{
     CheckBrief, CheckRecord, Field, ObjectBatch, ProbeSlot, SavedHealth, SavedObjects, ServerKey, Timestamp,
 };
@@ -230,6 +232,22 @@ impl SqliteJournal {
     /// [`JournalError`]; it is kept then.
     pub fn drop_credential(&self, id: u64) -> Result<(), JournalError> {
         self.act("forget a credential", |connection| credentials::drop(connection, id))
+    }
+
+    /// Returns what was counted of every month, the oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it cannot be read.
+    pub fn traffic(&self) -> Result<Vec<MonthTraffic>, JournalError> {
+        self.count("read traffic", traffic::all(&lock(&self.0.acts)))
+    }
+
+    /// Keeps what was counted of a month in the place of what was kept of it. Returns its id.
+    ///
+    /// # Errors
+    /// [`JournalError`]; it is as it was then.
+    pub fn put_traffic(&self, month: &MonthTraffic) -> Result<u64, JournalError> {
+        self.act("keep traffic", |connection| traffic::put(connection, month))
     }
 
     /// Returns what it did so far.

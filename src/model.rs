@@ -26,6 +26,7 @@ pub mod time;
 pub mod tls;
 pub mod topology;
 pub mod trace;
+pub mod traffic;
 pub mod wildcard;
 
 pub use address::{Host, PeerAddr, ServerAddr};

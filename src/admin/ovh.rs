@@ -3,7 +3,8 @@
 //! A call is parsed into a [`path::Target`], authenticated ([`auth`]), and answered or refused in the shape's own body
 //! ([`error`]). Farms, servers, frontends, routes and rules are told from what is declared and staged ([`ahead`],
 //! [`face`], [`shown`]) and from one Snapshot of what is live; they are written through [`write`](mod@write), which stages, and a
-//! refresh ([`tasks`]) makes that live. The rest is told through [`to_wire`] and [`rollup`]. Nothing outside this folder
+//! refresh ([`tasks`]) makes that live. What concerns the service itself is [`service`]'s; the rest is
+//! told through [`to_wire`] and [`rollup`]. Nothing outside this folder
 //! knows its words. Success is exactly 200: older clients take any other 2xx for an error. Field by field the source is
 //! OVHcloud's published schema of the section and the clients python-ovh, go-ovh, node-ovh and the Terraform provider.
 
@@ -16,6 +17,7 @@ mod fields;
 mod filter;
 mod path;
 mod rollup;
+mod service;
 mod shown;
 mod tasks;
 mod to_wire;
@@ -62,6 +64,11 @@ pub fn refuse(call: &Call, error: &AdminError) -> Response {
     Refusal::from(error).response(&call.request_id, call.now)
 }
 
+/// Counts what goes through the zone until told to stop.
+pub async fn keep_counting(state: AdminState, stopped: tokio::sync::watch::Receiver<bool>) {
+    service::traffic::watch(state, stopped).await;
+}
+
 enum Outcome {
     Body(Vec<u8>),
     Page(Response),
@@ -77,36 +84,54 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     if target == Some(Target::Validate) && is_read {
         return Ok(Outcome::Page(credential::page(call)));
     }
+    if let Some(Target::Document(name)) = target
+        && is_read
+    {
+        return Ok(Outcome::Body(service::schema::document(name, call)));
+    }
     check_body(call)?;
-    let credentials = state.credentials.load();
+    let credentials = state.credentials.load_full();
     if target == Some(Target::Ask) && call.method == Method::POST {
         return json(&credential::ask(state, &credentials, call)?);
     }
     let who = || auth::authenticate(&credentials, &state.asked, call);
     let known = state.let_in(call, who, |known| &known.caller.grant)?;
-    let Some(target) = target else {
+    match service::paging::Page::of(call)? {
+        Some(page) => page.answer(state, call, &known).await,
+        None => serve(state, call, &known).await,
+    }
+}
+
+/// Answers a call of somebody known.
+async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome, Refusal> {
+    let Some(target) = path::without_prefix(call.uri.path()).and_then(path::parse) else {
         return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
     };
     if target == Target::LogOut && call.method == Method::POST {
-        credential::log_out(state, &known, call)?;
+        credential::log_out(state, known, call)?;
         return json(&());
     }
-    if !is_read {
-        return write(state, call, &known, &target).await;
+    if let Target::Of(name, Part::Service(place)) = target
+        && name == state.store.load().service.name.as_str()
+    {
+        return service::answer(state, call, known, place).await.map(Outcome::Body);
+    }
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        return write(state, call, known, &target).await;
     }
     let snapshot = state.store.snapshot(call.now);
     match target {
-        Target::Ask | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
+        Target::Ask | Target::Document(_) | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
         Target::Time => json(&call.now.unix_seconds()),
-        Target::Details => json(&to_wire::details(&known)),
+        Target::Details => json(&to_wire::details(known)),
         Target::Credential => {
+            let credentials = state.credentials.load();
             let position = credential_position(&credentials, &known.caller);
-            json(&to_wire::credential(&credentials, &known, position, call.now))
+            json(&to_wire::credential(&credentials, known, position, call.now))
         }
         Target::Services => json(&[snapshot.service.name.as_str()]),
         Target::Validate => Ok(Outcome::Page(credential::page(call))),
         Target::Zones => json(&[snapshot.service.zone.as_str()]),
-        Target::WriteOnly => Err(Refusal::write_not_offered(&call.method)),
         Target::Of(service, part) if service == snapshot.service.name.as_str() => {
             part_of(&snapshot, &state.objects.view(), &part, &Query::of(&call.uri)?)
         }
@@ -122,24 +147,22 @@ async fn write(state: &AdminState, call: &Call, known: &Known, target: &Target<'
         return Err(AdminError::NotFound { kind: "service", id: (*service).to_owned() }.into());
     }
     match part {
-        Part::Refresh if call.method == Method::POST => json(&tasks::refresh(state, call, known).await?),
+        Part::Refresh if call.method == Method::POST => {
+            service::follow(state, call, known).await?;
+            json(&tasks::refresh(state, call, known).await?)
+        }
         Part::Refresh => Err(Refusal::not_with(&call.method, "POST")),
         Part::Object(object) => write::carry_out(state, call, known, *object).await.map(Outcome::Body),
-        Part::EmptyList
-        | Part::FarmProbes
-        | Part::InstancesState
-        | Part::NatIp
-        | Part::NeverThere(..)
+        // Answered before, where the service is known.
+        Part::Service(_) => Err(Refusal::bug()),
+        Part::FarmProbes
         | Part::Pending
         | Part::Protocols
         | Part::RouteActions
         | Part::RouteRules
-        | Part::Service
         | Part::Status
         | Part::Task(_)
-        | Part::Tasks
-        | Part::Zone(_)
-        | Part::Zones => Err(Refusal::write_not_offered(&call.method)),
+        | Part::Tasks => Err(Refusal::write_not_offered(&call.method)),
     }
 }
 
@@ -168,9 +191,9 @@ fn part_of(snapshot: &Snapshot, view: &View, part: &Part<'_>, query: &Query) -> 
     let service = &snapshot.service;
     match *part {
         Part::Object(object) => json(&shown::body(Look::at(view, snapshot), object, query)?),
-        Part::Service => json(&to_wire::service(snapshot)),
+        // Answered before, where the service is known.
+        Part::Service(_) => Err(Refusal::bug()),
         Part::Status => json(&rollup::status(snapshot)),
-        Part::InstancesState => json(&to_wire::instances(snapshot)),
         Part::FarmProbes => json(&to_wire::farm_probes()),
         Part::RouteActions => json(&to_wire::route_actions()),
         Part::RouteRules => json(&to_wire::route_rules()),
@@ -182,12 +205,6 @@ fn part_of(snapshot: &Snapshot, view: &View, part: &Part<'_>, query: &Query) -> 
             Some(task) => json(&task),
             None => missing("task", id),
         },
-        Part::Zones => json(&[service.zone.as_str()]),
-        Part::Zone(zone) if zone == service.zone.as_str() => json(&to_wire::zone(service)),
-        Part::Zone(zone) => missing("zone", zone),
-        Part::NatIp => json(&to_wire::nat_ips(service)),
-        Part::EmptyList => json(&[(); 0]),
-        Part::NeverThere(kind, id) => missing(kind, id),
     }
 }
 

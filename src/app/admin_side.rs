@@ -58,8 +58,11 @@ pub(super) fn shown(admin: Option<&AdminServer>) -> (Option<SocketAddr>, Option<
 pub(super) fn start(server: AdminServer, state: AdminState, alarm: &Alarm) -> anyhow::Result<Edge> {
     tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");
     on_own_thread("admin", alarm, move |stopped| async move {
+        let metering = tokio::spawn(crate::admin::ovh::keep_counting(state.clone(), stopped.clone()));
         if let Err(error) = server.serve(state, stopped).await {
             tracing::error!(error = %report(&error), "admin side ended");
         }
+        // It ends with the server, whose stop it was told too; a panic in it was reported.
+        let _ = metering.await;
     })
 }

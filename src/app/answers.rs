@@ -11,11 +11,13 @@ use crate::admin::outlets::{
     AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
     SpanNumbers,
 };
+use crate::admin::traffic::{self, Meter};
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
 use crate::model::credential::AskedCredential;
 use crate::model::settings::Settings;
+use crate::model::traffic::MonthTraffic;
 use crate::proxy::{Certificates, Memory, ReadAgain};
 use crate::store::{EventSink, Journal, JournalError, Requests};
 use crate::telemetry::access::{AccessCounters, AccessHandle};
@@ -36,6 +38,8 @@ pub(super) struct Told {
 pub(super) struct Answers {
     feed: Arc<Ring>,
     asked: Arc<Asked>,
+    traffic: Arc<Meter>,
+    obtains: bool,
     journal: SqliteJournal,
     has_history: bool,
     outlets: Counted,
@@ -51,6 +55,8 @@ impl Answers {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
             asked: Arc::new(Asked::load(Box::new(KeptInJournal(journal.clone())))?),
+            traffic: Arc::new(Meter::load(Box::new(CountedInJournal(journal.clone())))?),
+            obtains: settings.acme.is_some() && settings.state_dir.is_some(),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
             outlets: Counted::new(settings, journal, webhooks, told),
@@ -71,12 +77,27 @@ impl Answers {
         certificates: Arc<Certificates>,
         memory: Arc<Memory>,
     ) -> AdminState {
-        let Self { feed, asked, journal, has_history, outlets } = self;
+        let Self { feed, asked, traffic, obtains, journal, has_history, outlets } = self;
         let outlets = Arc::new(Counted { certificates: Some(certificates), memory: Some(memory), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
         let objects = Arc::clone(&core.objects);
-        AdminState { feed, objects, asked, chronicle: Some(Arc::new(journal)), has_history, requests, outlets, ..state }
+        let chronicle: Option<Arc<dyn crate::store::Chronicle>> = Some(Arc::new(journal));
+        let state = AdminState { chronicle, has_history, traffic, obtains, ..state };
+        AdminState { feed, objects, asked, requests, outlets, ..state }
+    }
+}
+
+/// What went through by month, in the journal.
+struct CountedInJournal(SqliteJournal);
+
+impl traffic::Keep for CountedInJournal {
+    fn all(&self) -> Result<Vec<MonthTraffic>, JournalError> {
+        self.0.traffic()
+    }
+
+    fn put(&self, month: &MonthTraffic) -> Result<u64, JournalError> {
+        self.0.put_traffic(month)
     }
 }
 

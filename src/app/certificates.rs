@@ -10,6 +10,7 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::model::settings::{AcmeSettings, Settings};
 use crate::model::{CertificateChange, EventKind};
+use crate::objects::Objects;
 use crate::proxy::{Certificates, Notice};
 use crate::store::Store;
 
@@ -49,11 +50,11 @@ impl Caring {
     }
 
     /// Starts the threads.
-    pub(super) fn start(self, store: &Arc<Store>, alarm: &Alarm) -> anyhow::Result<Cared> {
+    pub(super) fn start(self, store: &Arc<Store>, objects: &Arc<dyn Objects>, alarm: &Alarm) -> anyhow::Result<Cared> {
         let Self { certificates, obtaining } = self;
         let watch = watch(Arc::clone(&certificates), obtaining.is_some(), store, alarm)?;
-        let acme =
-            obtaining.map(|(settings, dir)| acme::start(settings, dir, certificates, store, alarm)).transpose()?;
+        let start = |(settings, dir)| acme::start(settings, dir, certificates, (store, Arc::clone(objects)), alarm);
+        let acme = obtaining.map(start).transpose()?;
         Ok(Cared { watch, acme })
     }
 }

@@ -1,6 +1,6 @@
 //! The file: its layout, the connections to it, and what to do with one that cannot be used.
 //!
-//! Layout 4. Ids and times (µs since 1970) are SQLite's signed 64-bit numbers; ids have 41 bits and times 51, so both
+//! Layout 5. Ids and times (µs since 1970) are SQLite's signed 64-bit numbers; ids have 41 bits and times 51, so both
 //! fit. `PRAGMA user_version` has the layout; an older one is brought up to date in one transaction.
 //!
 //! Two processes on one file would overwrite one another: [`LOCK_NAME`] is locked for as long as the journal is open,
@@ -21,7 +21,7 @@ use super::{FILE_NAME, failed};
 /// The name of the file in `state_dir` whose lock says that the directory is in use.
 pub(super) const LOCK_NAME: &str = "farmgate.lock";
 /// The layout this build writes.
-const LAYOUT: i64 = 4;
+const LAYOUT: i64 = 5;
 /// How long a connection waits for another of ours; and, at opening, for a build that locked the file itself.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Files up to this size are checked whole at opening; of a larger one only the tables that promises rest on, so that
@@ -111,6 +111,12 @@ const LAYOUT_4: &str = "
         only INTEGER PRIMARY KEY CHECK (only = 0), last_object INTEGER NOT NULL, last_task INTEGER NOT NULL
     ) STRICT;
     INSERT INTO given VALUES (0, 0, 0);";
+
+const LAYOUT_5: &str = "
+    CREATE TABLE traffic (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, zone TEXT NOT NULL, since_us INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        counted_us INTEGER NOT NULL, UNIQUE (zone, since_us)
+    ) STRICT;";
 
 /// An open file: its connections, the lock that keeps others out, and where a damaged one went.
 #[derive(Debug)]
@@ -278,7 +284,7 @@ fn layout(connection: &Connection) -> rusqlite::Result<i64> {
 fn migrate(connection: &mut Connection) -> Result<(), OpenFailure> {
     let transaction = connection.transaction()?;
     let found = layout(&transaction)?;
-    for (to, batch) in [(1, LAYOUT_1), (2, LAYOUT_2), (3, LAYOUT_3), (4, LAYOUT_4)] {
+    for (to, batch) in [(1, LAYOUT_1), (2, LAYOUT_2), (3, LAYOUT_3), (4, LAYOUT_4), (5, LAYOUT_5)] {
         if found < to {
             transaction.execute_batch(batch)?;
         }

@@ -13,9 +13,9 @@ use crate::certificates::connect;
 use crate::harness::{Farmgate, Origin, Server, Setup, until};
 
 /// An authority that trusts the system's resolver and looks at these ports.
-struct Pebble {
+pub(crate) struct Pebble {
     child: Child,
-    directory: String,
+    pub(crate) directory: String,
 }
 
 impl Drop for Pebble {
@@ -25,12 +25,12 @@ impl Drop for Pebble {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Pebble {
-    fn start(dir: &Path, http: u16, tls: u16) -> Self {
+    pub(crate) fn start(dir: &Path, http: u16, tls: u16) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         std::fs::write(dir.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();

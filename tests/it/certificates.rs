@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::{Farmgate, OPS_TOKEN, Origin, PATIENCE, Server, Setup, run_to_end, until};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Writes a pair for `localhost`, as a careful tool does; returns the certificate.
 fn renew(dir: &Path) -> CertificateDer<'static> {
@@ -48,7 +48,7 @@ pub(crate) fn connect(addr: SocketAddr, name: &str, root: &CertificateDer<'stati
     Ok(stream)
 }
 
-fn get(stream: &mut Stream) -> String {
+pub(crate) fn get(stream: &mut Stream) -> String {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|end| end == b"\r\n\r\n") {

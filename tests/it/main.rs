@@ -40,6 +40,7 @@ mod memory;
 mod narrow;
 mod native;
 mod objects;
+mod ovh_service;
 mod ovh_writes;
 mod queue;
 mod rare;

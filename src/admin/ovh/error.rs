@@ -119,6 +119,18 @@ impl Refusal {
         Self { allow: Some(allow), ..refusal }
     }
 
+    /// Refused with this status, in these words.
+    pub(super) fn because(status: StatusCode, message: String) -> Self {
+        let (class, code) = match status {
+            StatusCode::BAD_REQUEST => ("Client::BadRequest", "BAD_REQUEST"),
+            StatusCode::CONFLICT => ("Client::Conflict", "CONFLICT"),
+            StatusCode::NOT_FOUND => ("Client::NotFound", "NOT_FOUND"),
+            StatusCode::NOT_IMPLEMENTED => ("Server::NotImplemented", "NOT_IMPLEMENTED"),
+            _ => ("Client::Error", "ERROR"),
+        };
+        Self::new(status, class, code, message)
+    }
+
     /// Something that cannot happen did.
     pub(super) fn bug() -> Self {
         let message = "internal error; see the log for this request id".to_owned();

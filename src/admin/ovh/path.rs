@@ -1,7 +1,9 @@
 //! Request paths → what they name. Knows which paths exist, not whether the objects do.
 //!
-//! The table is that of the published schema, less what this version has no meaning for (vRack, logs, billing), which
-//! is 404 like any unknown path. Ids and names are taken as sent.
+//! The table is that of the published schema; what concerns the service itself is read by `service`. Ids and names are
+//! taken as sent.
+
+use super::service::{self, Place};
 
 /// What a path names, before anything is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub(super) enum Target<'a> {
     Credential,
     /// Who the caller is.
     Details,
+    /// The document that describes a part of this API, by its name.
+    Document(&'a str),
     /// The end of the caller's credential.
     LogOut,
     /// A part of the service of that name.
@@ -22,8 +26,6 @@ pub(super) enum Target<'a> {
     Time,
     /// What a person who is to grant a credential sees.
     Validate,
-    /// Something that can only be written.
-    WriteOnly,
     /// Every zone.
     Zones,
 }
@@ -31,16 +33,8 @@ pub(super) enum Target<'a> {
 /// A part of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
-    /// A collection that holds nothing: what it would hold cannot be declared.
-    EmptyList,
     /// What probes can do.
     FarmProbes,
-    /// The balancer instances.
-    InstancesState,
-    /// Where connections to servers come from.
-    NatIp,
-    /// An object of a collection that holds nothing: its kind and id.
-    NeverThere(&'static str, &'a str),
     /// Farms, servers, frontends, routes and rules.
     Object(Object<'a>),
     /// Zones for which something is staged.
@@ -53,18 +47,14 @@ pub(super) enum Part<'a> {
     RouteActions,
     /// What routes can look at.
     RouteRules,
-    /// The service itself.
-    Service,
+    /// What concerns the service itself.
+    Service(Place<'a>),
     /// The roll-up.
     Status,
     /// One task.
     Task(&'a str),
     /// Ids of tasks.
     Tasks,
-    /// One zone.
-    Zone(&'a str),
-    /// Zones of the service.
-    Zones,
 }
 
 /// An object that balances, or several.
@@ -152,9 +142,10 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
         ["auth", "credential"] => Some(Target::Ask),
         ["auth", "logout"] => Some(Target::LogOut),
         ["auth", "validate"] => Some(Target::Validate),
+        ["auth.json"] => Some(Target::Document("auth")),
+        ["ipLoadbalancing.json"] => Some(Target::Document("ipLoadbalancing")),
         ["ipLoadbalancing"] => Some(Target::Services),
         ["ipLoadbalancing", "availableZones"] => Some(Target::Zones),
-        ["ipLoadbalancing", _, "freeCertificate"] => Some(Target::WriteOnly),
         ["ipLoadbalancing", service, ref part @ ..] => parse_part(part).map(|part| Target::Of(service, part)),
         _ => None,
     }
@@ -162,25 +153,16 @@ pub(super) fn parse(rest: &str) -> Option<Target<'_>> {
 
 fn parse_part<'a>(part: &[&'a str]) -> Option<Part<'a>> {
     match *part {
-        [] => Some(Part::Service),
         ["availableFarmProbes"] => Some(Part::FarmProbes),
         ["availableFarmType" | "availableFrontendType"] => Some(Part::Protocols),
-        ["instancesState"] => Some(Part::InstancesState),
-        ["natIp"] => Some(Part::NatIp),
         ["status"] => Some(Part::Status),
-        ["zone"] => Some(Part::Zones),
-        ["zone", name] => Some(Part::Zone(name)),
         ["availableRouteActions"] => Some(Part::RouteActions),
         ["availableRouteRules"] => Some(Part::RouteRules),
         ["pendingChanges"] => Some(Part::Pending),
         ["refresh"] => Some(Part::Refresh),
         ["task"] => Some(Part::Tasks),
         ["task", id] => Some(Part::Task(id)),
-        ["failover" | "quota" | "quotaHistory" | "ssl"] => Some(Part::EmptyList),
-        ["quota", id] => Some(Part::NeverThere("quota", id)),
-        ["quotaHistory", id] => Some(Part::NeverThere("quota history", id)),
-        ["ssl", id] => Some(Part::NeverThere("certificate", id)),
-        _ => parse_object(part).map(Part::Object),
+        _ => parse_object(part).map(Part::Object).or_else(|| service::parse(part).map(Part::Service)),
     }
 }
 
@@ -216,14 +198,13 @@ mod tests {
         for prefix in ["/1.0", "/v1"] {
             let of = |part: &str| format!("{prefix}/ipLoadbalancing/lb{part}");
             check(&format!("{prefix}/auth/time"), Some(&Target::Time));
-            check(&of(""), Some(&Target::Of("lb", Part::Service)));
+            check(&of(""), Some(&Target::Of("lb", Part::Service(Place::Itself))));
             check(
                 &of("/http/farm/1/server/2"),
                 Some(&Target::Of("lb", Part::Object(Object::Server(Kind::Http, "1", "2")))),
             );
             check(&of("/refresh"), Some(&Target::Of("lb", Part::Refresh)));
             check(&of("/tcp/route/1/rule/2"), Some(&Target::Of("lb", Part::Object(Object::Rule(Kind::Tcp, "1", "2")))));
-            check(&of("/freeCertificate"), Some(&Target::WriteOnly));
         }
     }
 

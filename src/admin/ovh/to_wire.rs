@@ -19,7 +19,7 @@ pub(super) fn service(snapshot: &Snapshot) -> wire::Service<'_> {
     let first = service.addresses.iter().copied().chain(listened).next();
     wire::Service {
         service_name: service.name.as_str(),
-        display_name: service.name.as_str(),
+        display_name: service.name.as_str().into(),
         ip_loadbalancing: first.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string()),
         ipv4: service.addresses.iter().find(|ip| ip.is_ipv4()).map(ToString::to_string),
         ipv6: service.addresses.iter().find(|ip| ip.is_ipv6()).map(ToString::to_string),

@@ -27,7 +27,7 @@ pub(super) struct Error<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service<'a> {
     pub(super) service_name: &'a str,
-    pub(super) display_name: &'a str,
+    pub(super) display_name: std::borrow::Cow<'a, str>,
     pub(super) ip_loadbalancing: String,
     pub(super) ipv4: Option<String>,
     pub(super) ipv6: Option<String>,

@@ -37,7 +37,7 @@ use crate::objects::edit::{Create, Replace};
 use crate::objects::{Desk, Edit, EditError, Objects, View, When, form};
 
 /// What an object made by this shape is marked with.
-const SHAPE: &str = "ovh";
+pub(super) const SHAPE: &str = "ovh";
 /// What a certificate is marked with that a server made by this shape is verified with.
 pub(super) const CHAIN_SHAPE: &str = "ovh-chain";
 /// The zone of what is for every zone.

@@ -117,7 +117,8 @@ fn file_of_the_third_layout_gets_the_tables_of_objects_and_keeps_what_it_has() {
     drop(journal);
     let side = Connection::open(dir.path().join(FILE_NAME)).unwrap();
     side.execute_batch(
-        "DROP TABLE object; DROP TABLE staged; DROP TABLE task; DROP TABLE given; PRAGMA user_version = 3",
+        "DROP TABLE object; DROP TABLE staged; DROP TABLE task; DROP TABLE given; DROP TABLE traffic;
+            PRAGMA user_version = 3",
     )
     .unwrap();
     drop(side);

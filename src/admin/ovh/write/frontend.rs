@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::{CHAIN_SHAPE, Change, New, Planned, Planning, is_formed, kept, merged, put, unknown};
+use super::{Change, New, Planned, Planning, is_formed, kept, merged, put, unknown};
 use crate::admin::ovh::ahead::Said;
 use crate::admin::ovh::face::{self, frontend_key};
 use crate::admin::ovh::fields::{self, FRONTEND, LISTENERS_MAX, Purpose, outside};
 use crate::admin::ovh::path::Kind;
-use crate::admin::ovh::wire;
+use crate::admin::ovh::{service, wire};
 use crate::model::{FarmId, FrontendId, ObjectId, ObjectKind, Service};
 use crate::objects::edit::Replace;
 use crate::objects::{Edit, EditError};
@@ -92,9 +92,7 @@ impl Planning<'_> {
         put(&mut form, "allow", list(&frontend.allowed_source));
         put(&mut form, "deny", list(&frontend.denied_source));
         let certificates = self.certificates(frontend, kind)?;
-        if let Some(certificates) = &certificates {
-            put(&mut form, "tls", Some(json!({"certificates": certificates})));
-        }
+        put(&mut form, "tls", certificates.clone());
         if kind == Kind::Http {
             put(&mut form, "hsts", (frontend.hsts && certificates.is_some()).then_some(true));
             put(&mut form, "request_headers", headers(&frontend.http_header)?);
@@ -103,11 +101,11 @@ impl Planning<'_> {
         Ok(form)
     }
 
-    /// Returns the certificates of an encrypted frontend: its default one, then all others, which clients choose among by
-    /// the name that they ask for. None: it is not encrypted, or closed and without any.
-    fn certificates(self, frontend: &wire::Frontend, kind: Kind) -> Result<Option<Vec<Value>>, EditError> {
-        let made = self.ahead.world.made().of(None, ObjectKind::Certificate);
-        let mut ids: Vec<ObjectId> = made.filter(|it| &*it.shape != CHAIN_SHAPE).map(|it| it.id).collect();
+    /// Returns what is said of the certificates of an encrypted frontend: its default one, then all others, which clients
+    /// choose among by the name that they ask for. None: it is not encrypted, or closed and without any.
+    fn certificates(self, frontend: &wire::Frontend, kind: Kind) -> Result<Option<Value>, EditError> {
+        let made = self.ahead.world.made();
+        let mut ids: Vec<ObjectId> = service::certificates(made).map(|it| it.id).collect();
         if let Some(default) = frontend.default_ssl_id {
             if !ids.contains(&ObjectId(default)) {
                 return Err(outside("defaultSslId", default, "the ids of certificates; see /ssl"));
@@ -124,11 +122,7 @@ impl Planning<'_> {
             let bound = "false: there is no certificate; POST one to /ssl first, or send disabled: true";
             return Err(outside("ssl", true, bound));
         }
-        let files = |id: ObjectId| {
-            let [cert, key] = (self.files)(id)?;
-            Some(json!({"cert": cert.to_string_lossy(), "key": key.to_string_lossy()}))
-        };
-        Ok(Some(ids.into_iter().filter_map(files).collect()))
+        Ok(Some(service::tls(&ids, self.files, service::configuration(made).as_deref())))
     }
 }
 
