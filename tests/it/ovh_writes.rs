@@ -316,6 +316,18 @@ fn what_cannot_be_is_told_and_stays_staged_or_undone() {
     shape.refreshed();
     assert_eq!(shape.farmgate.server("a")["admin"], "drain");
 
+    // A server may be added to a farm of the file, and taken out of it again.
+    let added = Origin::start("added");
+    let servers = format!("/http/farm/{}/server", web["farmId"]);
+    let added = shape.make(&servers, "serverId", server(added.addr(), json!({"weight": 2})));
+    shape.ok("PUT", &format!("{servers}/{added}"), json!({"weight": 3}));
+    shape.refreshed();
+    assert_eq!(shape.get(&format!("{servers}/{added}"))["serverState"][0]["status"], "no check");
+    shape.ok("PUT", &format!("{servers}/{added}"), json!({"weight": 4, "status": "inactive"}));
+    shape.ok("DELETE", &format!("{servers}/{added}"), Value::Null);
+    shape.refreshed();
+    assert_eq!(shape.get(&servers), json!([a["serverId"]]));
+
     shape.refused("GET", "/http/farm/1", Value::Null, 404);
     shape.refused("PUT", &format!("/tcp/farm/{farm}"), json!({}), 404);
     let told = shape.refused("POST", "/tcp/farm", json!({"zone": "all", "port": "80"}), 400);

@@ -32,7 +32,7 @@ use super::path::{Kind, Object};
 use super::{fields, shown};
 use crate::admin::call::{AdminState, Call, Caller};
 use crate::admin::error::AdminError;
-use crate::model::{AdminStatus, Name, ObjectId, ObjectKind, Timestamp};
+use crate::model::{Name, ObjectId, ObjectKind, Server, Timestamp};
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Desk, Edit, EditError, Objects, View, When, form};
 
@@ -80,8 +80,8 @@ struct Terms {
     are_names_fixed: bool,
     /// The shortest interval of a probe.
     probe_interval_min: Duration,
-    /// What is wanted of the server now, where one is written.
-    live: Option<AdminStatus>,
+    /// The server as it is now, where one is written that is live.
+    live: Option<Arc<Server>>,
 }
 
 /// Where a plan is made.
@@ -204,7 +204,7 @@ fn order(state: &AdminState, call: &Call, known: &Known, what: What, verb: Verb)
         What::Server(_, farm, Some(server)) => {
             let snapshot = state.store.snapshot(call.now);
             let row = snapshot.farm_named(farm).and_then(|farm| farm.server_named(server));
-            row.map(|row| row.server.admin)
+            row.map(|row| Arc::clone(&row.server))
         }
         What::Farm(..) | What::Frontend(..) | What::Route(..) | What::Rule(..) | What::Server(_, _, None) => None,
     };

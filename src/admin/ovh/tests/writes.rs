@@ -135,6 +135,8 @@ async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
     assert_eq!(shape.get(&format!("{servers}?address=10.0.0.11")).await, json!([made["serverId"]]));
     assert_eq!(shape.ok("DELETE", &part, Value::Null).await, Value::Null);
     assert_eq!(shape.refused("DELETE", &part, Value::Null).await.0, 404);
+    shape.ok("DELETE", &format!("/http/farm/{farm}"), Value::Null).await;
+    assert_eq!(shape.get("/pendingChanges").await, json!([]), "nothing of what was never there waits");
 }
 
 #[tokio::test]
@@ -367,10 +369,6 @@ async fn what_the_file_declares_is_refused_with_its_place_but_for_status_and_wei
         (&json!(7), &json!("inactive"), &told["serverState"])
     );
     assert_eq!(shape.get("/pendingChanges").await, json!([{"zone": "local", "number": 2}]));
-    // A server may be added to a farm of the file.
-    let added = json!({"address": "10.0.0.77", "status": "active", "port": 80});
-    let added = shape.make("/http/farm/web/server", "serverId", added).await;
-    assert!(shape.get("/http/farm/web/server").await.as_array().unwrap().contains(&json!(added)));
 }
 
 /// Posts what is wrong, which is told so and changes nothing.

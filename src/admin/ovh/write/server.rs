@@ -8,7 +8,7 @@ use crate::admin::ovh::face::{self, server_key};
 use crate::admin::ovh::fields::{self, Purpose, SERVER, outside};
 use crate::admin::ovh::path::Kind;
 use crate::admin::ovh::wire;
-use crate::model::{AdminStatus, Farm, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
+use crate::model::{AdminStatus, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Edit, EditError, form};
 
@@ -41,7 +41,9 @@ impl Planning<'_> {
         let item = self.ahead.server(&farm, id).ok_or_else(|| unknown("server", id))?;
         let mut written = fields::read(body, kind, SERVER, Purpose::Change)?;
         let old = face::object(&face::server(self.look, &farm, &item));
-        let mut edits = self.wishes(&farm, &item, &written);
+        let key = ServerKey { farm: FarmId(farm.id.0), server: ServerId(item.id.0) };
+        let wishes = self.wishes(&item, &written);
+        let mut edits: Vec<Edit> = wishes.iter().map(|wish| Edit::Wish { server: key, wish: *wish }).collect();
         if item.made.is_none() {
             // They are overrides, and nothing else of it can be written.
             written.retain(|field, _| !matches!(field.as_str(), "status" | "weight"));
@@ -55,7 +57,7 @@ impl Planning<'_> {
         let key_of = server_key;
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
         if let Some(mut replace) = self.change(&change)? {
-            replace.form = replace.form.map(|form| without_wishes(&form, &item));
+            replace.form = replace.form.map(|form| without(&form, &wishes, &item));
             edits.insert(0, Edit::Replace(replace));
         }
         self.settle_farms(&mut edits, [FarmId(farm.id.0)])?;
@@ -71,23 +73,30 @@ impl Planning<'_> {
         Ok((edits, None))
     }
 
-    /// Returns the edits of the two fields that are the operator's: of one of the file they are overrides. `active` does
-    /// not end a drain that was ordered otherwise.
-    fn wishes(self, farm: &Item<Farm>, item: &Item<Server>, written: &Map<String, Value>) -> Vec<Edit> {
-        let server = ServerKey { farm: FarmId(farm.id.0), server: ServerId(item.id.0) };
+    /// Returns what is wished of the two fields that are the operator's: of a server of the file they are overrides, and of
+    /// another one a wish ends the override that there is. `active` does not end a drain that was ordered elsewhere.
+    fn wishes(self, item: &Item<Server>, written: &Map<String, Value>) -> Vec<Wish> {
         let mut wishes = Vec::new();
         if let Some(weight) = written.get("weight") {
-            let weight = weight.as_i64().and_then(Weight::new).unwrap_or(Weight::DEFAULT);
-            wishes.push(Wish::Weight(weight));
+            wishes.push(Wish::Weight(weight.as_i64().and_then(Weight::new).unwrap_or(Weight::DEFAULT)));
         }
+        let live = self.terms.live.as_deref();
         match written.get("status").and_then(Value::as_str) {
-            Some("active") if self.terms.live != Some(AdminStatus::Drain) => {
+            Some("active") if live.map(|server| server.admin) != Some(AdminStatus::Drain) => {
                 wishes.push(Wish::Admin(AdminStatus::Active));
             }
             Some("inactive") => wishes.push(Wish::Admin(AdminStatus::Maintenance)),
             Some(_) | None => {}
         }
-        wishes.into_iter().map(|wish| Edit::Wish { server, wish }).collect()
+        let made = self.desk.view.live.made().get(item.id);
+        let farm = made.and_then(|made| self.desk.view.live.farm(FarmId(made.parent?.0)));
+        let declared = farm.and_then(|farm| farm.servers.iter().find(|server| server.id.0 == item.id.0));
+        let is_override = |wish: &Wish| {
+            let (Some(live), Some(declared)) = (live, declared) else { return false };
+            Wish::current(wish.field(), live) != Wish::current(wish.field(), declared)
+        };
+        wishes.retain(|wish| item.made.is_none() || is_override(wish));
+        wishes
     }
 
     /// Keeps the chain of a server as files and returns that of the certificates.
@@ -170,10 +179,10 @@ pub(super) fn server_form(
     form
 }
 
-/// Returns a form whose status and weight are as they were: they are wishes of their own.
-fn without_wishes(form: &str, item: &Item<Server>) -> std::sync::Arc<str> {
+/// Returns a form in which what is wished is as it was: the wish says it.
+fn without(form: &str, wishes: &[Wish], item: &Item<Server>) -> std::sync::Arc<str> {
     let (mut form, was) = (form::object(form), item.form());
-    for key in ["status", "weight"] {
+    for key in wishes.iter().map(|wish| wish.field().as_str()) {
         match was.get(key) {
             Some(value) => form.insert(key.to_owned(), value.clone()),
             None => form.remove(key),
