@@ -21,11 +21,14 @@ pub mod traffic;
 pub mod zenlayer;
 
 mod aside;
+mod audit;
 mod dispatch;
+mod gate;
 mod guard;
 mod long;
 mod page;
 mod pages;
+mod rates;
 mod receive;
 mod secret;
 
@@ -34,6 +37,7 @@ mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
+pub use gate::Gate;
 pub use long::LongCalls;
 pub use metrics::Collector;
 pub use server::{AdminServer, BindError};

@@ -5,6 +5,7 @@
 //! then the prober and the keeper stop, then the admin side, which answers to the last.
 
 mod acme;
+mod admin_side;
 mod answers;
 mod certificates;
 mod checks;
@@ -16,11 +17,12 @@ mod keeper;
 mod limits;
 mod memory;
 mod objects;
+mod own;
 mod privileges;
 mod upgrade;
 mod webhooks;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +32,9 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use crate::admin::Credentials;
 use crate::admin::server::AdminServer;
-use crate::admin::{AdminState, Credentials};
+use crate::admin::tls::Tls;
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::{ConfigErrors, Declared, Loaded};
@@ -55,6 +58,7 @@ use checks::StoreChecks;
 use edges::{Edge, Edges, on_own_thread};
 use keeper::Keeper;
 use objects::{MadeObjects, Overtaking, Refresher, Restored, Work};
+use own::AdminPlace;
 use upgrade::{Estate, Inherited};
 use webhooks::Webhooks;
 
@@ -92,6 +96,8 @@ struct Core {
     one_at_a_time: Mutex<()>,
     is_stopping: AtomicBool,
     access: Option<AccessHandle>,
+    /// The certificates of the admin side.
+    admin_tls: Option<Arc<Tls>>,
     /// What a new process is handed beside the frontends.
     estate: Estate,
     /// The process that serves instead of this one.
@@ -126,8 +132,9 @@ impl App {
         let (alarm, lost) = alarm();
         let workers = settings.workers.unwrap_or_else(cores);
         let reloads = Arc::new(ReloadCells::default());
-        let (admin, admin_socket) = bind_admin(&settings, &reloads, inherited)?;
+        let (admin, admin_socket) = admin_side::bind(&settings, &reloads, inherited)?;
         privileges::become_user(&settings, &topology, workers, inherited)?;
+        let admin_tls = admin_side::keep_certificate(&settings, admin.as_ref())?;
         let (access, access_writer) = settings.log.access.as_ref().map(open_access_log).transpose()?.unzip();
         let access_handle = access_writer.as_ref().map(AccessWriter::handle);
         let (tracing, span_writer) = start_tracing(&settings)?;
@@ -136,7 +143,8 @@ impl App {
         let (changed, changes) = watch::channel(0);
         inherited.prepared()?;
         let journal = open_journal(&settings, &alarm)?;
-        let restored = Restored::read(&journal, settings.state_dir.as_deref(), declared, topology)?;
+        let own = AdminPlace(admin.as_ref().map(AdminServer::local_addr));
+        let restored = Restored::read(&journal, settings.state_dir.as_deref(), declared, topology)?.beside(own)?;
         let topology = restored.topology();
         let overtaking = Arc::new(Overtaking::default());
         let (keeping, pokes) = keeper::channel();
@@ -169,10 +177,11 @@ impl App {
             one_at_a_time: Mutex::new(()),
             is_stopping: AtomicBool::new(false),
             access: access_handle,
+            admin_tls,
             estate: Estate::new(journal.clone(), admin_socket, cookie_key),
             replaced: watch::Sender::new(None),
         });
-        let (admin_addr, fingerprint) = shown(admin.as_ref());
+        let (admin_addr, fingerprint) = admin_side::shown(admin.as_ref());
         let beside = Beside { pokes, works, changes, checks_at_once, caring, webhooks, admin, answers };
         let edges = beside.start(&core, &plane, &alarm)?;
         let (sender, commands) = mpsc::unbounded_channel();
@@ -324,7 +333,7 @@ impl Beside {
         let prober = start_prober(core, changes, checks_at_once, alarm)?;
         let webhooks = webhooks.start(alarm)?;
         let state = answers.state(core, plane.requests(), plane.certificates(), plane.memory());
-        let admin = admin.map(|server| start_admin(server, state, alarm)).transpose()?;
+        let admin = admin.map(|server| admin_side::start(server, state, alarm)).transpose()?;
         Ok(Edges { prober, certificates, refresher, keeper, admin, webhooks })
     }
 }
@@ -343,19 +352,6 @@ fn alarm() -> (Alarm, watch::Receiver<Option<String>>) {
         losing.send_replace(Some(thread.to_owned()));
     };
     (Alarm::new(ring), lost)
-}
-
-/// Binds the admin side, if there is one; its socket is kept once more for the process that replaces this one.
-fn bind_admin(
-    settings: &Settings,
-    reloads: &Arc<ReloadCells>,
-    inherited: &mut Inherited,
-) -> anyhow::Result<(Option<AdminServer>, Option<TcpListener>)> {
-    let bound = inherited.admin.take();
-    let bind = |admin| AdminServer::bind(admin, Arc::clone(reloads), bound);
-    let admin = settings.admin.as_ref().map(bind).transpose()?;
-    let socket = admin.as_ref().map(AdminServer::socket).transpose()?;
-    Ok((admin, socket))
 }
 
 /// Logs what a config file may mean otherwise than it says.
@@ -477,7 +473,11 @@ impl Core {
         let Loaded { topology, declared, settings, warnings } = (self.source)().map_err(|errors| errors.to_string())?;
         tell(warnings);
         self.refuse_new_commands(&topology)?;
+        let tls = admin_side::renewed_tls(self.admin_tls.as_ref(), settings.admin.as_ref())?;
         self.objects.reload(declared, topology)?;
+        if let Some((tls, renewed)) = tls {
+            tls.put(renewed);
+        }
         let mut live = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         self.credentials.store(Arc::new(Credentials::of(settings.admin.as_ref())));
         let fixed = settings.fixed_differences(&live);
@@ -517,10 +517,13 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         }
         EventKind::Certificate { .. }
         | EventKind::Changed { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
+        | EventKind::Refresh { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => {}
     }
@@ -544,11 +547,6 @@ fn provision(settings: &Settings, sticky_key: StickyKey) -> Provision {
     Provision { entropy: rand::random(), sticky_key, memory: memory::bound(settings.memory) }
 }
 
-/// Returns what is printed of the admin side: where it is, and the SHA-256 of a certificate that was made at start.
-fn shown(admin: Option<&AdminServer>) -> (Option<SocketAddr>, Option<String>) {
-    (admin.map(AdminServer::local_addr), admin.and_then(AdminServer::fingerprint).map(str::to_owned))
-}
-
 fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJournal> {
     let (journal, aside) = match &settings.state_dir {
         Some(dir) => SqliteJournal::open(dir, settings.journal)?,
@@ -568,20 +566,8 @@ fn start_prober(
     checks_at_once: usize,
     alarm: &Alarm,
 ) -> anyhow::Result<Edge> {
-    let source = Arc::new(StoreChecks(Arc::clone(&core.store)));
+    let source = Arc::new(StoreChecks { store: Arc::clone(&core.store), own: core.objects.own() });
     on_own_thread("prober", alarm, move |stopped| async move {
         prober::run(source, changes, checks_at_once, rand::random(), stopped).await;
-    })
-}
-
-fn start_admin(server: AdminServer, state: AdminState, alarm: &Alarm) -> anyhow::Result<Edge> {
-    tracing::info!(address = %server.local_addr(), fingerprint = server.fingerprint(), "admin open");
-    on_own_thread("admin", alarm, move |stopped| async move {
-        let metering = tokio::spawn(crate::admin::ovh::keep_counting(state.clone(), stopped.clone()));
-        if let Err(error) = server.serve(state, stopped).await {
-            tracing::error!(error = %report(&error), "admin side ended");
-        }
-        // It ends with the server, whose stop it was told too; a panic in it was reported.
-        let _ = metering.await;
     })
 }

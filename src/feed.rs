@@ -34,7 +34,12 @@ pub fn farms(kind: &EventKind) -> Vec<FarmId> {
         EventKind::FarmServing { farm, .. } => vec![*farm],
         EventKind::Incident { farms, .. } => farms.iter().map(|(id, _)| *id).collect(),
         EventKind::Edited { object: ObjectKind::Farm, id, .. } => vec![FarmId(id.0)],
-        EventKind::Certificate { .. } | EventKind::Edited { .. } | EventKind::Reloaded { .. } => Vec::new(),
+        EventKind::Certificate { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Edited { .. }
+        | EventKind::Refresh { .. }
+        | EventKind::Reloaded { .. } => Vec::new(),
     }
 }
 

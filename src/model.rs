@@ -36,7 +36,8 @@ pub use check::{
     Verdict,
 };
 pub use event::{
-    CertificateChange, EditKind, Event, EventKind, FieldChange, IncidentPhase, OrderEnding, StandingChange,
+    CertificateChange, CommandKind, CredentialChange, EditKind, Event, EventKind, FieldChange, IncidentPhase,
+    OrderEnding, RefreshPhase, StandingChange,
 };
 pub use expect::{BodyMatch, Expect, Negate, StatusSet};
 pub use farm::{

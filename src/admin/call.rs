@@ -4,22 +4,26 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use crate::feed::Ring;
-use crate::model::settings::{BearerToken, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey};
+use crate::model::settings::{
+    BearerToken, CallRate, CertificateHolder, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey,
+};
 use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
 use crate::objects::{NoObjects, Objects};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
 use super::asked::Asked;
 use super::error::AdminError;
+use super::gate::Gate;
 use super::long::LongCalls;
 use super::outlets::{NoOutlets, Outlets};
+use super::tls::ShownCertificate;
 use super::traffic::Meter;
 
 /// One call, its body read whole.
@@ -37,10 +41,14 @@ pub struct Call {
     pub peer: IpAddr,
     /// Whether it came over TLS.
     pub is_tls: bool,
+    /// The certificate that the client showed.
+    pub certificate: Option<Arc<ShownCertificate>>,
     /// The id that the answer and the log line carry.
     pub request_id: String,
     /// When it arrived.
     pub now: Timestamp,
+    /// In how many seconds it may be tried again, where it was refused for coming too often.
+    pub retry_after: OnceLock<u64>,
 }
 
 /// Who makes a call, once a shape has authenticated it.
@@ -76,6 +84,37 @@ impl Caller {
         is_allowed.then_some(()).ok_or_else(refused)
     }
 
+    /// Checks that it may change every farm, as what belongs to no single one asks for.
+    ///
+    /// # Errors
+    /// [`AdminError::ForbiddenFarm`].
+    pub fn may_change_all(&self) -> Result<(), AdminError> {
+        let refused = |_: &Arc<[Name]>| AdminError::ForbiddenFarm {
+            name: self.grant.name.clone(),
+            farm: "(all of them)".to_owned(),
+        };
+        self.grant.farms.as_ref().map(refused).map_or(Ok(()), Err)
+    }
+
+    /// Checks that it may change whatever one may change that is for `farms`; none: for all.
+    ///
+    /// # Errors
+    /// [`AdminError::ForbiddenFarm`].
+    pub fn may_change_each(&self, farms: Option<&[Name]>) -> Result<(), AdminError> {
+        farms.map_or_else(|| self.may_change_all(), |farms| farms.iter().try_for_each(|farm| self.may_change(farm)))
+    }
+
+    /// Returns the farms of a credential that it grants: those that are wanted, its own unless any are. Nobody gives
+    /// away more than they have.
+    ///
+    /// # Errors
+    /// [`AdminError::ForbiddenFarm`] names the first farm that it may not change itself.
+    pub fn farms_to_grant(&self, wanted: Option<Arc<[Name]>>) -> Result<Option<Arc<[Name]>>, AdminError> {
+        let Some(wanted) = wanted else { return Ok(self.grant.farms.clone()) };
+        self.may_change_each(Some(&wanted))?;
+        Ok(Some(wanted))
+    }
+
     /// Returns the act of this caller making `call`.
     #[must_use]
     pub fn act(&self, call: &Call, reason: Option<&str>) -> Act {
@@ -89,6 +128,8 @@ impl Caller {
 pub struct Credentials {
     /// Bearer tokens: good for every shape.
     pub tokens: Vec<BearerToken>,
+    /// Certificates of clients that are as good as those.
+    pub holders: Vec<CertificateHolder>,
     /// OVHcloud-shape keys.
     pub ovh: Vec<OvhCredential>,
     /// Applications that may ask for further ones.
@@ -97,6 +138,8 @@ pub struct Credentials {
     pub zenlayer: Vec<ZenlayerKey>,
     /// Bounds of what the OVHcloud shape may write.
     pub ovh_bounds: OvhBounds,
+    /// How often each may be used.
+    pub rate: CallRate,
 }
 
 impl Credentials {
@@ -105,10 +148,12 @@ impl Credentials {
     pub fn of(admin: Option<&AdminSettings>) -> Self {
         let of = |admin: &AdminSettings| Self {
             tokens: admin.tokens.clone(),
+            holders: admin.holders.clone(),
             ovh: admin.ovh.clone(),
             ovh_applications: admin.ovh_applications.clone(),
             zenlayer: admin.zenlayer.clone(),
             ovh_bounds: admin.ovh_bounds,
+            rate: admin.rate,
         };
         admin.map(of).unwrap_or_default()
     }
@@ -166,6 +211,8 @@ pub struct AdminState {
     pub outlets: Arc<dyn Outlets>,
     /// Waits and streams.
     pub long_calls: LongCalls,
+    /// How often may be called.
+    pub gate: Arc<Gate>,
 }
 
 impl AdminState {
@@ -190,6 +237,7 @@ impl AdminState {
             obtains: false,
             outlets,
             long_calls,
+            gate: Arc::default(),
         }
     }
 }

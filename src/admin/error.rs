@@ -85,6 +85,14 @@ pub enum AdminError {
     /// The journal or another part of the process failed; the log has the cause under the request id.
     #[error("the change could not be kept; see the log for this request id")]
     NotKept,
+    /// Somebody calls too often.
+    #[error("too many {what}; try again in {seconds} s, or see admin.rate in the config")]
+    TooManyRequests {
+        /// Which calls.
+        what: String,
+        /// In how long one is let in again.
+        seconds: u64,
+    },
     /// The credential is missing or wrong; the text says how to send one.
     #[error("{0}")]
     Unauthorized(String),

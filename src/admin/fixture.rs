@@ -19,7 +19,7 @@ use crate::admin::server::Deadlines;
 use crate::admin::{AdminServer, AdminState, Control, Credentials, Succession};
 use crate::feed::Ring;
 use crate::metrics::ReloadCells;
-use crate::model::settings::{AdminTls, BearerToken, Grant, MetricsAccess, OvhBounds, Secret};
+use crate::model::settings::{AdminTls, BearerToken, CallRate, Grant, MetricsAccess, OvhBounds, Secret};
 use crate::model::{
     Access, Act, AdminSettings, Balance, CheckRecord, CheckStatus, Content, Farm, FarmId, FarmTimeouts, Frontend,
     FrontendId, FrontendTimeouts, HttpProbe, InstanceId, Limits, Name, Probe, ProbeKind, Protocol, Role, Server,
@@ -187,8 +187,11 @@ pub(crate) fn settings() -> AdminSettings {
     AdminSettings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         tls: AdminTls::Off,
+        clients: None,
         metrics: MetricsAccess::Token,
+        rate: CallRate::DEFAULT,
         tokens: Vec::new(),
+        holders: Vec::new(),
         ovh: Vec::new(),
         ovh_applications: Vec::new(),
         ovh_bounds: OvhBounds::default(),
@@ -253,10 +256,10 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut server = AdminServer::bind(settings, Arc::<ReloadCells>::default(), None).unwrap();
         if let Some(wait) = wait {
-            server.deadlines = Deadlines { handshake: wait, idle: wait, body: wait, close: wait };
+            server.deadlines = Deadlines { handshake: wait, idle: wait, body: wait, close: wait, look: wait };
         }
-        let (addr, fingerprint) = (server.local_addr(), server.fingerprint().map(str::to_owned));
-        let certificate = server.certificate().map(<[u8]>::to_vec);
+        let (addr, fingerprint) = (server.local_addr(), server.fingerprint());
+        let certificate = server.certificate();
         let ((store, feed), reloader) = (store_and_feed(journal), Arc::new(Reloader::default()));
         let control: Arc<dyn Control> = Arc::<Reloader>::clone(&reloader);
         let mut state = AdminState::new(Arc::clone(&store), Arc::new(ArcSwap::from_pointee(credentials())), control);

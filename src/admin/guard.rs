@@ -69,7 +69,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A browser names the page's site in `Origin`; tools send none. `null` is a site of its own.
+/// A browser names the page's site in `Origin`, and whose it is in `Sec-Fetch-Site`; tools send neither. `null` is a site
+/// of its own. A certificate of a client is sent by browsers for any page: this is what keeps others from using it.
 fn same_origin(headers: &HeaderMap) -> Result<(), AdminError> {
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
     for origin in headers.get_all(header::ORIGIN) {
@@ -80,6 +81,13 @@ fn same_origin(headers: &HeaderMap) -> Result<(), AdminError> {
         });
         if !is_same {
             return Err(AdminError::ForeignOrigin { origin: quoted(&origin), host: quoted(host) });
+        }
+    }
+    // Where a browser names no origin, it still says whose page asks.
+    for site in headers.get_all("sec-fetch-site") {
+        if !matches!(site.as_bytes(), b"none" | b"same-origin") {
+            let site = String::from_utf8_lossy(site.as_bytes());
+            return Err(AdminError::ForeignOrigin { origin: quoted(&site), host: quoted(host) });
         }
     }
     Ok(())
@@ -111,6 +119,15 @@ mod tests {
         assert!(!origin("admin.example:443", "http://admin.example"));
         assert!(!origin("127.0.0.1:9090", "null"));
         assert!(!origin("", "http://"), "an empty host is nobody's");
+    }
+
+    #[test]
+    fn page_of_another_site_is_foreign_without_an_origin_too() {
+        for (site, is_own) in [("none", true), ("same-origin", true), ("same-site", false), ("cross-site", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            assert_eq!(same_origin(&headers).is_ok(), is_own, "{site}");
+        }
     }
 
     #[test]

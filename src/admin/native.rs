@@ -84,7 +84,7 @@ struct Made {
 }
 
 async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
-    let caller = caller(&state.credentials.load(), call)?;
+    let caller = state.let_in(call, || caller(&state.credentials.load(), call), |caller| &caller.grant)?;
     let path = call.uri.path();
     let unknown = || AdminError::NotFound { kind: "path", id: quoted(path) };
     let route = Route::of(path).ok_or_else(unknown)?;
@@ -92,7 +92,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
         return Err(Failure::method(&call.method, route.allow()));
     }
     if route.writes(&call.method) {
-        operate(&caller)?;
+        caller.needs(Access::Admin)?;
         let query = Query::parse(call.uri.query(), &["stage"])?;
         return objects::write(state, call, &caller, route, &query).await;
     }
@@ -121,7 +121,10 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             operate(&caller)?;
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
-                Write::Refresh => objects::refresh(state, call, &caller).await,
+                Write::Refresh => {
+                    caller.needs(Access::Admin)?;
+                    objects::refresh(state, call, &caller).await
+                }
                 Write::Credential { id, act } => {
                     caller.needs(Access::Admin)?;
                     credentials::act(state, call, &caller, (id, act))

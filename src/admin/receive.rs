@@ -1,6 +1,7 @@
 //! An HTTP request → a [`Call`], read whole within a deadline and a bound, with the guards of every shape applied.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -13,9 +14,10 @@ use tokio::time::timeout;
 
 use crate::clock;
 
-use super::call::Call;
+use super::call::{AdminState, Call};
 use super::error::AdminError;
 use super::guard::{self, BODY_BYTES_MAX};
+use super::tls::ShownCertificate;
 
 /// How many large bodies are read at once, over all connections; bounds what strangers can make us hold.
 const LARGE_BODIES_AT_ONCE: usize = 32;
@@ -29,10 +31,12 @@ pub(super) struct Bodies {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) ip: IpAddr,
     pub(super) is_tls: bool,
+    /// The certificate that it showed.
+    pub(super) certificate: Option<Arc<ShownCertificate>>,
 }
 
 /// A call that is refused before any shape has seen it; its body is empty.
@@ -42,7 +46,12 @@ pub(super) struct Refused {
 }
 
 /// Reads a request.
-pub(super) async fn receive(request: Request, peer: Peer, bodies: &Bodies) -> Result<Call, Box<Refused>> {
+pub(super) async fn receive(
+    request: Request,
+    peer: Peer,
+    state: &AdminState,
+    bodies: &Bodies,
+) -> Result<Call, Box<Refused>> {
     let (mut head, body) = request.into_parts();
     let host = guard::host(head.version, &head.headers);
     // HTTP/2 names the host in the request target; the shapes look for it in one place.
@@ -58,11 +67,14 @@ pub(super) async fn receive(request: Request, peer: Peer, bodies: &Bodies) -> Re
         body: Bytes::new(),
         peer: peer.ip,
         is_tls: peer.is_tls,
+        certificate: peer.certificate,
         request_id: uuid::Uuid::new_v4().to_string(),
         now: clock::wall(),
+        retry_after: OnceLock::new(),
     };
     let has_body = !HttpBody::is_end_stream(&body);
-    if let Err(error) = host.and_then(|()| guard::before_body(&call, has_body)) {
+    let is_let_in = state.let_source_in(&call).and(host).and_then(|()| guard::before_body(&call, has_body));
+    if let Err(error) = is_let_in {
         return Err(Box::new(Refused { call, error }));
     }
     if has_body {

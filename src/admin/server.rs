@@ -33,7 +33,7 @@ use super::call::{AdminState, Call};
 use super::long::StillOpen;
 use super::metrics::Collector;
 use super::receive::{Bodies, Peer, receive};
-use super::tls::{Tls, TlsError};
+use super::tls::{ShownCertificate, Tls, TlsError};
 use super::{dispatch, pages};
 
 /// Connections open at once; more wait in the system's queue.
@@ -45,7 +45,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a client may keep the admin side waiting.
+/// How long a client may keep the admin side waiting, and how often files are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
     /// A TLS handshake.
@@ -56,6 +56,8 @@ pub(super) struct Deadlines {
     pub(super) body: Duration,
     /// Open calls, once the admin side stops.
     pub(super) close: Duration,
+    /// Between two looks at the files of TLS.
+    pub(super) look: Duration,
 }
 
 impl Deadlines {
@@ -65,6 +67,7 @@ impl Deadlines {
         idle: Duration::from_secs(10),
         body: Duration::from_secs(10),
         close: Duration::from_secs(2),
+        look: Duration::from_secs(2),
     };
 }
 
@@ -73,7 +76,7 @@ impl Deadlines {
 pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<Tls>,
+    tls: Option<Arc<Tls>>,
     metrics: MetricsAccess,
     reloads: Arc<ReloadCells>,
     pub(super) deadlines: Deadlines,
@@ -117,7 +120,7 @@ impl AdminServer {
         let listener = bound.map_or_else(|| TcpListener::bind(settings.listen), Ok).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let tls = Tls::load(&settings.tls, address.ip())?;
+        let tls = Tls::load(settings, address.ip())?.map(Arc::new);
         Ok(Self { listener, address, tls, metrics: settings.metrics, reloads, deadlines: Deadlines::USUAL })
     }
 
@@ -137,14 +140,20 @@ impl AdminServer {
 
     /// Returns the SHA-256 of the certificate, if it was made at start.
     #[must_use]
-    pub fn fingerprint(&self) -> Option<&str> {
-        self.tls.as_ref()?.fingerprint.as_deref()
+    pub fn fingerprint(&self) -> Option<String> {
+        self.tls.as_ref()?.fingerprint()
     }
 
     /// Returns the certificate that clients see, DER.
     #[must_use]
-    pub fn certificate(&self) -> Option<&[u8]> {
-        self.tls.as_ref().map(|tls| tls.certificate.as_ref())
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        self.tls.as_ref().map(|tls| tls.certificate())
+    }
+
+    /// Returns its TLS, which can be renewed while it runs; none where it is off.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
     }
 
     /// Serves until `shutdown` is true or its sender is gone, then lets open calls finish for up to 2 s.
@@ -158,7 +167,8 @@ impl AdminServer {
         let long_calls = state.long_calls.clone();
         let site = Site { state, metrics: self.metrics, collector, bodies: Bodies::new(deadlines.body) };
         let router = Router::new().fallback(answer).with_state(Arc::new(site));
-        let tls = self.tls.map(|tls| tls.acceptor);
+        let tls = self.tls;
+        let looking = tls.clone().map(|tls| tokio::spawn(look_at_files(tls, deadlines.look)));
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut open = JoinSet::new();
         loop {
@@ -170,21 +180,19 @@ impl AdminServer {
                     None => continue,
                 },
             };
-            let (router, tls, closing) = (router.clone(), tls.clone(), shutdown.clone());
+            let ip = from.ip().to_canonical();
+            let (tls, peer) = (tls.clone(), Peer { ip, is_tls: tls.is_some(), certificate: None });
+            let talk = Talk { router: router.clone(), peer, deadline: deadlines.idle, closing: shutdown.clone() };
             open.spawn(async move {
                 let _permit = permit;
-                let ip = from.ip().to_canonical();
                 match tls {
-                    None => converse(stream, router, Peer { ip, is_tls: false }, deadlines.idle, closing).await,
-                    Some(acceptor) => match timeout(deadlines.handshake, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => {
-                            converse(stream, router, Peer { ip, is_tls: true }, deadlines.idle, closing).await
-                        }
-                        Ok(Err(error)) => tracing::debug!(peer = %ip, %error, "admin handshake failed"),
-                        Err(_) => tracing::debug!(peer = %ip, "admin handshake took too long"),
-                    },
+                    None => talk.converse(stream, None).await,
+                    Some(tls) => talk.shake_hands(stream, &tls, deadlines.handshake).await,
                 }
             });
+        }
+        if let Some(looking) = looking {
+            looking.abort();
         }
         drop(listener);
         long_calls.close();
@@ -222,54 +230,104 @@ struct Activity {
     ended: AtomicU64,
 }
 
-/// Speaks HTTP on one connection until it ends, is idle too long, or the admin side stops.
-async fn converse<I>(stream: I, router: Router, peer: Peer, deadline: Duration, mut closing: watch::Receiver<bool>)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let activity = Arc::new(Activity::default());
-    let seen = Arc::clone(&activity);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, activity) = (router.clone(), Arc::clone(&seen));
-        activity.begun.fetch_add(1, Relaxed);
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
-            let mut response = router.oneshot(request).await;
-            let Ok(Some(open)) = response.as_mut().map(|made| made.extensions_mut().remove::<StillOpen>()) else {
-                activity.ended.fetch_add(1, Relaxed);
-                return response;
-            };
-            // A stream is under way until it was told to its end; what a reader leaves untaken then, it loses.
-            tokio::spawn(async move {
-                open.ended().await;
-                activity.ended.fetch_add(1, Relaxed);
-            });
-            response
+/// What one connection is answered with, and when it ends.
+struct Talk {
+    router: Router,
+    peer: Peer,
+    deadline: Duration,
+    closing: watch::Receiver<bool>,
+}
+
+impl Talk {
+    async fn shake_hands(mut self, stream: tokio::net::TcpStream, tls: &Tls, deadline: Duration) {
+        // Before the handshake: what is put in force during it ends this connection.
+        let changes = tls.changes();
+        match timeout(deadline, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                self.peer.certificate = shown.map(|leaf| Arc::new(ShownCertificate::of(leaf)));
+                self.converse(stream, Some(changes)).await;
+            }
+            Ok(Err(error)) => tracing::debug!(peer = %self.peer.ip, %error, "admin handshake failed"),
+            Err(_) => tracing::debug!(peer = %self.peer.ip, "admin handshake took too long"),
         }
-    });
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(deadline).max_buf_size(HEAD_BYTES_MAX);
-    http.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
-    let connection = http.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut is_closing = false;
-    let idle = idle(&activity, deadline);
-    let mut idle = std::pin::pin!(idle);
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(peer = %peer.ip, error = %error, "admin connection broke");
+    }
+
+    /// Speaks HTTP on one connection until it ends, is idle too long, other TLS is in force, or the admin side stops.
+    async fn converse<I>(self, stream: I, changes: Option<watch::Receiver<u64>>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { router, peer, deadline, closing } = self;
+        let mut closing = std::pin::pin!(is_to_close(closing, changes));
+        let activity = Arc::new(Activity::default());
+        let (seen, ip) = (Arc::clone(&activity), peer.ip);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let (router, activity, peer) = (router.clone(), Arc::clone(&seen), peer.clone());
+            activity.begun.fetch_add(1, Relaxed);
+            async move {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(peer);
+                let mut response = router.oneshot(request).await;
+                let Ok(Some(open)) = response.as_mut().map(|made| made.extensions_mut().remove::<StillOpen>()) else {
+                    activity.ended.fetch_add(1, Relaxed);
+                    return response;
+                };
+                // A stream is under way until it was told to its end; what a reader leaves untaken then, it loses.
+                tokio::spawn(async move {
+                    open.ended().await;
+                    activity.ended.fetch_add(1, Relaxed);
+                });
+                response
+            }
+        });
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new()).header_read_timeout(deadline).max_buf_size(HEAD_BYTES_MAX);
+        http.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut is_closing = false;
+        let idle = idle(&activity, deadline);
+        let mut idle = std::pin::pin!(idle);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %ip, error = %error, "admin connection broke");
+                    }
+                    return;
                 }
-                return;
-            }
-            () = idle.as_mut() => return,
-            _ = closing.wait_for(|stop| *stop), if !is_closing => {
-                is_closing = true;
-                connection.as_mut().graceful_shutdown();
+                () = idle.as_mut() => return,
+                () = &mut closing, if !is_closing => {
+                    is_closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
         }
+    }
+}
+
+/// Returns once the admin side stops, or something else than what a connection was made under is in force.
+async fn is_to_close(mut closing: watch::Receiver<bool>, changes: Option<watch::Receiver<u64>>) {
+    let changed = async {
+        match changes {
+            Some(mut changes) => drop(changes.changed().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = closing.wait_for(|stop| *stop) => {}
+        () = changed => {}
+    }
+}
+
+/// Looks at the files of TLS again and again, beside the threads that answer: a disk may be slow.
+async fn look_at_files(tls: Arc<Tls>, every: Duration) {
+    loop {
+        sleep(every).await;
+        let own = Arc::clone(&tls);
+        // A look that panicked was reported by its thread.
+        let _ = tokio::task::spawn_blocking(move || own.look_again()).await;
     }
 }
 
@@ -292,7 +350,7 @@ async fn answer(State(site): State<Arc<Site>>, mut request: Request) -> Response
         // Only `converse` makes requests, and it always says who is there.
         return Response::new(Body::empty());
     };
-    match receive(request, peer, &site.bodies).await {
+    match receive(request, peer, &site.state, &site.bodies).await {
         Ok(call) => {
             let response = match pages::answer(&site, &call).await {
                 Some(response) => response,
@@ -311,6 +369,9 @@ fn finish(call: &Call, mut response: Response) -> Response {
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(&call.request_id) {
         headers.insert("x-request-id", id);
+    }
+    if let Some(seconds) = call.retry_after.get() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
     }
     tracing::debug!(
         request_id = call.request_id,

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::fixture::{NARROW, OPS, Reply, Running, VIEWER, credentials, key, settings, stable, store_with};
+use super::guard::BODY_BYTES_MAX;
 use super::outlets::{
     AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
     SpanNumbers,
@@ -159,6 +160,42 @@ fn request_for_no_host_or_two_is_refused_in_the_words_of_its_shape() {
     }
     assert_eq!(ask("/healthz", "1.1", "Host: a\r\n").status, 200);
     assert_eq!(ask("/healthz", "1.0", "").status, 200);
+}
+
+/// Each shape's own words, before anything else of the call is looked at: no credential is sent.
+#[test]
+fn guards_hold_for_every_shape_and_speak_its_words() {
+    let running = Running::start();
+    let big = "x".repeat(BODY_BYTES_MAX + 1);
+    let shapes = [
+        ("POST", "/api/v1/farms/web/servers/s1/drain", "/error/code"),
+        ("POST", "/1.0/ipLoadbalancing/it/refresh", "/errorCode"),
+        ("POST", "/api/v2/zlb", "/code"),
+    ];
+    let mut table = String::new();
+    for (method, path, code) in shapes {
+        let mut row = |what: &str, reply: &Reply| {
+            let body = reply.json();
+            let code = body.pointer(code).and_then(|code| code.as_str()).unwrap_or("none");
+            table.push_str(&format!("{path} {what}: {} {code}\n", reply.status));
+        };
+        let send = |fields: &[(&str, &str)], body: &[u8]| running.send(method, path, fields, body);
+        row("foreign origin", &send(&[("Origin", "http://evil.example")], b"{}"));
+        row("origin null", &send(&[("Origin", "null")], b"{}"));
+        row("foreign site", &send(&[("Sec-Fetch-Site", "cross-site")], b"{}"));
+        row("two hosts", &send(&[("Host", "other.example")], b"{}"));
+        row("too large", &send(&[], big.as_bytes()));
+        row("announced too large", &send(&[("Content-Length", "1048577")], b""));
+        row("not UTF-8", &send(&[], b"{\"a\": \"\xff\"}"));
+        row("not JSON", &send(&[], b"a=1"));
+        row("body on GET", &running.send("GET", path, &[], b"{}"));
+        row("body on DELETE", &running.send("DELETE", path, &[], b"{}"));
+        row(
+            "own origin",
+            &send(&[("Origin", &format!("http://{}", running.addr)), ("Sec-Fetch-Site", "same-origin")], b"{}"),
+        );
+    }
+    insta::assert_snapshot!(table);
 }
 
 #[test]
@@ -414,8 +451,10 @@ fn credentials_of_a_config_without_tokens_let_nobody_in() {
         body: bytes::Bytes::new(),
         peer: [127, 0, 0, 1].into(),
         is_tls: false,
+        certificate: None,
         request_id: "r".to_owned(),
         now: Timestamp(0),
+        retry_after: std::sync::OnceLock::new(),
     };
     assert!(super::native::caller(&none, &call).is_err());
 }

@@ -1,20 +1,33 @@
-//! The admin listener's TLS: the operator's own files, or a certificate made at start whose fingerprint is printed.
+//! The admin listener's TLS: the operator's own files, or a certificate made at the first start and kept, whose
+//! fingerprint is printed; and whose certificates clients may show.
 //!
-//! The crypto provider is named here and never taken from a process default, which another part might set.
+//! What is in force can be replaced while the listener runs: by a reload, and when the files change. What cannot be used
+//! leaves the former in force. Connections know when they were made under something else. The crypto provider is named
+//! here and never taken from a process default, which another part might set.
+
+mod kept;
+mod read;
+mod shown;
 
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use arc_swap::ArcSwap;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::model::AdminSettings;
 use crate::model::settings::AdminTls;
+use crate::model::tls::ClientAuth;
+use crate::report::report;
+
+pub use shown::ShownCertificate;
 
 /// Why the admin listener cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
@@ -53,60 +66,253 @@ pub enum TlsError {
         #[source]
         cause: io::Error,
     },
+    /// The authorities of clients cannot be used.
+    #[error("admin.tls.client_ca: \"{path}\" cannot be used: {why}; give the authorities' own certificates", path = path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A certificate that was made cannot be kept.
+    #[error("admin.tls: cannot keep the certificate in \"{path}\": {}; check state_dir and its permissions", cause.to_string().to_lowercase(), path = path.display())]
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
     /// Certificate and key cannot be used together.
     #[error("admin.tls: certificate and key cannot be used: {}; give the key that the first certificate is of", .0.to_string().to_lowercase())]
     Unusable(#[source] rustls::Error),
 }
 
-/// TLS for the admin listener.
+/// TLS of the admin listener; see the module's doc.
 pub struct Tls {
-    /// Performs handshakes.
-    pub acceptor: TlsAcceptor,
-    /// SHA-256 of a certificate made here, as `openssl x509 -fingerprint -sha256` prints it.
-    pub fingerprint: Option<String>,
-    /// The certificate that clients see, DER.
-    pub certificate: CertificateDer<'static>,
+    ip: IpAddr,
+    wanted: Mutex<Wanted>,
+    live: ArcSwap<Live>,
+    changed: watch::Sender<u64>,
+}
+
+/// What the config asks for, and the files that were refused last.
+struct Wanted {
+    tls: AdminTls,
+    clients: Option<ClientAuth>,
+    state_dir: Option<PathBuf>,
+    refused: Option<[u8; 32]>,
+}
+
+/// What is in force.
+pub(super) struct Live {
+    config: Arc<ServerConfig>,
+    certificate: CertificateDer<'static>,
+    made: Option<Made>,
+    /// SHA-256 of everything that was read.
+    digest: [u8; 32],
+}
+
+/// A certificate that was made here.
+struct Made {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Made {
+    fn pair(&self) -> Pair {
+        (vec![self.certificate.clone()], self.key.clone_key())
+    }
+}
+
+/// A chain and the key of its first certificate.
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What was read and can be used, to be put in force.
+pub struct Renewed {
+    wanted: Wanted,
+    live: Live,
+}
+
+impl std::fmt::Debug for Renewed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewed").finish_non_exhaustive()
+    }
 }
 
 impl Tls {
-    /// Returns the TLS of a listener at `ip`, or none where it is off.
+    /// Returns the TLS of a listener at `ip`, or none where it is off. A certificate that has to be made is made for
+    /// this process alone, unless [`Self::keep_in`] follows.
     ///
     /// # Errors
     /// [`TlsError`] names the key and the file.
-    pub fn load(settings: &AdminTls, ip: IpAddr) -> Result<Option<Self>, TlsError> {
-        match settings {
-            AdminTls::Off => Ok(None),
-            AdminTls::Auto => {
-                let (certificate, key) = made_for(ip)?;
-                let fingerprint = Some(fingerprint(&certificate));
-                Self::new(vec![certificate], key, fingerprint).map(Some)
+    pub fn load(settings: &AdminSettings, ip: IpAddr) -> Result<Option<Self>, TlsError> {
+        if settings.tls == AdminTls::Off {
+            return Ok(None);
+        }
+        let wanted = Wanted::of(settings, None);
+        let live = wanted.read(ip, None)?;
+        let (wanted, changed) = (Mutex::new(wanted), watch::Sender::new(0));
+        Ok(Some(Self { ip, wanted, live: ArcSwap::from_pointee(live), changed }))
+    }
+
+    /// Shows the certificate that is kept in `state_dir` rather than one that was made now; keeps it there if there is
+    /// none, or none for this address.
+    ///
+    /// # Errors
+    /// [`TlsError::Keep`].
+    pub fn keep_in(&self, state_dir: &Path) -> Result<(), TlsError> {
+        let mut wanted = self.lock();
+        wanted.state_dir = Some(state_dir.to_owned());
+        if wanted.tls == AdminTls::Auto {
+            self.live.store(Arc::new(wanted.read(self.ip, None)?));
+        }
+        Ok(())
+    }
+
+    /// Reads what other settings ask for.
+    ///
+    /// # Errors
+    /// [`TlsError`]; what is in force stays.
+    pub fn renewed(&self, settings: &AdminSettings) -> Result<Renewed, TlsError> {
+        let wanted = Wanted::of(settings, self.lock().state_dir.clone());
+        let live = wanted.read(self.ip, Some(&self.live.load()))?;
+        Ok(Renewed { wanted, live })
+    }
+
+    /// Puts in force what was read.
+    pub fn put(&self, renewed: Renewed) {
+        let mut wanted = self.lock();
+        *wanted = renewed.wanted;
+        self.replace(renewed.live);
+    }
+
+    /// Looks whether the files changed, and puts what they hold now in force. What cannot be used is said once.
+    pub(super) fn look_again(&self) {
+        let mut wanted = self.lock();
+        let live = self.live.load();
+        let digest = wanted.digest();
+        if digest == Some(live.digest) || digest == wanted.refused || digest.is_none() {
+            return;
+        }
+        match wanted.read(self.ip, Some(&live)) {
+            Ok(read) => {
+                wanted.refused = None;
+                self.replace(read);
+                tracing::info!("changed files of admin.tls are in use");
             }
-            AdminTls::Files { cert, key } => Self::new(read_chain(cert)?, read_key(key)?, None).map(Some),
+            Err(error) => {
+                wanted.refused = digest;
+                tracing::error!(error = %report(&error), "changed files of admin.tls cannot be used: the former still are");
+            }
         }
     }
 
-    fn new(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-        fingerprint: Option<String>,
-    ) -> Result<Self, TlsError> {
-        let certificate = chain.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Unusable)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(TlsError::Unusable)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), fingerprint, certificate })
+    fn replace(&self, live: Live) {
+        if live.digest != self.live.load().digest {
+            self.live.store(Arc::new(live));
+            self.changed.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    /// Returns what performs the next handshake.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.live.load().config))
+    }
+
+    /// Returns what tells a connection that something else is in force.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Returns the SHA-256 of a certificate made here, as `openssl x509 -fingerprint -sha256` prints it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        let live = self.live.load();
+        live.made.as_ref().map(|made| fingerprint(&made.certificate))
+    }
+
+    /// Returns the certificate that clients see, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        self.live.load().certificate.to_vec()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+        f.debug_struct("Tls").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
     }
+}
+
+impl Wanted {
+    fn of(settings: &AdminSettings, state_dir: Option<PathBuf>) -> Self {
+        let AdminSettings { tls, clients, .. } = settings;
+        Self { tls: tls.clone(), clients: clients.clone(), state_dir, refused: None }
+    }
+
+    /// Returns the SHA-256 of the files as they are; none where one cannot be read, as while it is replaced.
+    fn digest(&self) -> Option<[u8; 32]> {
+        let files: Vec<&Path> = match &self.tls {
+            AdminTls::Files { cert, key } => vec![cert, key],
+            AdminTls::Auto | AdminTls::Off => Vec::new(),
+        };
+        let mut digest = Sha256::new();
+        for file in files.into_iter().chain(self.clients.iter().map(|clients| &*clients.ca)) {
+            digest.update(Sha256::digest(std::fs::read(file).ok()?));
+        }
+        digest.update([u8::from(self.clients.as_ref().is_some_and(|clients| clients.is_required))]);
+        Some(digest.finalize().into())
+    }
+
+    /// Reads the files, or the certificate that is kept. One that is kept nowhere stays as it is in `before`.
+    fn read(&self, ip: IpAddr, before: Option<&Live>) -> Result<Live, TlsError> {
+        let digest = self.digest().unwrap_or_default();
+        let (chain, key) = match &self.tls {
+            AdminTls::Files { cert, key } => (read::chain("cert", cert)?, read::key(key)?),
+            AdminTls::Auto | AdminTls::Off => match (&self.state_dir, before.and_then(|live| live.made.as_ref())) {
+                (None, Some(made)) => made.pair(),
+                (None, None) => kept::made_for(ip)?,
+                (Some(dir), _) => kept::pair(dir, ip)?,
+            },
+        };
+        let certificate = chain.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()));
+        let is_made = !matches!(self.tls, AdminTls::Files { .. });
+        let made = is_made.then(|| Made { certificate: certificate.clone(), key: key.clone_key() });
+        let config = Arc::new(config(chain, key, self.clients.as_ref())?);
+        Ok(Live { config, certificate, made, digest })
+    }
+}
+
+fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    clients: Option<&ClientAuth>,
+) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Unusable)?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let unusable = |why: String| TlsError::Authorities { path: clients.ca.to_path_buf(), why };
+            let mut roots = RootCertStore::empty();
+            for certificate in read::chain("client_ca", &clients.ca)? {
+                roots.add(certificate).map_err(|why| unusable(why.to_string().to_lowercase()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if clients.is_required { verifier } else { verifier.allow_unauthenticated() };
+            builder.with_client_cert_verifier(verifier.build().map_err(|why| unusable(why.to_string().to_lowercase()))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Unusable)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// Returns the SHA-256 of a certificate: upper-case hexadecimal pairs joined by colons.
@@ -116,102 +322,5 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     pairs.join(":")
 }
 
-/// Makes a certificate that is good for this machine's own names and for the address that is listened on.
-fn made_for(ip: IpAddr) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TlsError> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    if !ip.is_loopback() && !ip.is_unspecified() {
-        names.push(ip.to_string());
-    }
-    let mut params = CertificateParams::new(names).map_err(TlsError::Make)?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "farmgate admin");
-    let key = KeyPair::generate().map_err(TlsError::Make)?;
-    let certificate = params.self_signed(&key).map_err(TlsError::Make)?;
-    Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = read("cert", path)?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|e| TlsError::NotPem {
-        key: "cert",
-        path: path.to_owned(),
-        cause: e.to_string().to_lowercase(),
-    })?;
-    if chain.is_empty() {
-        return Err(TlsError::Empty { key: "cert", path: path.to_owned(), what: "certificate" });
-    }
-    Ok(chain)
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let pem = read("key", path)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| {
-        if matches!(e, rustls_pki_types::pem::Error::NoItemsFound) {
-            return TlsError::Empty { key: "key", path: path.to_owned(), what: "private key" };
-        }
-        TlsError::NotPem { key: "key", path: path.to_owned(), cause: e.to_string().to_lowercase() }
-    })
-}
-
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|cause| TlsError::Read { key, path: path.to_owned(), cause })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn files(cert: &str, key: &str) -> (tempfile::TempDir, AdminTls) {
-        let dir = tempfile::tempdir().unwrap();
-        let (cert_path, key_path) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        std::fs::write(&cert_path, cert).unwrap();
-        std::fs::write(&key_path, key).unwrap();
-        (dir, AdminTls::Files { cert: cert_path, key: key_path })
-    }
-
-    fn pair() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    }
-
-    fn refused(cert: &str, key: &str) -> String {
-        let (dir, settings) = files(cert, key);
-        let error = Tls::load(&settings, LOCAL).unwrap_err().to_string();
-        error.replace(dir.path().to_str().unwrap(), "DIR")
-    }
-
-    #[test]
-    fn tls_of_files_names_the_file_that_is_wrong() {
-        let ((cert, key), (_, other)) = (pair(), pair());
-        let (_dir, good) = files(&cert, &key);
-        assert!(Tls::load(&good, LOCAL).unwrap().unwrap().fingerprint.is_none());
-        assert_eq!(
-            refused("", &key),
-            "admin.tls.cert: \"DIR/cert.pem\" holds no certificate; give a PEM file that does"
-        );
-        assert_eq!(
-            refused(&cert, "x"),
-            "admin.tls.key: \"DIR/key.pem\" holds no private key; give a PEM file that does"
-        );
-        assert!(refused(&cert, &other).starts_with("admin.tls: certificate and key cannot be used: "));
-        let lost = AdminTls::Files { cert: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() };
-        assert_eq!(
-            Tls::load(&lost, LOCAL).unwrap_err().to_string(),
-            "admin.tls.cert: cannot read \"/nowhere/cert.pem\": no such file or directory (os error 2); \
-             check the path and its permissions"
-        );
-    }
-
-    #[test]
-    fn tls_auto_makes_a_new_certificate_and_prints_its_digest() {
-        let one = Tls::load(&AdminTls::Auto, LOCAL).unwrap().unwrap();
-        let two = Tls::load(&AdminTls::Auto, LOCAL).unwrap().unwrap();
-        let print = one.fingerprint.unwrap();
-        assert_eq!(print, fingerprint(&one.certificate));
-        assert_eq!(print.len(), 32 * 3 - 1);
-        assert_ne!(Some(print), two.fingerprint);
-    }
-}
+mod tests;

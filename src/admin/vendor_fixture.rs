@@ -173,7 +173,7 @@ fn credentials() -> Credentials {
     };
     Credentials {
         tokens: vec![BearerToken {
-            grant: Grant { name: "ops".into(), access: Access::Operate, farms: None },
+            grant: Grant { name: "ops".into(), access: Access::Admin, farms: None },
             token: Secret::new("t-ops"),
         }],
         ovh_applications: Vec::new(),
@@ -185,6 +185,7 @@ fn credentials() -> Credentials {
             id: "key-id".into(),
             secret: Secret::new("key-secret"),
         }],
+        ..Credentials::default()
     }
 }
 
@@ -197,8 +198,10 @@ pub(super) fn call(method: &str, target: &str, body: &str) -> Call {
         body: Bytes::copy_from_slice(body.as_bytes()),
         peer: "127.0.0.1".parse().unwrap(),
         is_tls: false,
+        certificate: None,
         request_id: "8b9cad0e-1f20-4132-8435-465768798a9b".to_owned(),
         now: NOW,
+        retry_after: std::sync::OnceLock::new(),
     }
 }
 

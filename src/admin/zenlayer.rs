@@ -60,7 +60,8 @@ fn request_id(id: &str) -> String {
 }
 
 fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
-    let (_caller, actions) = auth::authenticate(&state.credentials.load(), call)?;
+    let who = || auth::authenticate(&state.credentials.load(), call);
+    let (_caller, actions) = state.let_in(call, who, |(caller, _)| &caller.grant)?;
     if call.uri.path() != PATH {
         return Err(AdminError::NotFound { kind: "path", id: quoted(call.uri.path()) }.into());
     }

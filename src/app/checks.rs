@@ -9,14 +9,20 @@ use crate::model::{Checked, Epoch, Farm, Paced, Probe, ProbeSlot, ServerKey};
 use crate::prober::{CheckSource, Target};
 use crate::store::Store;
 
+use super::own::AdminPlace;
+
 /// See the module's doc.
-pub(super) struct StoreChecks(pub(super) Arc<Store>);
+pub(super) struct StoreChecks {
+    pub(super) store: Arc<Store>,
+    /// Where no server may be.
+    pub(super) own: AdminPlace,
+}
 
 impl CheckSource for StoreChecks {
     /// One target for every probe of every server that is checked; one without a probe for every other, so that its
     /// name is resolved.
     fn targets(&self) -> Vec<Target> {
-        let table = self.0.load();
+        let table = self.store.load();
         let mut targets = Vec::new();
         for farm in &table.farms {
             for entry in &farm.servers {
@@ -27,19 +33,20 @@ impl CheckSource for StoreChecks {
     }
 
     fn records(&self, checked: Vec<Checked>) -> Vec<Paced> {
-        self.0.observe(checked)
+        self.store.observe(checked)
     }
 
     fn resolved(&self, server: ServerKey, epoch: Epoch, addr: Option<SocketAddr>) {
+        let addr = addr.filter(|addr| !self.is_own(server, *addr));
         if addr.is_none() {
             self.tell_of_failure(server);
         }
-        self.0.resolved(server, epoch, addr, clock::wall());
+        self.store.resolved(server, epoch, addr, clock::wall());
     }
 
     fn first_round_done(&self) {
         tracing::info!("first round of checks done");
-        self.0.first_round_done();
+        self.store.first_round_done();
     }
 }
 
@@ -63,9 +70,19 @@ fn push_targets(farm: &Farm, entry: &ServerEntry, targets: &mut Vec<Target>) {
 }
 
 impl StoreChecks {
+    /// A name that leads to the admin side leads nowhere.
+    fn is_own(&self, key: ServerKey, addr: SocketAddr) -> bool {
+        let is_own = self.own.is(addr);
+        if is_own {
+            let (farm, server) = (key.farm.0, key.server.0);
+            tracing::error!(farm, server, %addr, "name of server leads to the admin side: not used");
+        }
+        is_own
+    }
+
     /// Says, in the operator's names, that the name of a server has no address. One that has left needs none.
     fn tell_of_failure(&self, key: ServerKey) {
-        let table = self.0.load();
+        let table = self.store.load();
         let Some(farm) = table.farm(key.farm) else { return };
         let Some(entry) = farm.position(key.server).map(|position| &farm.servers[position]) else { return };
         let (server, address) = (&entry.server.name, &entry.server.address);

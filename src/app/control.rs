@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::admin::{Control, Succession};
 use crate::lifecycle::{Phase, notify};
-use crate::model::Act;
+use crate::model::{Act, CommandKind, EventKind};
 
 use super::{Core, upgrade};
 
@@ -43,6 +43,12 @@ impl Core {
         }
     }
 
+    /// Tells who asked for what.
+    fn told(&self, command: CommandKind, act: Act) {
+        let at = act.at;
+        self.store.note(EventKind::Commanded { command, act }, at);
+    }
+
     /// Who may operate may not, for that alone, run any program: whoever started the process must have allowed it.
     fn may_start(&self, binary: Option<&Path>) -> Result<(), String> {
         let Some(binary) = binary else { return Ok(()) };
@@ -66,9 +72,11 @@ impl Control for Controller {
     fn reload<'a>(&'a self, act: Act) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
-            let reason = act.reason.as_deref().unwrap_or("");
-            tracing::info!(actor = &*act.actor, source = &*act.source, reason, "reload asked for");
-            let reloaded = tokio::task::spawn_blocking(move || core.reload()).await;
+            let reloaded = tokio::task::spawn_blocking(move || {
+                core.told(CommandKind::Reload, act);
+                core.reload()
+            });
+            let reloaded = reloaded.await;
             reloaded.unwrap_or_else(|error| Err(format!("the reload did not finish: {error}")))
         })
     }
@@ -80,9 +88,12 @@ impl Control for Controller {
     ) -> Pin<Box<dyn Future<Output = Result<Succession, String>> + Send + 'a>> {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
-            let reason = act.reason.as_deref().unwrap_or("");
-            tracing::info!(actor = &*act.actor, source = &*act.source, reason, ?binary, "upgrade asked for");
-            let upgraded = tokio::task::spawn_blocking(move || core.upgrade(binary.as_deref())).await;
+            let upgraded = tokio::task::spawn_blocking(move || {
+                tracing::info!(?binary, "upgrade asked for");
+                core.told(CommandKind::Upgrade, act);
+                core.upgrade(binary.as_deref())
+            });
+            let upgraded = upgraded.await;
             upgraded.unwrap_or_else(|error| Err(format!("the upgrade did not finish: {error}")))
         })
     }

@@ -5,7 +5,8 @@
 
 use crate::feed::wire::{AgentWire, change_word};
 use crate::model::{
-    AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, OrderEnding, StandingChange,
+    Act, AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, OrderEnding, RefreshPhase,
+    StandingChange,
 };
 
 /// Logs an event.
@@ -29,6 +30,7 @@ pub(super) fn log(event: &Event) {
             generation,
             "server changed by operator"
         ),
+        EventKind::Commanded { .. } | EventKind::Credential { .. } | EventKind::Refresh { .. } => log_audit(event),
         EventKind::Edited { object, id: object_id, path, edit, fields, act } => tracing::info!(
             event = id,
             object = object.as_str(),
@@ -79,6 +81,72 @@ fn log_certificate(event: &Event) {
         CertificateChange::Renewed { until } => {
             tracing::info!(event = id, %frontend, certificate, %until, "certificate renewed");
         }
+    }
+}
+
+fn log_audit(event: &Event) {
+    let id = event.id;
+    let reason = |act: &Act| act.reason.as_deref().unwrap_or("").to_owned();
+    match &event.kind {
+        EventKind::Commanded { command, act } => tracing::info!(
+            event = id,
+            command = command.as_str(),
+            actor = &*act.actor,
+            source = &*act.source,
+            reason = reason(act),
+            "process told what to do"
+        ),
+        EventKind::Credential { id: credential, application, change, fields, act } => tracing::info!(
+            event = id,
+            credential,
+            application = &**application,
+            change = change.as_str(),
+            keys = fields.iter().map(|field| &*field.key).collect::<Vec<_>>().join(", "),
+            actor = &*act.actor,
+            source = &*act.source,
+            reason = reason(act),
+            "credential asked for or decided"
+        ),
+        EventKind::Refresh { task, zones, phase, act } => {
+            let (task, zones, phase_word) = (task.0, zones.join(", "), phase.as_str());
+            let (actor, source) = (&*act.actor, &*act.source);
+            match phase {
+                RefreshPhase::Begun => tracing::info!(
+                    event = id,
+                    task,
+                    zones,
+                    phase = phase_word,
+                    actor,
+                    source,
+                    reason = reason(act),
+                    "refresh of what is staged begins"
+                ),
+                RefreshPhase::Done { changes } => tracing::info!(
+                    event = id,
+                    task,
+                    zones,
+                    phase = phase_word,
+                    changes,
+                    actor,
+                    source,
+                    "what was staged is live"
+                ),
+                RefreshPhase::Failed { why } => tracing::error!(
+                    event = id, task, zones, phase = phase_word, actor, source, error = %why,
+                    "refresh failed: what is staged stays staged"
+                ),
+            }
+        }
+        EventKind::Certificate { .. }
+        | EventKind::Changed { .. }
+        | EventKind::Edited { .. }
+        | EventKind::FarmServing { .. }
+        | EventKind::Incident { .. }
+        | EventKind::Left { .. }
+        | EventKind::OrderEnded { .. }
+        | EventKind::Reloaded { .. }
+        | EventKind::StandingChanged { .. }
+        | EventKind::Transition { .. } => {}
     }
 }
 

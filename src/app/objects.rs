@@ -24,17 +24,19 @@ use crate::config::Declared;
 use crate::journal::SqliteJournal;
 use crate::model::object::FIRST_MADE_ID;
 use crate::model::{
-    Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, ServerKey, StagedChange, StagedKey, Task, TaskId,
-    TaskStatus, Timestamp, Topology, Wish,
+    Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, RefreshPhase, ServerKey, StagedChange, StagedKey,
+    Task, TaskId, TaskStatus, Timestamp, Topology, Wish,
 };
 use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, resolve};
 use crate::report::report;
 use crate::store::{EventSink, JournalError, ListenerHost, OpenError, ReloadError, Store, Write};
 
+use super::own::AdminPlace;
+
 pub(super) use refresh::Refresher;
 use shelf::Shelf;
-use told::{lost, notes};
+use told::{lost, notes, wished};
 
 /// How long a task is told of after it has ended.
 const TASK_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
@@ -51,6 +53,7 @@ pub(super) struct MadeObjects {
     view: ArcSwap<View>,
     overtaking: Arc<Overtaking>,
     work: Mutex<Sender<Work>>,
+    own: AdminPlace,
 }
 
 /// What the refreshing thread is woken for.
@@ -102,6 +105,7 @@ pub(super) struct Restored {
     state: State,
     journal: SqliteJournal,
     shelf: Shelf,
+    own: AdminPlace,
 }
 
 impl Restored {
@@ -125,13 +129,28 @@ impl Restored {
         let last_object = saved.last_object.max(FIRST_MADE_ID - 1);
         let (last_task, revision) = (saved.last_task, 0);
         let state = State { live, ahead, staging, tasks, last_object, last_task, revision };
-        Ok(Self { state, journal: journal.clone(), shelf })
+        Ok(Self { state, journal: journal.clone(), shelf, own: AdminPlace::default() })
+    }
+
+    /// Says where the admin side listens: no server may be there.
+    ///
+    /// # Errors
+    /// If one is.
+    pub(super) fn beside(self, own: AdminPlace) -> anyhow::Result<Self> {
+        allow(own, &self.state.live).map_err(|error| anyhow::anyhow!("{error}"))?;
+        Ok(Self { own, ..self })
     }
 
     /// Returns everything that is in force.
     pub(super) fn topology(&self) -> Topology {
         self.state.live.topology()
     }
+}
+
+/// Refuses servers that are where the admin side listens.
+fn allow(own: AdminPlace, world: &World) -> Result<(), EditError> {
+    let faults = own.faults(&world.topology());
+    if faults.is_empty() { Ok(()) } else { Err(EditError::Invalid { faults }) }
 }
 
 /// Says why a file and what was made through APIs do not go together.
@@ -152,7 +171,7 @@ impl MadeObjects {
         host: Arc<dyn ListenerHost>,
         overtaking: &Arc<Overtaking>,
     ) -> (Arc<Self>, Receiver<Work>) {
-        let Restored { state, journal, shelf } = restored;
+        let Restored { state, journal, shelf, own } = restored;
         let (work, works) = channel();
         *lock(&overtaking.wake) = Some(work.clone());
         for task in state.tasks.values().filter(|task| task.is_refresh && !task.status.is_final()) {
@@ -162,7 +181,12 @@ impl MadeObjects {
         let view = ArcSwap::from_pointee(state.view());
         let (store, overtaking) = (Arc::clone(store), Arc::clone(overtaking));
         let (state, work) = (Mutex::new(state), Mutex::new(work));
-        (Arc::new(Self { store, host, journal, shelf, state, view, overtaking, work }), works)
+        (Arc::new(Self { store, host, journal, shelf, state, view, overtaking, work, own }), works)
+    }
+
+    /// Returns where the admin side listens.
+    pub(super) fn own(&self) -> AdminPlace {
+        self.own
     }
 
     /// Puts another file in the place of the one that is in force; what was made through APIs stays.
@@ -171,6 +195,7 @@ impl MadeObjects {
         let made = Arc::clone(state.live.made());
         let live = Arc::new(World::new(Arc::new(declared), topology, &made));
         live.check_all().map_err(|error| misfit(&error))?;
+        allow(self.own, &live).map_err(|error| error.to_string())?;
         let now = clock::wall();
         self.store.reload(live.topology(), &*self.host, now).map_err(|error| error.to_string())?;
         state.ahead = ahead_of(&live, &state.staging);
@@ -230,6 +255,7 @@ impl MadeObjects {
         }
         let (live, touched) = state.live.with(&changes);
         live.check(&touched)?;
+        allow(self.own, &live)?;
         let mut staging = state.staging.clone();
         let difference = staging.overtake(state.live.made(), live.made(), &changes);
         let mut batch = state.batch(ObjectBatch::default(), &difference);
@@ -292,6 +318,7 @@ impl MadeObjects {
         }
         let (ahead, touched) = state.ahead.with(&resolved.changes);
         ahead.check(&touched)?;
+        allow(self.own, &ahead)?;
         let mut staging = state.staging.clone();
         let mut difference = staging.stage(state.live.made(), &resolved, zone, act);
         for (server, wish) in &resolved.wishes {
@@ -304,7 +331,10 @@ impl MadeObjects {
         self.shelf.prepare(&resolved.changes)?;
         self.keep(&batch)?;
         let changes = resolved.changes.len() + resolved.wishes.len();
-        for kind in notes(&state.ahead, &ahead, &resolved.changes, Some(EditKind::Staged), act) {
+        let live = |server, field| self.live_value(server, field);
+        let mut told = notes(&state.ahead, &ahead, &resolved.changes, Some(EditKind::Staged), act);
+        told.extend(wished(&state.ahead, &state.staging, &resolved.wishes, live, act));
+        for kind in told {
             self.store.note(kind, act.at);
         }
         state.last_object = last;
@@ -417,6 +447,8 @@ impl Objects for MadeObjects {
             (true, zones) => (TaskStatus::Done, zones.unwrap_or_default().to_vec()),
         };
         let task = self.begin(told, action, act, status, true)?;
+        let phase = if task.status.is_final() { RefreshPhase::Done { changes: 0 } } else { RefreshPhase::Begun };
+        self.store.note(told::refresh(&task, phase), act.at);
         if !task.status.is_final() {
             // Without the thread the process ends; the next one carries the task out.
             let _ = lock(&self.work).send(Work::Refresh(task.id));

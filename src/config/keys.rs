@@ -203,11 +203,14 @@ pub(super) const SERVER: &[&str] = &[
 /// A server's `probe`, where it is a mapping; the same keys of a farm's probe say where it goes and as whom.
 pub(super) const AIM: &[&str] = &["port", "address", "host", "sni", "verify", "ca", "proxy", "source"];
 /// `admin`.
-pub(super) const ADMIN: &[&str] = &["listen", "tls", "metrics", "allow_commands", "tokens", "ovh", "zenlayer"];
+pub(super) const ADMIN: &[&str] = &["listen", "tls", "metrics", "allow_commands", "rate", "tokens", "ovh", "zenlayer"];
+/// `admin.rate`.
+pub(super) const CALL_RATE: &[&str] = &["requests", "window", "burst"];
 /// `admin.tls`, where it is a mapping.
-pub(super) const TLS: &[&str] = &["cert", "key"];
+pub(super) const TLS: &[&str] = &["cert", "key", "client_ca", "client_auth"];
 /// One of `admin.tokens`.
-pub(super) const TOKEN: &[&str] = &["name", "role", "farms", "token", "token_file"];
+pub(super) const TOKEN: &[&str] =
+    &["name", "role", "farms", "token", "token_file", "client_cert_sha256", "client_cert_cn"];
 /// `admin.ovh`.
 pub(super) const OVH: &[&str] = &["credentials", "applications", "probe_interval_min"];
 /// One of `admin.ovh.applications`.
@@ -290,6 +293,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("Server", SERVER),
     ("Aim", AIM),
     ("Admin", ADMIN),
+    ("CallRate", CALL_RATE),
     ("Tls", TLS),
     ("Token", TOKEN),
     ("Ovh", OVH),

@@ -19,9 +19,9 @@ use serde_json::Value;
 
 use super::bounds;
 pub use admin::{
-    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, CallMethod, CallRule, Journal, Level, Log,
-    LogFormat, MetricsAccess, Otlp, Ovh, OvhApplication, OvhCredential, Role, Tls, TlsForm, Token, Tracing, Webhook,
-    Zenlayer, ZenlayerKey,
+    AccessField, AccessFormat, AccessLog, Acme, AcmeChallenge, Admin, AdminClientAuth, CallMethod, CallRate, CallRule,
+    Journal, Level, Log, LogFormat, MetricsAccess, Otlp, Ovh, OvhApplication, OvhCredential, Role, Tls, TlsForm, Token,
+    Tracing, Webhook, Zenlayer, ZenlayerKey,
 };
 pub use farm::{
     Balance, Counted, Drain, FailOpen, Farm, FarmTimeouts, Flap, Hash, HashKey, HashWord, Incident, Leftovers, Observe,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::model::{
     Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, CheckStatus,
-    Content, EditKind, Ejection, Event, EventKind, FarmId, FieldChange, Generation, Health, IncidentPhase, Leftovers,
-    Name, ObjectId, ObjectKind, OrderEnding, ProbeSlot, Progress, ServerId, ServerKey, StandingChange, Suspicion,
-    SuspicionKind, Terms, Timestamp, TrafficFault, Weight, Wish,
+    CommandKind, Content, CredentialChange, EditKind, Ejection, Event, EventKind, FarmId, FieldChange, Generation,
+    Health, IncidentPhase, Leftovers, Name, ObjectId, ObjectKind, OrderEnding, ProbeSlot, Progress, RefreshPhase,
+    ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, TaskId, Terms, Timestamp, TrafficFault, Weight,
+    Wish,
 };
 
 /// 2026-11-21T12:03:11.250Z.
@@ -119,6 +120,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         kinds.push(transition(0, 1, NOON, to, incident).kind);
     }
     kinds.extend(edits(server));
+    kinds.extend(audits(&act(Some("for ci"))));
     let numbered = |(id, kind)| Event { id, at: NOON, generation: Generation(42), kind };
     (1..).zip(kinds).map(numbered).collect()
 }
@@ -148,6 +150,33 @@ fn edits(server: ServerKey) -> Vec<EventKind> {
         let fields = vec![FieldChange { key: "balance".into(), before, after }];
         let (object, id, path) = (ObjectKind::Farm, ObjectId(server.farm.0), "farms.web".into());
         kinds.push(EventKind::Edited { object, id, path, edit, fields, act });
+    }
+    kinds
+}
+
+fn audits(act: &Act) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    for command in [CommandKind::Reload, CommandKind::Upgrade] {
+        kinds.push(EventKind::Commanded { command, act: act.clone() });
+    }
+    for change in [
+        CredentialChange::Asked,
+        CredentialChange::Granted,
+        CredentialChange::Refused,
+        CredentialChange::Revoked,
+        CredentialChange::LoggedOut,
+    ] {
+        let (before, after) = (Some("\"pendingValidation\"".into()), Some("\"validated\"".into()));
+        let fields = vec![FieldChange { key: "state".into(), before, after }];
+        kinds.push(EventKind::Credential { id: 7, application: "terraform".into(), change, fields, act: act.clone() });
+    }
+    let why = "farms.shop: is declared twice".into();
+    for (zones, phase) in [
+        (vec![], RefreshPhase::Begun),
+        (vec!["gra".into()], RefreshPhase::Done { changes: 3 }),
+        (vec!["gra".into(), "rbx".into()], RefreshPhase::Failed { why }),
+    ] {
+        kinds.push(EventKind::Refresh { task: TaskId(12), zones, phase, act: act.clone() });
     }
     kinds
 }

@@ -2,9 +2,9 @@
 //! why. Times are UTC.
 
 use crate::model::{
-    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, EditKind, Ejection, Event, EventKind,
-    FarmId, FieldChange, Health, IncidentPhase, Leftovers, Name, OrderEnding, StandingChange, Suspicion, SuspicionKind,
-    Terms, TrafficFault, Wish,
+    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CommandKind, CredentialChange, EditKind,
+    Ejection, Event, EventKind, FarmId, FieldChange, Health, IncidentPhase, Leftovers, Name, OrderEnding, RefreshPhase,
+    StandingChange, Suspicion, SuspicionKind, Terms, TrafficFault, Wish,
 };
 
 /// Returns an event in one sentence.
@@ -14,6 +14,19 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Certificate { frontend, certificate, change } => certificate_of(frontend, certificate, change),
         EventKind::Changed { farm_name, server_name, from, to, terms, act, .. } => {
             changed(&of(farm_name, server_name), *from, *to, terms, act)
+        }
+        EventKind::Commanded { command, act } => {
+            format!("{} asked for {}{}.", who(act), command_of(*command), reason_of(act))
+        }
+        EventKind::Credential { id, application, change, act, .. } => {
+            let what = match change {
+                CredentialChange::Asked => "asked for",
+                CredentialChange::Granted => "granted",
+                CredentialChange::LoggedOut => "ended its own",
+                CredentialChange::Refused => "refused",
+                CredentialChange::Revoked => "revoked",
+            };
+            format!("{} {what} credential {id} of application {application}{}.", who(act), reason_of(act))
         }
         EventKind::Edited { object, path, edit, fields, act, .. } => edited(object.as_str(), path, *edit, fields, act),
         EventKind::FarmServing { farm_name, serving, .. } => farm_serving(farm_name, serving),
@@ -40,6 +53,7 @@ pub fn sentence(event: &Event) -> String {
                 OrderEnding::Until => format!("The {order} of server {server} came to its end; {closed} closed."),
             }
         }
+        EventKind::Refresh { task, zones, phase, act } => refresh(task.0, zones, phase, act),
         EventKind::Reloaded { added, removed, overrides_dropped } => {
             let dropped = count(*overrides_dropped as u64, "override");
             let (added, removed) = (count(*added as u64, "server"), count(*removed as u64, "server"));
@@ -144,8 +158,41 @@ fn changed(server: &str, from: Wish, to: Wish, terms: &Terms, act: &Act) -> Stri
     text + "."
 }
 
+fn who(act: &Act) -> String {
+    format!("{} (from {})", act.actor, act.source)
+}
+
+fn reason_of(act: &Act) -> String {
+    act.reason.as_ref().map_or_else(String::new, |reason| format!(": \"{reason}\""))
+}
+
+fn command_of(command: CommandKind) -> &'static str {
+    match command {
+        CommandKind::Reload => "a reload",
+        CommandKind::Upgrade => "an upgrade",
+    }
+}
+
+fn refresh(task: u64, zones: &[Box<str>], phase: &RefreshPhase, act: &Act) -> String {
+    let of = match zones {
+        [] => "everything that is staged".to_owned(),
+        [one] => format!("what is staged for zone {one}"),
+        several => format!("what is staged for zones {}", several.join(", ")),
+    };
+    match phase {
+        RefreshPhase::Begun => format!("{} asked that {of} go live, as task {task}{}.", who(act), reason_of(act)),
+        RefreshPhase::Done { changes } => {
+            let changes = count(*changes as u64, "change");
+            format!("Task {task} of {} is done: {changes} went live.", who(act))
+        }
+        RefreshPhase::Failed { why } => {
+            format!("Task {task} of {} failed and {of} still is: {why}.", who(act))
+        }
+    }
+}
+
 fn edited(object: &str, path: &str, edit: EditKind, fields: &[FieldChange], act: &Act) -> String {
-    let who = format!("{} (from {})", act.actor, act.source);
+    let who = who(act);
     let keys: Vec<&str> = fields.iter().map(|field| &*field.key).collect();
     let keys = if keys.is_empty() { String::new() } else { format!(" ({})", keys.join(", ")) };
     let mut text = match edit {

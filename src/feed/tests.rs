@@ -39,12 +39,19 @@ fn incident_is_about_all_its_farms_and_a_reload_about_none() {
         let of = farms(&event.kind);
         if matches!(event.kind, EventKind::Incident { .. }) {
             assert_eq!(of, [server(1).0.farm, FarmId::derive(&Name::parse("shop").unwrap())]);
-        } else if matches!(event.kind, EventKind::Certificate { .. } | EventKind::Reloaded { .. }) {
+        } else if matches!(
+            event.kind,
+            EventKind::Certificate { .. }
+                | EventKind::Commanded { .. }
+                | EventKind::Credential { .. }
+                | EventKind::Refresh { .. }
+                | EventKind::Reloaded { .. }
+        ) {
             assert_eq!(of, []);
         } else {
             assert_eq!(of, [server(1).0.farm]);
         }
         seen.push(event.id);
     }
-    assert_eq!(seen, (1..=42).collect::<Vec<u64>>());
+    assert_eq!(seen, (1..=52).collect::<Vec<u64>>());
 }

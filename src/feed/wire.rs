@@ -7,10 +7,14 @@
 //! |---|---|
 //! | `certificate` | frontend, certificate, change, until, error |
 //! | `changed` | farm, server, field, from, to, act, until, deadline, at_deadline |
+//! | `commanded` | command, act |
+//! | `credential` | credential, application, change, fields, act |
+//! | `edited` | object, object_id, path, edit, fields, act |
 //! | `farm_serving` | farm, serving |
 //! | `incident` | incident, phase, farms, servers, until |
 //! | `left` | farm, server, closed |
 //! | `order_ended` | farm, server, order, ending, closed |
+//! | `refresh` | task, zones, phase, changes, error, act |
 //! | `reloaded` | added, removed, overrides_dropped |
 //! | `standing_changed` | farm, server, change, and by it: agent, ejection, until, score, suspicion |
 //! | `transition` | farm, server, from, to, check, chain, progress, incident |
@@ -19,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event, EventKind,
-    FieldChange, Name, ProbeSlot, Progress, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
+    FieldChange, Name, ProbeSlot, Progress, RefreshPhase, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
 };
 
 /// An event.
@@ -49,6 +53,10 @@ pub enum EventType {
     Certificate,
     /// An operator changed a server.
     Changed,
+    /// Something was asked of the process itself.
+    Commanded,
+    /// A credential was asked for, or something was made of it.
+    Credential,
     /// An object was made, changed or removed through an API.
     Edited,
     /// A farm serves in another way.
@@ -59,6 +67,8 @@ pub enum EventType {
     Left,
     /// A drain or maintenance came to its deadline or end.
     OrderEnded,
+    /// A refresh of what is staged begins, or is over.
+    Refresh,
     /// A new config is live.
     Reloaded,
     /// Something other than the probes' verdict changed what is made of a server.
@@ -128,7 +138,7 @@ pub struct Details {
     /// The incident that it is or is part of; the id of the event that began it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident: Option<u64>,
-    /// Of an incident: began, believed, recovered.
+    /// Of an incident: began, believed, recovered; of a refresh: begun, done, failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// The farms of an incident.
@@ -155,7 +165,7 @@ pub struct Details {
     /// Overrides dropped because the file's own value changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overrides_dropped: Option<usize>,
-    /// What changed of a certificate or a server's standing, in one word.
+    /// What changed of a certificate, a credential or a server's standing, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// What the agent said.
@@ -170,6 +180,24 @@ pub struct Details {
     /// How probes and traffic disagree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<SuspicionWire>,
+    /// What was asked of the process: reload, upgrade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The number of a credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<u64>,
+    /// The application that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// The task that carries a refresh out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<u64>,
+    /// The zones of a refresh; absent: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
+    /// How many objects and fields a refresh made live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<usize>,
     /// What kind of object was written: farm, server, frontend, route, rule, certificate, service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -360,6 +388,11 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             let server = of_server(*server, farm_name, server_name);
             (EventType::Changed, changed_details(*from, *to, terms, act, server))
         }
+        EventKind::Commanded { command, act } => {
+            let command = Some(command.as_str().to_owned());
+            (EventType::Commanded, Details { command, act: Some(act_wire(act)), ..Details::default() })
+        }
+        EventKind::Credential { .. } => (EventType::Credential, credential_details(kind)),
         EventKind::Edited { .. } => (EventType::Edited, edited_details(kind)),
         EventKind::FarmServing { farm, farm_name, serving } => {
             let (farm, farm_id) = (Some(farm_name.to_string()), Some(farm.0));
@@ -389,6 +422,23 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
                 ..of_server(*server, farm_name, server_name)
             };
             (EventType::OrderEnded, details)
+        }
+        EventKind::Refresh { task, zones, phase, act } => {
+            let (changes, error) = match phase {
+                RefreshPhase::Begun => (None, None),
+                RefreshPhase::Done { changes } => (Some(*changes), None),
+                RefreshPhase::Failed { why } => (None, Some(why.to_string())),
+            };
+            let details = Details {
+                task: Some(task.0),
+                zones: zones.iter().map(ToString::to_string).collect(),
+                phase: Some(phase.as_str().to_owned()),
+                changes,
+                error,
+                act: Some(act_wire(act)),
+                ..Details::default()
+            };
+            (EventType::Refresh, details)
         }
         EventKind::Reloaded { added, removed, overrides_dropped } => {
             let (added, removed) = (Some(*added), Some(*removed));
@@ -421,6 +471,18 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             };
             (EventType::Transition, details)
         }
+    }
+}
+
+fn credential_details(kind: &EventKind) -> Details {
+    let EventKind::Credential { id, application, change, fields, act } = kind else { return Details::default() };
+    Details {
+        credential: Some(*id),
+        application: Some(application.to_string()),
+        change: Some(change.as_str().to_owned()),
+        fields: fields.iter().map(field_wire).collect(),
+        act: Some(act_wire(act)),
+        ..Details::default()
     }
 }
 

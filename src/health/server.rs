@@ -291,7 +291,7 @@ impl ServerHealth {
             changes.push(StandingChange::HoldEnded);
         }
         if let Some(warm) = self.warmup {
-            self.warmup = warmup::resumed(warm.since, self.slow_start, now);
+            self.warmup = warmup::continued(warm, self.slow_start, now);
             changes.extend(self.warmup.is_none().then_some(StandingChange::WarmupEnded));
         }
         self.outcome(&before, changes, now)

@@ -24,6 +24,13 @@ pub(super) fn resumed(since: Timestamp, slow_start: Duration, now: Timestamp) ->
     Some(Warmup { since, until, percent })
 }
 
+/// Returns what a warm-up is at `now`; none once it is whole. A reload that makes it longer takes no share back.
+pub(super) fn continued(before: Warmup, slow_start: Duration, now: Timestamp) -> Option<Warmup> {
+    let after = resumed(before.since, slow_start, now)?;
+    let kept = if after.since == before.since { before.percent } else { 0 };
+    Some(Warmup { percent: after.percent.max(kept), ..after })
+}
+
 /// Returns when the share grows next: later than the time at which the warm-up was looked at.
 pub(super) fn next_step(warmup: &Warmup) -> Timestamp {
     let length = warmup.until.since(warmup.since).as_micros();
@@ -59,6 +66,18 @@ mod tests {
         let want = [Some(1), Some(1), Some(5), Some(30), Some(35), Some(50), Some(95), None, None];
         assert_eq!(all, want);
         assert_eq!(begun(Duration::ZERO, at(0)), None);
+    }
+
+    #[test]
+    fn warmup_that_is_made_longer_keeps_its_share_and_ends_when_it_now_should() {
+        let before = resumed(at(0), Duration::from_secs(10), at(9)).unwrap();
+        let longer = Duration::from_secs(20);
+        let after = continued(before, longer, at(10)).unwrap();
+        assert_eq!((before.percent, after.percent, after.until), (90, 90, at(20)));
+        assert_eq!(next_step(&after), at(19));
+        assert_eq!(continued(after, longer, at(19)).unwrap().percent, 95);
+        assert_eq!(continued(after, longer, at(20)), None);
+        assert_eq!(continued(before, longer, Timestamp(0)).unwrap().percent, 1, "a clock that was set back");
     }
 
     #[test]

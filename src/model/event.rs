@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::change::{Act, Terms, Wish};
 use super::check::{AgentSays, CheckBrief, CheckRecord};
-use super::id::{FarmId, Generation, Name, ObjectId, ServerKey};
+use super::id::{FarmId, Generation, Name, ObjectId, ServerKey, TaskId};
 use super::object::ObjectKind;
 use super::probe::ProbeSlot;
 use super::server::{AdminStatus, Health, Progress};
@@ -50,6 +50,26 @@ pub enum EventKind {
         to: Wish,
         /// For how long, and what happens then.
         terms: Terms,
+        /// Who, when, why.
+        act: Act,
+    },
+    /// Something was asked of the process itself through the admin side; what comes of it is told by other events.
+    Commanded {
+        /// What.
+        command: CommandKind,
+        /// Who, when, why.
+        act: Act,
+    },
+    /// A credential was asked for, or something was made of it.
+    Credential {
+        /// Its number.
+        id: u64,
+        /// The application that asked for it, by name; by its key where the config has it no more.
+        application: Box<str>,
+        /// What was made of it.
+        change: CredentialChange,
+        /// What it is and may do now, and did before, by key; no secret is among them.
+        fields: Vec<FieldChange>,
         /// Who, when, why.
         act: Act,
     },
@@ -117,6 +137,17 @@ pub enum EventKind {
         /// Connections closed.
         closed: u64,
     },
+    /// A refresh of what is staged begins, or is over.
+    Refresh {
+        /// The task that carries it out.
+        task: TaskId,
+        /// The zones; none: all.
+        zones: Vec<Box<str>>,
+        /// Whether it begins or how it ended.
+        phase: RefreshPhase,
+        /// Who, when, why.
+        act: Act,
+    },
     /// A new topology is live.
     Reloaded {
         /// Servers that are new.
@@ -173,10 +204,91 @@ impl EventKind {
             | Self::StandingChanged { server, .. }
             | Self::Transition { server, .. } => Some(*server),
             Self::Certificate { .. }
+            | Self::Commanded { .. }
+            | Self::Credential { .. }
             | Self::Edited { .. }
             | Self::FarmServing { .. }
             | Self::Incident { .. }
+            | Self::Refresh { .. }
             | Self::Reloaded { .. } => None,
+        }
+    }
+}
+
+/// What is asked of the process itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommandKind {
+    /// To read its config again.
+    Reload,
+    /// To give way to a new process.
+    Upgrade,
+}
+
+impl CommandKind {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+/// What is made of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialChange {
+    /// An application asked for it.
+    Asked,
+    /// An operator let it be used.
+    Granted,
+    /// Its own holder ended it.
+    LoggedOut,
+    /// An operator would not have it used.
+    Refused,
+    /// An operator ended it.
+    Revoked,
+}
+
+impl CredentialChange {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Granted => "granted",
+            Self::LoggedOut => "logged_out",
+            Self::Refused => "refused",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Whether a refresh begins or how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshPhase {
+    /// It was accepted.
+    Begun,
+    /// What was staged is live.
+    Done {
+        /// How many objects and fields that were.
+        changes: usize,
+    },
+    /// Nothing of it is live: it is still staged.
+    Failed {
+        /// Why.
+        why: Box<str>,
+    },
+}
+
+impl RefreshPhase {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Done { .. } => "done",
+            Self::Failed { .. } => "failed",
         }
     }
 }

@@ -10,8 +10,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::tls::ClientAuth;
+
 pub use access::{
-    Access, Actions, BearerToken, CallRule, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey,
+    Access, Actions, BearerToken, CallRate, CallRule, CertificateHolder, CertificateMatch, Grant, OvhApplication,
+    OvhBounds, OvhCredential, ZenlayerKey,
 };
 pub use logs::{AccessField, AccessFormat, AccessLog, LogFormat, LogSettings};
 pub use traces::{MILLION, Otlp, TraceSettings};
@@ -133,12 +136,18 @@ impl JournalLimits {
 pub struct AdminSettings {
     /// Where it listens; port 0: the system chooses.
     pub listen: SocketAddr,
-    /// Its encryption.
+    /// Its encryption. A reload changes which certificate, not whether there is one.
     pub tls: AdminTls,
+    /// How clients are asked for certificates, if they are. A reload changes it.
+    pub clients: Option<ClientAuth>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// How often one credential may call. A reload changes it.
+    pub rate: CallRate,
     /// Bearer tokens.
     pub tokens: Vec<BearerToken>,
+    /// Whose certificates stand for a bearer token.
+    pub holders: Vec<CertificateHolder>,
     /// OVHcloud-shape credentials.
     pub ovh: Vec<OvhCredential>,
     /// Applications that may ask for further ones.
@@ -162,7 +171,8 @@ pub enum MemoryBound {
     Unbounded,
 }
 
-/// Everything of a config file that is not traffic. A reload changes `grace` and the admin side's credentials.
+/// Everything of a config file that is not traffic. A reload changes `grace` and the admin side's credentials, rate and
+/// certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Data-plane threads; none = one per core.
@@ -214,7 +224,10 @@ impl Settings {
             ("limits.memory", self.memory != live.memory),
             ("admin", admin.is_some() != live_admin.is_some()),
             ("admin.listen", admin.zip(live_admin).is_some_and(|(a, b)| a.listen != b.listen)),
-            ("admin.tls", admin.zip(live_admin).is_some_and(|(a, b)| a.tls != b.tls)),
+            (
+                "admin.tls",
+                admin.zip(live_admin).is_some_and(|(a, b)| (a.tls == AdminTls::Off) != (b.tls == AdminTls::Off)),
+            ),
             ("admin.metrics", admin.zip(live_admin).is_some_and(|(a, b)| a.metrics != b.metrics)),
             ("admin.allow_commands", admin.zip(live_admin).is_some_and(|(a, b)| a.allow_commands != b.allow_commands)),
             ("journal", self.journal != live.journal),
@@ -239,8 +252,11 @@ mod tests {
         let admin = AdminSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
             tls: AdminTls::Off,
+            clients: None,
             metrics: MetricsAccess::Token,
+            rate: CallRate::DEFAULT,
             tokens: Vec::new(),
+            holders: Vec::new(),
             ovh: Vec::new(),
             ovh_applications: Vec::new(),
             ovh_bounds: OvhBounds::default(),

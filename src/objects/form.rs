@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-/// Keys whose values are never told.
-const SECRET_KEYS: [&str; 4] = ["key", "password", "secret", "token"];
+/// Keys whose values are never told, whatever their case; and so is what ends in one of them behind `_` or `-`.
+const SECRET_KEYS: [&str; 6] = ["authorization", "cookie", "key", "password", "secret", "token"];
+/// The longest value that is told, in bytes as JSON.
+const TOLD_BYTES_MAX: usize = 4096;
 
 /// Returns a key path as errors write it.
 #[must_use]
@@ -63,7 +65,7 @@ pub fn merge(form: &mut Map<String, Value>, patch: &Map<String, Value>) {
 pub fn differences(before: &str, after: &str) -> Vec<(String, Option<String>, Option<String>)> {
     let (before, after) = (object(before), object(after));
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let told = |map: &Map<String, Value>, key: &str| map.get(key).map(|value| masked(key, value).to_string());
+    let told = |map: &Map<String, Value>, key: &str| map.get(key).map(|value| bounded(masked(key, value).to_string()));
     let differ = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
     differ.map(|key| (key.clone(), told(&before, key), told(&after, key))).collect()
 }
@@ -93,9 +95,23 @@ pub fn addresses(form: &str) -> Vec<IpAddr> {
     items.filter_map(|item| item.as_str()?.parse().ok()).collect()
 }
 
+/// What is too long is told by its length.
+fn bounded(json: String) -> String {
+    if json.len() <= TOLD_BYTES_MAX {
+        return json;
+    }
+    Value::String(format!("… ({} bytes)", json.len())).to_string()
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let last = key.rsplit(['_', '-']).next().unwrap_or(&key);
+    SECRET_KEYS.contains(&last)
+}
+
 fn masked(key: &str, value: &Value) -> Value {
     match value {
-        Value::String(_) if SECRET_KEYS.contains(&key) => Value::String("…".to_owned()),
+        Value::String(_) | Value::Number(_) if is_secret(key) => Value::String("…".to_owned()),
         Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), masked(key, value))).collect()),
         Value::Array(items) => Value::Array(items.iter().map(|item| masked(key, item)).collect()),
         Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => value.clone(),

@@ -35,6 +35,7 @@ use super::tcp;
 use super::tls::{Certificates, Terminator, failure_of, peer_of};
 use super::transport::{Client, Socket, Transport};
 use super::turns::TurnOf;
+use super::udp::Newcomers;
 use super::upstream_tls::ClientConfigs;
 use super::work::Work;
 
@@ -57,6 +58,7 @@ pub(super) struct Common {
     pub(super) census: Census,
     pub(super) certificates: Arc<Certificates>,
     pub(super) ceiling: Ceiling,
+    pub(super) newcomers: Newcomers,
 }
 
 /// One listener of one worker.

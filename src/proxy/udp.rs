@@ -30,7 +30,7 @@ mod newcomers;
 mod session;
 mod wire;
 
-use newcomers::Newcomers;
+pub(super) use newcomers::Newcomers;
 use session::{Admitted, Session};
 use wire::{Local, Wire};
 
@@ -57,7 +57,6 @@ pub(super) struct Door {
     common: Arc<Common>,
     wire: Wire,
     sessions: Mutex<HashMap<Way, Arc<Session>>>,
-    newcomers: Mutex<Newcomers>,
     /// Where replies are read into, one at a time.
     scratch: Mutex<Box<[u8]>>,
 }
@@ -72,8 +71,8 @@ impl Door {
         socket: UdpSocket,
     ) -> io::Result<Arc<Self>> {
         let scratch = Mutex::new(vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice());
-        let (wire, sessions, newcomers) = (Wire::new(socket)?, Mutex::default(), Mutex::default());
-        Ok(Arc::new(Self { listener, owner, work, registry, common, wire, sessions, newcomers, scratch }))
+        let (wire, sessions) = (Wire::new(socket)?, Mutex::default());
+        Ok(Arc::new(Self { listener, owner, work, registry, common, wire, sessions, scratch }))
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Way, Arc<Session>>> {
@@ -87,17 +86,6 @@ impl Door {
         if sessions.get(&session.way()).is_some_and(|known| std::ptr::eq(&raw const **known, session)) {
             sessions.remove(&session.way());
         }
-    }
-
-    /// Ends the session of the oldest newcomer and returns its place, if there is one.
-    fn make_room(&self) -> Option<Pass> {
-        let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(session) = newcomers.next() {
-            if let Some(place) = session.give_way() {
-                return Some(place);
-            }
-        }
-        None
     }
 
     fn is_scarce(&self, descriptor: RawFd) -> bool {
@@ -122,7 +110,7 @@ impl Door {
     fn begin(self: &Arc<Self>, way: Way) -> Option<Arc<Session>> {
         let session = Session::new(&self.work, way, self.admit(way)?);
         self.sessions().insert(way, Arc::clone(&session));
-        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).add(&session);
+        self.common.newcomers.add(&session);
         tokio::spawn(Arc::clone(&session).run(Arc::clone(self)));
         Some(session)
     }
@@ -146,7 +134,9 @@ impl Door {
             return None;
         };
         let gate = self.common.census.gate(declared.id);
-        let Some(open) = gate.open(declared.limits.connections).or_else(|| self.make_room()) else {
+        let Some(open) =
+            gate.open(declared.limits.connections).or_else(|| self.common.newcomers.make_room(declared.id))
+        else {
             refuse(Refusal::ConnectionLimit);
             return None;
         };

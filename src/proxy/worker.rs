@@ -101,7 +101,12 @@ impl Plane {
             certificates: Arc::clone(&certificates),
             memory,
         };
-        let common = Arc::new(Common { census: Census::default(), certificates, ceiling: Ceiling::now() });
+        let common = Arc::new(Common {
+            census: Census::default(),
+            certificates,
+            ceiling: Ceiling::now(),
+            newcomers: udp::Newcomers::default(),
+        });
         for n in 0..workers {
             let failed = |cause| PlaneError { worker: n, cause };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

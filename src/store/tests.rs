@@ -298,6 +298,9 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Refresh { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -13,7 +13,7 @@ mod tcp_origin;
 mod wait;
 
 pub(crate) use client::{Client, Fault, Response, find};
-pub(crate) use config::{EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
+pub(crate) use config::{CREW_TOKEN, EYE_TOKEN, FAST, OPS_TOKEN, Server, Setup};
 pub(crate) use farmgate::{BINARY, Farmgate, run_to_end};
 pub(crate) use h2::{Frames, H2};
 pub(crate) use h2_origin::{Asked, H2Origin, Says};

@@ -127,8 +127,8 @@ class Origin:
 class Farmgate:
     """The program under test, on a config that can be changed."""
 
-    def __init__(self, program, directory, config, prefix=()):
-        self.program, self.prefix = program, prefix
+    def __init__(self, program, directory, config, prefix=(), admin=None):
+        self.program, self.prefix, self.more_admin = program, prefix, admin or {}
         self.config_path, self.log_path = directory / "farmgate.yaml", directory / "log"
         self.access_path = directory / "access.log"
         self.admin_port = free_port()
@@ -155,7 +155,8 @@ class Farmgate:
         """Replaces the file whole, so that no reload reads half of it. JSON is YAML."""
         admin = {
             "listen": f"{LOOPBACK}:{self.admin_port}",
-            "tokens": [{"name": "ops", "role": "operate", "token": TOKEN}],
+            "tokens": [{"name": "ops", "role": "admin", "token": TOKEN}],
+            **self.more_admin,
         }
         log = {"level": "info", "format": "json", "access": {"path": str(self.access_path), "format": "json"}}
         whole = {"service": {"name": SERVICE}, **config, "admin": admin, "log": log}
@@ -303,9 +304,9 @@ class Rig:
     def origin(self, name, service_ms):
         return self.closing(Origin(self.directory, name, service_ms))
 
-    def farmgate(self, config, prefix=()):
-        """Starts it, with a command before its own if need be."""
-        return self.closing(Farmgate(self.program, self.directory, config, prefix))
+    def farmgate(self, config, prefix=(), admin=None):
+        """Starts it, with a command before its own and more keys of `admin` if need be."""
+        return self.closing(Farmgate(self.program, self.directory, config, prefix, admin))
 
     def port(self):
         return free_port()

@@ -55,7 +55,7 @@ pub(crate) fn application(secret: &str) -> OvhApplication {
     OvhApplication { name: "tf".into(), access: Access::Operate, key: "tf-key".into(), secret: Secret::new(secret) }
 }
 
-fn wanted(nonce: u8, at: Timestamp) -> AskedCredential {
+pub(crate) fn wanted(nonce: u8, at: Timestamp) -> AskedCredential {
     AskedCredential {
         id: 0,
         application_key: "tf-key".into(),
@@ -75,7 +75,7 @@ fn verdict(is_granted: bool, at: Timestamp) -> Verdict {
     Verdict { granted: is_granted.then_some(granted), act }
 }
 
-fn asked() -> (Arc<Memory>, Asked) {
+pub(crate) fn asked() -> (Arc<Memory>, Asked) {
     let memory = Arc::new(Memory::default());
     (Arc::clone(&memory), Asked::load(Box::new(memory)).unwrap())
 }

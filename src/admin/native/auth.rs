@@ -1,4 +1,4 @@
-//! Bearer tokens → who calls. Every known token is compared, so that how long it takes does not tell which one fits.
+//! Bearer tokens and clients' certificates → who calls. A token that is sent counts, whatever certificate was shown. Every known token is compared, so that how long it takes does not tell which one fits.
 
 use http::header;
 
@@ -6,9 +6,17 @@ use crate::admin::call::{Call, Caller, Credentials};
 use crate::admin::error::AdminError;
 use crate::admin::secret;
 
-/// Returns whose token the call carries.
+/// Returns whose token the call carries, or whose certificate was shown.
 pub(in crate::admin) fn caller(credentials: &Credentials, call: &Call) -> Result<Caller, AdminError> {
     let refuse = |why: &str| Err(AdminError::Unauthorized(why.to_owned()));
+    if let Some(shown) = call.certificate.as_ref().filter(|_| !call.headers.contains_key(header::AUTHORIZATION)) {
+        let found = credentials.holders.iter().find(|holder| shown.is(&holder.certificate));
+        return found.map(|holder| Caller::of(&holder.grant)).ok_or_else(|| {
+            let why =
+                "the certificate that was shown stands for no credential; name it in admin.tokens, or send a token";
+            AdminError::Unauthorized(why.to_owned())
+        });
+    }
     let mut sent = call.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (sent.next(), sent.next()) else {
         return refuse("no token, or more than one; send \"Authorization: Bearer TOKEN\" with a token of admin.tokens");

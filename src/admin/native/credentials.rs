@@ -1,12 +1,16 @@
-//! Credentials that applications asked for: shown to, granted, refused and revoked by whoever has role admin.
+//! Credentials that applications asked for: shown to, granted, refused and revoked by whoever has role admin. One that is
+//! for some farms grants and revokes what is for those alone.
+
+use std::sync::Arc;
 
 use axum::response::Response;
 
 use crate::admin::asked::AskError;
+use crate::admin::audit;
 use crate::admin::call::{AdminState, Call, Caller, Credentials};
 use crate::admin::error::AdminError;
 use crate::model::credential::{AskedCredential, Granted, Verdict};
-use crate::model::{Access, Name, Timestamp};
+use crate::model::{Access, CredentialChange, Name, Timestamp};
 use crate::report::report;
 
 use super::error::Failure;
@@ -30,8 +34,7 @@ pub(super) fn list(state: &AdminState, now: Timestamp) -> CredentialList {
 /// Shows one.
 pub(super) fn one(state: &AdminState, id: &str, now: Timestamp) -> Result<CredentialWire, Failure> {
     let id = number(id)?;
-    let found = state.asked.all().into_iter().find(|asked| asked.id == id);
-    let found = found.ok_or_else(|| AdminError::NotFound { kind: "credential", id: id.to_string() })?;
+    let found = known(state, id).ok_or_else(|| AdminError::NotFound { kind: "credential", id: id.to_string() })?;
     Ok(to_wire(&state.credentials.load(), &found, now))
 }
 
@@ -43,51 +46,68 @@ pub(super) fn act(
     (id, act): (&str, CredentialAct),
 ) -> Result<Response, Failure> {
     let id = number(id)?;
-    let done = match act {
+    let before = known(state, id);
+    let (done, change, done_by) = match act {
         CredentialAct::Grant => {
-            let (granted, reason) = from_wire::grant(&call.body, call.now)?;
-            let credentials = state.credentials.load();
-            let asked = state.asked.all().into_iter().find(|asked| asked.id == id);
-            let application = asked.and_then(|asked| {
-                credentials.ovh_applications.iter().find(|known| known.key == asked.application_key).cloned()
-            });
-            let most = application.map_or(Access::Read, |application| application.access);
-            let access = granted.access.unwrap_or(most);
-            if access > most {
-                let bound = format!("the role of its application, {}", most.as_str());
-                return Err(AdminError::BadValue { field: "role", got: access.as_str().into(), bound }.into());
-            }
-            let granted = Granted { access, farms: granted.farms, until: granted.until };
-            state.asked.decide(id, Verdict { granted: Some(granted), act: caller.act(call, reason.as_deref()) })
+            let (wanted, reason) = from_wire::grant(&call.body, call.now)?;
+            let access = access_to_grant(state, id, wanted.access)?;
+            let farms = caller.farms_to_grant(wanted.farms)?;
+            let granted = Granted { access, farms, until: wanted.until };
+            let act = caller.act(call, reason.as_deref());
+            let done = state.asked.decide(id, Verdict { granted: Some(granted), act: act.clone() });
+            (done, CredentialChange::Granted, act)
         }
         CredentialAct::Refuse => {
             let reason = from_wire::order(&call.body)?.reason;
-            state.asked.decide(id, Verdict { granted: None, act: caller.act(call, reason.as_deref()) })
+            // What waits is for every farm until somebody narrows it down.
+            caller.may_change_all()?;
+            let act = caller.act(call, reason.as_deref());
+            let done = state.asked.decide(id, Verdict { granted: None, act: act.clone() });
+            (done, CredentialChange::Refused, act)
         }
-        CredentialAct::Revoke => state.asked.revoke(id),
+        CredentialAct::Revoke => {
+            if let Some(asked) = &before {
+                may_end(caller, asked)?;
+            }
+            (state.asked.revoke(id), CredentialChange::Revoked, caller.act(call, None))
+        }
     };
     let credential = done.map_err(|error| refused(call, &error))?;
-    let action = match act {
-        CredentialAct::Grant => "grant",
-        CredentialAct::Refuse => "refuse",
-        CredentialAct::Revoke => "revoke",
-    };
-    tracing::info!(
-        request_id = call.request_id,
-        actor = %caller.grant.name,
-        source = %call.peer,
-        credential = id,
-        action,
-        "admin credential"
-    );
+    let after = (change != CredentialChange::Revoked).then_some(&*credential);
+    audit::credential(state, (before.as_deref(), after), change, done_by);
     answered(&to_wire(&state.credentials.load(), &credential, call.now))
+}
+
+/// Returns the role of a grant, which is at most that of the application: that, unless another is wanted.
+fn access_to_grant(state: &AdminState, id: u64, wanted: Option<Access>) -> Result<Access, AdminError> {
+    let credentials = state.credentials.load();
+    let application = known(state, id).and_then(|asked| {
+        credentials.ovh_applications.iter().find(|application| application.key == asked.application_key)
+    });
+    let most = application.map_or(Access::Read, |application| application.access);
+    let access = wanted.unwrap_or(most);
+    if access > most {
+        let bound = format!("the role of its application, {}", most.as_str());
+        return Err(AdminError::BadValue { field: "role", got: access.as_str().into(), bound });
+    }
+    Ok(access)
+}
+
+/// A credential is ended by whoever may change all that it may change. What was never granted is for every farm.
+fn may_end(caller: &Caller, asked: &AskedCredential) -> Result<(), AdminError> {
+    let granted = asked.verdict.as_ref().and_then(|verdict| verdict.granted.as_ref());
+    caller.may_change_each(granted.and_then(|granted| granted.farms.as_deref()))
+}
+
+fn known(state: &AdminState, id: u64) -> Option<Arc<AskedCredential>> {
+    state.asked.all().into_iter().find(|asked| asked.id == id)
 }
 
 /// What a grant says; a role that is absent is the application's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) access: Option<Access>,
-    pub(super) farms: Option<std::sync::Arc<[Name]>>,
+    pub(super) farms: Option<Arc<[Name]>>,
     pub(super) until: Option<Timestamp>,
 }
 

@@ -202,6 +202,7 @@ impl From<AdminError> for Failure {
             AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "missing"),
             AdminError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
             AdminError::NotKept => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
+            AdminError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
         };
         Self { status, code, message: error.to_string(), details: Vec::new(), allow: None }

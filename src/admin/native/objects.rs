@@ -96,7 +96,7 @@ pub(super) async fn write(
 
 /// Begins a refresh of what is staged.
 pub(super) async fn refresh(state: &AdminState, call: &Call, caller: &Caller) -> Result<Response, Failure> {
-    unbounded(caller)?;
+    caller.may_change_all()?;
     let order: RefreshOrder =
         if call.body.is_empty() { RefreshOrder::default() } else { from_wire::parse(&call.body)? };
     let zones: Option<Vec<Box<str>>> = order.zones.map(|zones| zones.into_iter().map(Into::into).collect());
@@ -178,15 +178,7 @@ fn allow(view: &View, caller: &Caller, target: &Target, verb: &Verb) -> Result<(
             // One that does not exist is told so.
             name.map_or(Ok(()), |name| caller.may_change(&name))
         }
-        (Target::Farms | Target::Frontend(_) | Target::Frontends, _) => unbounded(caller),
-    }
-}
-
-/// Refuses a credential of some farms what concerns all.
-fn unbounded(caller: &Caller) -> Result<(), AdminError> {
-    match caller.grant.farms {
-        None => Ok(()),
-        Some(_) => Err(AdminError::ForbiddenFarm { name: caller.grant.name.clone(), farm: "(all of them)".to_owned() }),
+        (Target::Farms | Target::Frontend(_) | Target::Frontends, _) => caller.may_change_all(),
     }
 }
 

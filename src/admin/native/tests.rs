@@ -191,5 +191,6 @@ fn change_that_cannot_be_kept_is_refused_without_the_inside() {
     assert_eq!(admin_of(&running, "s1"), AdminStatus::Active);
 }
 
+mod credentials;
 mod orders;
 mod why;

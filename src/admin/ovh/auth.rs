@@ -33,7 +33,7 @@ pub(super) fn authenticate(credentials: &Credentials, asked: &Asked, call: &Call
     if let Some(signature) = header(call, "x-ovh-signature") {
         return signed(credentials, asked, call, signature);
     }
-    if !call.headers.contains_key(AUTHORIZATION) {
+    if !call.headers.contains_key(AUTHORIZATION) && call.certificate.is_none() {
         return Err(Refusal::not_logged_in());
     }
     let caller = native::caller(credentials, call).map_err(|why| Refusal::unknown_token(&why))?;

@@ -11,13 +11,14 @@ use ipnet::IpNet;
 
 use super::error::Refusal;
 use super::wire;
-use crate::admin::asked::{AskError, Asked};
-use crate::admin::call::{Call, Caller, Credentials};
+use crate::admin::asked::AskError;
+use crate::admin::audit;
+use crate::admin::call::{AdminState, Call, Caller, Credentials};
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::model::Timestamp;
 use crate::model::credential::AskedCredential;
 use crate::model::settings::{CallRule, OvhApplication};
+use crate::model::{Act, CredentialChange, Timestamp};
 use crate::report::report;
 
 /// The most rules, and the most networks, of one credential.
@@ -36,19 +37,16 @@ pub(super) struct Known {
 }
 
 /// Answers `POST /auth/credential`.
-pub(super) fn ask(asked: &Asked, credentials: &Credentials, call: &Call) -> Result<wire::NewCredential, Refusal> {
+pub(super) fn ask(state: &AdminState, credentials: &Credentials, call: &Call) -> Result<wire::NewCredential, Refusal> {
     let application = application(credentials, call)?;
     let wanted: wire::WantedCredential =
         serde_json::from_slice(&call.body).map_err(|e| AdminError::BadBody(e.to_string()))?;
     let credential = credential(application, wanted, call.now)?;
-    let (id, consumer_key) = asked.ask(application, credential, call.now).map_err(|error| refused(call, &error))?;
-    tracing::info!(
-        request_id = call.request_id,
-        application = %application.name,
-        source = %call.peer,
-        credential = id,
-        "credential asked for; grant it with farmgate credentials"
-    );
+    let asked = state.asked.ask(application, credential.clone(), call.now);
+    let (id, consumer_key) = asked.map_err(|error| refused(call, &error))?;
+    let (actor, source) = (application.name.clone(), call.peer.to_string().into());
+    let act = Act { actor, source, reason: None, at: call.now };
+    audit::credential(state, (None, Some(&AskedCredential { id, ..credential })), CredentialChange::Asked, act);
     let scheme = if call.is_tls { "https" } else { "http" };
     let host = call.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| call.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
@@ -57,10 +55,10 @@ pub(super) fn ask(asked: &Asked, credentials: &Credentials, call: &Call) -> Resu
 }
 
 /// Answers `POST /auth/logout`: a credential that was asked for ends.
-pub(super) fn log_out(asked: &Asked, known: &Known, call: &Call) -> Result<(), Refusal> {
+pub(super) fn log_out(state: &AdminState, known: &Known, call: &Call) -> Result<(), Refusal> {
     let Some(credential) = &known.asked else { return Err(Refusal::of_the_config(&known.caller.grant.name)) };
-    asked.revoke(credential.id).map_err(|error| refused(call, &error))?;
-    tracing::info!(request_id = call.request_id, source = %call.peer, credential = credential.id, "credential logged out");
+    let gone = state.asked.revoke(credential.id).map_err(|error| refused(call, &error))?;
+    audit::credential(state, (Some(&gone), None), CredentialChange::LoggedOut, known.caller.act(call, None));
     Ok(())
 }
 

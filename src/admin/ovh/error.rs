@@ -181,6 +181,9 @@ impl From<&AdminError> for Refusal {
             }
             AdminError::NotFound { .. } => (StatusCode::NOT_FOUND, "Client::NotFound", "NOT_FOUND"),
             AdminError::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "Server::InternalServerError", "INTERNAL_ERROR"),
+            AdminError::TooManyRequests { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "Client::TooManyRequests", "TOO_MANY_REQUESTS")
+            }
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Client::Unauthorized", "NOT_LOGGED_IN"),
         };
         Self::new(status, class, code, error.to_string())

@@ -114,6 +114,7 @@ impl From<&AdminError> for Refusal {
             AdminError::Missing(_) => (StatusCode::BAD_REQUEST, "MISSING_PARAMETER"),
             AdminError::NotFound { kind, .. } => (StatusCode::NOT_FOUND, not_found_code(kind)),
             AdminError::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
+            AdminError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "REQUEST_LIMIT_EXCEEDED"),
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "AUTHFAILURE_INVALID_AUTHORIZATION"),
         };
         Self { status, code, message: error.to_string() }

@@ -9,11 +9,11 @@ use anyhow::anyhow;
 
 use crate::alarm::Alarm;
 use crate::clock;
-use crate::model::{ObjectBatch, Task, TaskId, TaskStatus};
+use crate::model::{ObjectBatch, RefreshPhase, Task, TaskId, TaskStatus};
 use crate::objects::EditError;
 use crate::objects::staging::Due;
 
-use super::{MadeObjects, Work, lock, notes, put_into};
+use super::{MadeObjects, Work, lock, notes, put_into, told};
 
 /// How often it is looked for tasks that ended long ago.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -76,7 +76,8 @@ impl MadeObjects {
                 ..task
             },
         };
-        tracing::error!(task = id.0, reason = ended.failure.as_deref(), "refresh failed: what is staged stays staged");
+        let why = ended.failure.clone().unwrap_or_default();
+        self.store.note(told::refresh(&ended, RefreshPhase::Failed { why }), clock::wall());
         let mut state = self.settled();
         if self.keep_task(&mut state, ended.clone()).is_err() {
             // Told already; shown all the same, and kept with the next write of it.
@@ -92,6 +93,7 @@ impl MadeObjects {
         let Due { changes, mut wishes, keys, .. } = state.staging.due(zones);
         let (live, touched) = state.live.with(&changes);
         live.check(&touched)?;
+        super::allow(self.own, &live)?;
         wishes.retain(|(server, wish)| self.live_value(*server, wish.field()) != Some(*wish));
         let done = Task { status: TaskStatus::Done, progress: 100, done_at: Some(clock::wall()), ..task.clone() };
         let mut batch = ObjectBatch {
@@ -103,9 +105,10 @@ impl MadeObjects {
         };
         put_into(&mut batch, &changes);
         let act = crate::model::Act { at: clock::wall(), ..task.act.clone() };
-        let told = notes(&state.live, &live, &changes, None, &act);
+        let mut events = notes(&state.live, &live, &changes, None, &act);
+        events.push(told::refresh(&done, RefreshPhase::Done { changes: changes.len() + wishes.len() }));
         self.shelf.prepare(&changes)?;
-        self.adopt(&live, &wishes, &told, &act, &mut batch)?;
+        self.adopt(&live, &wishes, &events, &act, &mut batch)?;
         self.shelf.follow(&changes);
         state.live = Arc::new(live);
         state.staging.done(&keys);

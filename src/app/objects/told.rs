@@ -1,9 +1,12 @@
-//! What is told of writes: events, one an object.
+//! What is told of writes and refreshes: events, one an object and one a refresh at its beginning and its end.
 
 use std::sync::Arc;
 
-use crate::model::{Act, Declaration, EditKind, EventKind, FieldChange, ObjectKind, StagedKey};
-use crate::objects::staging::Difference;
+use crate::model::{
+    Act, Declaration, EditKind, EventKind, Field, FieldChange, ObjectKind, RefreshPhase, ServerKey, StagedKey, Task,
+    Wish,
+};
+use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, World, form};
 
 /// Returns what is told of changes: one event an object. `told_as`: rather than what became of each.
@@ -29,6 +32,40 @@ pub(super) fn notes(
         Some(EventKind::Edited { object, id, path, edit: told_as.unwrap_or(edit), fields, act: act.clone() })
     };
     changes.iter().filter_map(note).collect()
+}
+
+/// Returns what is told of values of servers that are staged; `live`: what a field is now.
+pub(super) fn wished(
+    world: &World,
+    staged: &Staging,
+    wishes: &[(ServerKey, Wish)],
+    live: impl Fn(ServerKey, Field) -> Option<Wish>,
+    act: &Act,
+) -> Vec<EventKind> {
+    let note = |(server, wish): &(ServerKey, Wish)| {
+        let (id, field) = (server.server.into(), wish.field());
+        let before = staged.wish(*server, field).or_else(|| live(*server, field));
+        let json = |wish: Wish| match wish {
+            Wish::Admin(status) => format!("\"{}\"", status.as_str()).into_boxed_str(),
+            Wish::Weight(weight) => weight.0.to_string().into_boxed_str(),
+        };
+        let change = FieldChange { key: field.as_str().into(), before: before.map(json), after: Some(json(*wish)) };
+        let path = world.path(id).unwrap_or_default();
+        EventKind::Edited {
+            object: ObjectKind::Server,
+            id,
+            path: form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>()).into(),
+            edit: EditKind::Staged,
+            fields: vec![change],
+            act: act.clone(),
+        }
+    };
+    wishes.iter().map(note).collect()
+}
+
+/// Returns what is told of a refresh.
+pub(super) fn refresh(task: &Task, phase: RefreshPhase) -> EventKind {
+    EventKind::Refresh { task: task.id, zones: task.zones.clone(), phase, act: task.act.clone() }
 }
 
 fn field_change((key, before, after): (String, Option<String>, Option<String>)) -> FieldChange {

@@ -12,11 +12,14 @@ use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::model::settings::{
-    Actions, BearerToken, CallRule, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey,
+    Actions, BearerToken, CallRule, CertificateHolder, CertificateMatch, Grant, OvhApplication, OvhBounds,
+    OvhCredential, ZenlayerKey,
 };
 use crate::model::{Access, Name};
 
 const ROLES: &[(&str, Access)] = &[("read", Access::Read), ("operate", Access::Operate), ("admin", Access::Admin)];
+/// What a token may have instead of a secret.
+const CERTIFICATE_KEYS: [&str; 2] = ["client_cert_sha256", "client_cert_cn"];
 /// The most characters of an action's name.
 const ACTION_CHARS_MAX: usize = 64;
 /// What stands for every action.
@@ -24,14 +27,39 @@ const EVERY_ACTION: &str = "*";
 /// The most characters of a credential's name.
 const NAME_CHARS_MAX: usize = 64;
 
-/// Lowers `admin.tokens`.
-pub(super) fn tokens(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut Findings) -> Vec<BearerToken> {
+/// Lowers `admin.tokens`: bearer tokens, and certificates of clients that stand for one, where clients are asked for any.
+pub(super) fn tokens(
+    value: &Value<'_>,
+    read_file: ReadFile<'_>,
+    are_clients_asked: bool,
+    findings: &mut Findings,
+) -> (Vec<BearerToken>, Vec<CertificateHolder>) {
     let mut names = Unique::new("has a name", "rename one of the two");
     let mut secrets = Unique::new("is a token", "make a new one");
-    let mut tokens = Vec::new();
+    let mut certificates = Unique::new("is for a certificate", "give each its own");
+    let (mut tokens, mut holders) = (Vec::new(), Vec::new());
     for item in credentials(value, "tokens", findings) {
         let Some(section) = mapping(&item, keys::TOKEN, findings) else { continue };
         let grant = grant(&section, &item, &mut names, findings);
+        let by_certificate = CERTIFICATE_KEYS.iter().find_map(|key| Some((*key, section.get(key)?)));
+        if let Some((key, of)) = by_certificate {
+            for other in ["token", "token_file", "client_cert_cn"].iter().filter(|other| **other != key) {
+                if let Some(other_value) = section.get(other) {
+                    other_value.complain(findings, format!("{key} is written beside it; keep one of the two"));
+                }
+            }
+            if !are_clients_asked {
+                of.complain(findings, "is shown by nobody without admin.tls.client_ca; write it");
+            }
+            let certificate = certificate(key, &of, findings);
+            if let Some(certificate) = &certificate {
+                certificates.add(format!("{certificate:?}"), &item, findings);
+            }
+            if let (Some(grant), Some(certificate)) = (grant, certificate) {
+                holders.push(CertificateHolder { grant, certificate });
+            }
+            continue;
+        }
         let token = secret(&section, "token", "token_file", read_file, findings);
         if let Some(token) = &token {
             secrets.add(token.reveal().to_owned(), &item, findings);
@@ -41,7 +69,23 @@ pub(super) fn tokens(value: &Value<'_>, read_file: ReadFile<'_>, findings: &mut 
             tokens.push(BearerToken { grant, token });
         }
     }
-    tokens
+    (tokens, holders)
+}
+
+fn certificate(key: &str, value: &Value<'_>, findings: &mut Findings) -> Option<CertificateMatch> {
+    if key == "client_cert_cn" {
+        return value.parsed(findings, "a common name", |text| {
+            let is_good = (1..=NAME_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+            let why = format!("is not 1 to {NAME_CHARS_MAX} printable characters");
+            is_good.then(|| CertificateMatch::CommonName(text.into())).ok_or(why)
+        });
+    }
+    let remedy = "is no SHA-256; write 64 hexadecimal digits, as openssl x509 -noout -fingerprint -sha256 prints them";
+    value.parsed(findings, "a SHA-256", |text| {
+        let digits = text.replace(':', "");
+        let digest = hex::decode(digits).ok().and_then(|bytes| bytes.try_into().ok());
+        digest.map(CertificateMatch::Sha256).ok_or(remedy)
+    })
 }
 
 /// Lowers `admin.ovh.probe_interval_min`.

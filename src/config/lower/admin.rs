@@ -6,13 +6,16 @@
 use std::net::SocketAddr;
 
 use super::{Commands, Listeners, ReadFile, access, listen_addr, path};
-use crate::config::bounds::ADMIN_LISTEN;
+use crate::config::bounds::{ADMIN_LISTEN, RATE_REQUESTS, RATE_WINDOW};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
 use crate::model::AdminSettings;
-use crate::model::settings::{AdminTls, MetricsAccess};
+use crate::model::settings::{AdminTls, CallRate, MetricsAccess};
+use crate::model::tls::ClientAuth;
 
+/// Whether a client must show a certificate.
+const ASKS: &[(&str, bool)] = &[("required", true), ("optional", false)];
 const METRICS: &[(&str, MetricsAccess)] = &[("token", MetricsAccess::Token), ("open", MetricsAccess::Open)];
 
 /// Lowers `admin`.
@@ -23,12 +26,15 @@ pub(super) fn lower(
     findings: &mut Findings,
 ) -> Option<AdminSettings> {
     let section = value.section(findings, keys::ADMIN)?;
-    let tls = section.get("tls").map_or(Some(AdminTls::Off), |value| tls(&value, findings));
+    let tls = section.get("tls").map_or(Some((AdminTls::Off, None)), |value| tls(&value, findings));
+    let (tls, clients) = tls.map_or((None, None), |(tls, clients)| (Some(tls), clients));
     let listen = listen(&section, tls.as_ref(), listeners, findings);
     let metrics =
         section.or(findings, "metrics", MetricsAccess::Token, |value, findings| value.word(findings, METRICS));
     let commands = allowed(&section, findings);
-    let tokens = section.get("tokens").map(|value| access::tokens(&value, read_file, findings));
+    let rate = section.get("rate").map_or(Some(CallRate::DEFAULT), |value| rate(&value, findings));
+    let tokens = section.get("tokens").map(|value| access::tokens(&value, read_file, clients.is_some(), findings));
+    let (tokens, holders) = tokens.unwrap_or_default();
     let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
     let (ovh, ovh_applications) = ovh.unwrap_or_default();
     let ovh_bounds = section.get("ovh").map(|value| access::ovh_bounds(&value, findings)).unwrap_or_default();
@@ -43,8 +49,11 @@ pub(super) fn lower(
     Some(AdminSettings {
         listen: listen?,
         tls: tls?,
+        clients,
         metrics,
-        tokens: tokens.unwrap_or_default(),
+        rate: rate?,
+        tokens,
+        holders,
         ovh,
         ovh_applications,
         ovh_bounds,
@@ -64,16 +73,45 @@ fn allowed(section: &Section<'_>, findings: &mut Findings) -> Commands {
     if section.or(findings, "allow_commands", false, Value::flag) { Commands::Allowed } else { Commands::Refused }
 }
 
-fn tls(value: &Value<'_>, findings: &mut Findings) -> Option<AdminTls> {
+fn rate(value: &Value<'_>, findings: &mut Findings) -> Option<CallRate> {
+    let section = value.section(findings, keys::CALL_RATE)?;
+    let requests = section
+        .need(findings, "requests", "write how many calls a window one credential may make")
+        .and_then(|value| value.number(findings, &RATE_REQUESTS, "it counts calls a window"));
+    let window = section.duration(findings, "window", &RATE_WINDOW);
+    let burst = section.or(findings, "burst", requests, |value, findings| {
+        value.number(findings, &RATE_REQUESTS, "it counts calls that may come at once").map(Some)
+    });
+    Some(CallRate { requests: requests?, window, burst: burst? })
+}
+
+/// Reads how the listener is encrypted and how clients are asked for certificates.
+fn tls(value: &Value<'_>, findings: &mut Findings) -> Option<(AdminTls, Option<ClientAuth>)> {
     if value.is_scalar() {
         let remedy = "is not auto and not a mapping; write auto or {cert: FILE, key: FILE}";
-        return value.parsed(findings, "auto", |text| (text == "auto").then_some(AdminTls::Auto).ok_or(remedy));
+        let auto = (AdminTls::Auto, None);
+        return value.parsed(findings, "auto", |text| (text == "auto").then_some(auto).ok_or(remedy));
     }
     let section = value.section(findings, keys::TLS)?;
+    let clients = clients(&section, findings);
+    if section.get("cert").is_none() && section.get("key").is_none() && section.get("client_ca").is_some() {
+        return Some((AdminTls::Auto, clients));
+    }
     let cert = section.need(findings, "cert", "write cert: FILE, a PEM chain").and_then(|value| path(&value, findings));
     let key =
         section.need(findings, "key", "write key: FILE, a PEM private key").and_then(|value| path(&value, findings));
-    Some(AdminTls::Files { cert: cert?, key: key? })
+    Some((AdminTls::Files { cert: cert?, key: key? }, clients))
+}
+
+fn clients(section: &Section<'_>, findings: &mut Findings) -> Option<ClientAuth> {
+    let asks = section.or(findings, "client_auth", None, |value, findings| Some(Some(value.word(findings, ASKS)?)));
+    let Some(value) = section.get("client_ca") else {
+        if let Some(value) = section.get("client_auth") {
+            value.complain(findings, "needs client_ca, the file of the authorities of clients; write it");
+        }
+        return None;
+    };
+    Some(ClientAuth { ca: path(&value, findings)?.into(), crl: None, is_required: asks.unwrap_or(true) })
 }
 
 fn listen(

@@ -22,6 +22,9 @@ pub struct Admin {
     /// Whether probes may run programs, and upgrades a program of the caller's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_commands: Option<Filled<bool>>,
+    /// How often one credential may call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<CallRate>,
     /// Bearer tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<Token>>,
@@ -31,6 +34,20 @@ pub struct Admin {
     /// Credentials of the Zenlayer shape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zenlayer: Option<Zenlayer>,
+}
+
+/// How often one credential may call; one address, four times as often.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallRate {
+    /// How many calls.
+    pub requests: Number<1, { *bounds::RATE_REQUESTS.end() as u64 }>,
+    /// In how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<DurationText>,
+    /// How many at once, after a pause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Number<1, { *bounds::RATE_REQUESTS.end() as u64 }>>,
 }
 
 /// A certificate made at start, or the operator's own.
@@ -43,14 +60,33 @@ pub enum TlsForm {
     Files(Tls),
 }
 
-/// A certificate and its key.
+/// A certificate and its key, both or none; and certificates of clients.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"], "client_auth": ["client_ca"]}))]
 pub struct Tls {
-    /// The file of the PEM chain.
-    pub cert: String,
+    /// The file of the PEM chain; made at the first start where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
     /// The file of the PEM private key.
-    pub key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The PEM file of the authorities that sign clients' certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<String>,
+    /// Whether a client without one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<Filled<AdminClientAuth>>,
+}
+
+/// Whether a client of the admin side must show a certificate.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminClientAuth {
+    /// It may send a token instead.
+    Optional,
+    /// It must.
+    Required,
 }
 
 /// Who may read /metrics.
@@ -75,10 +111,15 @@ pub enum Role {
     Read,
 }
 
-/// A bearer token.
+/// A bearer token, or a client's certificate that stands for one.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["token"]}, {"required": ["token_file"]}]))]
+#[schemars(extend("oneOf" = [
+    {"required": ["token"]},
+    {"required": ["token_file"]},
+    {"required": ["client_cert_sha256"]},
+    {"required": ["client_cert_cn"]}
+]))]
 pub struct Token {
     /// Whose it is.
     pub name: String,
@@ -94,6 +135,12 @@ pub struct Token {
     /// The file of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<String>,
+    /// The SHA-256 of a client's certificate that stands for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert_sha256: Option<String>,
+    /// The common name of clients' certificates that stand for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert_cn: Option<String>,
 }
 
 /// Credentials of the OVHcloud shape, and what it may write.

@@ -41,6 +41,7 @@ fn conf_full_loads_with_its_commented_keys_too() {
     let settings = load(&text).unwrap().settings;
     let admin = settings.admin.unwrap();
     assert_eq!((admin.tokens.len(), admin.ovh.len(), admin.zenlayer.len()), (1, 1, 1));
+    assert!(admin.clients.is_some() && admin.holders.len() == 1);
     assert!(settings.state_dir.is_some() && settings.log.access.is_some() && admin.allow_commands);
     assert_eq!(settings.webhooks.len(), 1);
     assert!(settings.tracing.is_some_and(|tracing| tracing.otlp.is_some()));

@@ -44,7 +44,8 @@ farms:
 journal: {}
 webhooks: {pager: {url: "https://h/", secret: x}}
 admin:
-  tls: {cert: a, key: b}
+  tls: {cert: a, key: b, client_ca: c, client_auth: optional}
+  rate: {requests: 5}
   tokens: [{name: a, token: b}]
   ovh: {credentials: [{name: a, application_key: b, application_secret: c, consumer_key: d}]}
   zenlayer: {access_keys: [{name: a, id: b, secret: c}]}
@@ -103,6 +104,7 @@ const SECTIONS: &[&str] = &[
     "/farms/web/servers/a",
     "/admin",
     "/admin/tls",
+    "/admin/rate",
     "/admin/tokens/0",
     "/admin/ovh",
     "/admin/ovh/credentials/0",

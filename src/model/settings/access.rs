@@ -105,6 +105,28 @@ impl CallRule {
     }
 }
 
+/// How often one credential may call: a bucket of `burst` tokens that fills by `requests` every `window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRate {
+    /// How many calls.
+    pub requests: u32,
+    /// In how long.
+    pub window: Duration,
+    /// How many at once, after a pause; at least 1.
+    pub burst: u32,
+}
+
+impl CallRate {
+    /// What holds where the file does not say: what no script needs and a loop that runs away comes to.
+    pub const DEFAULT: Self = Self { requests: 1000, window: Duration::from_secs(1), burst: 5000 };
+}
+
+impl Default for CallRate {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// A bearer token of the native API (also accepted by the two vendor shapes).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BearerToken {
@@ -112,6 +134,24 @@ pub struct BearerToken {
     pub grant: Grant,
     /// The token.
     pub token: Secret,
+}
+
+/// Whoever shows a certificate of a client, instead of a bearer token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateHolder {
+    /// Who it is.
+    pub grant: Grant,
+    /// Which certificate.
+    pub certificate: CertificateMatch,
+}
+
+/// Which certificate of a client stands for a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateMatch {
+    /// Any with this common name that the authorities vouch for.
+    CommonName(Box<str>),
+    /// The one of this SHA-256.
+    Sha256([u8; 32]),
 }
 
 /// A credential of OVHcloud's `$1$` signature.

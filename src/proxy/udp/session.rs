@@ -22,7 +22,7 @@ use crate::farm::FarmTable;
 use crate::farm::choose::{Key, Tried};
 use crate::metrics::{EdgeCells, Refusal, StatusClass};
 use crate::model::trace::{EndPhase, EndedBy, Termination};
-use crate::model::{AttemptOutcome, Health, PeerAddr, SessionKind, TrafficFault};
+use crate::model::{AttemptOutcome, FrontendId, Health, PeerAddr, SessionKind, TrafficFault};
 use crate::store::{FrontendTable, Table};
 use crate::telemetry::access::AccessLine;
 
@@ -182,6 +182,10 @@ impl Session {
         let Some(now) = table.farm(farm.farm.id).filter(|now| !now.rotation.eligible.is_empty()) else { return false };
         let Some(at) = now.position(farm.servers[position].server.id) else { return true };
         now.servers[at].used_as() == Health::Down && now.rotation.eligible.iter().all(|e| e.position as usize != at)
+    }
+
+    pub(super) fn frontend(&self) -> FrontendId {
+        self.frontend.frontend.id
     }
 
     fn farm(&self) -> &FarmTable {

@@ -33,6 +33,9 @@ fn phases(ledger: &Ledger) -> Vec<(IncidentPhase, usize)> {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Refresh { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -28,6 +28,9 @@ fn left(ledger: &Ledger) -> Vec<(ServerKey, u64)> {
         | EventKind::Incident { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Refresh { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -43,6 +43,9 @@ fn endings(events: &[EventKind]) -> Vec<(OrderEnding, AdminStatus, u64)> {
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::Edited { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Refresh { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. }
         | EventKind::Transition { .. } => None,

@@ -46,6 +46,9 @@ fn changes(ledger: &Ledger) -> Vec<&'static str> {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Refresh { .. }
         | EventKind::Reloaded { .. }
         | EventKind::Transition { .. } => None,
     };

@@ -30,6 +30,9 @@ fn transitions(ledger: &Ledger) -> Vec<(Health, Health, usize)> {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Commanded { .. }
+        | EventKind::Credential { .. }
+        | EventKind::Refresh { .. }
         | EventKind::Reloaded { .. }
         | EventKind::StandingChanged { .. } => None,
     };

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// The token with role operate.
+/// The token with role admin.
 pub(crate) const OPS_TOKEN: &str = "ops-token-0123456789abcdef";
+/// The token with role operate.
+pub(crate) const CREW_TOKEN: &str = "crew-token-0123456789abcdef";
 /// The token with role read.
 pub(crate) const EYE_TOKEN: &str = "eye-token-0123456789abcdef";
 
@@ -47,6 +49,7 @@ pub(crate) struct Setup {
     top: Vec<String>,
     admin_listen: String,
     admin_keys: Vec<String>,
+    more_tokens: Vec<String>,
     log: String,
 }
 
@@ -65,6 +68,7 @@ impl Setup {
             top: Vec::new(),
             admin_listen: "127.0.0.1:0".to_owned(),
             admin_keys: Vec::new(),
+            more_tokens: Vec::new(),
             log: "{level: info, format: json}".to_owned(),
         }
     }
@@ -135,6 +139,12 @@ impl Setup {
         self
     }
 
+    /// Adds a token of the admin side, whole, e.g. `{name: shop, role: admin, farms: [shop], token: …}`.
+    pub(crate) fn token(mut self, line: &str) -> Self {
+        self.more_tokens.push(line.to_owned());
+        self
+    }
+
     /// Replaces the value of `log`.
     pub(crate) fn log(mut self, value: &str) -> Self {
         self.log = value.to_owned();
@@ -181,8 +191,13 @@ impl Setup {
             writeln!(yaml, "  {key}").unwrap();
         }
         writeln!(yaml, "  tokens:").unwrap();
-        for (name, role, token) in [("ops", "operate", OPS_TOKEN), ("eye", "read", EYE_TOKEN)] {
+        for (name, role, token) in
+            [("ops", "admin", OPS_TOKEN), ("crew", "operate", CREW_TOKEN), ("eye", "read", EYE_TOKEN)]
+        {
             writeln!(yaml, "    - {{name: {name}, role: {role}, token: {token}}}").unwrap();
+        }
+        for token in &self.more_tokens {
+            writeln!(yaml, "    - {token}").unwrap();
         }
         writeln!(yaml, "log: {}", self.log).unwrap();
         yaml

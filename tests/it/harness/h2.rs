@@ -98,7 +98,10 @@ async fn exchange(send: SendRequest<Bytes>, head: Request<()>, pieces: Vec<Bytes
     let (response, mut body) = send.send_request(head, pieces.is_empty())?;
     let count = pieces.len();
     for (n, piece) in pieces.into_iter().enumerate() {
-        send_piece(&mut body, piece, n + 1 == count).await?;
+        // Who has had enough may have answered and closed the stream by now: the answer tells.
+        if send_piece(&mut body, piece, n + 1 == count).await.is_err() {
+            break;
+        }
     }
     let (parts, mut body) = response.await?.into_parts();
     let mut read = Vec::new();

@@ -80,7 +80,10 @@ impl Watch {
             }
             EventKind::Certificate { .. }
             | EventKind::Changed { .. }
+            | EventKind::Commanded { .. }
+            | EventKind::Credential { .. }
             | EventKind::Edited { .. }
+            | EventKind::Refresh { .. }
             | EventKind::Reloaded { .. } => {}
         }
         Ok(())
@@ -142,11 +145,14 @@ fn word(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Certificate { .. } => "certificate",
         EventKind::Changed { .. } => "changed",
+        EventKind::Commanded { .. } => "commanded",
+        EventKind::Credential { .. } => "credential",
         EventKind::Edited { .. } => "edited",
         EventKind::FarmServing { .. } => "farm_serving",
         EventKind::Incident { phase, .. } => phase.as_str(),
         EventKind::Left { .. } => "left",
         EventKind::OrderEnded { ending, .. } => ending.as_str(),
+        EventKind::Refresh { .. } => "refresh",
         EventKind::Reloaded { .. } => "reloaded",
         EventKind::StandingChanged { change, .. } => feed::wire::change_word(change),
         EventKind::Transition { .. } => "transition",

@@ -190,8 +190,10 @@ async fn whole(state: &AdminState, call: &Call, known: &Known, item: Value) -> R
         body: bytes::Bytes::new(),
         peer: call.peer,
         is_tls: call.is_tls,
+        certificate: call.certificate.clone(),
         request_id: call.request_id.clone(),
         now: call.now,
+        retry_after: std::sync::OnceLock::new(),
     };
     match Box::pin(serve(state, &one, known)).await {
         Ok(Outcome::Body(body)) => Ok(serde_json::from_slice(&body).ok()),
