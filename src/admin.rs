@@ -5,13 +5,14 @@
 //! its clients never see another shape's words. Runs on its own runtime; never on a data-plane thread.
 //!
 //! The way of a call: [`server`] accepts, `receive` reads it and applies the guards that hold for every shape,
-//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `page` (what people see) or a shape. What
+//! `dispatch` finds who answers: `pages` (`/healthz`, `/readyz`, `/metrics`), `haproxy` (what HAProxy's tools read), `page` (what people see) or a shape. What
 //! stays open, a wait or a stream, is held by `long`.
 
 pub mod asked;
 pub mod call;
 pub mod error;
 pub mod metrics;
+pub mod months;
 pub mod native;
 pub mod outlets;
 pub mod ovh;
@@ -25,6 +26,7 @@ mod audit;
 mod dispatch;
 mod gate;
 mod guard;
+mod haproxy;
 mod long;
 mod page;
 mod pages;

@@ -8,6 +8,7 @@ pub mod check;
 pub mod client;
 pub mod credentials;
 pub mod demo;
+pub mod diff;
 pub mod drain;
 pub mod events;
 pub mod explain;
@@ -43,7 +44,8 @@ const NEXT: &str = "\
 `farmgate demo` shows it at work. check, demo, run and schema need no running process; the others ask one, over HTTP, and \
 find it by FARMGATE_ADMIN (http://127.0.0.1:9090 unless set) and FARMGATE_TOKEN, or by --admin and --token.
 
-Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 a config file that cannot be used.";
+Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 a config file that cannot be used; of diff also 1 it differs, \
+2 failed.";
 
 /// A reverse-proxy load balancer that always knows, and tells, why a server is in or out of rotation
 #[derive(Debug, Parser)]
@@ -71,6 +73,8 @@ enum Command {
     Credentials(credentials::Args),
     /// Run a balancer in front of three embedded origins, one of which fails now and then, and say what to try
     Demo(demo::DemoArgs),
+    /// Say in what a config file differs from what is live: what a reload would change, and what it would not
+    Diff(diff::Args),
     /// Give a server no new work; what is open and sticky stays, until the deadline if there is one
     Drain(drain::Args),
     /// Show what happened last, or with -f what happens from now on
@@ -110,6 +114,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>, out: &mut dyn Write,
     let asked = match cli.command {
         Command::Check { config } => return check::run(&config, out, err),
         Command::Demo(args) => return demo::run(&args, out, err),
+        Command::Diff(args) => return diff::run(&args, out, err),
         Command::Run(args) => return run::run(&args, err),
         Command::Credentials(args) => credentials::run(&args, out),
         Command::Drain(args) => drain::run(&args, out),

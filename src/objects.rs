@@ -9,9 +9,11 @@
 //! What the file declares is the file's: only the admin status and weight of its servers can be written.
 //!
 //! Rooms: `edit` (what can be written, and why not), `resolve` (edits → changes of declarations), `world` (declarations
-//! → a topology, and whether it holds), `staging` (what waits, and who wins), `obtained` (certificates from an authority), `form` (JSON in and out), `whole` (a farm
+//! → a topology, and whether it holds), `certificate` (PEM), `staging` (what waits, and who wins), `obtained`
+//! (certificates from an authority), `form` (JSON in and out), `whole` (a farm
 //! with its servers, a frontend with its routes → edits).
 
+pub mod certificate;
 pub mod edit;
 pub mod form;
 pub mod obtained;

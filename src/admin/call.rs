@@ -22,9 +22,10 @@ use super::asked::Asked;
 use super::error::AdminError;
 use super::gate::Gate;
 use super::long::LongCalls;
+use super::months::Meter;
 use super::outlets::{NoOutlets, Outlets};
 use super::tls::ShownCertificate;
-use super::traffic::Meter;
+use super::traffic::Traffic;
 
 /// One call, its body read whole.
 #[derive(Debug)]
@@ -204,7 +205,7 @@ pub struct AdminState {
     /// Objects made through APIs: what there is, what is staged, tasks, and the way to write.
     pub objects: Arc<dyn Objects>,
     /// How many bytes go through, by month.
-    pub traffic: Arc<Meter>,
+    pub months: Arc<Meter>,
     /// Whether certificates can be obtained from an authority.
     pub obtains: bool,
     /// What is counted where events go.
@@ -213,6 +214,8 @@ pub struct AdminState {
     pub long_calls: LongCalls,
     /// How often may be called.
     pub gate: Arc<Gate>,
+    /// What frontends did, minute by minute.
+    pub traffic: Arc<Traffic>,
 }
 
 impl AdminState {
@@ -233,11 +236,12 @@ impl AdminState {
             has_history: false,
             requests,
             objects,
-            traffic: Arc::new(Meter::nowhere()),
+            months: Arc::new(Meter::nowhere()),
             obtains: false,
             outlets,
             long_calls,
             gate: Arc::default(),
+            traffic: Arc::default(),
         }
     }
 }

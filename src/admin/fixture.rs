@@ -124,7 +124,7 @@ fn frontend(text: &str, protocol: Protocol, port: u16) -> Arc<Frontend> {
             tunnel: second,
             ..FrontendTimeouts::default()
         },
-        limits: Limits { connections: 10, header_bytes: 1000, uri_bytes: 100, body_bytes: 1000, ..Limits::default() },
+        limits: Limits { connections: 10, header_bytes: 1024, uri_bytes: 100, body_bytes: 1000, ..Limits::default() },
         ..Frontend::new(FrontendId::derive(&name(text)), name(text), protocol, FarmId::derive(&name(text)))
     })
 }

@@ -5,10 +5,12 @@
 //! no token cannot learn which paths or servers exist. What stays open (`?wait=`, streams) waits on the admin runtime and
 //! holds one of few places.
 
+pub(in crate::admin) mod openapi;
 pub mod when;
 pub mod wire;
 
 mod auth;
+mod config;
 mod credentials;
 mod error;
 mod events;
@@ -123,7 +125,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
                 Write::Refresh => {
                     caller.needs(Access::Admin)?;
-                    objects::refresh(state, call, &caller).await
+                    objects::told::refresh(state, call, &caller).await
                 }
                 Write::Credential { id, act } => {
                     caller.needs(Access::Admin)?;
@@ -178,6 +180,9 @@ fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Qu
     match read {
         // Answered before, for whoever may see them.
         Read::Credential { .. } | Read::Credentials => Err(Failure::bug()),
+        Read::Certificate { certificate } => encode(&objects::certificates::one(state, certificate, now)?),
+        Read::Certificates => encode(&objects::certificates::list(state, query, now)?),
+        Read::Config => config::answer(state, snapshot),
         Read::Events => text(timeline::list(state, about_named(snapshot, query)?, query)?),
         Read::Evidence { farm, server } => {
             let rows = rows_of(snapshot, (farm, server))?;
@@ -192,24 +197,26 @@ fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Qu
                 None => encode(&explain::server(state, snapshot, (row, server_of(row, server)?))?),
             }
         }
-        Read::Farm { farm } => encode(&to_wire::farm(farm_of(snapshot, farm)?, now)),
-        Read::Farms => encode(&to_wire::farms(snapshot)),
+        Read::Farm { farm } => encode(&to_wire::farm(farm_of(snapshot, farm)?, &snapshot.made, now)),
+        Read::Farms => encode(&to_wire::farms(snapshot, &query.filter()?)),
         Read::Frontend { frontend } => encode(&to_wire::frontend(snapshot, frontend_of(snapshot, frontend)?)),
-        Read::Frontends => encode(&to_wire::frontends(snapshot)),
+        Read::Frontends => encode(&to_wire::frontends(snapshot, &query.filter()?)),
         Read::History { farm, server } => {
             encode(&timeline::history(state, rows_of(snapshot, (farm, server))?, query, now)?)
         }
         Read::Promote { farm } => shadow::promote(farm_of(snapshot, farm)?),
+        Read::Route { frontend, route } => encode(&route_of(snapshot, (frontend, route))?),
+        Read::Routes { frontend } => encode(&to_wire::routes(snapshot, frontend_of(snapshot, frontend)?)),
         Read::Server { farm, server } => {
             let (farm, server) = rows_of(snapshot, (farm, server))?;
-            encode(&to_wire::server(farm, server, now))
+            encode(&to_wire::server(farm, server, &snapshot.made, now))
         }
-        Read::Servers { farm } => encode(&to_wire::servers(snapshot, farm_of(snapshot, farm)?)),
+        Read::Servers { farm } => encode(&to_wire::servers(snapshot, farm_of(snapshot, farm)?, &query.filter()?)),
         Read::Shadow { farm } => encode(&shadow::answer(state, farm_of(snapshot, farm)?, now)?),
-        Read::Staged => objects::staged(state),
+        Read::Staged => objects::told::staged(state),
         Read::Status => encode(&to_wire::status(snapshot)),
-        Read::Task { task } => objects::task(state, task),
-        Read::Tasks => objects::tasks(state),
+        Read::Task { task } => objects::told::task(state, task),
+        Read::Tasks => objects::told::tasks(state, query),
         Read::Timeline { farm, server } => {
             let about = about(snapshot, farm, server)?;
             text(timeline::timeline(state, about, query, now)?)
@@ -306,6 +313,12 @@ fn leaving_of<'a>(farm: &'a FarmRow, server: &str) -> Option<&'a LeavingRow> {
 fn frontend_of<'a>(snapshot: &'a Snapshot, frontend: &str) -> Result<&'a FrontendRow, AdminError> {
     let is_it = |row: &&FrontendRow| row.frontend.name.as_str() == frontend || row.frontend.id.to_string() == frontend;
     snapshot.frontends.iter().find(is_it).ok_or_else(|| AdminError::NotFound { kind: "frontend", id: quoted(frontend) })
+}
+
+fn route_of(snapshot: &Snapshot, (frontend, route): (&str, &str)) -> Result<wire::RouteWire, AdminError> {
+    let routes = to_wire::routes(snapshot, frontend_of(snapshot, frontend)?).routes;
+    let mut found = routes.into_iter().filter(|it| it.name == route || it.id.to_string() == route);
+    found.next().ok_or_else(|| AdminError::NotFound { kind: "route", id: quoted(route) })
 }
 
 fn encode<T: Serialize>(body: &T) -> Result<Made, Failure> {

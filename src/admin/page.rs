@@ -1,7 +1,8 @@
-//! The page for people: four files that are part of the program, served as they are and open to all.
+//! The pages for people, farms and the API: files that are part of the program, served as they are and open to all.
 //!
-//! They hold no state: the page signs in with a token of the operator's and asks the native API. The policy lets it load
-//! and speak to nothing but its own origin, and run nothing that is not in `page.js`.
+//! They hold no state: the page of farms signs in with a token of the operator's and asks the native API; that of the API
+//! shows `/openapi.json`. The policy lets them load and speak to nothing but their own origin, and run nothing that is not
+//! in `page.js` and `api.js`.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -20,8 +21,11 @@ struct Asset {
     body: &'static str,
 }
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 7] = [
     Asset { path: "/", content_type: "text/html; charset=utf-8", body: include_str!("page/index.html") },
+    Asset { path: "/api", content_type: "text/html; charset=utf-8", body: include_str!("page/api.html") },
+    Asset { path: "/api.css", content_type: "text/css; charset=utf-8", body: include_str!("page/api.css") },
+    Asset { path: "/api.js", content_type: "text/javascript; charset=utf-8", body: include_str!("page/api.js") },
     Asset { path: "/page.css", content_type: "text/css; charset=utf-8", body: include_str!("page/page.css") },
     Asset { path: "/page.js", content_type: "text/javascript; charset=utf-8", body: include_str!("page/page.js") },
     Asset { path: "/page.svg", content_type: "image/svg+xml", body: include_str!("page/page.svg") },
@@ -70,12 +74,13 @@ mod tests {
 
     #[test]
     fn page_names_no_other_place_and_holds_nothing_inline() {
-        let html = ASSETS[0].body;
-        for forbidden in ["http:", "https:", "<style", " style=", " onclick="] {
-            assert!(!html.contains(forbidden), "{forbidden} in index.html");
-        }
-        for name in html.split('"').filter(|part| part.starts_with("page.")) {
-            assert!(ASSETS.iter().any(|asset| asset.path.trim_start_matches('/') == name), "{name} is not served");
+        for page in ASSETS.iter().filter(|asset| asset.content_type.starts_with("text/html")) {
+            for forbidden in ["http:", "https:", "<style", " style=", " onclick="] {
+                assert!(!page.body.contains(forbidden), "{forbidden} in {}", page.path);
+            }
+            for name in page.body.split('"').filter(|part| part.starts_with("page.") || part.starts_with("api.")) {
+                assert!(ASSETS.iter().any(|asset| asset.path.trim_start_matches('/') == name), "{name} is not served");
+            }
         }
     }
 }

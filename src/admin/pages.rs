@@ -10,13 +10,16 @@ use crate::report::report;
 
 use super::call::Call;
 use super::server::Site;
-use super::{aside, native, page};
+use super::{aside, haproxy, native, page};
 
 /// Answers a call of one of the process's own pages; none if the path is another's.
 pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
     let path = call.uri.path();
     if !matches!(path, "/healthz" | "/metrics" | "/readyz") {
-        return page::answer(call);
+        return match native::openapi::answer(call).or_else(|| page::answer(call)) {
+            Some(response) => Some(response),
+            None => haproxy::answer(site, call).await,
+        };
     }
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return Some(native::method_not_allowed(call, "GET, HEAD"));

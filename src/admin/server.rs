@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
+use crate::clock;
 use crate::metrics::ReloadCells;
 use crate::model::AdminSettings;
 use crate::model::settings::MetricsAccess;
@@ -42,6 +43,8 @@ const CONNECTIONS_MAX: usize = 256;
 const STREAMS_PER_CONNECTION_MAX: u32 = 8;
 /// A request head over HTTP/1.1, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How often the counters of traffic are looked at, for those minutes that are over.
+const TRAFFIC_LOOKS: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -164,7 +167,9 @@ impl AdminServer {
         let deadlines = self.deadlines;
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let collector = Collector::new(Arc::clone(&state.store), self.reloads).with(Arc::clone(&state.outlets));
-        let long_calls = state.long_calls.clone();
+        let (long_calls, store, traffic) =
+            (state.long_calls.clone(), Arc::clone(&state.store), Arc::clone(&state.traffic));
+        let mut looks = tokio::time::interval(TRAFFIC_LOOKS);
         let site = Site { state, metrics: self.metrics, collector, bodies: Bodies::new(deadlines.body) };
         let router = Router::new().fallback(answer).with_state(Arc::new(site));
         let tls = self.tls;
@@ -175,6 +180,10 @@ impl AdminServer {
             let (stream, from, permit) = tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 Some(_) = open.join_next() => continue,
+                _ = looks.tick() => {
+                    traffic.tick(&store, clock::wall());
+                    continue;
+                }
                 accepted = accept(&listener, &permits) => match accepted {
                     Some(accepted) => accepted,
                     None => continue,

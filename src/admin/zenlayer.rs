@@ -1,17 +1,28 @@
 //! The shape of Zenlayer Cloud's ZLB API: `POST /api/v2/zlb`, the action in a header.
 //!
-//! DescribeBackendHealth is what it is for; DescribeLoadBalancers, DescribeListeners and DescribeBackends are answered
-//! from the same rows. Every other action of the published API is refused as not offered. The service is the one load
-//! balancer, a frontend is a listener, and a farm's servers appear once for each frontend that leads to them. Every
-//! answer, whatever its status, is JSON with `requestId`: the published clients break on anything else. A call is
-//! authenticated ([`auth`]) and answered from one Snapshot ([`to_wire`]). The sources are the published API reference
-//! and the SDKs for Python, Go and Java.
+//! The file's service is one load balancer, each that is made here another; a frontend is a listener, and a farm's servers
+//! appear once for each frontend that leads to them. What is written is live when it is answered. Every answer, whatever
+//! its status, is JSON with `requestId`: the published clients break on anything else. A call is authenticated ([`auth`]),
+//! its action and fields are read ([`action`], [`request`]), and each kind of object has a room that answers. Reads are of
+//! one Snapshot. The sources are the published API reference and the SDKs for Python, Go and Java.
 
+mod action;
 mod auth;
+mod backends;
+mod check;
 mod error;
+mod find;
+mod listeners;
+mod load_balancers;
+mod market;
+mod monitor;
+mod ports;
 mod request;
+mod shown;
+mod target;
 mod to_wire;
 mod wire;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -24,14 +35,12 @@ use super::call::{AdminState, Call};
 use super::error::AdminError;
 use super::guard::quoted;
 use crate::model::settings::Actions;
-use crate::store::Snapshot;
-use crate::store::snapshot::FrontendRow;
 
+use action::{Action, Service};
+use backends::Deed;
 use error::Refusal;
-use request::{Action, Request};
-
-const PATH: &str = "/api/v2/zlb";
-const VERSION: &str = "2025-04-01";
+use request::Fields;
+use write::Asked;
 
 /// Returns whether `path` is this shape's: `/api/v2` and everything below.
 #[must_use]
@@ -42,7 +51,7 @@ pub fn claims(path: &str) -> bool {
 /// Answers one call: 200 with `response`, or an error body with `code` and `message`.
 pub async fn answer(state: &AdminState, call: &Call) -> Response {
     let id = request_id(&call.request_id);
-    match respond(state, call, &id) {
+    match respond(state, call, &id).await {
         Ok(body) => error::success(body),
         Err(refusal) => refusal.response(&id),
     }
@@ -59,84 +68,67 @@ fn request_id(id: &str) -> String {
     format!("T{}", id.to_uppercase())
 }
 
-fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
+async fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
     let who = || auth::authenticate(&state.credentials.load(), call);
-    let (_caller, actions) = state.let_in(call, who, |(caller, _)| &caller.grant)?;
-    if call.uri.path() != PATH {
+    let (caller, actions) = state.let_in(call, who, |(caller, _)| &caller.grant)?;
+    let Some(service) = Service::at(call.uri.path()) else {
         return Err(AdminError::NotFound { kind: "path", id: quoted(call.uri.path()) }.into());
-    }
+    };
     if call.method != Method::POST {
         return Err(AdminError::MethodNotAllowed(call.method.to_string()).into());
     }
     let version = request::header(call, "x-zc-version");
-    if let Some(version) = version.filter(|v| *v != VERSION) {
-        return Err(Refusal::unknown_version(version, VERSION));
+    if let Some(version) = version.filter(|v| *v != service.version()) {
+        return Err(Refusal::unknown_version(version, service.version()));
     }
-    let name = request::header(call, "x-zc-action");
-    let action = Action::of(name)?;
-    if !matches!(action, Action::NotOffered(_)) {
-        check_listed(&actions, name.unwrap_or_default())?;
-    }
-    let request = Request::parse(&call.body)?;
-    let snapshot = state.store.snapshot(call.now);
-    perform(&snapshot, action, &request, id)
+    let action = Action::of(service, request::header(call, "x-zc-action"))?;
+    check_listed(&actions, action)?;
+    caller.needs(action.needs())?;
+    let fields = Fields::parse(&call.body)?;
+    perform(Asked { state, call, caller: &caller, action }, &fields, id).await
 }
 
 /// What only reads need not be listed.
-fn check_listed(actions: &Actions, name: &str) -> Result<(), Refusal> {
+fn check_listed(actions: &Actions, action: Action) -> Result<(), Refusal> {
     let is_listed = match actions {
         Actions::Reads => false,
-        Actions::Listed(listed) => listed.iter().any(|action| **action == *name),
+        Actions::Listed(listed) => listed.iter().any(|name| **name == *action.name()),
         Actions::Every => true,
     };
-    if is_listed || request::only_reads(name) { Ok(()) } else { Err(Refusal::not_listed(name)) }
+    if is_listed || action.only_reads() { Ok(()) } else { Err(Refusal::not_listed(action.name())) }
 }
 
-fn perform(snapshot: &Snapshot, action: Action<'_>, request: &Request, id: &str) -> Result<Vec<u8>, Refusal> {
-    match action {
-        Action::NotOffered(action) => Err(Refusal::not_offered(action)),
-        Action::DescribeLoadBalancers => envelope(id, to_wire::load_balancers(snapshot, request)),
-        Action::DescribeListeners => {
-            is_load_balancer(snapshot, request)?;
-            let is_wanted = |row: &&FrontendRow| {
-                (request.listener_ids.is_empty() || request.listener_ids.iter().any(|id| is_listener(row, id)))
-                    && request.protocol.as_ref().is_none_or(|p| p == to_wire::PROTOCOL)
-            };
-            let rows = snapshot.frontends.iter().filter(is_wanted);
-            let listeners = rows.map(|row| to_wire::listener(snapshot, row)).collect();
-            envelope(id, wire::Listeners { listeners })
+async fn perform(asked: Asked<'_>, fields: &Fields, id: &str) -> Result<Vec<u8>, Refusal> {
+    let snapshot = asked.state.store.snapshot(asked.call.now);
+    match asked.action {
+        Action::AddLoadBalancersPrivateIps => envelope(id, load_balancers::addresses(asked, fields, true).await?),
+        Action::AddResourceResourceGroup => envelope(id, load_balancers::group(asked, fields).await?),
+        Action::AssignLoadBalancerIpv6 => {
+            let why = "a load balancer has the addresses of the service; write IPv6 ones in service.addresses";
+            Err(Refusal::not_offered(asked.action.name(), why))
         }
-        Action::DescribeBackends => {
-            let rows = listeners(snapshot, request)?;
-            let backends = rows.into_iter().flat_map(|row| to_wire::backends(snapshot, row)).collect();
-            envelope(id, wire::Backends { backends })
-        }
-        Action::DescribeBackendHealth => {
-            let rows = listeners(snapshot, request)?;
-            let backends = rows.into_iter().flat_map(|row| to_wire::backend_healths(snapshot, row)).collect();
-            envelope(id, wire::BackendHealths { backends })
-        }
+        Action::CreateListener => envelope(id, listeners::create(asked, fields).await?),
+        Action::CreateLoadBalancer => envelope(id, load_balancers::create(asked, fields).await?),
+        Action::DeleteListener => envelope(id, listeners::delete(asked, fields).await?),
+        Action::DeleteLoadBalancersPrivateIps => envelope(id, load_balancers::addresses(asked, fields, false).await?),
+        Action::DeregisterBackend => envelope(id, backends::change(asked, fields, Deed::Deregister).await?),
+        Action::DescribeBackendHealth => envelope(id, backends::describe_health(&snapshot, fields)?),
+        Action::DescribeBackends => envelope(id, backends::describe(&snapshot, fields)?),
+        Action::DescribeListeners => envelope(id, listeners::describe(&snapshot, fields)?),
+        Action::DescribeLoadBalancerMonitorData => envelope(id, monitor::describe(asked.state, &snapshot, fields)?),
+        Action::DescribeLoadBalancerRegions => envelope(id, market::regions(&snapshot)),
+        Action::DescribeLoadBalancers => envelope(id, load_balancers::describe(&snapshot, fields)?),
+        Action::InquiryPriceCreateLoadBalancer => envelope(id, market::prices(&snapshot, fields)?),
+        Action::ModifyBackend => envelope(id, backends::change(asked, fields, Deed::Modify).await?),
+        Action::ModifyListener => envelope(id, listeners::modify(asked, fields).await?),
+        Action::ModifyLoadBalancersAttribute => envelope(id, load_balancers::modify(asked, fields).await?),
+        Action::ModifyResourceTags => envelope(id, load_balancers::tag(asked, fields).await?),
+        Action::RegisterBackend => envelope(id, backends::change(asked, fields, Deed::Register).await?),
+        Action::RestoreLoadBalancer => envelope(id, load_balancers::restore(asked, fields).await?),
+        Action::SetSecurityGroupForLoadBalancers => envelope(id, market::set_security_group(&snapshot, fields)?),
+        Action::TerminateLoadBalancer => envelope(id, load_balancers::terminate(asked, fields).await?),
+        Action::UnbindSecurityGroupFromLoadBalancers => envelope(id, market::unbind_security_group(&snapshot, fields)?),
     }
-}
-
-/// Returns the frontends that a request is about: all, or the one of its `listenerId`.
-fn listeners<'s>(snapshot: &'s Snapshot, request: &Request) -> Result<Vec<&'s FrontendRow>, AdminError> {
-    is_load_balancer(snapshot, request)?;
-    let Some(id) = &request.listener_id else { return Ok(snapshot.frontends.iter().collect()) };
-    let found = snapshot.frontends.iter().find(|row| is_listener(row, id));
-    found.map(|row| vec![row]).ok_or_else(|| AdminError::NotFound { kind: error::LISTENER, id: id.clone() })
-}
-
-fn is_load_balancer(snapshot: &Snapshot, request: &Request) -> Result<(), AdminError> {
-    match request.load_balancer_id.as_deref() {
-        None => Err(AdminError::Missing("loadBalancerId")),
-        Some(id) if id == snapshot.service.name.as_str() => Ok(()),
-        Some(id) => Err(AdminError::NotFound { kind: error::LOAD_BALANCER, id: id.to_owned() }),
-    }
-}
-
-fn is_listener(row: &FrontendRow, id: &str) -> bool {
-    row.frontend.id.to_string() == id || row.frontend.name.as_str() == id
 }
 
 fn envelope<T: Serialize>(request_id: &str, body: T) -> Result<Vec<u8>, Refusal> {

@@ -26,6 +26,7 @@ pub struct Declared {
     label: Box<str>,
     farms: HashMap<Box<str>, Entry>,
     frontends: HashMap<Box<str>, Entry>,
+    rest: Vec<Entry>,
     files: HashMap<PathBuf, Box<str>>,
 }
 
@@ -96,16 +97,34 @@ impl Declared {
     pub(super) fn of(label: &str, root: Tree, files: HashMap<PathBuf, Box<str>>) -> Self {
         let mut declared = Self { label: label.into(), files, ..Self::default() };
         let Content::Map(entries) = root.content else { return declared };
+        let by_name = |tree: Tree| match tree.content {
+            Content::Map(named) => named.into_iter().map(|it| (it.key.clone().into_boxed_str(), it)).collect(),
+            Content::Broken | Content::List(_) | Content::Scalar(_) => HashMap::new(),
+        };
         for entry in entries {
-            let Content::Map(named) = entry.value.content else { continue };
-            let by_name = named.into_iter().map(|entry| (entry.key.clone().into_boxed_str(), entry)).collect();
             match entry.key.as_str() {
-                "farms" => declared.farms = by_name,
-                "frontends" => declared.frontends = by_name,
-                _ => {}
+                "farms" => declared.farms = by_name(entry.value),
+                "frontends" => declared.frontends = by_name(entry.value),
+                "instance_id" | "service" | "zone" => {}
+                _ => declared.rest.push(entry),
             }
         }
         declared
+    }
+
+    /// Returns what the file says beside its service, frontends and farms.
+    pub(super) fn rest(&self) -> &[Entry] {
+        &self.rest
+    }
+
+    /// Returns what the file says of a farm.
+    pub(super) fn farm_tree(&self, name: &str) -> Option<&Tree> {
+        self.farms.get(name).map(|entry| &entry.value)
+    }
+
+    /// Returns what the file says of a frontend.
+    pub(super) fn frontend_tree(&self, name: &str) -> Option<&Tree> {
+        self.frontends.get(name).map(|entry| &entry.value)
     }
 
     /// Returns where the file declares what has that key path; a key that is not written stands where its owner does.

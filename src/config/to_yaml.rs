@@ -3,7 +3,10 @@
 //! Every value is written out, defaults too, so the text means the same under a later release with other defaults. The
 //! secrets of a topology (passwords of probes, keys of cookies) are written in the clear: an export is kept as the file
 //! is. What is no traffic is not part of it, so that probes that run programs load again only beside an `admin` that
-//! allows them. The views are parts of the same text for showing, without the secrets.
+//! allows them. The views are parts of the same text for showing, without the secrets; `live` is the whole file for
+//! showing, with references instead of them.
+
+pub mod live;
 
 mod farm;
 mod frontend;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::config::declared::{farm_form, frontend_form, server_form};
-use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectId, ObjectKind, ServerId};
+use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectId, ObjectKind, RouteId, ServerId};
 
 use super::edit::{Create, Edit, EditError, Replace};
 use super::{Desk, World, form};
@@ -60,7 +60,7 @@ pub fn frontend(world: &World, id: FrontendId) -> Option<Map<String, Value>> {
             frontend_form(frontend, &name)
         }
     };
-    let made: Vec<_> = world.made().of(Some(id.into()), ObjectKind::Route).map(|it| route(world, it)).collect();
+    let made: Vec<_> = world.made().of(Some(id.into()), ObjectKind::Route).map(|it| made_route(world, it)).collect();
     if !made.is_empty() {
         let routes = whole.entry("routes").or_insert_with(|| Value::Array(Vec::new()));
         routes.as_array_mut()?.extend(made.into_iter().map(Value::Object));
@@ -193,6 +193,63 @@ pub fn replace_frontend(
     Ok(edits)
 }
 
+/// Returns a route as the file would write it, with its rules and without its name, whoever declared it.
+#[must_use]
+pub fn route(world: &World, frontend: FrontendId, id: RouteId) -> Option<Map<String, Value>> {
+    let mut whole = match world.made().get(id.into()) {
+        Some(made) => made_route(world, made),
+        None => {
+            let name = world.of_file().frontends.iter().flat_map(|it| &it.routes).find(|it| it.id == id)?.name.clone();
+            let routes = self::frontend(world, frontend)?.remove("routes")?;
+            let is_it = |it: &&Value| it.get("name").and_then(Value::as_str) == Some(name.as_str());
+            routes.as_array()?.iter().find(is_it)?.as_object()?.clone()
+        }
+    };
+    whole.remove("name");
+    Some(whole)
+}
+
+/// Returns the edits that make a route with its rules.
+///
+/// # Errors
+/// [`EditError::Invalid`] for rules that are no rules.
+pub fn create_one_route(
+    desk: &Desk<'_>,
+    world: &World,
+    maker: &Maker,
+    frontend: FrontendId,
+    name: &Name,
+    form: Map<String, Value>,
+) -> Result<Vec<Edit>, EditError> {
+    let route = route_of(form, name, &route_path(world, frontend, name))?;
+    let mut edits = Vec::new();
+    create_route(desk, maker, frontend.into(), route, &mut edits);
+    Ok(edits)
+}
+
+/// Returns the edits that make a route say this, rules and all. One of the file may be said again.
+///
+/// # Errors
+/// [`EditError::Invalid`] for rules that are no rules.
+pub fn replace_one_route(
+    desk: &Desk<'_>,
+    world: &World,
+    maker: &Maker,
+    (frontend, id): (FrontendId, RouteId),
+    form: Map<String, Value>,
+) -> Result<Vec<Edit>, EditError> {
+    let mut edits = Vec::new();
+    match world.made().get(id.into()) {
+        Some(known) => {
+            let route = route_of(form, &known.name, &route_path(world, frontend, &known.name))?;
+            replace_route(desk, world, maker, known, &route, &mut edits);
+        }
+        None if route(world, frontend, id).is_some_and(|is| is == form) => {}
+        None => edits.push(replaced(id.into(), form)),
+    }
+    Ok(edits)
+}
+
 impl Maker {
     /// Returns the edit that makes an object.
     #[must_use]
@@ -236,7 +293,7 @@ impl RouteForm {
     }
 }
 
-fn route(world: &World, declaration: &Declaration) -> Map<String, Value> {
+fn made_route(world: &World, declaration: &Declaration) -> Map<String, Value> {
     let mut whole = form::object(&declaration.form);
     whole.insert("name".to_owned(), Value::from(declaration.name.as_str()));
     let rules = world.made().of(Some(declaration.id), ObjectKind::Rule).map(|rule| form::object(&rule.form));
@@ -319,22 +376,32 @@ fn routes_of(routes: Option<Value>, path: &str) -> Result<Option<Vec<RouteForm>>
             }
             Some(_) | None => return Err(fault(&format!("{path}.name"), "is missing; write name: NAME")),
         };
-        let rules = match form.remove("rules") {
-            None => Vec::new(),
-            Some(Value::Array(rules)) => {
-                let rule = |(j, rule): (usize, Value)| match rule {
-                    Value::Object(form) => Ok(form),
-                    Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
-                        Err(fault(&format!("{path}.rules[{j}]"), "is no rule; send an object"))
-                    }
-                };
-                rules.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?
-            }
-            Some(_) => return Err(fault(&format!("{path}.rules"), "is not a list of rules")),
-        };
-        Ok(RouteForm { name, form, rules })
+        route_of(form, &name, &path)
     };
     routes.into_iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
+}
+
+/// Takes the rules out of the form of a route, which has no name.
+fn route_of(mut form: Map<String, Value>, name: &Name, path: &str) -> Result<RouteForm, EditError> {
+    let rules = match form.remove("rules") {
+        None => Vec::new(),
+        Some(Value::Array(rules)) => {
+            let rule = |(j, rule): (usize, Value)| match rule {
+                Value::Object(form) => Ok(form),
+                Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
+                    Err(fault(&format!("{path}.rules[{j}]"), "is no rule; send an object"))
+                }
+            };
+            rules.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?
+        }
+        Some(_) => return Err(fault(&format!("{path}.rules"), "is not a list of rules")),
+    };
+    Ok(RouteForm { name: name.clone(), form, rules })
+}
+
+fn route_path(world: &World, frontend: FrontendId, name: &Name) -> String {
+    let frontend = world.frontend(frontend).map_or("?", |frontend| frontend.name.as_str());
+    form::key_path(&["frontends", frontend, "routes", name.as_str()])
 }
 
 fn fault(path: &str, message: &str) -> EditError {

@@ -20,7 +20,7 @@ use crate::metrics::Refusal;
 use crate::model::Protocol;
 
 use super::command::ListenerId;
-use super::entry::{Common, Pass, may_connect};
+use super::entry::{Common, may_connect};
 use super::owner::Owner;
 use super::registry::Registry;
 use super::turns::TurnOf;

@@ -60,7 +60,8 @@ def free_port():
 class Farmgate:
     """Starts farmgate and returns when its first round of checks is done."""
 
-    def __init__(self):
+    def __init__(self, role="read", keeps_state=False):
+        self.role, self.keeps_state = role, keeps_state
         self.dir = tempfile.TemporaryDirectory(prefix="farmgate-clients-")
         self.good, self.sick = Origin(200), Origin(503)
         self.admin_port, self.web_port, self.alt_port, self.db_port = (free_port() for _ in range(4))
@@ -114,9 +115,13 @@ class Farmgate:
         def at(port):
             return f"127.0.0.1:{port}"
 
+        # Made at run time: objects are kept, and may listen on the loopback.
+        state = {"state_dir": os.path.join(self.dir.name, "state")} if self.keeps_state else {}
+        addresses = ["127.0.0.1"] if self.keeps_state else ["192.0.2.10"]
         timing = {"interval": "1s", "timeout": "1s", "rise": 1, "fall": 2}
         return {
-            "service": {"name": SERVICE, "addresses": ["192.0.2.10"]},
+            **state,
+            "service": {"name": SERVICE, "addresses": addresses},
             "instance_id": INSTANCE_ID,
             "frontends": {
                 "web": {"protocol": "http", "listen": [at(self.web_port)], "farm": "web"},
@@ -144,7 +149,7 @@ class Farmgate:
             },
             "admin": {
                 "listen": self.admin,
-                "tokens": [{"name": "ops", "role": "read", "token": TOKEN}],
+                "tokens": [{"name": "ops", "role": self.role, "token": TOKEN}],
                 "ovh": {"credentials": [{"name": "ci", "role": "read", **OVH}]},
                 "zenlayer": {"access_keys": [{"name": "ci", "role": "read", **ZENLAYER}]},
             },

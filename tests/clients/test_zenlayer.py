@@ -112,11 +112,11 @@ class Errors(unittest.TestCase):
         self.raised("INVALID_LB_NOT_FOUND", healths, load_balancer_id="nobody")
         self.raised("INVALID_LB_LISTENER_NOT_FOUND", healths, listener_id="7")
 
-    def test_writes_are_refused_by_name(self):
+    def test_writes_of_a_key_that_lists_none_are_refused_by_name(self):
         request = models.DeleteListenerRequest()
         request.loadBalancerId = SERVICE
         request.listenerId = healths().backends[0].listenerId
-        text = self.raised("OPERATION_DENIED_NOT_OFFERED", client().DeleteListener, request)
+        text = self.raised("OPERATION_DENIED_ACTION", client().DeleteListener, request)
         self.assertIn("DeleteListener", text)
         self.assertEqual(len(healths().backends), 11)
 

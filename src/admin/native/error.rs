@@ -59,6 +59,12 @@ impl Failure {
         Self::told(StatusCode::SERVICE_UNAVAILABLE, "too_many_open", message)
     }
 
+    /// What is live holds something that a config file cannot.
+    pub(super) fn unwritable(why: &str) -> Self {
+        let message = format!("what is live cannot be written as a config file: {why}");
+        Self::told(StatusCode::CONFLICT, "unwritable", message)
+    }
+
     /// The journal could not be read; the log has why.
     pub(super) fn unreadable() -> Self {
         let message = "the journal cannot be read; see the log for this request id".to_owned();

@@ -204,5 +204,5 @@ fn change(
 fn server(state: &AdminState, names: (&str, &str)) -> Result<Response, Failure> {
     let snapshot = state.store.snapshot(clock::wall());
     let (farm, server) = rows_of(&snapshot, names)?;
-    answered(&to_wire::server(farm, server, snapshot.at))
+    answered(&to_wire::server(farm, server, &snapshot.made, snapshot.at))
 }

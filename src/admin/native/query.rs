@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::model::Timestamp;
+use crate::model::{AdminStatus, Health, Name, Protocol, Timestamp, wildcard};
 use crate::store::Order;
 
 use super::when::{self, Sense};
@@ -15,6 +15,8 @@ use super::when::{self, Sense};
 pub(super) const LIMIT_MAX: usize = 1000;
 /// How many it lists unless told.
 pub(super) const LIMIT_USUAL: usize = 100;
+/// How far into a list a page may begin.
+const OFFSET_MAX: usize = 1_000_000;
 /// The longest wait.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -94,11 +96,88 @@ impl Query {
         text.parse().map(Some).map_err(|_| bad("after", text, "0..=18446744073709551615, an event's id"))
     }
 
+    /// Which things of a list are wanted: `name`, `origin`, `protocol`, `health`, `admin`, and the page of them.
+    pub(super) fn filter(&self) -> Result<Filter, QueryError> {
+        const PROTOCOLS: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Udp];
+        const HEALTHS: [Health; 5] = [Health::Down, Health::Off, Health::Stopping, Health::Unknown, Health::Up];
+        const ADMINS: [AdminStatus; 3] = [AdminStatus::Active, AdminStatus::Drain, AdminStatus::Maintenance];
+        Ok(Filter {
+            name: self.get("name").map(str::to_owned),
+            origin: self.word("origin", &["api", "file"], |word| *word)?.copied(),
+            protocol: self.word("protocol", &PROTOCOLS, |it| it.as_str())?.copied(),
+            health: self.word("health", &HEALTHS, |it| it.as_str())?.copied(),
+            admin: self.word("admin", &ADMINS, |it| it.as_str())?.copied(),
+            page: self.page()?,
+        })
+    }
+
+    /// `limit` and `offset`: which page of a list; all of it unless told.
+    pub(super) fn page(&self) -> Result<Page, QueryError> {
+        let limit = self.get("limit").map(|_| self.limit()).transpose()?;
+        let offset = match self.get("offset") {
+            None => 0,
+            Some(text) => {
+                let offset = text.parse().ok().filter(|offset| *offset <= OFFSET_MAX);
+                offset.ok_or_else(|| bad("offset", text, &format!("0..={OFFSET_MAX}")))?
+            }
+        };
+        Ok(Page { offset, limit })
+    }
+
+    /// The one of these that a key names by its word.
+    pub(super) fn word<'a, T>(
+        &self,
+        key: &'static str,
+        all: &'a [T],
+        word: impl Fn(&T) -> &'static str,
+    ) -> Result<Option<&'a T>, QueryError> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        let found = all.iter().find(|it| word(it) == text);
+        let words = || all.iter().map(&word).collect::<Vec<_>>().join(", ");
+        found.map(Some).ok_or_else(|| bad(key, text, &format!("its words: {}", words())))
+    }
+
     /// `wait`: how long the answer may be held back.
     pub(super) fn wait(&self) -> Result<Option<Duration>, QueryError> {
         let Some(text) = self.get("wait") else { return Ok(None) };
         let wait = when::duration(text).filter(|wait| *wait <= WAIT_MAX);
         wait.map(Some).ok_or_else(|| bad("wait", text, "0s..=10m, such as 30s"))
+    }
+}
+
+/// Which things of a list are wanted; what is absent does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filter {
+    /// The name; each `*` stands for anything.
+    pub(super) name: Option<String>,
+    /// `api` or `file`.
+    pub(super) origin: Option<&'static str>,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) health: Option<Health>,
+    pub(super) admin: Option<AdminStatus>,
+    pub(super) page: Page,
+}
+
+impl Filter {
+    /// Returns whether what has that name and origin is wanted.
+    pub(super) fn takes(&self, name: &Name, origin: &str) -> bool {
+        self.name.as_ref().is_none_or(|pattern| wildcard::matches(pattern, '*', name.as_str()))
+            && self.origin.is_none_or(|wanted| wanted == origin)
+    }
+}
+
+/// A page of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    offset: usize,
+    limit: Option<usize>,
+}
+
+impl Page {
+    /// Returns how many there are, and those of this page.
+    pub(super) fn of<T>(self, all: Vec<T>) -> (usize, Vec<T>) {
+        let total = all.len();
+        (total, all.into_iter().skip(self.offset).take(self.limit.unwrap_or(usize::MAX)).collect())
     }
 }
 
@@ -178,6 +257,27 @@ mod tests {
             assert_eq!(said(query), want, "{query}");
         }
         assert!(said("since=yesterday").starts_with("since: \"yesterday\" is outside a time of RFC 3339"));
+    }
+
+    #[test]
+    fn filter_takes_words_patterns_and_a_page() {
+        const KEYS: [&str; 7] = ["admin", "health", "limit", "name", "offset", "origin", "protocol"];
+        let filter = |text: &str| Query::parse(Some(text), &KEYS).unwrap().filter();
+        let name = |text: &str| Name::parse(text).unwrap();
+        let wanted = filter("name=web-*&origin=api&protocol=udp&health=down&admin=drain&limit=2&offset=1").unwrap();
+        assert!(wanted.takes(&name("web-1"), "api"));
+        assert!(!wanted.takes(&name("web-1"), "file") && !wanted.takes(&name("db"), "api"));
+        assert_eq!((wanted.protocol, wanted.health), (Some(Protocol::Udp), Some(Health::Down)));
+        assert_eq!((wanted.admin, wanted.page.of(vec![1, 2, 3, 4])), (Some(AdminStatus::Drain), (4, vec![2, 3])));
+        assert_eq!(filter(""), Ok(Filter::default()));
+        for (text, want) in [
+            ("origin=ovh", "origin: \"ovh\" is outside its words: api, file"),
+            ("protocol=HTTP", "protocol: \"HTTP\" is outside its words: http, tcp, udp"),
+            ("offset=-1", "offset: \"-1\" is outside 0..=1000000"),
+            ("limit=0", "limit: \"0\" is outside 1..=1000"),
+        ] {
+            assert_eq!(filter(text).unwrap_err().to_string(), want);
+        }
     }
 
     proptest! {

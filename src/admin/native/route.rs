@@ -26,6 +26,12 @@ pub(super) enum Route<'a> {
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read<'a> {
+    /// `GET /certificates/{certificate}`
+    Certificate { certificate: &'a str },
+    /// `GET /certificates`
+    Certificates,
+    /// `GET /config`
+    Config,
     /// `GET /credentials/{id}`
     Credential { id: &'a str },
     /// `GET /credentials`
@@ -48,6 +54,10 @@ pub(super) enum Read<'a> {
     History { farm: &'a str, server: &'a str },
     /// `GET /farms/{farm}/shadow/promote`
     Promote { farm: &'a str },
+    /// `GET /frontends/{frontend}/routes/{route}`
+    Route { frontend: &'a str, route: &'a str },
+    /// `GET /frontends/{frontend}/routes`
+    Routes { frontend: &'a str },
     /// `GET …/servers/{server}`
     Server { farm: &'a str, server: &'a str },
     /// `GET /farms/{farm}/servers`
@@ -118,6 +128,9 @@ impl<'a> Route<'a> {
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let segments: Vec<_> = path.strip_prefix("/api/v1/")?.split('/').collect();
         Some(match segments[..] {
+            ["certificates"] => Self::Read(Read::Certificates),
+            ["certificates", certificate] => Self::Read(Read::Certificate { certificate }),
+            ["config"] => Self::Read(Read::Config),
             ["credentials"] => Self::Read(Read::Credentials),
             ["credentials", id] => Self::Read(Read::Credential { id }),
             ["credentials", id, "grant"] => Self::Write(Write::Credential { id, act: CredentialAct::Grant }),
@@ -128,6 +141,8 @@ impl<'a> Route<'a> {
             ["farms", farm, ref rest @ ..] => Self::of_farm(farm, rest)?,
             ["frontends"] => Self::Read(Read::Frontends),
             ["frontends", frontend] => Self::Read(Read::Frontend { frontend }),
+            ["frontends", frontend, "routes"] => Self::Read(Read::Routes { frontend }),
+            ["frontends", frontend, "routes", route] => Self::Read(Read::Route { frontend, route }),
             ["refresh"] => Self::Write(Write::Refresh),
             ["reload"] => Self::Write(Write::Reload),
             ["requests", id, "explain"] => Self::Read(Read::Explain(Explained::Request { id })),
@@ -172,14 +187,43 @@ impl<'a> Route<'a> {
         })
     }
 
+    /// Returns its path, what stands for names in braces, as `/openapi.json` has it.
+    #[cfg(test)]
+    pub(super) fn template(&self) -> &'static str {
+        match self {
+            Self::Drain { .. } => "/api/v1/farms/{farm}/servers/{server}/drain",
+            Self::Read(read) => read.template(),
+            Self::Replay { server: None, .. } => "/api/v1/farms/{farm}/probe/replay",
+            Self::Replay { server: Some(_), .. } => "/api/v1/farms/{farm}/servers/{server}/probe/replay",
+            Self::Write(write) => match write {
+                Write::Act { act: ServerAct::Drain, .. } => "/api/v1/farms/{farm}/servers/{server}/drain",
+                Write::Act { act: ServerAct::Maintenance, .. } => "/api/v1/farms/{farm}/servers/{server}/maintenance",
+                Write::Act { act: ServerAct::Ready, .. } => "/api/v1/farms/{farm}/servers/{server}/ready",
+                Write::Credential { act: CredentialAct::Grant, .. } => "/api/v1/credentials/{id}/grant",
+                Write::Credential { act: CredentialAct::Refuse, .. } => "/api/v1/credentials/{id}/refuse",
+                Write::Credential { act: CredentialAct::Revoke, .. } => "/api/v1/credentials/{id}/revoke",
+                Write::Refresh => "/api/v1/refresh",
+                Write::Reload => "/api/v1/reload",
+                Write::Upgrade => "/api/v1/upgrade",
+                Write::Weight { .. } => "/api/v1/farms/{farm}/servers/{server}/weight",
+            },
+        }
+    }
+
     /// Returns the methods that it takes, as `Allow` lists them.
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Drain { .. } => "GET, HEAD, POST",
-            Self::Read(Read::Farms | Read::Frontends | Read::Servers { .. }) => "GET, HEAD, POST",
-            Self::Read(Read::Farm { .. } | Read::Frontend { .. } | Read::Server { .. }) => {
-                "DELETE, GET, HEAD, PATCH, PUT"
-            }
+            Self::Read(
+                Read::Certificates | Read::Farms | Read::Frontends | Read::Routes { .. } | Read::Servers { .. },
+            ) => "GET, HEAD, POST",
+            Self::Read(
+                Read::Certificate { .. }
+                | Read::Farm { .. }
+                | Read::Frontend { .. }
+                | Read::Route { .. }
+                | Read::Server { .. },
+            ) => "DELETE, GET, HEAD, PATCH, PUT",
             Self::Read(_) => "GET, HEAD",
             Self::Replay { .. }
             | Self::Write(
@@ -210,22 +254,62 @@ impl<'a> Route<'a> {
                 Read::Explain(_) | Read::Promote { .. } | Read::Shadow { .. } => &[],
                 Read::History { .. } => &["probe", "since", "until"],
                 Read::Timeline { .. } => TIMELINE,
-                Read::Credential { .. }
+                Read::Certificates => &["limit", "name", "offset"],
+                Read::Farms | Read::Frontends => &["limit", "name", "offset", "origin", "protocol"],
+                Read::Servers { .. } => &["admin", "health", "limit", "name", "offset", "origin"],
+                Read::Tasks => &["limit", "offset", "status"],
+                Read::Certificate { .. }
+                | Read::Config
+                | Read::Credential { .. }
                 | Read::Credentials
                 | Read::Farm { .. }
-                | Read::Farms
                 | Read::Frontend { .. }
-                | Read::Frontends
+                | Read::Route { .. }
+                | Read::Routes { .. }
                 | Read::Server { .. }
-                | Read::Servers { .. }
                 | Read::Staged
                 | Read::Status
-                | Read::Task { .. }
-                | Read::Tasks => return None,
+                | Read::Task { .. } => return None,
             },
             Self::Replay { .. } => &[],
             Self::Write(_) => return None,
         })
+    }
+}
+
+#[cfg(test)]
+impl Read<'_> {
+    fn template(&self) -> &'static str {
+        match self {
+            Self::Certificate { .. } => "/api/v1/certificates/{certificate}",
+            Self::Certificates => "/api/v1/certificates",
+            Self::Config => "/api/v1/config",
+            Self::Credential { .. } => "/api/v1/credentials/{id}",
+            Self::Credentials => "/api/v1/credentials",
+            Self::Events => "/api/v1/events",
+            Self::Evidence { .. } => "/api/v1/farms/{farm}/servers/{server}/evidence",
+            Self::Explain(Explained::Farm { .. }) => "/api/v1/farms/{farm}/explain",
+            Self::Explain(Explained::Request { .. }) => "/api/v1/requests/{id}/explain",
+            Self::Explain(Explained::Server { .. }) => "/api/v1/farms/{farm}/servers/{server}/explain",
+            Self::Farm { .. } => "/api/v1/farms/{farm}",
+            Self::Farms => "/api/v1/farms",
+            Self::Frontend { .. } => "/api/v1/frontends/{frontend}",
+            Self::Frontends => "/api/v1/frontends",
+            Self::History { .. } => "/api/v1/farms/{farm}/servers/{server}/history",
+            Self::Promote { .. } => "/api/v1/farms/{farm}/shadow/promote",
+            Self::Route { .. } => "/api/v1/frontends/{frontend}/routes/{route}",
+            Self::Routes { .. } => "/api/v1/frontends/{frontend}/routes",
+            Self::Server { .. } => "/api/v1/farms/{farm}/servers/{server}",
+            Self::Servers { .. } => "/api/v1/farms/{farm}/servers",
+            Self::Shadow { .. } => "/api/v1/farms/{farm}/shadow",
+            Self::Staged => "/api/v1/staged",
+            Self::Status => "/api/v1/status",
+            Self::Task { .. } => "/api/v1/tasks/{task}",
+            Self::Tasks => "/api/v1/tasks",
+            Self::Timeline { farm: None, .. } => "/api/v1/timeline",
+            Self::Timeline { farm: Some(_), server: None } => "/api/v1/farms/{farm}/timeline",
+            Self::Timeline { farm: Some(_), server: Some(_) } => "/api/v1/farms/{farm}/servers/{server}/timeline",
+        }
     }
 }
 

@@ -12,13 +12,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::to_yaml::{aim_view, farm_view, frontend_view, probe_view, server_view};
-use crate::model::{AdminStatus, CheckRecord, Health, Limits, Override, Probe, Role, Timestamp, Verdict, Wish};
+use crate::model::{
+    AdminStatus, CheckRecord, Health, Limits, Made, ObjectId, Override, Probe, Role, Route, Timestamp, Verdict, Wish,
+};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, IncidentRow, ServerRow};
 
+use super::query::Filter;
 use super::wire::{
-    CheckWire, CountsWire, FarmList, FarmWire, FrontendList, FrontendWire, IncidentWire, LimitsWire, OverrideWire,
-    ProgressWire, ServerList, ServerWire, ServiceWire, StatusWire,
+    CheckWire, CountsWire, FarmList, FarmWire, FrontendList, FrontendWire, IncidentWire, LimitsWire, OriginWire,
+    OverrideWire, ProgressWire, RouteList, RouteWire, ServerList, ServerWire, ServiceWire, StatusWire,
 };
 
 /// Returns everything.
@@ -36,7 +39,7 @@ pub(super) fn status(snapshot: &Snapshot) -> StatusWire {
         ready: snapshot.is_ready,
         at: snapshot.at.to_string(),
         frontends: snapshot.frontends.iter().map(|row| frontend(snapshot, row)).collect(),
-        farms: snapshot.farms.iter().map(|row| farm(row, snapshot.at)).collect(),
+        farms: snapshot.farms.iter().map(|row| farm(row, &snapshot.made, snapshot.at)).collect(),
         incident: snapshot.incident.as_ref().map(incident),
         last_event: snapshot.last_event,
         leaving: snapshot.leaving.iter().map(order::leaving).collect(),
@@ -53,41 +56,98 @@ fn incident(row: &IncidentRow) -> IncidentWire {
     }
 }
 
-/// Returns every farm.
-pub(super) fn farms(snapshot: &Snapshot) -> FarmList {
+/// Returns the farms that a query asks for.
+pub(super) fn farms(snapshot: &Snapshot, filter: &Filter) -> FarmList {
+    let is_wanted = |row: &&FarmRow| {
+        let farm = &row.farm;
+        let origin = origin(&snapshot.made, farm.id.into());
+        filter.takes(&farm.name, &origin.by) && filter.protocol.is_none_or(|it| it == farm.protocol)
+    };
+    let (total, rows) = filter.page.of(snapshot.farms.iter().filter(is_wanted).collect());
     FarmList {
         generation: snapshot.generation.0,
         at: snapshot.at.to_string(),
-        farms: snapshot.farms.iter().map(|row| farm(row, snapshot.at)).collect(),
+        total,
+        farms: rows.into_iter().map(|row| farm(row, &snapshot.made, snapshot.at)).collect(),
     }
 }
 
-/// Returns every server of a farm.
-pub(super) fn servers(snapshot: &Snapshot, row: &FarmRow) -> ServerList {
+/// Returns the servers of a farm that a query asks for.
+pub(super) fn servers(snapshot: &Snapshot, row: &FarmRow, filter: &Filter) -> ServerList {
+    let is_wanted = |one: &&ServerRow| {
+        let server = &one.server;
+        let origin = origin(&snapshot.made, server.id.into());
+        filter.takes(&server.name, &origin.by)
+            && filter.health.is_none_or(|it| it == one.standing.health)
+            && filter.admin.is_none_or(|it| it == server.admin)
+    };
+    let (total, rows) = filter.page.of(row.servers.iter().filter(is_wanted).collect());
     ServerList {
         generation: snapshot.generation.0,
         at: snapshot.at.to_string(),
-        servers: row.servers.iter().map(|one| server(row, one, snapshot.at)).collect(),
+        total,
+        servers: rows.into_iter().map(|one| server(row, one, &snapshot.made, snapshot.at)).collect(),
     }
 }
 
-/// Returns every frontend.
-pub(super) fn frontends(snapshot: &Snapshot) -> FrontendList {
+/// Returns the frontends that a query asks for.
+pub(super) fn frontends(snapshot: &Snapshot, filter: &Filter) -> FrontendList {
+    let is_wanted = |row: &&FrontendRow| {
+        let frontend = &row.frontend;
+        let origin = origin(&snapshot.made, frontend.id.into());
+        filter.takes(&frontend.name, &origin.by) && filter.protocol.is_none_or(|it| it == frontend.protocol)
+    };
+    let (total, rows) = filter.page.of(snapshot.frontends.iter().filter(is_wanted).collect());
     FrontendList {
         generation: snapshot.generation.0,
         at: snapshot.at.to_string(),
-        frontends: snapshot.frontends.iter().map(|row| frontend(snapshot, row)).collect(),
+        total,
+        frontends: rows.into_iter().map(|row| frontend(snapshot, row)).collect(),
+    }
+}
+
+/// Returns the routes of a frontend, in the order in which they are looked at.
+pub(super) fn routes(snapshot: &Snapshot, row: &FrontendRow) -> RouteList {
+    let names = farm_names(snapshot);
+    let written = frontend_view(&row.frontend, &names).routes.unwrap_or_default();
+    let routes = row.frontend.routes.iter().zip(&written).map(|(it, written)| route(&snapshot.made, it, written));
+    let routes: Vec<_> = routes.collect();
+    RouteList { generation: snapshot.generation.0, at: snapshot.at.to_string(), total: routes.len(), routes }
+}
+
+/// Returns one route; `written`: it as the config file writes it.
+fn route(made: &Made, route: &Route, written: &crate::config::schema::Route) -> RouteWire {
+    RouteWire {
+        id: route.id.0,
+        name: route.name.to_string(),
+        origin: origin(made, route.id.into()),
+        priority: route.priority,
+        rules: written.rules.iter().flatten().map(json).collect(),
+        action: json(&written.action),
+    }
+}
+
+/// Returns who declared an object.
+pub(super) fn origin(made: &Made, id: ObjectId) -> OriginWire {
+    match made.get(id) {
+        None => OriginWire::default(),
+        Some(made) => OriginWire { by: "api".to_owned(), shape: Some(made.shape.to_string()) },
+    }
+}
+
+fn farm_names(snapshot: &Snapshot) -> impl Fn(crate::model::FarmId) -> String {
+    |id| {
+        let row = snapshot.farms.iter().find(|row| row.farm.id == id);
+        row.map_or_else(String::new, |row| row.farm.name.to_string())
     }
 }
 
 /// Returns one frontend.
 pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
     let (frontend, timeouts) = (&row.frontend, row.frontend.timeouts);
-    let names = |id| {
-        let row = snapshot.farms.iter().find(|row| row.farm.id == id);
-        row.map_or_else(String::new, |row| row.farm.name.to_string())
-    };
+    let names = farm_names(snapshot);
     let written = frontend_view(frontend, &names);
+    let routes = written.routes.unwrap_or_default();
     let mut deadlines = durations(&[
         ("body", timeouts.body),
         ("handshake", timeouts.handshake),
@@ -100,13 +160,14 @@ pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
     FrontendWire {
         id: frontend.id.0,
         name: frontend.name.to_string(),
+        origin: origin(&snapshot.made, frontend.id.into()),
         protocol: frontend.protocol.as_str().to_owned(),
         listen: frontend.listen.iter().map(ToString::to_string).collect(),
         farm: row.default_farm().map(|farm| snapshot.farms[farm].farm.name.to_string()),
         connections_open: row.connections_open,
         trust: frontend.trust.iter().map(ToString::to_string).collect(),
         redirect: json(&written.redirect),
-        routes: written.routes.iter().flatten().map(json).collect(),
+        routes: frontend.routes.iter().zip(&routes).map(|(it, written)| route(&snapshot.made, it, written)).collect(),
         tls: json(&written.tls),
         h2c: frontend.h2c,
         accept_proxy: frontend.accept_proxy.iter().map(ToString::to_string).collect(),
@@ -137,12 +198,13 @@ fn limits(limits: &Limits, rate: Value) -> LimitsWire {
 }
 
 /// Returns one farm and its servers.
-pub(super) fn farm(row: &FarmRow, now: Timestamp) -> FarmWire {
+pub(super) fn farm(row: &FarmRow, made: &Made, now: Timestamp) -> FarmWire {
     let (farm, timeouts) = (&row.farm, row.farm.timeouts);
     let written = farm_view(farm);
     FarmWire {
         id: farm.id.0,
         name: farm.name.to_string(),
+        origin: origin(made, farm.id.into()),
         protocol: farm.protocol.as_str().to_owned(),
         balance: farm.balance.as_str().to_owned(),
         hash: json(&written.hash),
@@ -167,18 +229,19 @@ pub(super) fn farm(row: &FarmRow, now: Timestamp) -> FarmWire {
         fail_open: word(&written.fail_open),
         serving: row.serving.as_str().to_owned(),
         counts: counts(&row.servers),
-        servers: row.servers.iter().map(|one| server(row, one, now)).collect(),
+        servers: row.servers.iter().map(|one| server(row, one, made, now)).collect(),
         leaving: row.leaving.iter().map(order::leaving).collect(),
     }
 }
 
 /// Returns one server of a farm.
-pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerWire {
+pub(super) fn server(farm: &FarmRow, row: &ServerRow, made: &Made, now: Timestamp) -> ServerWire {
     let server = &row.server;
     let written = server_view(server);
     ServerWire {
         id: server.id.0,
         name: server.name.to_string(),
+        origin: origin(made, server.id.into()),
         address: server.address.to_string(),
         resolved: row.addr.as_ref().map(ToString::to_string),
         state: row.state.clone(),
@@ -200,7 +263,7 @@ pub(super) fn server(farm: &FarmRow, row: &ServerRow, now: Timestamp) -> ServerW
         since: row.since.to_string(),
         overrides: row.overrides.iter().map(override_of).collect(),
         last_check: row.last_check.as_deref().map(check),
-        order: row.order.as_ref().map(|made| order::order(made, now)),
+        order: row.order.as_ref().map(|order| order::order(order, now)),
         standing: standing::standing(&row.standing),
         probes: standing::probes(&farm.farm, row).collect(),
         shadow: standing::shadow(&farm.farm, row),
@@ -322,7 +385,7 @@ mod tests {
             farm.probes = [agent, redis, ready].map(Into::into).into();
             (farm.quorum, farm.shadow) = (Some(1), Some(probe("shadow", grpc).into()));
         });
-        let wire = serde_json::to_value(farm(&row, Timestamp(0))).unwrap();
+        let wire = serde_json::to_value(farm(&row, &Made::default(), Timestamp(0))).unwrap();
         let names: Vec<_> = (0..3).map(|i| (&wire["probes"][i]["name"], &wire["probes"][i]["type"])).collect();
         let want = [("agent", "agent"), ("cache", "redis"), ("ready", "http")].map(|(n, t)| (n.into(), t.into()));
         assert_eq!(names, want.each_ref().map(|(n, t): &(Value, Value)| (n, t)));
@@ -340,7 +403,7 @@ mod tests {
             (FailOpen::Below(2), "below 2"),
             (FailOpen::BelowShare(50), "below 50%"),
         ] {
-            assert_eq!(farm(&row(|farm| farm.fail_open = fail_open), Timestamp(0)).fail_open, want);
+            assert_eq!(farm(&row(|farm| farm.fail_open = fail_open), &Made::default(), Timestamp(0)).fail_open, want);
         }
     }
 

@@ -10,6 +10,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::wire;
 use crate::admin::error::AdminError;
+use crate::admin::guard::quoted;
+use crate::objects::EditError;
 
 /// The kind of [`AdminError::NotFound`] that is a load balancer.
 pub(super) const LOAD_BALANCER: &str = "load balancer";
@@ -25,6 +27,17 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal in these words.
+    pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self { status, code, message }
+    }
+
+    /// Returns the code.
+    #[cfg(test)]
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Unknown key, wrong secret, altered request or a clock that is off; clients tell them from other errors by one
     /// code.
     pub(super) fn bad_signature(message: String) -> Self {
@@ -47,22 +60,38 @@ impl Refusal {
     }
 
     /// `X-ZC-Action` names nothing.
-    pub(super) fn unknown_action(action: &str) -> Self {
+    pub(super) fn unknown_action(action: &str, version: &str) -> Self {
         let message = format!(
-            "X-ZC-Action: \"{}\" is no action of this API; see the list of actions of version {}",
-            action.escape_default(),
-            super::VERSION
+            "X-ZC-Action: \"{}\" is no action of this API; see the list of actions of version {version}",
+            action.escape_default()
         );
         Self { status: StatusCode::BAD_REQUEST, code: "INVALID_ACTION", message }
     }
 
-    /// The action exists, and this version does not do it.
-    pub(super) fn not_offered(action: &str) -> Self {
-        let message = format!(
-            "action {action} is not offered by this version; it offers DescribeBackendHealth, DescribeBackends, \
-             DescribeListeners and DescribeLoadBalancers"
-        );
+    /// The action has no meaning on one's own machines.
+    pub(super) fn not_offered(action: &str, why: &str) -> Self {
+        let message = format!("{action} is not offered: {why}");
         Self { status: StatusCode::FORBIDDEN, code: "OPERATION_DENIED_NOT_OFFERED", message }
+    }
+
+    /// No listener of that id in the load balancer.
+    pub(super) fn no_listener(id: &str) -> Self {
+        AdminError::NotFound { kind: LISTENER, id: quoted(id) }.into()
+    }
+
+    /// No load balancer of that id.
+    pub(super) fn no_load_balancer(id: &str) -> Self {
+        AdminError::NotFound { kind: LOAD_BALANCER, id: quoted(id) }.into()
+    }
+
+    /// The load balancer is not in the state that the action needs.
+    pub(super) fn wrong_status(message: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_LB_STATUS", message }
+    }
+
+    /// A value that makes no sense.
+    pub(super) fn bad_value(message: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_PARAMETER", message }
     }
 
     /// The action is none of those that the key lists.
@@ -124,6 +153,43 @@ impl From<&AdminError> for Refusal {
 impl From<AdminError> for Refusal {
     fn from(error: AdminError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<EditError> for Refusal {
+    fn from(error: EditError) -> Self {
+        let (status, code) = match &error {
+            EditError::FileMade { .. } => (StatusCode::CONFLICT, "OPERATION_DENIED_FILE_MADE"),
+            EditError::InUse { .. } => (StatusCode::CONFLICT, "OPERATION_DENIED_IN_USE"),
+            EditError::Invalid { faults } => {
+                (StatusCode::BAD_REQUEST, fault_code(faults.first().map_or("", |fault| &fault.path)))
+            }
+            EditError::NameTaken { .. } | EditError::Stale { .. } => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
+            EditError::NotKept(why) => {
+                tracing::error!(error = &**why, "write not kept");
+                return AdminError::NotKept.into();
+            }
+            EditError::NotOpened { address: Some(_), .. } | EditError::PortTaken { .. } => {
+                (StatusCode::BAD_REQUEST, "INVALID_LISTENER_PORT_CONFLICT")
+            }
+            EditError::NotOpened { address: None, .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
+            EditError::TooMany { .. } => (StatusCode::BAD_REQUEST, "INVALID_LISTENER_QUOTA_EXCEED"),
+            EditError::Unknown { .. } | EditError::UnknownName { .. } => {
+                (StatusCode::NOT_FOUND, "OPERATION_FAILED_RESOURCE_NOT_FOUND")
+            }
+        };
+        Self { status, code, message: error.to_string() }
+    }
+}
+
+/// What is wrong, by where it is.
+fn fault_code(path: &str) -> &'static str {
+    if path.starts_with("frontends.") && path.contains(".listen") {
+        "INVALID_PORT_RANGE"
+    } else if path.ends_with(".address") {
+        "INVALID_BACKEND_IP_ADDRESS"
+    } else {
+        "INVALID_PARAMETER"
     }
 }
 

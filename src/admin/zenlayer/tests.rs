@@ -2,11 +2,18 @@
 
 use hmac::{Hmac, Mac};
 use insta::assert_json_snapshot;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+mod fuzz;
+mod kept;
+mod strict;
+mod writes;
+
 use super::*;
+
+const PATH: &str = "/api/v2/zlb";
+const VERSION: &str = "2025-04-01";
 use crate::admin::vendor_fixture::{CASES, bearer_call, call, name, put_header, read, serve, state};
 use crate::model::FrontendId;
 
@@ -97,7 +104,8 @@ async fn wrong_requests_get_an_envelope_with_a_code() {
             "INVALID_LB_LISTENER_NOT_FOUND",
         ),
         ("DescribeLoadBalancers", r#"{"pageSize":1001}"#, 400, "INVALID_PARAMETER"),
-        ("RegisterBackend", lb, 403, "OPERATION_DENIED_NOT_OFFERED"),
+        ("AssignLoadBalancerIpv6", lb, 403, "OPERATION_DENIED_NOT_OFFERED"),
+        ("RegisterBackend", lb, 400, "MISSING_PARAMETER"),
         ("Describe", lb, 400, "INVALID_ACTION"),
         ("describebackendhealth", lb, 400, "INVALID_ACTION"),
         ("", lb, 400, "INVALID_ACTION"),
@@ -119,7 +127,8 @@ async fn other_paths_methods_versions_and_callers_get_an_envelope_too() {
         ("GET", PATH, (405, "METHOD_NOT_ALLOWED")),
         ("PUT", PATH, (405, "METHOD_NOT_ALLOWED")),
         ("POST", "/api/v2/zlb/", (404, "INVALID_PATH_NOT_FOUND")),
-        ("POST", "/api/v2/zrm", (404, "INVALID_PATH_NOT_FOUND")),
+        ("POST", "/api/v2/zec", (404, "INVALID_PATH_NOT_FOUND")),
+        ("POST", "/api/v2/zrm", (400, "INVALID_ACTION")),
         ("POST", PATH, (400, "INVALID_ACTION")),
     ] {
         assert_eq!(code(bearer_call(method, path, "{}")).await, (want.0, want.1.to_owned()), "{method} {path}");
@@ -147,6 +156,10 @@ async fn load_balancers_and_listeners_follow_their_filters() {
         (r#"{"loadBalancerName":"lb-*"}"#, (1, 1)),
         (r#"{"loadBalancerName":"demo*"}"#, (0, 0)),
         (r#"{"vpcId":"vpc-1"}"#, (0, 0)),
+        (r#"{"tagKeys":["env"]}"#, (0, 0)),
+        (r#"{"tags":[{"key":"env","value":"prod"}]}"#, (0, 0)),
+        (r#"{"securityGroupId":"sg-1"}"#, (0, 0)),
+        (r#"{"resourceGroupId":"default","pageSize":"1"}"#, (1, 1)),
         (r#"{"regionId":"HKG"}"#, (0, 0)),
     ] {
         let answer = ask_ok("DescribeLoadBalancers", body).await;
@@ -174,81 +187,6 @@ fn claims_its_prefix_and_nothing_else() {
 fn request_id_has_the_published_form() {
     assert_eq!(request_id("8b9cad0e-1f20"), "T8B9CAD0E-1F20");
     assert_eq!(refuse(&call("POST", PATH, ""), &AdminError::BodyTooLarge { max: 1 }).status(), 413);
-}
-
-/// What the Go SDK decodes into; a field of another type fails the whole call there.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "decoding is the test")]
-struct GoHealths {
-    request_id: String,
-    backends: Vec<GoHealth>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "decoding is the test")]
-struct GoHealth {
-    health_status: Option<String>,
-    health_status_detail: Vec<GoDetail>,
-    instance_id: Option<String>,
-    private_ip_address: Option<String>,
-    weight: Option<i64>,
-    backend_port: Option<i64>,
-    listener_id: Option<String>,
-    listener_name: Option<String>,
-    protocol: Option<String>,
-    listener_port: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "decoding is the test")]
-struct GoDetail {
-    port: i64,
-    health_status: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "decoding is the test")]
-struct GoListener {
-    listener_id: String,
-    listener_name: String,
-    protocol: String,
-    port: String,
-    scheduler: String,
-    kind: String,
-    persistent: i64,
-    idle_timeout: i64,
-    health_check: GoHealthCheck,
-    create_time: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "decoding is the test")]
-struct GoHealthCheck {
-    enabled: bool,
-    check_type: Option<String>,
-    check_port: Option<i64>,
-    check_delay_loop: Option<i64>,
-    check_conn_timeout: Option<i64>,
-    check_retry: Option<i64>,
-    check_delay_try: Option<i64>,
-    check_http_get_url: String,
-    check_http_status_code: Option<i64>,
-    fail_open: bool,
-}
-
-#[tokio::test]
-async fn bodies_decode_under_strict_types() {
-    let mut healths = ask_ok("DescribeBackendHealth", r#"{"loadBalancerId":"lb-demo"}"#).await;
-    let healths: GoHealths = serde_json::from_value(healths["response"].take()).unwrap();
-    assert_eq!(healths.backends.len(), 2 * CASES.len() + 1);
-    let mut listeners = ask_ok("DescribeListeners", r#"{"loadBalancerId":"lb-demo"}"#).await;
-    let listeners: Vec<GoListener> = serde_json::from_value(listeners["response"]["listeners"].take()).unwrap();
-    assert_eq!(listeners.len(), 3);
 }
 
 /// The signature as the reference writes it, step by step.
@@ -290,12 +228,66 @@ async fn calls_over_a_connection_are_answered_and_may_be_repeated() {
 #[test]
 fn action_is_for_keys_that_list_it_unless_it_only_reads() {
     let listed = Actions::Listed(vec!["ModifyBackend".into()]);
-    let is_for = |actions: &Actions, name| check_listed(actions, name).is_ok();
+    let is_for = |actions: &Actions, action| check_listed(actions, action).is_ok();
     for actions in [&Actions::Reads, &listed, &Actions::Every] {
-        assert!(is_for(actions, "DescribeBackends") && is_for(actions, "InquiryPriceCreateLoadBalancer"));
+        assert!(is_for(actions, Action::DescribeBackends) && is_for(actions, Action::InquiryPriceCreateLoadBalancer));
     }
-    assert!(is_for(&listed, "ModifyBackend") && !is_for(&listed, "DeregisterBackend"));
-    assert!(is_for(&Actions::Every, "DeregisterBackend") && !is_for(&Actions::Reads, "ModifyBackend"));
-    let refusal = check_listed(&Actions::Reads, "ModifyBackend").unwrap_err();
+    assert!(is_for(&listed, Action::ModifyBackend) && !is_for(&listed, Action::DeregisterBackend));
+    assert!(is_for(&Actions::Every, Action::DeregisterBackend) && !is_for(&Actions::Reads, Action::ModifyBackend));
+    let refusal = check_listed(&Actions::Reads, Action::ModifyBackend).unwrap_err();
     assert!(format!("{refusal:?}").contains("add it to the actions of the key"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn what_one_has_at_home_costs_nothing_and_is_in_one_place() {
+    assert_json_snapshot!("regions", ask_ok("DescribeLoadBalancerRegions", "").await);
+    let asked = r#"{"regionId":"local","internetChargeType":"ByBandwidth","bandwidthMbps":"10"}"#;
+    assert_json_snapshot!("prices", ask_ok("InquiryPriceCreateLoadBalancer", asked).await);
+    let unbound = ask_ok("UnbindSecurityGroupFromLoadBalancers", r#"{"loadBalancerIds":["lb-demo"]}"#).await;
+    assert_eq!(unbound["response"]["failedLoadBalancerIds"], json!([]));
+    for (action, body, status, code) in [
+        ("InquiryPriceCreateLoadBalancer", r#"{"regionId":"HKG"}"#, 404, "INVALID_REGION_NOT_FOUND"),
+        ("InquiryPriceCreateLoadBalancer", r#"{"regionId":"local","eipIds":["e"]}"#, 404, "INVALID_EIP_NOT_FOUND"),
+        (
+            "InquiryPriceCreateLoadBalancer",
+            r#"{"regionId":"local","internetChargeType":"ByBandwidth"}"#,
+            400,
+            "MISSING_PARAMETER",
+        ),
+        (
+            "SetSecurityGroupForLoadBalancers",
+            r#"{"securityGroupId":"sg","loadBalancerIds":["lb-demo"]}"#,
+            404,
+            "INVALID_SECURITY_GROUP_NOT_FOUND",
+        ),
+        ("UnbindSecurityGroupFromLoadBalancers", r#"{"loadBalancerIds":["x"]}"#, 404, "INVALID_LB_NOT_FOUND"),
+    ] {
+        let (got, answer) = ask(action, body).await;
+        assert_eq!((got, answer["code"].as_str()), (status, Some(code)), "{action} {body}");
+    }
+}
+
+#[tokio::test]
+async fn monitor_data_has_a_value_for_each_step_and_null_for_what_is_not_known() {
+    let times = r#""startTime":"2025-11-21T13:30:00Z","endTime":"2025-11-21T13:34:00Z""#;
+    for (step, points) in [("1", 5), ("5", 1)] {
+        let body = format!(r#"{{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS",{times},"step":{step}}}"#);
+        let answer = ask_ok("DescribeLoadBalancerMonitorData", &body).await;
+        let metrics = answer["response"]["metrics"].as_array().unwrap();
+        assert_eq!((metrics.len(), &metrics[0]["time"]), (points, &json!("2025-11-21T13:30:00Z")), "{answer}");
+    }
+    for body in [
+        format!(r#"{{"loadBalancerId":"lb-demo",{times}}}"#),
+        format!(r#"{{"loadBalancerId":"lb-demo","metricType":"BPS",{times}}}"#),
+        format!(r#"{{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS",{times},"step":2}}"#),
+        r#"{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS","startTime":"now","endTime":"then"}"#.to_owned(),
+        r#"{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS","startTime":"2025-11-21T13:34:00Z",
+            "endTime":"2025-11-21T13:30:00Z"}"#
+            .to_owned(),
+        r#"{"loadBalancerId":"lb-demo","metricType":"HANDLED_BPS","startTime":"1970-01-01T00:00:00Z",
+            "endTime":"9999-01-01T00:00:00Z"}"#
+            .to_owned(),
+    ] {
+        assert_eq!(ask("DescribeLoadBalancerMonitorData", &body).await.0, 400, "{body}");
+    }
 }

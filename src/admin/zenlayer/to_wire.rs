@@ -1,61 +1,59 @@
 //! Snapshot → wire. Pure.
 //!
-//! Health is what checks conclude and nothing else: the admin status and the weight do not change it. Where a word of
-//! the published enums would be untrue (a balance of ours that they do not have), ours is given.
+//! Health is what checks conclude and nothing else: the admin status and the weight do not change it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::request::Request;
+use super::find::{Balancer, Listener, listeners};
 use super::wire;
-use crate::model::{Balance, FailOpen, Farm, Frontend, Health, Host, Pace, PeerAddr, Probe, ProbeKind};
+use super::wire::kept::{KeptBackend, kept};
+use crate::model::{Health, Host, Name, PeerAddr, Timestamp};
 use crate::store::Snapshot;
-use crate::store::snapshot::{FarmRow, FrontendRow, ServerRow};
+use crate::store::snapshot::ServerRow;
 
-/// What every listener is in this API: it is a layer 4 product, HTTP runs over TCP.
-pub(super) const PROTOCOL: &str = "TCP";
+/// The resource group of whatever was given none.
+pub(super) const RESOURCE_GROUP: &str = "default";
 
-/// Returns the service, if it passes the filters and the first page is asked for.
-pub(super) fn load_balancers<'s>(snapshot: &'s Snapshot, request: &Request) -> wire::LoadBalancers<'s> {
-    let name = snapshot.service.name.as_str();
-    let is_named = |want: &str| match want.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == want,
-    };
-    let is_wanted = (request.load_balancer_ids.is_empty() || request.load_balancer_ids.iter().any(|id| id == name))
-        && request.load_balancer_name.as_deref().is_none_or(is_named)
-        && request.region_id.as_deref().is_none_or(|region| region == snapshot.service.zone.as_str())
-        && request.resource_group_id.as_deref().is_none_or(|id| id == RESOURCE_GROUP)
-        && request.vpc_id.is_none()
-        && request.security_group_id.is_none();
-    let shown = is_wanted && request.is_first_page();
-    wire::LoadBalancers {
-        total_count: usize::from(is_wanted),
-        data_set: shown.then(|| load_balancer(snapshot)).into_iter().collect(),
-    }
-}
-
-const RESOURCE_GROUP: &str = "default";
-
-fn load_balancer(snapshot: &Snapshot) -> wire::LoadBalancer<'_> {
-    let service = &snapshot.service;
-    let (private, public) = service.addresses.iter().partition::<Vec<IpAddr>, _>(|ip| is_private(**ip));
+/// Returns a load balancer.
+pub(super) fn load_balancer(snapshot: &Snapshot, balancer: &Balancer<'_>) -> wire::LoadBalancer {
+    let listeners = listeners(snapshot, balancer);
+    let (private, public) = balancer.addresses.iter().partition::<Vec<IpAddr>, _>(|ip| is_private(**ip));
     let texts = |ips: Vec<IpAddr>| ips.iter().map(ToString::to_string).collect();
+    let kept = &balancer.kept;
+    let group = resource_group(balancer).to_owned();
+    // The file's farms may have servers that no listener leads to.
+    let count = match balancer.made {
+        None => {
+            let is_own = |row: &&crate::store::snapshot::FarmRow| {
+                snapshot.made.get(row.farm.id.into()).is_none_or(|made| made.service.is_none())
+            };
+            snapshot.farms.iter().filter(is_own).map(|farm| farm.servers.len()).sum()
+        }
+        Some(_) => listeners.iter().map(|listener| listener.servers().len()).sum(),
+    };
     wire::LoadBalancer {
-        region_id: service.zone.as_str(),
-        load_balancer_id: service.name.as_str(),
-        load_balancer_name: service.name.as_str(),
+        region_id: snapshot.service.zone.to_string(),
+        load_balancer_id: balancer.id.clone(),
+        load_balancer_name: kept.name.clone(),
         status: "RUNNING",
-        vpc_id: None,
+        vpc_id: kept.vpc_id.clone(),
+        subnet_id: kept.subnet_id.clone(),
         public_ip_address: texts(public),
         private_ip_address: texts(private),
         health_check_private_ips: [],
-        listener_count: snapshot.frontends.len(),
-        backend_server_count: snapshot.farms.iter().map(|farm| farm.servers.len()).sum(),
-        create_time: None,
-        resource_group: wire::ResourceGroup { resource_group_id: RESOURCE_GROUP, resource_group_name: RESOURCE_GROUP },
-        tags: wire::Tags { tags: [] },
+        listener_count: listeners.len(),
+        backend_server_count: count,
+        create_time: balancer.made.map(|made| second(made.created_at)),
+        resource_group: wire::ResourceGroup { resource_group_id: group.clone(), resource_group_name: group },
+        tags: wire::Tags { tags: kept.tags.clone() },
         security_group_id: None,
     }
+}
+
+/// Returns the resource group of a load balancer.
+pub(super) fn resource_group<'b>(balancer: &'b Balancer<'_>) -> &'b str {
+    balancer.kept.resource_group_id.as_deref().unwrap_or(RESOURCE_GROUP)
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -65,98 +63,73 @@ fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// Returns a frontend as a listener.
-pub(super) fn listener<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> wire::Listener<'s> {
-    let farm = farm_of(snapshot, row).map(|row| &*row.farm);
+/// Returns a time as this shape writes it: `YYYY-MM-DDThh:mm:ssZ`.
+pub(super) fn second(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
+}
+
+/// Returns a listener.
+pub(super) fn listener(listener: &Listener<'_>) -> wire::Listener {
+    let shown = listener.shown();
     wire::Listener {
-        listener_id: row.frontend.id.to_string(),
-        listener_name: row.frontend.name.as_str(),
-        protocol: PROTOCOL,
-        port: ports(&row.frontend),
-        scheduler: scheduler(farm.map_or(Balance::RoundRobin, |farm| farm.balance)),
-        kind: "FNAT",
-        persistent: 0,
-        idle_timeout: row.frontend.timeouts.idle.as_secs(),
-        health_check: farm.map_or_else(wire::HealthCheck::default, health_check),
-        create_time: None,
+        listener_id: listener.id(),
+        listener_name: shown.name(),
+        protocol: shown.protocol(),
+        port: listener.port(),
+        scheduler: shown.scheduler().to_owned(),
+        kind: shown.kind().to_owned(),
+        persistent: shown.persistent(),
+        idle_timeout: shown.idle_timeout(),
+        algo_opts: listener.kept.algo_opts.clone().unwrap_or_default(),
+        proxy_protocol: shown.proxy_protocol().map(str::to_owned),
+        health_check: shown.health_check(),
+        create_time: listener.made.map(|made| second(made.created_at)),
     }
 }
 
-/// The farm that takes a frontend's work; of several, the first.
-fn farm_of<'s>(snapshot: &'s Snapshot, row: &FrontendRow) -> Option<&'s FarmRow> {
-    row.farms.first().map(|farm| &snapshot.farms[*farm])
+/// Returns the servers that a listener leads to, in the order written.
+pub(super) fn backends(snapshot: &Snapshot, listener: &Listener<'_>) -> Vec<wire::Backend> {
+    let common = Common::of(listener);
+    listener.servers().iter().map(|server| backend(snapshot, &common, server)).collect()
 }
 
-fn scheduler(balance: Balance) -> &'static str {
-    match balance {
-        Balance::LeastConn => "wlc",
-        Balance::RoundRobin => "wrr",
-        Balance::Source => "sh",
-        Balance::Ewma | Balance::First | Balance::Maglev | Balance::Random | Balance::Uri => balance.as_str(),
+/// Returns the health of the servers that a listener leads to, in the order written: of several ports, the worst.
+pub(super) fn backend_healths(snapshot: &Snapshot, listener: &Listener<'_>) -> Vec<wire::BackendHealth> {
+    let common = Common::of(listener);
+    // Every port has the same servers, by name.
+    let mut lanes: HashMap<&Name, Vec<(u16, Health)>> = HashMap::new();
+    for farm in listener.frontends().filter_map(|row| listener.farm_of(row)) {
+        for it in &farm.servers {
+            lanes.entry(&it.server.name).or_default().push((it.server.address.port, it.standing.health));
+        }
     }
-}
-
-fn health_check(farm: &Farm) -> wire::HealthCheck<'_> {
-    let fail_open = farm.fail_open == FailOpen::WhenAllDown;
-    let Some(probe) = farm.main_probe() else {
-        return wire::HealthCheck { fail_open, ..wire::HealthCheck::default() };
-    };
-    let (check_type, url, code) = match &probe.kind {
-        ProbeKind::Http(http) => ("HTTP_GET", &*http.path, http.expect.status.to_string().parse().ok()),
-        ProbeKind::Ping => ("PING_CHECK", "", None),
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Exchange(_)
-        | ProbeKind::Grpc { .. }
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tcp { .. }
-        | ProbeKind::Tls => ("TCP", "", None),
-    };
-    wire::HealthCheck {
-        enabled: true,
-        check_type: Some(check_type),
-        check_port: probe.aim.port,
-        check_delay_loop: Some(seconds_up(probe.interval)),
-        check_conn_timeout: Some(seconds_up(probe.timeout)),
-        check_retry: Some(retries(probe)),
-        check_delay_try: Some(seconds_up(probe.interval_in(Pace::Changing))),
-        check_http_get_url: url,
-        check_http_status_code: code,
-        fail_open,
-    }
-}
-
-/// There, the first failure and so many more make a server Dead; our `fall` counts the first as well.
-fn retries(probe: &Probe) -> u16 {
-    probe.fall.saturating_sub(1)
-}
-
-fn seconds_up(duration: std::time::Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
-/// Returns the servers that a frontend leads to, in the order written.
-pub(super) fn backends<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<wire::Backend<'s>> {
-    farm_of(snapshot, row).into_iter().flat_map(|farm| &farm.servers).map(|server| backend(row, server)).collect()
-}
-
-/// Returns the health of the servers that a frontend leads to, in the order written.
-pub(super) fn backend_healths<'s>(snapshot: &'s Snapshot, row: &'s FrontendRow) -> Vec<wire::BackendHealth<'s>> {
-    let healths = farm_of(snapshot, row).into_iter().flat_map(|farm| &farm.servers).map(|server| {
-        let health_status = health_status(server.standing.health);
-        let detail = wire::PortHealth { port: server.server.address.port, health_status };
-        let has_verdict = matches!(server.standing.health, Health::Down | Health::Stopping | Health::Up);
+    let healths = listener.servers().iter().map(|server| {
+        let ports = lanes.remove(&server.server.name).unwrap_or_default();
+        let worst = ports.iter().map(|(_, health)| *health).max_by_key(|health| badness(*health));
+        let worst = worst.unwrap_or(server.standing.health);
+        let details = ports.into_iter().filter(|_| has_verdict(worst));
+        let details = details.map(|(port, health)| wire::PortHealth { port, health_status: health_status(health) });
         wire::BackendHealth {
-            health_status,
-            health_status_detail: has_verdict.then_some(detail).into_iter().collect(),
-            backend: backend(row, server),
+            health_status: health_status(worst),
+            health_status_detail: details.collect(),
+            backend: backend(snapshot, &common, server),
         }
     });
     healths.collect()
+}
+
+fn has_verdict(health: Health) -> bool {
+    matches!(health, Health::Down | Health::Stopping | Health::Up)
+}
+
+fn badness(health: Health) -> u8 {
+    match health {
+        Health::Off => 0,
+        Health::Stopping | Health::Up => 1,
+        Health::Unknown => 2,
+        Health::Down => 3,
+    }
 }
 
 fn health_status(health: Health) -> &'static str {
@@ -168,17 +141,40 @@ fn health_status(health: Health) -> &'static str {
     }
 }
 
-fn backend<'s>(row: &'s FrontendRow, server: &ServerRow) -> wire::Backend<'s> {
-    wire::Backend {
-        instance_id: None,
-        private_ip_address: address(server),
-        weight: server.server.weight.0,
-        backend_port: server.server.address.port,
-        listener_id: row.frontend.id.to_string(),
-        listener_name: row.frontend.name.as_str(),
-        protocol: PROTOCOL,
-        listener_port: ports(&row.frontend),
+/// What the rows of one listener have in common.
+struct Common {
+    id: String,
+    name: String,
+    protocol: &'static str,
+    port: String,
+    is_unweighted: bool,
+}
+
+impl Common {
+    fn of(listener: &Listener<'_>) -> Self {
+        let shown = listener.shown();
+        let (name, protocol, is_unweighted) = (shown.name(), shown.protocol(), shown.is_unweighted());
+        Self { id: listener.id(), name, protocol, port: listener.port(), is_unweighted }
     }
+}
+
+fn backend(snapshot: &Snapshot, common: &Common, server: &ServerRow) -> wire::Backend {
+    let kept: KeptBackend = kept(snapshot.made.get(server.server.id.into()).map(|made| &**made));
+    wire::Backend {
+        weight: weight(&kept, server.server.weight.0, common.is_unweighted),
+        instance_id: kept.instance_id,
+        private_ip_address: address(server),
+        backend_port: (!kept.follows).then_some(server.server.address.port),
+        listener_id: common.id.clone(),
+        listener_name: common.name.clone(),
+        protocol: common.protocol,
+        listener_port: common.port.clone(),
+    }
+}
+
+/// Returns the weight that was asked for while a scheduler that looks at none has it as 0 or 1; else the weight.
+pub(super) fn weight(kept: &KeptBackend, is: u16, is_unweighted: bool) -> u16 {
+    kept.weight.filter(|asked| is_unweighted && (*asked).min(1) == is).unwrap_or(is)
 }
 
 /// Where connections go; while a name has no address, the name. A Unix socket is told as its path, with a port of 0.
@@ -189,16 +185,4 @@ fn address(row: &ServerRow) -> String {
         (None, Host::Name(name)) => name.to_string(),
         (Some(PeerAddr::Unix(_)), _) | (None, Host::Unix(_)) => row.server.address.to_string(),
     }
-}
-
-/// A comma list in ascending order, ports that follow each other joined to a range, as the vendor stores them.
-fn ports(frontend: &Frontend) -> String {
-    let mut ports: Vec<u16> = frontend.listen.iter().filter_map(|addr| Some(addr.ip()?.port())).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let runs = ports.chunk_by(|a, b| *b - *a == 1).map(|run| match run {
-        [first, .., last] => format!("{first}-{last}"),
-        run => run.iter().map(u16::to_string).collect(),
-    });
-    runs.collect::<Vec<_>>().join(",")
 }

@@ -6,8 +6,9 @@ use proptest::sample::select;
 use super::drawn::frontend;
 use super::load;
 use super::schema::{refusals, to_json};
+use crate::config::to_yaml::live::live;
 use crate::config::to_yaml::{aim_view, farm_view, probe_view};
-use crate::config::{ExportError, to_yaml};
+use crate::config::{ExportError, Loaded, parse, to_yaml};
 use crate::model::{BodyMatch, ProbeKind, Topology};
 
 /// What lets a topology with commands and with names for ACME load; it is no part of an export.
@@ -287,8 +288,73 @@ fn config() -> impl Strategy<Value = String> {
     })
 }
 
+/// Loads it as whoever keeps the secrets does.
+fn load_with_secrets(text: &str) -> Result<Loaded, crate::config::ConfigErrors> {
+    let env = |name: &str| match name {
+        _ if !name.starts_with("FARMGATE_") => super::env(name),
+        "FARMGATE_TOKEN" => super::env(name),
+        _ if name.ends_with("PASSWORD") => Some("0".to_owned()),
+        _ => Some("0123456789abcdef".to_owned()),
+    };
+    parse("again.yaml", text, &env, &super::read_file)
+}
+
+#[test]
+fn live_config_keeps_references_as_the_file_has_them_and_makes_one_for_what_stood_in_the_clear() {
+    let text = "service: lb\nworkers: ${env:WEIGHT}\nadmin:\n  tokens:\n  - {name: a, token: \"${env:FARMGATE_TOKEN}\"}\n  \
+        - {name: b, token_file: /secret}\n  - {name: c, token: 0123456789abcdef}\nlog: {level: 'info'}\n\
+        tracing: {otlp: {url: 'http://127.0.0.1:4318/', headers: {x.key: '0123456789abcdef'}}}\n\
+        webhooks: {w: {url: 'http://127.0.0.1:1/', secret: 0123456789abcdef}}\n\
+        frontends:\n  web: {protocol: http, listen: ['127.0.0.1:0'], farm: web, \
+        request_headers: {set: {Authorization: \"Bearer ${env:FARMGATE_TOKEN}\"}}}\n\
+        farms:\n  web:\n    protocol: http\n    probe: {type: redis, password_file: /secret}\n    \
+        stickiness: {cookie: {key: 0123456789abcdef}}\n    servers: {s: {address: '10.0.0.1:1', weight: \"${env:WEIGHT}\"}}\n";
+    let loaded = load(text).unwrap();
+    let written = live(&loaded.declared, &loaded.topology).unwrap();
+    let paths: Vec<_> = written.variables.iter().map(|(name, path)| format!("{name}={path}")).collect();
+    assert_eq!(
+        paths,
+        [
+            "FARMGATE_FARMS_WEB_STICKINESS_COOKIE_KEY=farms.web.stickiness.cookie.key",
+            "FARMGATE_ADMIN_TOKENS_2_TOKEN=admin.tokens[2].token",
+            "FARMGATE_TRACING_OTLP_HEADERS_X_KEY=tracing.otlp.headers.\"x.key\"",
+            "FARMGATE_WEBHOOKS_W_SECRET=webhooks.w.secret",
+        ]
+    );
+    for line in [
+        "workers: ${env:WEIGHT}",
+        "token: \"${env:FARMGATE_TOKEN}\"",
+        "token_file: /secret",
+        "password_file: /secret",
+        "weight: \"${env:WEIGHT}\"",
+        "Authorization: \"Bearer ${env:FARMGATE_TOKEN}\"",
+        "key: \"${env:FARMGATE_FARMS_WEB_STICKINESS_COOKIE_KEY}\"",
+        "level: \"info\"",
+    ] {
+        assert!(written.yaml.contains(line), "{line} is not in\n{}", written.yaml);
+    }
+    let text = written.text("a test");
+    assert!(text.starts_with("# a test\n# Secrets are not written here."), "{text}");
+    assert!(!text.contains("0123456789abcdef"), "{text}");
+    assert_eq!(load_with_secrets(&text).unwrap().settings, loaded.settings);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn live_config_loads_as_the_same_and_holds_no_secret(text in config()) {
+        let loaded = load(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        let written = live(&loaded.declared, &loaded.topology).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let text = written.text("a test");
+        prop_assert!(!text.contains("0123456789abcdef") && !text.contains("a-secret-of"), "{}", text);
+        let again = load_with_secrets(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        prop_assert_eq!(&again.topology, &loaded.topology, "{}", text);
+        prop_assert_eq!(&again.settings, &loaded.settings, "{}", text);
+        let twice = live(&again.declared, &again.topology).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(twice.yaml, written.yaml);
+        prop_assert_eq!(twice.variables, Vec::new(), "references are kept as they are");
+    }
 
     #[test]
     fn export_loads_as_an_equal_topology(text in config()) {

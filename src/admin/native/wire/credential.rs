@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The body of `…/credentials/{id}/grant`; all of it optional.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantOrder {
     /// `read`, `operate` or `admin`; the application's own where absent.
@@ -22,14 +23,14 @@ pub struct GrantOrder {
 }
 
 /// The body of `/credentials`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct CredentialList {
     /// All, the oldest first.
     pub credentials: Vec<CredentialWire>,
 }
 
 /// A credential that an application asked for. Its secret half is never shown.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct CredentialWire {
     /// Its number.
     pub id: u64,
@@ -67,7 +68,7 @@ pub struct CredentialWire {
 }
 
 /// A method and a path.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct RuleWire {
     /// The method.
     pub method: String,

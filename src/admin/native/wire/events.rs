@@ -1,9 +1,10 @@
 //! Lists of events as a client reads them. An event's own schema is `feed`'s; what a client needs to show one is here.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An event as far as a reader shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct EventLine {
     /// Strictly increasing.
     pub id: u64,
@@ -23,7 +24,7 @@ pub struct EventLine {
 }
 
 /// The answer of `/events` and of every timeline.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct EventList {
     /// In the order asked for.
     pub events: Vec<EventLine>,

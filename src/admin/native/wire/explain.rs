@@ -1,11 +1,12 @@
 //! Why something is as it is, on the wire: one sentence, a tree, and the evidence.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::OverrideWire;
 
 /// Why a server is in or out.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ServerExplainWire {
     /// The table that it is of.
     pub generation: u64,
@@ -36,7 +37,7 @@ pub struct ServerExplainWire {
 }
 
 /// Why a farm serves as it does.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct FarmExplainWire {
     /// The table that it is of.
     pub generation: u64,
@@ -53,7 +54,7 @@ pub struct FarmExplainWire {
 }
 
 /// Why a request went where it went.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct RequestExplainWire {
     /// Its id.
     pub id: String,
@@ -73,7 +74,7 @@ pub struct RequestExplainWire {
 }
 
 /// One server that a request was given to.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct AttemptWire {
     /// The server's name; its id, should the farm no longer have it.
     pub server: String,
@@ -84,18 +85,19 @@ pub struct AttemptWire {
 }
 
 /// One part of an explanation, with what it rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct BranchWire {
     /// What it is about, in a word or two.
     pub label: String,
     /// What is so.
     pub text: String,
     /// Why.
+    #[schema(no_recursion)]
     pub children: Vec<Self>,
 }
 
 /// What is remembered of one check.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
 pub struct BriefWire {
     /// The probe's name.
     pub probe: String,
@@ -110,7 +112,7 @@ pub struct BriefWire {
 }
 
 /// One check with what it sent, received and measured.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct EvidenceWire {
     /// The probe's name.
     pub probe: String,
@@ -146,14 +148,14 @@ pub struct EvidenceWire {
 }
 
 /// The answer of `…/evidence`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct EvidenceList {
     /// The newest first.
     pub evidence: Vec<EvidenceWire>,
 }
 
 /// The answer of `…/history`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct HistoryWire {
     /// The probe's name.
     pub probe: String,

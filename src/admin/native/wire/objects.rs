@@ -1,9 +1,10 @@
 //! What is staged, refreshes and tasks on the wire.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The answer of a write that is staged.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct WrittenWire {
     /// How many objects and fields it changes.
     pub changes: usize,
@@ -14,7 +15,7 @@ pub struct WrittenWire {
 }
 
 /// The body of `refresh`; all of it optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshOrder {
     /// Which zones; absent: all.
@@ -26,7 +27,7 @@ pub struct RefreshOrder {
 }
 
 /// The answer of `/staged`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct StagedList {
     /// How many writes wait, by zone.
     pub pending: Vec<PendingWire>,
@@ -35,7 +36,7 @@ pub struct StagedList {
 }
 
 /// How many writes wait for the refresh of a zone.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct PendingWire {
     /// The zone.
     pub zone: String,
@@ -44,7 +45,7 @@ pub struct PendingWire {
 }
 
 /// A change that waits for a refresh.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct StagedWire {
     /// The object's id.
     pub id: u64,
@@ -63,14 +64,17 @@ pub struct StagedWire {
 }
 
 /// The answer of `/tasks`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct TaskList {
+    /// How many there are that the filters let through, on whatever page.
+    #[serde(default)]
+    pub total: usize,
     /// Under way, and ended within the last 48 hours; by id.
     pub tasks: Vec<TaskWire>,
 }
 
 /// Work that is done behind the answer.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct TaskWire {
     /// Its id.
     pub id: u64,
@@ -90,4 +94,20 @@ pub struct TaskWire {
     pub error: Option<String>,
     /// Who asked for it.
     pub actor: String,
+}
+
+/// Who declared an object.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+pub struct OriginWire {
+    /// `file` or `api`.
+    pub by: String,
+    /// The shape of the API that made it: `native`, `ovh` or `zenlayer`; null where the file declares it.
+    pub shape: Option<String>,
+}
+
+impl Default for OriginWire {
+    /// Returns the file.
+    fn default() -> Self {
+        Self { by: "file".to_owned(), shape: None }
+    }
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The body of `drain` and `maintenance`; all of it optional. Values are any JSON, so that an error can name them as
 /// given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TermsOrder {
     /// The operator's own words.
@@ -26,7 +27,7 @@ pub struct TermsOrder {
 }
 
 /// How a drain or maintenance stands.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct OrderWire {
     /// `drain` or `maintenance`.
     pub admin: String,
@@ -55,7 +56,7 @@ pub struct OrderWire {
 }
 
 /// What is open of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct SessionsWire {
     /// `connection`, `request` or `tunnel`.
     pub kind: String,
@@ -66,7 +67,7 @@ pub struct SessionsWire {
 }
 
 /// A server that a reload removed and that has something open still.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct LeavingWire {
     /// Its farm's name.
     pub farm: String,

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The body of `…/probe/replay`: what would be different. Values are any JSON, so that an error can name them as given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayOrder {
     /// Which of the farm's probes; the first one where absent.
@@ -34,7 +35,7 @@ pub struct ReplayOrder {
 }
 
 /// The answer for one server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ServerReplayWire {
     /// The time that the checks are of.
     pub window: WindowWire,
@@ -49,7 +50,7 @@ pub struct ServerReplayWire {
 }
 
 /// The answer for a farm.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct FarmReplayWire {
     /// The time that the checks are of.
     pub window: WindowWire,
@@ -68,7 +69,7 @@ pub struct FarmReplayWire {
 }
 
 /// One server of a farm's answer.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct NamedReplayWire {
     /// Its name.
     pub server: String,
@@ -81,7 +82,7 @@ pub struct NamedReplayWire {
 }
 
 /// From when to when; null where there was no check.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct WindowWire {
     /// The first check.
     pub from: Option<String>,
@@ -90,7 +91,7 @@ pub struct WindowWire {
 }
 
 /// How the health of one server would have gone.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct CourseWire {
     /// How often it would have been taken out.
     pub removals: u64,
@@ -101,7 +102,7 @@ pub struct CourseWire {
 }
 
 /// The same, of several servers together.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct TotalWire {
     /// How often a server would have been taken out.
     pub removals: u64,
@@ -110,7 +111,7 @@ pub struct TotalWire {
 }
 
 /// One change of health.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct TransitionWire {
     /// When.
     pub at: String,

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The answer of `/farms/{farm}/shadow`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ShadowWire {
     /// The shadow probe as the config file writes it; null: the farm has none.
     pub shadow: Option<Value>,
@@ -15,7 +16,7 @@ pub struct ShadowWire {
 }
 
 /// Of how many servers probe and shadow say the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct AgreementWire {
     /// Of which they do.
     pub agree: usize,
@@ -24,7 +25,7 @@ pub struct AgreementWire {
 }
 
 /// What probe and shadow say of one server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ShadowedWire {
     /// The server's name.
     pub server: String,
@@ -37,7 +38,7 @@ pub struct ShadowedWire {
 }
 
 /// What one probe says of one server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct SaysWire {
     /// What it concludes.
     pub health: String,

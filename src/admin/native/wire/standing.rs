@@ -1,11 +1,12 @@
 //! What is made of a server beside its probes' verdict, and each probe's part in that, on the wire.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{CheckWire, ProgressWire};
 
 /// What traffic, flapping, warm-up and an agent make of a server.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct StandingWire {
     /// Taken out for what its traffic showed.
     pub ejected: Option<EjectedWire>,
@@ -22,7 +23,7 @@ pub struct StandingWire {
 }
 
 /// Taken out for what traffic showed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct EjectedWire {
     /// Since when.
     pub since: String,
@@ -37,7 +38,7 @@ pub struct EjectedWire {
 }
 
 /// Coming back little by little.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct WarmupWire {
     /// Since when.
     pub since: String,
@@ -48,7 +49,7 @@ pub struct WarmupWire {
 }
 
 /// Probes and traffic disagree.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct SuspicionWire {
     /// `traffic_fails` or `probes_fail`.
     pub kind: String,
@@ -61,7 +62,7 @@ pub struct SuspicionWire {
 }
 
 /// What an agent asks for; null: nothing said of it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct AgentWire {
     /// A weight, or a share of the declared one such as `50%`.
     pub weight: Option<String>,
@@ -76,7 +77,7 @@ pub struct AgentWire {
 }
 
 /// One probe's part in a server's health.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ProbeStandingWire {
     /// The probe's name.
     pub name: String,

@@ -1,0 +1,120 @@
+//! What HAProxy's tools read, in the formats that HAProxy writes: the CSV of its statistics, and the servers' state file.
+//!
+//! Read only, and told from one Snapshot and the cells of its table, so that it agrees with everything else. Frontends
+//! are its frontends, farms its backends. A server's `status` comes from the one function that gives HAProxy's text for a
+//! state. What is not measured here is an empty column, which readers of the CSV know: none is invented. Who may read it
+//! is whoever may read `/metrics`; tools that know no bearer tokens send one as the password of HTTP's Basic scheme.
+//! Sources: HAProxy's management guide, 9.1 (columns) and "show servers state".
+
+mod csv;
+mod servers_state;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::clock;
+use crate::model::settings::MetricsAccess;
+
+use super::call::Call;
+use super::server::Site;
+use super::{aside, native};
+
+/// The path of the statistics page, which here is the CSV only.
+const STATS: &str = "/haproxy/stats";
+/// What tools put behind that path.
+const STATS_ENDS: [&str; 4] = [";csv", "/;csv", ";csv;norefresh", "/;csv;norefresh"];
+/// The path of the state file.
+const SERVERS_STATE: &str = "/haproxy/servers-state";
+
+/// One of the two texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    Csv,
+    ServersState,
+}
+
+impl Text {
+    fn of(path: &str) -> Option<Self> {
+        if path == SERVERS_STATE {
+            return Some(Self::ServersState);
+        }
+        path.strip_prefix(STATS).is_some_and(|end| STATS_ENDS.contains(&end)).then_some(Self::Csv)
+    }
+}
+
+/// Answers a call of one of the texts; none if the path is another's.
+pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
+    let text = Text::of(call.uri.path())?;
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        return Some(native::method_not_allowed(call, "GET, HEAD"));
+    }
+    if site.metrics == MetricsAccess::Token
+        && let Err(error) = native::caller(&site.state.credentials.load(), &with_token(call))
+    {
+        let mut refused = native::refuse(call, &error);
+        refused.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"farmgate\""));
+        return Some(refused);
+    }
+    let store = std::sync::Arc::clone(&site.state.store);
+    let made = aside::made(move || {
+        let snapshot = store.snapshot(clock::wall());
+        match text {
+            Text::Csv => csv::render(&snapshot, &store.load()),
+            Text::ServersState => servers_state::render(&snapshot),
+        }
+    });
+    let Some(body) = made.await else { return Some(native::bug(call)) };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Some(response)
+}
+
+/// The call with the password of HTTP's Basic scheme, if it has one, as its bearer token.
+fn with_token(call: &Call) -> Call {
+    let mut headers: HeaderMap = call.headers.clone();
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let basic = sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+    let password = basic.and_then(|(_, text)| String::from_utf8(decoded(text.trim())?).ok());
+    let token = password.as_deref().and_then(|pair| pair.split_once(':')).map(|(_, password)| password);
+    let bearer = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
+    if let Some(bearer) = bearer {
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
+    Call {
+        method: call.method.clone(),
+        uri: call.uri.clone(),
+        headers,
+        body: bytes::Bytes::new(),
+        peer: call.peer,
+        is_tls: call.is_tls,
+        certificate: call.certificate.clone(),
+        request_id: call.request_id.clone(),
+        now: call.now,
+        retry_after: call.retry_after.clone(),
+    }
+}
+
+/// Undoes base64 (RFC 4648, 4), its padding optional.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=').bytes().map(|byte| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    });
+    let digits = digits.collect::<Option<Vec<u8>>>()?;
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for group in digits.chunks(4) {
+        let bits = group.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - group.len()));
+        let [_, first, second, third] = bits.to_be_bytes();
+        bytes.extend([first, second, third].into_iter().take(group.len().checked_sub(1).filter(|n| *n > 0)?));
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests;
