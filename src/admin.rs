@@ -12,7 +12,7 @@ pub mod asked;
 pub mod call;
 pub mod error;
 pub mod metrics;
-pub mod months;
+pub mod minutes;
 pub mod native;
 pub mod outlets;
 pub mod ovh;

@@ -22,10 +22,10 @@ use super::asked::Asked;
 use super::error::AdminError;
 use super::gate::Gate;
 use super::long::LongCalls;
-use super::months::Meter;
+use super::minutes::Minutes;
 use super::outlets::{NoOutlets, Outlets};
 use super::tls::ShownCertificate;
-use super::traffic::Traffic;
+use super::traffic::Meter;
 
 /// One call, its body read whole.
 #[derive(Debug)]
@@ -50,6 +50,25 @@ pub struct Call {
     pub now: Timestamp,
     /// In how many seconds it may be tried again, where it was refused for coming too often.
     pub retry_after: OnceLock<u64>,
+}
+
+impl Call {
+    /// Returns a read of the same client's, of another target or with other fields, that is a part of this call.
+    #[must_use]
+    pub fn part(&self, uri: Uri, headers: HeaderMap) -> Self {
+        Self {
+            method: Method::GET,
+            uri,
+            headers,
+            body: Bytes::new(),
+            peer: self.peer,
+            is_tls: self.is_tls,
+            certificate: self.certificate.clone(),
+            request_id: self.request_id.clone(),
+            now: self.now,
+            retry_after: OnceLock::new(),
+        }
+    }
 }
 
 /// Who makes a call, once a shape has authenticated it.
@@ -137,10 +156,10 @@ pub struct Credentials {
     pub ovh_applications: Vec<OvhApplication>,
     /// Zenlayer-shape keys.
     pub zenlayer: Vec<ZenlayerKey>,
-    /// Bounds of what the OVHcloud shape may write.
-    pub ovh_bounds: OvhBounds,
     /// How often each may be used.
     pub rate: CallRate,
+    /// Bounds of what the OVHcloud shape may write.
+    pub ovh_bounds: OvhBounds,
 }
 
 impl Credentials {
@@ -153,8 +172,8 @@ impl Credentials {
             ovh: admin.ovh.clone(),
             ovh_applications: admin.ovh_applications.clone(),
             zenlayer: admin.zenlayer.clone(),
-            ovh_bounds: admin.ovh_bounds,
             rate: admin.rate,
+            ovh_bounds: admin.ovh_bounds,
         };
         admin.map(of).unwrap_or_default()
     }
@@ -205,7 +224,7 @@ pub struct AdminState {
     /// Objects made through APIs: what there is, what is staged, tasks, and the way to write.
     pub objects: Arc<dyn Objects>,
     /// How many bytes go through, by month.
-    pub months: Arc<Meter>,
+    pub traffic: Arc<Meter>,
     /// Whether certificates can be obtained from an authority.
     pub obtains: bool,
     /// What is counted where events go.
@@ -215,7 +234,7 @@ pub struct AdminState {
     /// How often may be called.
     pub gate: Arc<Gate>,
     /// What frontends did, minute by minute.
-    pub traffic: Arc<Traffic>,
+    pub minutes: Arc<Minutes>,
 }
 
 impl AdminState {
@@ -236,12 +255,12 @@ impl AdminState {
             has_history: false,
             requests,
             objects,
-            months: Arc::new(Meter::nowhere()),
+            traffic: Arc::new(Meter::nowhere()),
             obtains: false,
             outlets,
             long_calls,
             gate: Arc::default(),
-            traffic: Arc::default(),
+            minutes: Arc::default(),
         }
     }
 }

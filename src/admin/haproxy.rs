@@ -82,18 +82,7 @@ fn with_token(call: &Call) -> Call {
     if let Some(bearer) = bearer {
         headers.insert(header::AUTHORIZATION, bearer);
     }
-    Call {
-        method: call.method.clone(),
-        uri: call.uri.clone(),
-        headers,
-        body: bytes::Bytes::new(),
-        peer: call.peer,
-        is_tls: call.is_tls,
-        certificate: call.certificate.clone(),
-        request_id: call.request_id.clone(),
-        now: call.now,
-        retry_after: call.retry_after.clone(),
-    }
+    call.part(call.uri.clone(), headers)
 }
 
 /// Undoes base64 (RFC 4648, 4), its padding optional.

@@ -167,8 +167,8 @@ impl AdminServer {
         let deadlines = self.deadlines;
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let collector = Collector::new(Arc::clone(&state.store), self.reloads).with(Arc::clone(&state.outlets));
-        let (long_calls, store, traffic) =
-            (state.long_calls.clone(), Arc::clone(&state.store), Arc::clone(&state.traffic));
+        let (long_calls, store, minutes) =
+            (state.long_calls.clone(), Arc::clone(&state.store), Arc::clone(&state.minutes));
         let mut looks = tokio::time::interval(TRAFFIC_LOOKS);
         let site = Site { state, metrics: self.metrics, collector, bodies: Bodies::new(deadlines.body) };
         let router = Router::new().fallback(answer).with_state(Arc::new(site));
@@ -181,7 +181,7 @@ impl AdminServer {
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 Some(_) = open.join_next() => continue,
                 _ = looks.tick() => {
-                    traffic.tick(&store, clock::wall());
+                    minutes.tick(&store, clock::wall());
                     continue;
                 }
                 accepted = accept(&listener, &permits) => match accepted {

@@ -1,201 +1,155 @@
-//! What frontends did, minute by minute, for as long as a day: a ring in memory, written by the admin side's own tick and
-//! read by shapes that tell of the past.
+//! How many bytes go through the zone in a month: counted from the data plane's own counters, kept for later processes.
 //!
-//! Counters are read, never touched: the data plane does not know of it. Rates are what the counters gained in a minute;
-//! work of a server that leaves within one is counted up to the last tick before.
+//! [`Meter::count`] adds what the counters grew by since it was last called, so the more often it is called the less is
+//! missed: of a server that goes, what went through it since. Whoever has the meter brings the pace; [`Meter::keep`]
+//! blocks on the disk. What was counted and not kept yet is lost with the process. A short lock, never the data plane's.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::model::{FarmId, FrontendId, ServerId, Timestamp};
-use crate::store::{Store, Table};
+use crate::model::traffic::{MonthTraffic, month_of};
+use crate::model::{FrontendId, ServerId, Timestamp};
+use crate::store::{JournalError, Table};
 
-/// Minutes that are kept.
-const MINUTES_MAX: usize = 24 * 60;
-/// Values that are kept, over all minutes: with very many frontends, fewer minutes.
-const VALUES_MAX: usize = 500_000;
-const MICROS_PER_MINUTE: u64 = 60_000_000;
+/// Where months outlive the process.
+pub trait Keep: Send + Sync {
+    /// Returns all, the oldest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn all(&self) -> Result<Vec<MonthTraffic>, JournalError>;
 
-/// What a frontend did in a minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Load {
-    /// Connections accepted, a second.
-    pub new_per_second: f64,
-    /// Connections open at its end.
-    pub open: f64,
-    /// Bits in either direction, a second.
-    pub bits_per_second: f64,
+    /// Keeps a month in the place of what was kept of it; returns its id.
+    ///
+    /// # Errors
+    /// If it is not kept.
+    fn put(&self, month: &MonthTraffic) -> Result<u64, JournalError>;
 }
 
-impl std::ops::Add for Load {
-    type Output = Self;
+/// Keeps nothing, and numbers months as they come.
+struct Nowhere;
 
-    fn add(self, other: Self) -> Self {
-        Self {
-            new_per_second: self.new_per_second + other.new_per_second,
-            open: self.open + other.open,
-            bits_per_second: self.bits_per_second + other.bits_per_second,
-        }
+impl Keep for Nowhere {
+    fn all(&self) -> Result<Vec<MonthTraffic>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn put(&self, month: &MonthTraffic) -> Result<u64, JournalError> {
+        Ok(month.since.unix_seconds())
     }
 }
 
 /// See the module's doc.
-#[derive(Debug, Default)]
-pub struct Traffic(Mutex<State>);
+pub struct Meter {
+    state: Mutex<State>,
+    keep: Box<dyn Keep>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
-    /// The counters at the beginning of the minute that is open; none before the first look.
-    open: Option<Counters>,
-    closed: VecDeque<Minute>,
-    values: usize,
+    /// The oldest first.
+    months: Vec<MonthTraffic>,
+    /// What the counters were when they were last read.
+    seen: HashMap<(FrontendId, ServerId), u64>,
+    /// Months that were counted on since they were kept: those from this position on.
+    unkept_from: Option<usize>,
 }
 
-#[derive(Debug)]
-struct Minute {
-    /// Minutes since 1970.
-    number: u64,
-    loads: Vec<(FrontendId, Load)>,
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meter").finish_non_exhaustive()
+    }
 }
 
-/// Every counter at one instant.
-#[derive(Debug)]
-struct Counters {
-    at: Timestamp,
-    connections: HashMap<FrontendId, u64>,
-    bytes: HashMap<(FrontendId, FarmId, ServerId), u64>,
-}
-
-impl Traffic {
-    /// Looks at the counters: the first time, and when a minute is over.
-    pub fn tick(&self, store: &Store, now: Timestamp) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = &state.open else {
-            state.open = Some(Counters::read(&store.load(), now));
-            return;
-        };
-        let (is, was) = (minute_of(now), minute_of(open.at));
-        if is == was {
-            return;
-        }
-        let table = store.load();
-        let loads = open.loads(&table, now);
-        state.open = Some(Counters::read(&table, now));
-        // A clock that was set back begins again.
-        if is < was {
-            state.closed.clear();
-            state.values = 0;
-            return;
-        }
-        state.values += loads.len();
-        state.closed.push_back(Minute { number: was, loads });
-        while state.closed.len() > MINUTES_MAX || state.values > VALUES_MAX {
-            let Some(gone) = state.closed.pop_front() else { break };
-            state.values -= gone.loads.len();
-        }
+impl Meter {
+    /// Returns one that goes on from what earlier processes counted.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn load(keep: Box<dyn Keep>) -> Result<Self, JournalError> {
+        let state = State { months: keep.all()?, ..State::default() };
+        Ok(Self { state: Mutex::new(state), keep })
     }
 
-    /// Returns what these frontends did together, by minute since 1970, the oldest first; the last is the one under way.
+    /// Returns one whose months end with the process.
     #[must_use]
-    pub fn of(&self, frontends: &[FrontendId], store: &Store, now: Timestamp) -> Vec<(u64, Load)> {
-        self.tick(store, now);
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = |loads: &[(FrontendId, Load)]| {
-            let own = loads.iter().filter(|(id, _)| frontends.contains(id)).map(|(_, load)| *load);
-            own.reduce(|all, one| all + one)
-        };
-        let closed = state.closed.iter().filter_map(|minute| Some((minute.number, sum(&minute.loads)?)));
-        let open = state.open.as_ref();
-        let open = open.and_then(|open| Some((minute_of(open.at), sum(&open.loads(&store.load(), now))?)));
-        closed.chain(open).collect()
+    pub fn nowhere() -> Self {
+        Self { state: Mutex::default(), keep: Box::new(Nowhere) }
     }
-}
 
-impl Counters {
-    fn read(table: &Table, at: Timestamp) -> Self {
-        let mut counters = Self { at, connections: HashMap::new(), bytes: HashMap::new() };
-        for frontend in &table.frontends {
-            let id = frontend.frontend.id;
-            counters.connections.insert(id, frontend.cells.sum(|c| c.connections.value()));
-            counters.bytes.extend(bytes_of(table, frontend));
+    /// Counts what went through since it was last called; returns the month.
+    pub fn count(&self, table: &Table, now: Timestamp) -> MonthTraffic {
+        let mut state = self.lock();
+        let (seen, grown) = read(table, &state.seen);
+        state.seen = seen;
+        let (zone, since) = (table.service.zone.as_str(), month_of(now));
+        let found = state.months.iter().rposition(|month| month.since == since && &*month.zone == zone);
+        let at = found.unwrap_or_else(|| {
+            state.months.push(MonthTraffic { id: 0, zone: zone.into(), since, bytes: 0, counted_at: now });
+            state.months.len() - 1
+        });
+        if grown > 0 || found.is_none() {
+            state.unkept_from = Some(state.unkept_from.map_or(at, |from| from.min(at)));
         }
-        counters
+        let month = &mut state.months[at];
+        month.bytes = month.bytes.saturating_add(grown);
+        month.counted_at = now;
+        month.clone()
     }
 
-    /// Returns what was gained since.
-    fn loads(&self, table: &Table, now: Timestamp) -> Vec<(FrontendId, Load)> {
-        // What follows a look within the same second is a rate over that second.
-        let seconds = now.since(self.at).as_secs_f64().max(1.0);
-        let load = |frontend: &std::sync::Arc<crate::store::FrontendTable>| {
-            let id = frontend.frontend.id;
-            let before = self.connections.get(&id).copied().unwrap_or(0);
-            let connections = frontend.cells.sum(|c| c.connections.value()).saturating_sub(before);
-            let gained = bytes_of(table, frontend);
-            let gained = gained.map(|(key, bytes)| bytes.saturating_sub(self.bytes.get(&key).copied().unwrap_or(0)));
-            let bytes: u64 = gained.fold(0, u64::saturating_add);
-            let open = float(frontend.cells.sum(|c| c.connections_open.value()));
-            let new_per_second = float(connections) / seconds;
-            (id, Load { new_per_second, open, bits_per_second: float(bytes.saturating_mul(8)) / seconds })
+    /// Returns the months that are over and were kept, the oldest first.
+    #[must_use]
+    pub fn over(&self, now: Timestamp) -> Vec<MonthTraffic> {
+        let since = month_of(now);
+        self.lock().months.iter().filter(|month| month.since < since && month.id > 0).cloned().collect()
+    }
+
+    /// Keeps what was counted since it was last kept. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If it is not kept; the next call tries again.
+    pub fn keep(&self) -> Result<(), JournalError> {
+        let (from, due) = {
+            let state = self.lock();
+            let Some(from) = state.unkept_from else { return Ok(()) };
+            (from, state.months[from..].to_vec())
         };
-        table.frontends.iter().map(load).collect()
+        for (at, month) in due.iter().enumerate().map(|(i, month)| (from + i, month)) {
+            let id = self.keep.put(month)?;
+            self.lock().months[at].id = id;
+        }
+        let mut state = self.lock();
+        let is_same = |(i, month): (usize, &MonthTraffic)| state.months[from + i].bytes == month.bytes;
+        if state.months.len() == from + due.len() && due.iter().enumerate().all(is_same) {
+            state.unkept_from = None;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bytes_of<'t>(
-    table: &'t Table,
-    frontend: &'t crate::store::FrontendTable,
-) -> impl Iterator<Item = ((FrontendId, FarmId, ServerId), u64)> + 't {
-    let id = frontend.frontend.id;
-    frontend.feeds.iter().flat_map(move |feed| {
-        let farm = table.farm_of(feed);
-        farm.servers.iter().zip(&feed.edges).map(move |(entry, cells)| {
-            let bytes = cells.sum(|c| c.bytes_in.value().wrapping_add(c.bytes_out.value()));
-            ((id, farm.farm.id, entry.server.id), bytes)
-        })
-    })
-}
-
-fn minute_of(at: Timestamp) -> u64 {
-    at.0 / MICROS_PER_MINUTE
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate that is told to people and graphs")]
-fn float(number: u64) -> f64 {
-    number as f64
+/// Reads every counter; returns what they are, and by how much they grew. One that is smaller than it was began anew.
+fn read(table: &Table, seen: &HashMap<(FrontendId, ServerId), u64>) -> (HashMap<(FrontendId, ServerId), u64>, u64) {
+    let mut now = HashMap::with_capacity(seen.len());
+    let mut grown = 0_u64;
+    for frontend in &table.frontends {
+        for feed in &frontend.feeds {
+            for (entry, cells) in table.farm_of(feed).servers.iter().zip(&feed.edges) {
+                let bytes = cells.sum(|cell| cell.bytes_in.value().wrapping_add(cell.bytes_out.value()));
+                let key = (frontend.frontend.id, entry.server.id);
+                let before = seen.get(&key).copied().filter(|before| *before <= bytes).unwrap_or(0);
+                // A farm that a frontend feeds in two ways is counted in the same cells.
+                if now.insert(key, bytes).is_none() {
+                    grown = grown.saturating_add(bytes - before);
+                }
+            }
+        }
+    }
+    (now, grown)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::admin::vendor_fixture::{name, state};
-
-    fn at(minute: u64, second: u64) -> Timestamp {
-        Timestamp((minute * 60 + second) * 1_000_000)
-    }
-
-    #[test]
-    fn minute_is_told_while_it_is_open_and_kept_when_it_is_over_for_a_day() {
-        let (state, traffic) = (state(), Traffic::default());
-        let web = FrontendId::derive(&name("web"));
-        traffic.tick(&state.store, at(100, 0));
-        let table = state.store.load();
-        let cells = table.frontend(web).unwrap();
-        let worker = cells.cells.iter().next().unwrap();
-        worker.connections.add(120);
-        worker.connections_open.add(3);
-        cells.feeds[0].edges[0].iter().next().unwrap().bytes_out.add(600);
-        let seen = traffic.of(&[web], &state.store, at(100, 30));
-        assert_eq!(seen, [(100, Load { new_per_second: 4.0, open: 3.0, bits_per_second: 160.0 })]);
-        // Not the others, and not again in the next minute.
-        assert_eq!(traffic.of(&[FrontendId(1)], &state.store, at(100, 31)), []);
-        let seen = traffic.of(&[web], &state.store, at(101, 0));
-        assert_eq!(seen[0], (100, Load { new_per_second: 2.0, open: 3.0, bits_per_second: 80.0 }));
-        assert_eq!(seen[1], (101, Load { new_per_second: 0.0, open: 3.0, bits_per_second: 0.0 }));
-        for minute in 102..102 + 2 * 24 * 60 {
-            traffic.tick(&state.store, at(minute, 0));
-        }
-        assert_eq!(traffic.0.lock().unwrap().closed.len(), MINUTES_MAX);
-        traffic.tick(&state.store, at(7, 0));
-        assert_eq!(traffic.of(&[web], &state.store, at(7, 1)).len(), 1);
-    }
-}
+mod tests;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::admin::AdminState;
 use crate::admin::asked::{Asked, Keep};
-use crate::admin::months::{self, Meter};
 use crate::admin::outlets::{
     AccessLogNumbers, CertificateNumbers, JournalNumbers, MemoryNumbers, Outlets, ReadNumbers, ReceiverNumbers,
     SpanNumbers,
 };
+use crate::admin::traffic::{self, Meter};
 use crate::feed::Ring;
 use crate::journal::{FILE_NAME, SqliteJournal};
 use crate::model::Name;
@@ -38,7 +38,7 @@ pub(super) struct Told {
 pub(super) struct Answers {
     feed: Arc<Ring>,
     asked: Arc<Asked>,
-    months: Arc<Meter>,
+    traffic: Arc<Meter>,
     obtains: bool,
     journal: SqliteJournal,
     has_history: bool,
@@ -55,7 +55,7 @@ impl Answers {
         Ok(Self {
             feed: Arc::new(Ring::new(journal.last_event_id()?)),
             asked: Arc::new(Asked::load(Box::new(KeptInJournal(journal.clone())))?),
-            months: Arc::new(Meter::load(Box::new(CountedInJournal(journal.clone())))?),
+            traffic: Arc::new(Meter::load(Box::new(CountedInJournal(journal.clone())))?),
             obtains: settings.acme.is_some() && settings.state_dir.is_some(),
             journal: journal.clone(),
             has_history: settings.state_dir.is_some() && !settings.journal.history.is_zero(),
@@ -77,13 +77,13 @@ impl Answers {
         certificates: Arc<Certificates>,
         memory: Arc<Memory>,
     ) -> AdminState {
-        let Self { feed, asked, months, obtains, journal, has_history, outlets } = self;
+        let Self { feed, asked, traffic, obtains, journal, has_history, outlets } = self;
         let outlets = Arc::new(Counted { certificates: Some(certificates), memory: Some(memory), ..outlets });
         let (store, credentials) = (Arc::clone(&core.store), Arc::clone(&core.credentials));
         let state = AdminState::new(store, credentials, Arc::new(Controller(Arc::clone(core))));
         let objects = Arc::clone(&core.objects);
         let chronicle: Option<Arc<dyn crate::store::Chronicle>> = Some(Arc::new(journal));
-        let state = AdminState { chronicle, has_history, months, obtains, ..state };
+        let state = AdminState { chronicle, has_history, traffic, obtains, ..state };
         AdminState { feed, objects, asked, requests, outlets, ..state }
     }
 }
@@ -91,7 +91,7 @@ impl Answers {
 /// What went through by month, in the journal.
 struct CountedInJournal(SqliteJournal);
 
-impl months::Keep for CountedInJournal {
+impl traffic::Keep for CountedInJournal {
     fn all(&self) -> Result<Vec<MonthTraffic>, JournalError> {
         self.0.traffic()
     }

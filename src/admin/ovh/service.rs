@@ -198,9 +198,12 @@ struct Writing<'c> {
 impl<'c> Writing<'c> {
     fn of(state: &'c AdminState, call: &'c Call, known: &Known) -> Result<Self, Refusal> {
         let caller = &known.caller;
-        caller.needs(crate::model::Access::Admin)?;
-        // What concerns the whole service concerns every farm.
-        caller.may_change_all()?;
+        caller.needs(crate::model::Access::Operate)?;
+        if caller.grant.farms.is_some() {
+            // What concerns the whole service concerns every farm.
+            let farm = "(all of them)".to_owned();
+            return Err(AdminError::ForbiddenFarm { name: caller.grant.name.clone(), farm }.into());
+        }
         let zone = state.store.load().service.zone.to_string();
         Ok(Self { state, call, act: caller.act(call, None), zone })
     }

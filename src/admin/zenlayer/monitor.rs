@@ -11,7 +11,7 @@ use super::wire;
 use crate::admin::call::AdminState;
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::admin::traffic::Load;
+use crate::admin::minutes::Load;
 use crate::model::{FrontendId, Timestamp};
 use crate::store::Snapshot;
 
@@ -38,7 +38,7 @@ pub(super) fn describe(state: &AdminState, snapshot: &Snapshot, fields: &Fields)
     }
     let frontends: Vec<FrontendId> =
         listeners.iter().flat_map(|it| it.frontends().map(|row| row.frontend.id)).collect();
-    let known = state.traffic.of(&frontends, &state.store, snapshot.at);
+    let known = state.minutes.of(&frontends, &state.store, snapshot.at);
     let number = |load: &Load| match metric {
         "NEW_CONNECTIONS" => load.new_per_second,
         "CONCURRENT_CONNECTIONS" => load.open,

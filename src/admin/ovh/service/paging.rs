@@ -183,18 +183,7 @@ async fn whole(state: &AdminState, call: &Call, known: &Known, item: Value) -> R
     if !known.rules.iter().any(|rule| rule.allows("GET", below)) {
         return Err(Refusal::not_granted());
     }
-    let one = Call {
-        method: Method::GET,
-        uri,
-        headers: http::HeaderMap::new(),
-        body: bytes::Bytes::new(),
-        peer: call.peer,
-        is_tls: call.is_tls,
-        certificate: call.certificate.clone(),
-        request_id: call.request_id.clone(),
-        now: call.now,
-        retry_after: std::sync::OnceLock::new(),
-    };
+    let one = call.part(uri, http::HeaderMap::new());
     match Box::pin(serve(state, &one, known)).await {
         Ok(Outcome::Body(body)) => Ok(serde_json::from_slice(&body).ok()),
         Ok(Outcome::Page(_) | Outcome::Refused(_)) | Err(_) => Ok(None),

@@ -27,7 +27,7 @@ const BYTES_MAX: u64 = i64::MAX as u64;
 
 /// Returns the quota of the zone.
 pub(super) fn quota<'z>(state: &AdminState, now: Timestamp, zone: &'z str) -> wire::Quota<'z> {
-    let month = state.months.count(&state.store.load(), now);
+    let month = state.traffic.count(&state.store.load(), now);
     wire::Quota {
         zone,
         included: None,
@@ -53,7 +53,7 @@ pub(super) async fn put(write: &Writing<'_>, zone: &str) -> Result<Vec<u8>, Refu
 pub(super) fn list(state: &AdminState, now: Timestamp, query: &Query) -> Result<Vec<u8>, Refusal> {
     let from = day(query, "historizedDate.from")?;
     let to = day(query, "historizedDate.to")?;
-    let months = state.months.over(now);
+    let months = state.traffic.over(now);
     let passes = |month: &&MonthTraffic| {
         let date = month.until().date();
         from.is_none_or(|from| *date >= *from)
@@ -65,7 +65,7 @@ pub(super) fn list(state: &AdminState, now: Timestamp, query: &Query) -> Result<
 
 /// Answers one month that is over.
 pub(super) fn past(state: &AdminState, now: Timestamp, id: &str) -> Result<Vec<u8>, Refusal> {
-    let months = state.months.over(now);
+    let months = state.traffic.over(now);
     let found = months.into_iter().find(|month| Some(month.id) == id.parse().ok());
     let month = found.ok_or_else(|| not_found("quota history", id))?;
     json(&wire::QuotaHistory {
@@ -84,14 +84,14 @@ pub(in crate::admin::ovh) async fn watch(state: AdminState, mut stopped: Receive
     loop {
         // Told to stop, or whoever could tell is gone.
         let is_over = tokio::time::timeout(EVERY, stopped.wait_for(|is_stopped| *is_stopped)).await.is_ok();
-        let month = state.months.count(&state.store.load(), clock::wall());
+        let month = state.traffic.count(&state.store.load(), clock::wall());
         if let Some(alert) = Settings::of(state.objects.view().made()).alert().filter(|alert| month.bytes >= *alert)
             && told != month.since
         {
             told = month.since;
             tracing::warn!(zone = %month.zone, bytes = month.bytes, alert, "traffic of this month reached its quota alert");
         }
-        let meter = Arc::clone(&state.months);
+        let meter = Arc::clone(&state.traffic);
         match tokio::task::spawn_blocking(move || meter.keep()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(error = %report(&error), "traffic not kept: tried again"),
