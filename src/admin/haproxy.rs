@@ -9,8 +9,6 @@
 mod csv;
 mod servers_state;
 
-use std::sync::OnceLock;
-
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
