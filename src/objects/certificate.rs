@@ -65,7 +65,7 @@ pub fn parse(cert: &str, key: &str, path: &str) -> Result<Certificate, Vec<Fault
         }
     };
     let facts = facts(&chain).map_err(|why| vec![fault(CERT, why)])?;
-    check_key(chain, private).map_err(|(of, why)| vec![fault(of, why)])?;
+    check_key(&chain, private).map_err(|(of, why)| vec![fault(of, why)])?;
     Ok(facts)
 }
 
@@ -112,9 +112,11 @@ fn chain_of(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn key_of(pem: &str) -> Result<PrivateKeyDer<'static>, String> {
     check_length(pem)?;
-    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|why| match why {
-        PemError::NoItemsFound => "holds no private key; send one in PEM, an encrypted one decrypted first".to_owned(),
-        why => not_pem(&why),
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|why| {
+        if matches!(why, PemError::NoItemsFound) {
+            return "holds no private key; send one in PEM, an encrypted one decrypted first".to_owned();
+        }
+        not_pem(&why)
     })
 }
 
@@ -124,6 +126,7 @@ fn check_length(pem: &str) -> Result<(), String> {
 }
 
 /// The library's words name sections and never what they hold.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library may come to know more of them")]
 fn not_pem(why: &PemError) -> String {
     let why = match why {
         PemError::MissingSectionEnd { .. } => "a section has no end line",
@@ -134,7 +137,7 @@ fn not_pem(why: &PemError) -> String {
     format!("is not PEM: {why}; send the whole of it, line ends as \\n")
 }
 
-fn check_key(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<(), (&'static str, String)> {
+fn check_key(chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>) -> Result<(), (&'static str, String)> {
     let provider = rustls::crypto::ring::default_provider();
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
         let why = "is a key that cannot be used; send RSA of 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519";
@@ -192,10 +195,10 @@ fn names_of(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
     for extension in leaf.extensions() {
         let ParsedExtension::SubjectAlternativeName(alternatives) = extension.parsed_extension() else { continue };
         for name in &alternatives.general_names {
-            match name {
-                GeneralName::DNSName(name) => names.push(name.trim_end_matches('.').to_ascii_lowercase().into()),
-                GeneralName::IPAddress(bytes) => names.extend(address(bytes).map(|ip| ip.to_string().into())),
-                _ => {}
+            if let GeneralName::DNSName(name) = name {
+                names.push(name.trim_end_matches('.').to_ascii_lowercase().into());
+            } else if let GeneralName::IPAddress(bytes) = name {
+                names.extend(address(bytes).map(|ip| ip.to_string().into()));
             }
         }
     }

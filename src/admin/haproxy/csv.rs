@@ -46,6 +46,7 @@ pub(super) fn render(snapshot: &Snapshot, table: &Table) -> String {
 struct Line<'l>(HashMap<&'static str, Cow<'l, str>>);
 
 impl<'l> Line<'l> {
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and ids, made for it")]
     fn set(&mut self, column: &'static str, value: impl ToString) {
         self.0.insert(column, Cow::Owned(value.to_string()));
     }

@@ -75,7 +75,7 @@ pub fn live(declared: &Declared, topology: &Topology) -> Result<LiveConfig, Expo
             whole.insert(key, setting);
         }
     }
-    let yaml = writer.finish(serde_yaml::to_string(&value)?);
+    let yaml = writer.finish(&serde_yaml::to_string(&value)?);
     Ok(LiveConfig { yaml, variables: writer.variables })
 }
 
@@ -134,7 +134,7 @@ impl Writer {
                             map.remove(&hex);
                             map.insert(entry.key.as_str().into(), self.scalar(scalar));
                         }
-                        _ => {
+                        Content::Broken | Content::List(_) | Content::Map(_) | Content::Scalar(_) => {
                             if let Some(value) = map.get_mut(&entry.key) {
                                 self.as_written(value, &entry.value);
                             }
@@ -182,7 +182,7 @@ impl Writer {
         let is_secret = SECRET_KEYS.contains(&entry.key.as_str()) || parent == SECRET_MAP;
         let value = match &entry.value.content {
             Content::Scalar(Scalar { written: None, .. }) if is_secret => self.variable(&path),
-            _ => self.tree(&entry.value, &path),
+            Content::Broken | Content::List(_) | Content::Map(_) | Content::Scalar(_) => self.tree(&entry.value, &path),
         };
         (entry.key.as_str().into(), value)
     }
@@ -236,9 +236,9 @@ impl Writer {
     }
 
     /// Puts every reference where its mark stands.
-    fn finish(&self, yaml: String) -> String {
+    fn finish(&self, yaml: &str) -> String {
         let mut text = String::with_capacity(yaml.len());
-        let mut rest = yaml.as_str();
+        let mut rest = yaml;
         while let Some((before, after)) = rest.split_once(MARK) {
             text.push_str(before);
             let mark = after.strip_prefix('-').and_then(|after| after.split_once('-'));
