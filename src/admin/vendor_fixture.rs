@@ -173,7 +173,7 @@ fn credentials() -> Credentials {
     };
     Credentials {
         tokens: vec![BearerToken {
-            grant: Grant { name: "ops".into(), access: Access::Operate, farms: None },
+            grant: Grant { name: "ops".into(), access: Access::Admin, farms: None },
             token: Secret::new("t-ops"),
         }],
         ovh_applications: Vec::new(),

@@ -146,13 +146,14 @@ class Errors(unittest.TestCase):
         server = client().get(f"{BASE}/http/farm/{farm}/server")[0]
         path = f"{BASE}/http/farm/{farm}/server/{server}"
         before = client().get(path)["weight"]
-        for call in (
-            lambda: client().put(path, weight=1),
-            lambda: client().post(f"{BASE}/refresh"),
-            lambda: client().delete(path),
+        for call, role in (
+            (lambda: client().put(path, weight=1), "operate"),
+            (lambda: client().post(f"{BASE}/refresh"), "operate"),
+            (lambda: client().put(path, address="127.0.0.9"), "admin"),
+            (lambda: client().delete(path), "admin"),
         ):
             text = self.raised(ovh.exceptions.Forbidden, call)
-            self.assertIn("needs role operate", text)
+            self.assertIn(f"needs role {role}", text)
         self.assertEqual(client().get(path)["weight"], before)
 
 

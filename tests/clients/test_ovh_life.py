@@ -26,8 +26,8 @@ class Gate(farmgate.Farmgate):
         rules = [{"method": "GET", "path": "/*"}, {"method": "POST", "path": "/ipLoadbalancing/*/http/farm"}]
         config["admin"]["ovh"]["probe_interval_min"] = "1s"
         config["admin"]["ovh"]["credentials"] += [
-            {"name": "writer", "role": "operate", **WRITER},
-            {"name": "bound", "role": "operate", "rules": rules, **BOUND},
+            {"name": "writer", "role": "admin", **WRITER},
+            {"name": "bound", "role": "admin", "rules": rules, **BOUND},
         ]
         return config
 

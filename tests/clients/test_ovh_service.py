@@ -23,8 +23,8 @@ class Gate(farmgate.Farmgate):
         config = super()._config()
         config["state_dir"] = os.path.join(self.dir.name, "state")
         config["service"] = {"name": SERVICE, "addresses": ["127.0.0.1"], "api_ports": "1024-65535"}
-        config["admin"]["ovh"]["credentials"].append({"name": "writer", "role": "operate", **WRITER})
-        config["admin"]["tokens"].append({"name": "operator", "role": "operate", "token": "token-of-the-operator"})
+        config["admin"]["ovh"]["credentials"].append({"name": "writer", "role": "admin", **WRITER})
+        config["admin"]["tokens"].append({"name": "operator", "role": "admin", "token": "token-of-the-operator"})
         return config
 
 

@@ -33,7 +33,7 @@ class Gate(farmgate.Farmgate):
         config = super()._config()
         config["state_dir"] = os.path.join(self.dir.name, "state")
         config["service"] = {"name": farmgate.SERVICE, "addresses": [self.address], "api_ports": "1024-65535"}
-        key = {"name": "writer", "role": "operate", "actions": ACTIONS, **WRITER}
+        key = {"name": "writer", "role": "admin", "actions": ACTIONS, **WRITER}
         config["admin"]["zenlayer"]["access_keys"].append(key)
         return config
 

@@ -164,6 +164,7 @@ fn load_balancer_lives_from_its_making_to_its_end() {
 
     // A crash loses nothing of it.
     let running = running.again();
+    running.wait_for_health(&balancer, &listener, &["Alive", "Alive"]);
     (0..2).for_each(|_| drop(answers(front, &["two"])));
     running.ok("DeregisterBackend", &running.of(&balancer, &listener, &[running.server(1)]));
     assert_eq!(running.health(&balancer, &listener).len(), 1);
@@ -176,6 +177,7 @@ fn load_balancer_lives_from_its_making_to_its_end() {
     running.refused("DescribeListeners", &own, 404, "INVALID_LB_NOT_FOUND");
     let running = running.again();
     running.ok("RestoreLoadBalancer", &own);
+    running.wait_for_health(&balancer, &listener, &["Alive"]);
     answers(front, &["two"]);
 
     running.ok("DeleteListener", &json!({"loadBalancerId": balancer, "listenerId": listener}));

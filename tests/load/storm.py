@@ -22,7 +22,7 @@ WRITERS = 3
 SERVERS = 5
 FARMS = 4
 START_S_MAX = 1.0
-APPLICATION = {"name": "storm", "role": "operate", "application_key": "storm-key", "application_secret": "storm-secret-of-the-tests"}
+APPLICATION = {"name": "storm", "role": "admin", "application_key": "storm-key", "application_secret": "storm-secret-of-the-tests"}
 # How long the writers write before the process is killed, at most; s.
 STORM_S_MAX = 0.6
 

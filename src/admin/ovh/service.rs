@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::admin::call::{AdminState, Call};
 use crate::admin::error::AdminError;
-use crate::model::Act;
+use crate::model::{Access, Act};
 use crate::objects::{Edit, EditError, Edited, Objects, View, When};
 
 use super::credential::Known;
@@ -139,7 +139,7 @@ pub(super) async fn answer(
         (&Method::GET | &Method::HEAD, Place::FreeCertificate) => Err(Refusal::writes_alone(&call.method)),
         (&Method::GET | &Method::HEAD, place) => read(state, call, place),
         (_, place) => {
-            let desk = Writing::of(state, call, known)?;
+            let desk = Writing::of(state, call, known, Access::Admin)?;
             match (&call.method, place) {
                 (&Method::DELETE, Place::Certificate(id)) => ssl::delete(&desk, id).await,
                 (&Method::DELETE, Place::Zone(_)) => Err(nothing::ZONE.refusal()),
@@ -160,7 +160,7 @@ pub(super) async fn answer(
 /// # Errors
 /// A [`Refusal`]; nothing was changed.
 pub(super) async fn follow(state: &AdminState, call: &Call, known: &Known) -> Result<(), Refusal> {
-    ssl::follow(&Writing::of(state, call, known)?).await
+    ssl::follow(&Writing::of(state, call, known, Access::Operate)?).await
 }
 
 fn read(state: &AdminState, call: &Call, place: Place<'_>) -> Result<Vec<u8>, Refusal> {
@@ -196,9 +196,9 @@ struct Writing<'c> {
 }
 
 impl<'c> Writing<'c> {
-    fn of(state: &'c AdminState, call: &'c Call, known: &Known) -> Result<Self, Refusal> {
+    fn of(state: &'c AdminState, call: &'c Call, known: &Known, needs: Access) -> Result<Self, Refusal> {
         let caller = &known.caller;
-        caller.needs(crate::model::Access::Operate)?;
+        caller.needs(needs)?;
         if caller.grant.farms.is_some() {
             // What concerns the whole service concerns every farm.
             let farm = "(all of them)".to_owned();

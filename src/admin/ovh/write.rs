@@ -32,7 +32,7 @@ use super::path::{Kind, Object};
 use super::{fields, shown};
 use crate::admin::call::{AdminState, Call, Caller};
 use crate::admin::error::AdminError;
-use crate::model::{Name, ObjectId, ObjectKind, Server, Timestamp};
+use crate::model::{Access, Name, ObjectId, ObjectKind, Server, Timestamp};
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Desk, Edit, EditError, Objects, View, When, form};
 
@@ -42,6 +42,8 @@ pub(super) const SHAPE: &str = "ovh";
 pub(super) const CHAIN_SHAPE: &str = "ovh-chain";
 /// The zone of what is for every zone.
 pub(super) const EVERY_ZONE: &str = "all";
+/// The fields of a server that are an operator's.
+const OPERATED: [&str; 2] = ["status", "weight"];
 /// The most bytes of a name that is made of one that is shown; a number may follow it.
 const SLUG_BYTES_MAX: usize = 40;
 
@@ -106,8 +108,8 @@ pub(super) async fn carry_out(
 ) -> Result<Vec<u8>, Refusal> {
     let what = what(object).ok_or_else(|| Refusal::write_not_offered(&call.method))?;
     let Some(verb) = verb(call, &what) else { return Err(Refusal::not_with(&call.method, what.methods())) };
-    known.caller.needs(crate::model::Access::Operate)?;
     let order = order(state, call, known, what, verb);
+    known.caller.needs(order.needs())?;
     allow(&state.objects.view(), &known.caller, &order)?;
     let act = known.caller.act(call, None);
     let (objects, own) = (Arc::clone(&state.objects), order.clone());
@@ -171,6 +173,18 @@ fn verb(call: &Call, what: &What) -> Option<Verb> {
         ("POST", false) => Some(Verb::Make),
         ("PUT", true) => Some(Verb::Change),
         _ => None,
+    }
+}
+
+impl Order {
+    /// Returns the least role that may give it: whoever operates changes how a server that is there takes part.
+    fn needs(&self) -> Access {
+        let operates = |body: &Map<String, Value>| body.keys().all(|key| OPERATED.contains(&key.as_str()));
+        let is_server = matches!((&self.what, self.verb), (What::Server(..), Verb::Change));
+        match serde_json::from_slice(&self.body) {
+            Ok(Value::Object(body)) if is_server && operates(&body) => Access::Operate,
+            Ok(_) | Err(_) => Access::Admin,
+        }
     }
 }
 

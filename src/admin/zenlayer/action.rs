@@ -171,7 +171,7 @@ impl Action {
             | Self::RestoreLoadBalancer
             | Self::SetSecurityGroupForLoadBalancers
             | Self::TerminateLoadBalancer
-            | Self::UnbindSecurityGroupFromLoadBalancers => Access::Operate,
+            | Self::UnbindSecurityGroupFromLoadBalancers => Access::Admin,
         }
     }
 

@@ -500,7 +500,7 @@ async fn credential_of_some_farms_writes_these_and_a_reader_none() {
         credentials.tokens[0].grant = Grant { name: "ops".into(), access, farms };
         shape.0.credentials.store(credentials.into());
     };
-    grant(Access::Operate, Some("shop"));
+    grant(Access::Admin, Some("shop"));
     let farm = |name: &str| json!({"zone": "all", "port": 80, "displayName": name});
     let id = shape.make("/http/farm", "farmId", farm("Shop")).await;
     let server = json!({"address": "10.0.0.1", "status": "active"});
@@ -519,9 +519,19 @@ async fn credential_of_some_farms_writes_these_and_a_reader_none() {
     }
     let (status, why) = shape.refused("POST", "/http/farm", farm("shop")).await;
     assert_eq!((status, why.contains("there is one already")), (409, true), "{why}");
+    let weighed = format!("/http/farm/{id}/server");
+    let weighed = format!("{weighed}/{}", shape.get(&weighed).await[0]);
     grant(Access::Read, None);
-    for (method, part) in [("PUT", format!("/http/farm/{id}")), ("POST", "/refresh".to_owned())] {
-        let (status, why) = shape.refused(method, &part, json!({})).await;
-        assert_eq!((status, why.contains("this needs role operate")), (403, true), "{why}");
+    for (method, part, body, role) in [
+        ("PUT", format!("/http/farm/{id}"), json!({}), "admin"),
+        ("PUT", weighed.clone(), json!({"weight": 3}), "operate"),
+        ("PUT", weighed.clone(), json!({"weight": 3, "address": "10.0.0.2"}), "admin"),
+        ("POST", "/refresh".to_owned(), Value::Null, "operate"),
+    ] {
+        let (status, why) = shape.refused(method, &part, body).await;
+        assert_eq!((status, why.contains(&format!("this needs role {role}"))), (403, true), "{method} {part}: {why}");
     }
+    grant(Access::Operate, None);
+    assert_eq!(shape.refused("DELETE", &weighed, Value::Null).await.0, 403);
+    shape.ok("PUT", &weighed, json!({"weight": 3, "status": "inactive"})).await;
 }
