@@ -22,7 +22,7 @@ demo: prereqs ## Run the main job on embedded origins (ARGS=--once: by itself, c
 	cargo run --locked -- demo $(ARGS)
 
 test: prereqs ## Run every test: unit, integration, tidy, documentation
-	cargo test --locked $(ARGS)
+	cargo test --locked --no-fail-fast $(ARGS)
 
 lint: fmt clippy doc deny machete typos ## Run every check that is not a test
 

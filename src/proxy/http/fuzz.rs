@@ -82,6 +82,14 @@ fn head_that_is_taken_is_taken_by_others_too() {
         };
         // Which of the rules it breaks is seen sooner than the others may differ.
         let refused = |verdict| if let Verdict::Refused(_) = verdict { None } else { Some(verdict) };
+        // A head that has not ended may be refused now or when it has.
+        let whole = match (in_pieces, whole) {
+            (Verdict::Refused(_), Verdict::Partial) => {
+                let rest: &[u8] = if bytes.ends_with(b"\r") { b"\n\r\n" } else { b"\r\n\r\n" };
+                Scan::default().look(&[&bytes, rest].concat(), &limits)
+            }
+            _ => whole,
+        };
         prop_assert_eq!(refused(in_pieces), refused(whole), "in pieces of {}", step);
         if let Verdict::Complete { start, end, body } = whole {
             let Some(Parsed { length, lengths, codings }) = parsed(&bytes[start..]) else {
@@ -99,6 +107,14 @@ fn head_that_is_taken_is_taken_by_others_too() {
         }
         Ok(())
     });
+}
+
+/// Found by the above: an empty line, a head that is wrong from its first byte, and no end.
+#[test]
+fn head_without_an_end_is_refused_at_the_latest_with_it() {
+    let bytes = b"\r\n\x91GET http://a.example/x HTTP/1.0\r\nCookie: a=b\r\n\r";
+    let ended = [&bytes[..], b"\n\r\n"].concat();
+    assert!(matches!(Scan::default().look(&ended, &limits()), Verdict::Refused(_)));
 }
 
 const BODIES: &[&str] = &[
