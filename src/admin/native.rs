@@ -214,7 +214,7 @@ fn read_from(state: &AdminState, snapshot: &Snapshot, read: Read<'_>, query: &Qu
         Read::Servers { farm } => encode(&to_wire::servers(snapshot, farm_of(snapshot, farm)?, &query.filter()?)),
         Read::Shadow { farm } => encode(&shadow::answer(state, farm_of(snapshot, farm)?, now)?),
         Read::Staged => objects::told::staged(state),
-        Read::Status => encode(&to_wire::status(snapshot)),
+        Read::Status => encode(&to_wire::Status(snapshot)),
         Read::Task { task } => objects::told::task(state, task),
         Read::Tasks => objects::told::tasks(state, query),
         Read::Timeline { farm, server } => {

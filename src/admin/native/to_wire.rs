@@ -8,41 +8,54 @@ pub(super) mod why;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::config::to_yaml::{aim_view, farm_view, frontend_view, probe_view, server_view};
 use crate::model::{
-    AdminStatus, CheckRecord, Health, Limits, Made, ObjectId, Override, Probe, Role, Route, Timestamp, Verdict, Wish,
+    AdminStatus, CheckRecord, Health, Limits, Made, ObjectId, Override, Probe, Role, Route, Service, Timestamp,
+    Verdict, Wish,
 };
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, IncidentRow, ServerRow};
 
 use super::query::Filter;
 use super::wire::{
-    CheckWire, CountsWire, FarmList, FarmWire, FrontendList, FrontendWire, IncidentWire, LimitsWire, OriginWire,
-    OverrideWire, ProgressWire, RouteList, RouteWire, ServerList, ServerWire, ServiceWire, StatusWire,
+    CheckWire, CountsWire, FarmWire, FrontendList, FrontendWire, IncidentWire, LimitsWire, OriginWire, OverrideWire,
+    ProgressWire, RouteList, RouteWire, ServerList, ServerWire, ServiceWire,
 };
 
-/// Returns everything.
-pub(super) fn status(snapshot: &Snapshot) -> StatusWire {
-    let service = &snapshot.service;
-    StatusWire {
-        service: ServiceWire {
-            name: service.name.to_string(),
-            zone: service.zone.to_string(),
-            instance_id: service.instance_id.0,
-            addresses: service.addresses.iter().map(ToString::to_string).collect(),
-        },
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        generation: snapshot.generation.0,
-        ready: snapshot.is_ready,
-        at: snapshot.at.to_string(),
-        frontends: snapshot.frontends.iter().map(|row| frontend(snapshot, row)).collect(),
-        farms: snapshot.farms.iter().map(|row| farm(row, &snapshot.made, snapshot.at)).collect(),
-        incident: snapshot.incident.as_ref().map(incident),
-        last_event: snapshot.last_event,
-        leaving: snapshot.leaving.iter().map(order::leaving).collect(),
+/// Everything, as [`StatusWire`](super::wire::StatusWire) has it; farms are made one by one while they are written, so
+/// that a thousand of them take the room of one.
+pub(super) struct Status<'s>(pub(super) &'s Snapshot);
+
+impl Serialize for Status<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(snapshot) = self;
+        let mut status = serializer.serialize_struct("StatusWire", 10)?;
+        status.serialize_field("service", &service(&snapshot.service))?;
+        status.serialize_field("version", env!("CARGO_PKG_VERSION"))?;
+        status.serialize_field("generation", &snapshot.generation.0)?;
+        status.serialize_field("ready", &snapshot.is_ready)?;
+        status.serialize_field("at", &snapshot.at.to_string())?;
+        let frontends = snapshot.frontends.iter().map(|row| frontend(snapshot, row));
+        status.serialize_field("frontends", &frontends.collect::<Vec<_>>())?;
+        let rows: Vec<_> = snapshot.farms.iter().collect();
+        status.serialize_field("farms", &Each(&rows, |row: &FarmRow| farm(row, &snapshot.made, snapshot.at)))?;
+        status.serialize_field("incident", &snapshot.incident.as_ref().map(incident))?;
+        status.serialize_field("last_event", &snapshot.last_event)?;
+        status.serialize_field("leaving", &snapshot.leaving.iter().map(order::leaving).collect::<Vec<_>>())?;
+        status.end()
+    }
+}
+
+fn service(service: &Service) -> ServiceWire {
+    ServiceWire {
+        name: service.name.to_string(),
+        zone: service.zone.to_string(),
+        instance_id: service.instance_id.0,
+        addresses: service.addresses.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -56,20 +69,44 @@ fn incident(row: &IncidentRow) -> IncidentWire {
     }
 }
 
+/// The farms that a query asks for, as [`FarmList`](super::wire::FarmList) has them; made one by one while they are
+/// written, so that a thousand of them take the room of one.
+pub(super) struct Farms<'s> {
+    snapshot: &'s Snapshot,
+    total: usize,
+    rows: Vec<&'s FarmRow>,
+}
+
+impl Serialize for Farms<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { snapshot, total, rows } = self;
+        let mut list = serializer.serialize_struct("FarmList", 4)?;
+        list.serialize_field("generation", &snapshot.generation.0)?;
+        list.serialize_field("at", &snapshot.at.to_string())?;
+        list.serialize_field("total", total)?;
+        list.serialize_field("farms", &Each(rows, |row: &FarmRow| farm(row, &snapshot.made, snapshot.at)))?;
+        list.end()
+    }
+}
+
+/// A list whose items are made while they are written.
+struct Each<'s, R, F>(&'s [&'s R], F);
+
+impl<R, W: Serialize, F: Fn(&R) -> W> Serialize for Each<'_, R, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|row| (self.1)(row)))
+    }
+}
+
 /// Returns the farms that a query asks for.
-pub(super) fn farms(snapshot: &Snapshot, filter: &Filter) -> FarmList {
+pub(super) fn farms<'s>(snapshot: &'s Snapshot, filter: &Filter) -> Farms<'s> {
     let is_wanted = |row: &&FarmRow| {
         let farm = &row.farm;
         let origin = origin(&snapshot.made, farm.id.into());
         filter.takes(&farm.name, &origin.by) && filter.protocol.is_none_or(|it| it == farm.protocol)
     };
     let (total, rows) = filter.page.of(snapshot.farms.iter().filter(is_wanted).collect());
-    FarmList {
-        generation: snapshot.generation.0,
-        at: snapshot.at.to_string(),
-        total,
-        farms: rows.into_iter().map(|row| farm(row, &snapshot.made, snapshot.at)).collect(),
-    }
+    Farms { snapshot, total, rows }
 }
 
 /// Returns the servers of a farm that a query asks for.

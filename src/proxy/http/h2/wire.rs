@@ -33,7 +33,7 @@ use super::super::conn::taking::Taking;
 use super::meter::{Meter, PING_BYTES};
 
 /// How long after the answer to a farewell requests may still come.
-const ANSWER_HOLD: Duration = Duration::from_millis(100);
+const ANSWER_HOLD: Duration = Duration::from_millis(500);
 
 /// What there was too much of, if anything; shared by the bytes and by whoever drives the connection, in one task.
 #[derive(Debug, Default)]
