@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Farmgate, OPS_TOKEN, Origin, Server, Setup, place, until};
 
+/// How a server is changed.
+const OF_NATIVE: &str = "PATCH /farms/shop/servers/one";
+const OF_OVH: &str = "PUT /KIND/farm/shop/server/one";
+
 /// Who makes a change.
 #[derive(Clone, Copy, Debug)]
 enum Api {
@@ -34,10 +38,17 @@ enum Field {
     Weight(&'static str),
 }
 
+/// Whose the farm `shop` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    Api,
+    File,
+}
+
 /// A change and what is seen of it.
 struct Change {
     by: Api,
-    /// Method and path, or an action.
+    /// Method and path, or an action; `/KIND/` stands for the protocol.
     says: &'static str,
     body: Value,
     seen: Vec<(Field, Value)>,
@@ -46,27 +57,34 @@ struct Change {
 struct World {
     farmgate: Farmgate,
     origins: [Origin; 4],
+    kind: &'static str,
     /// The address of the service, which no other test has.
     address: IpAddr,
 }
 
 impl World {
-    /// Starts one with a farm and a frontend `shop` made at run time, whose two servers are up.
-    fn start() -> Self {
+    /// Starts one with a farm and a frontend `shop` whose two servers are up.
+    fn start(kind: &'static str, maker: Maker) -> Self {
         let origins = ["one", "two", "three", "four"].map(Origin::start);
         let address = place().ip();
-        let setup = Setup::tcp(&[Server::new("a", origins[0].addr(), "")])
+        let [one, two, ..] = origins.each_ref().map(Origin::addr);
+        let listen = [SocketAddr::new(address, free_port_of(address))];
+        let probe = json!({"type": "tcp", "interval": "10s", "timeout": "10s", "rise": 1});
+        let servers = json!({"one": {"address": one, "weight": 3}, "two": {"address": two}});
+        let mut farm = json!({"protocol": kind, "probe": probe, "servers": servers});
+        let mut frontend = json!({"protocol": kind, "listen": listen, "farm": "shop"});
+        let mut setup = Setup::tcp(&[Server::new("a", one, "")])
             .top(&format!("service: {{name: it, addresses: [\"{address}\"], api_ports: \"1024-65535\"}}"))
             .top("state_dir: state");
-        let world = Self { farmgate: Farmgate::start(&setup), origins, address };
-        let [one, two, ..] = &world.origins;
-        let probe = json!({"type": "tcp", "interval": "10s", "timeout": "10s", "rise": 1});
-        let servers = json!({"one": {"address": one.addr(), "weight": 3}, "two": two.addr()});
-        let farm = json!({"name": "shop", "protocol": "tcp", "probe": probe, "servers": servers});
-        world.write(Api::Native, "POST /farms", &farm);
-        let listen = [SocketAddr::new(world.address, world.free_port())];
-        let frontend = json!({"name": "shop", "protocol": "tcp", "listen": listen, "farm": "shop"});
-        world.write(Api::Native, "POST /frontends", &frontend);
+        if maker == Maker::File {
+            setup = setup.another_farm(&format!("shop: {farm}")).another_frontend(&format!("shop: {frontend}"));
+        }
+        let world = Self { farmgate: Farmgate::start(&setup), origins, kind, address };
+        if maker == Maker::Api {
+            (farm["name"], frontend["name"]) = ("shop".into(), "shop".into());
+            world.write(Api::Native, "POST /farms", &farm);
+            world.write(Api::Native, "POST /frontends", &frontend);
+        }
         for server in ["one", "two"] {
             until("its first check", || (world.native(server)["state"] == "UP").then_some(()));
         }
@@ -74,7 +92,7 @@ impl World {
     }
 
     fn free_port(&self) -> u16 {
-        TcpListener::bind((self.address, 0)).unwrap().local_addr().unwrap().port()
+        free_port_of(self.address)
     }
 
     /// Makes a change and returns once it is to be seen.
@@ -99,8 +117,9 @@ impl World {
     #[track_caller]
     fn call(&self, base: &str, says: &str, body: &Value) -> Value {
         let (method, path) = says.split_once(' ').unwrap();
+        let path = format!("{base}{}", path.replace("KIND", self.kind));
         let text = if body.is_null() { String::new() } else { body.to_string() };
-        let response = self.farmgate.admin(method, &format!("{base}{path}"), Some(OPS_TOKEN), text.as_bytes());
+        let response = self.farmgate.admin(method, &path, Some(OPS_TOKEN), text.as_bytes());
         let told = response.text();
         assert!((200..300).contains(&response.status), "{says} {body}: {} {told}", response.status);
         if told.trim().is_empty() { Value::Null } else { response.json() }
@@ -164,7 +183,7 @@ impl World {
     fn backup(&self, server: &str) -> Vec<(&'static str, Value)> {
         vec![
             ("native", self.native(server)["backup"].clone()),
-            ("ovh", self.ovh(&format!("/tcp/farm/shop/server/{server}"))["backup"].clone()),
+            ("ovh", self.ovh(&format!("/KIND/farm/shop/server/{server}"))["backup"].clone()),
             ("cli", self.cli_server(server)["backup"].clone()),
         ]
     }
@@ -178,7 +197,7 @@ impl World {
         };
         vec![
             ("native", self.call("/api/v1", "GET /farms/shop", &Value::Null)["balance"].clone()),
-            ("ovh", self.ovh("/tcp/farm/shop")["balance"].clone()),
+            ("ovh", self.ovh("/KIND/farm/shop")["balance"].clone()),
             ("zenlayer", scheduler.into()),
             ("cli", self.cli("farms", "shop").unwrap()["balance"].clone()),
         ]
@@ -186,11 +205,13 @@ impl World {
 
     fn farm(&self, name: &str) -> Vec<(&'static str, Value)> {
         let native = self.call("/api/v1", "GET /farms", &Value::Null);
-        let ovh = |path: &str| self.farmgate.admin_get(&format!("/1.0/ipLoadbalancing/it/{path}"));
+        let ovh = |path: &str| {
+            self.farmgate.admin_get(&format!("/1.0/ipLoadbalancing/it/{}", path.replace("KIND", self.kind)))
+        };
         let id = named(&native["farms"], "name", name).map(|farm| farm["id"].clone());
         vec![
             ("native", id.is_some().into()),
-            ("ovh", (ovh(&format!("tcp/farm/{name}")).0 == 200).into()),
+            ("ovh", (ovh(&format!("KIND/farm/{name}")).0 == 200).into()),
             ("ovh, all", id.is_some_and(|id| has(&ovh("definedFarms").1, "id", &id)).into()),
             ("cli", self.cli("farms", name).is_some().into()),
             ("metrics", self.metric("farmgate_farm_serving", &[format!("farm=\"{name}\"")]).is_some().into()),
@@ -199,12 +220,14 @@ impl World {
 
     fn frontend(&self, name: &str) -> Vec<(&'static str, Value)> {
         let native = self.call("/api/v1", "GET /frontends", &Value::Null);
-        let ovh = |path: &str| self.farmgate.admin_get(&format!("/1.0/ipLoadbalancing/it/{path}"));
+        let ovh = |path: &str| {
+            self.farmgate.admin_get(&format!("/1.0/ipLoadbalancing/it/{}", path.replace("KIND", self.kind)))
+        };
         let id = named(&native["frontends"], "name", name).map(|frontend| frontend["id"].clone());
         let open = self.metric("farmgate_frontend_connections_open", &[format!("frontend=\"{name}\"")]);
         vec![
             ("native", id.is_some().into()),
-            ("ovh", (ovh(&format!("tcp/frontend/{name}")).0 == 200).into()),
+            ("ovh", (ovh(&format!("KIND/frontend/{name}")).0 == 200).into()),
             ("ovh, all", id.is_some_and(|id| has(&ovh("definedFrontends").1, "id", &id)).into()),
             ("zenlayer", self.listener(name).is_some().into()),
             ("cli", self.cli("frontends", name).is_some().into()),
@@ -219,7 +242,7 @@ impl World {
         let at = SocketAddr::new(self.address, port.as_str().unwrap().parse().unwrap());
         vec![
             ("native", port.clone()),
-            ("ovh", self.ovh("/tcp/frontend/shop")["port"].clone()),
+            ("ovh", self.ovh("/KIND/frontend/shop")["port"].clone()),
             ("zenlayer", self.listener("shop").unwrap()["port"].clone()),
             ("zenlayer, backends", self.backends("DescribeBackends")[0]["listenerPort"].clone()),
             ("cli", of(&self.cli("frontends", "shop").unwrap())),
@@ -230,8 +253,8 @@ impl World {
     fn servers(&self) -> Vec<(&'static str, Value)> {
         let native = self.call("/api/v1", "GET /farms/shop", &Value::Null);
         let farm = |farm: &Value| texts(farm["servers"].as_array().unwrap().iter().map(|it| it["address"].clone()));
-        let ids = self.ovh("/tcp/farm/shop/server");
-        let ovh = ids.as_array().unwrap().iter().map(|id| self.ovh(&format!("/tcp/farm/shop/server/{id}")));
+        let ids = self.ovh("/KIND/farm/shop/server");
+        let ovh = ids.as_array().unwrap().iter().map(|id| self.ovh(&format!("/KIND/farm/shop/server/{id}")));
         let zenlayer =
             |action| texts(self.backends(action).iter().map(|it| joined(it, "privateIpAddress", "backendPort")));
         let count = self.call("/api/v1", "GET /farms/shop", &Value::Null)["servers"]
@@ -255,7 +278,7 @@ impl World {
     }
 
     fn status(&self, server: &str) -> Vec<(&'static str, Value)> {
-        let ovh = self.ovh(&format!("/tcp/farm/shop/server/{server}"));
+        let ovh = self.ovh(&format!("/KIND/farm/shop/server/{server}"));
         let of_ovh = match (ovh["status"].as_str().unwrap(), ovh["serverState"][0]["status"].as_str().unwrap()) {
             ("active", "UP") => "active".to_owned(),
             ("active", "DRAIN") => "drain".to_owned(),
@@ -283,7 +306,7 @@ impl World {
         let metric = self.metric("farmgate_server_weight", &labels).map(|weight| weight as i64);
         vec![
             ("native", native["weight"].clone()),
-            ("ovh", self.ovh(&format!("/tcp/farm/shop/server/{server}"))["weight"].clone()),
+            ("ovh", self.ovh(&format!("/KIND/farm/shop/server/{server}"))["weight"].clone()),
             ("zenlayer", zenlayer("DescribeBackends")),
             ("zenlayer, health", zenlayer("DescribeBackendHealth")),
             ("cli", self.cli_server(server)["weight"].clone()),
@@ -315,6 +338,11 @@ impl World {
     }
 }
 
+/// A port of that address where nobody listens.
+fn free_port_of(address: IpAddr) -> u16 {
+    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+}
+
 fn change(by: Api, says: &'static str, body: Value, field: Field, want: impl Into<Value>) -> Change {
     Change { by, says, body, seen: vec![(field, want.into())] }
 }
@@ -344,32 +372,48 @@ fn texts(all: impl Iterator<Item = Value>) -> Value {
 
 #[test]
 fn field_of_a_server_that_one_api_changes_is_told_by_all_at_once() {
+    use Api::{Native, Ovh};
+    use Field::Backup;
+    for kind in ["tcp", "http"] {
+        let world = World::start(kind, Maker::Api);
+        world.agrees_on(weights_and_statuses(&world));
+        world.agrees_on(vec![
+            change(Ovh, OF_OVH, json!({"backup": true}), Backup("one"), true),
+            change(Native, OF_NATIVE, json!({"backup": false}), Backup("one"), false),
+        ]);
+    }
+}
+
+#[test]
+fn field_of_a_server_of_the_file_that_one_api_overrides_is_told_by_all_at_once() {
+    for kind in ["tcp", "http"] {
+        let world = World::start(kind, Maker::File);
+        world.agrees_on(weights_and_statuses(&world));
+    }
+}
+
+fn weights_and_statuses(world: &World) -> Vec<Change> {
     use Api::{Native, Ovh, Zenlayer};
-    use Field::{Backup, Status, Weight};
-    const SERVER: &str = "PATCH /farms/shop/servers/one";
-    const OVH: &str = "PUT /tcp/farm/shop/server/one";
-    let world = World::start();
+    use Field::{Status, Weight};
     let one = world.origins[0].addr();
     let weighed = |weight| {
         let server = json!({"privateIpAddress": one.ip(), "port": one.port(), "weight": weight});
         json!({"listenerId": "shop", "backendServers": [server]})
     };
-    world.agrees_on(vec![
-        change(Native, SERVER, json!({"weight": 9}), Weight("one"), 9),
-        change(Ovh, OVH, json!({"weight": 8}), Weight("one"), 8),
+    vec![
+        change(Native, OF_NATIVE, json!({"weight": 9}), Weight("one"), 9),
+        change(Ovh, OF_OVH, json!({"weight": 8}), Weight("one"), 8),
         change(Zenlayer, "ModifyBackend", weighed(7), Weight("one"), 7),
         change(Native, "PUT /farms/shop/servers/one/weight", json!({"weight": 6}), Weight("one"), 6),
-        change(Ovh, OVH, json!({"weight": 0}), Weight("one"), 0),
+        change(Ovh, OF_OVH, json!({"weight": 0}), Weight("one"), 0),
         change(Zenlayer, "ModifyBackend", weighed(100), Weight("one"), 100),
-        change(Native, SERVER, json!({"status": "drain"}), Status("one"), "drain"),
-        change(Native, SERVER, json!({"status": "active"}), Status("one"), "active"),
-        change(Ovh, OVH, json!({"status": "inactive"}), Status("one"), "maintenance"),
-        change(Ovh, OVH, json!({"status": "active"}), Status("one"), "active"),
+        change(Native, OF_NATIVE, json!({"status": "drain"}), Status("one"), "drain"),
+        change(Native, OF_NATIVE, json!({"status": "active"}), Status("one"), "active"),
+        change(Ovh, OF_OVH, json!({"status": "inactive"}), Status("one"), "maintenance"),
+        change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
         change(Native, "POST /farms/shop/servers/one/maintenance", json!({}), Status("one"), "maintenance"),
-        change(Ovh, OVH, json!({"status": "active"}), Status("one"), "active"),
-        change(Ovh, OVH, json!({"backup": true}), Backup("one"), true),
-        change(Native, SERVER, json!({"backup": false}), Backup("one"), false),
-    ]);
+        change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
+    ]
 }
 
 #[test]
@@ -377,45 +421,47 @@ fn servers_balance_and_port_that_one_api_changes_are_told_by_all_at_once() {
     use Api::{Native, Ovh, Zenlayer};
     use Field::{Balance, Port, Servers};
     const LISTENER: &str = "ModifyListener";
-    let world = World::start();
-    let [one, two, three, four] = world.origins.each_ref().map(Origin::addr);
-    let of = |servers: &[SocketAddr]| texts(servers.iter().map(|it| it.to_string().into()));
-    let named = |addr: SocketAddr| json!({"listenerId": "shop", "backendServers": [{"privateIpAddress": addr.ip(), "port": addr.port()}]});
-    let port = || world.free_port();
-    let (first, second, third) = (port(), port(), port());
-    let own = |more: &str, value: Value| json!({"listenerId": "shop", more: value});
-    let made = json!({"address": four.ip(), "port": four.port(), "status": "active", "displayName": "four"});
-    let native = "PATCH /farms/shop/servers/one";
-    let listen = [SocketAddr::new(world.address, first)];
-    world.agrees_on(vec![
-        change(Native, native, json!({"address": three}), Servers, of(&[three, two])),
-        change(Ovh, "PUT /tcp/farm/shop/server/one", json!({"port": one.port()}), Servers, of(&[one, two])),
-        change(Zenlayer, "RegisterBackend", named(three), Servers, of(&[one, two, three])),
-        change(Ovh, "POST /tcp/farm/shop/server", made, Servers, of(&[one, two, three, four])),
-        change(Native, "DELETE /farms/shop/servers/two", Value::Null, Servers, of(&[one, three, four])),
-        change(Zenlayer, "DeregisterBackend", named(four), Servers, of(&[one, three])),
-        change(
-            Native,
-            "POST /farms/shop/servers",
-            json!({"name": "two", "address": two}),
-            Servers,
-            of(&[one, two, three]),
-        ),
-        change(Ovh, "DELETE /tcp/farm/shop/server/two", Value::Null, Servers, of(&[one, three])),
-        change(Native, "PATCH /farms/shop", json!({"balance": "leastconn"}), Balance, "leastconn"),
-        change(Ovh, "PUT /tcp/farm/shop", json!({"balance": "source"}), Balance, "source"),
-        change(Zenlayer, LISTENER, own("scheduler", "wrr".into()), Balance, "roundrobin"),
-        change(Native, "PATCH /frontends/shop", json!({"listen": listen}), Port, first.to_string()),
-        change(Ovh, "PUT /tcp/frontend/shop", json!({"port": second.to_string()}), Port, second.to_string()),
-        change(Zenlayer, LISTENER, own("port", third.to_string().into()), Port, third.to_string()),
-    ]);
+    for kind in ["tcp", "http"] {
+        let world = World::start(kind, Maker::Api);
+        let [one, two, three, four] = world.origins.each_ref().map(Origin::addr);
+        let of = |servers: &[SocketAddr]| texts(servers.iter().map(|it| it.to_string().into()));
+        let named = |addr: SocketAddr| json!({"listenerId": "shop", "backendServers": [{"privateIpAddress": addr.ip(), "port": addr.port()}]});
+        let port = || world.free_port();
+        let (first, second, third) = (port(), port(), port());
+        let own = |more: &str, value: Value| json!({"listenerId": "shop", more: value});
+        let made = json!({"address": four.ip(), "port": four.port(), "status": "active", "displayName": "four"});
+        let native = "PATCH /farms/shop/servers/one";
+        let listen = [SocketAddr::new(world.address, first)];
+        world.agrees_on(vec![
+            change(Native, native, json!({"address": three}), Servers, of(&[three, two])),
+            change(Ovh, "PUT /KIND/farm/shop/server/one", json!({"port": one.port()}), Servers, of(&[one, two])),
+            change(Zenlayer, "RegisterBackend", named(three), Servers, of(&[one, two, three])),
+            change(Ovh, "POST /KIND/farm/shop/server", made, Servers, of(&[one, two, three, four])),
+            change(Native, "DELETE /farms/shop/servers/two", Value::Null, Servers, of(&[one, three, four])),
+            change(Zenlayer, "DeregisterBackend", named(four), Servers, of(&[one, three])),
+            change(
+                Native,
+                "POST /farms/shop/servers",
+                json!({"name": "two", "address": two}),
+                Servers,
+                of(&[one, two, three]),
+            ),
+            change(Ovh, "DELETE /KIND/farm/shop/server/two", Value::Null, Servers, of(&[one, three])),
+            change(Native, "PATCH /farms/shop", json!({"balance": "leastconn"}), Balance, "leastconn"),
+            change(Ovh, "PUT /KIND/farm/shop", json!({"balance": "source"}), Balance, "source"),
+            change(Zenlayer, LISTENER, own("scheduler", "wrr".into()), Balance, "roundrobin"),
+            change(Native, "PATCH /frontends/shop", json!({"listen": listen}), Port, first.to_string()),
+            change(Ovh, "PUT /KIND/frontend/shop", json!({"port": second.to_string()}), Port, second.to_string()),
+            change(Zenlayer, LISTENER, own("port", third.to_string().into()), Port, third.to_string()),
+        ]);
+    }
 }
 
 #[test]
 fn farm_and_frontend_that_one_api_makes_and_another_removes_are_told_by_all_at_once() {
     use Api::{Native, Ovh, Zenlayer};
     use Field::{Farm, Frontend};
-    let world = World::start();
+    let world = World::start("tcp", Maker::Api);
     let port = || world.free_port();
     let listen = [SocketAddr::new(world.address, port())];
     let native = json!({"name": "native", "protocol": "tcp", "listen": listen, "farm": "native"});
@@ -424,21 +470,21 @@ fn farm_and_frontend_that_one_api_makes_and_another_removes_are_told_by_all_at_o
     world.agrees_on(vec![
         change(Native, "POST /farms", farm, Farm("native"), true),
         change(Native, "POST /frontends", native, Frontend("native"), true),
-        change(Ovh, "POST /tcp/farm", json!({"zone": "all", "displayName": "ovh"}), Farm("ovh"), true),
+        change(Ovh, "POST /KIND/farm", json!({"zone": "all", "displayName": "ovh"}), Farm("ovh"), true),
     ]);
     // What has nowhere to send its clients does not listen.
-    let farm = world.ovh("/tcp/farm/ovh")["farmId"].clone();
+    let farm = world.ovh("/KIND/farm/ovh")["farmId"].clone();
     let ovh = json!({"zone": "all", "port": port().to_string(), "displayName": "ovh", "defaultFarmId": farm});
     world.agrees_on(vec![
-        change(Ovh, "POST /tcp/frontend", ovh, Frontend("ovh"), true),
+        change(Ovh, "POST /KIND/frontend", ovh, Frontend("ovh"), true),
         Change {
             by: Zenlayer,
             says: "CreateListener",
             body: zenlayer,
             seen: vec![(Frontend("zen"), true.into()), (Farm("zen"), true.into())],
         },
-        change(Ovh, "DELETE /tcp/frontend/native", Value::Null, Frontend("native"), false),
-        change(Ovh, "DELETE /tcp/farm/native", Value::Null, Farm("native"), false),
+        change(Ovh, "DELETE /KIND/frontend/native", Value::Null, Frontend("native"), false),
+        change(Ovh, "DELETE /KIND/farm/native", Value::Null, Farm("native"), false),
         change(Zenlayer, "DeleteListener", json!({"listenerId": "ovh"}), Frontend("ovh"), false),
         change(Native, "DELETE /farms/ovh", Value::Null, Farm("ovh"), false),
         change(Native, "DELETE /frontends/zen", Value::Null, Frontend("zen"), false),
