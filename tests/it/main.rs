@@ -23,6 +23,7 @@ mod acme;
 mod admin;
 mod affinity;
 mod agreement;
+mod agreement_of_shapes;
 mod apart;
 mod audit;
 mod bad_input;

@@ -1,6 +1,7 @@
 //! The shape as a whole: bodies, types, filters, errors.
 
 mod credentials;
+mod fuzz;
 mod writes;
 
 use insta::assert_json_snapshot;
