@@ -27,8 +27,8 @@ const MADE: [(&str, &str); 5] = [
     ("/http/route/1099511627779/rule", r#"{"field": "uri", "match": "startswith", "pattern": "/no"}"#),
 ];
 
-/// Paths within the service and a body that is right there; `*` stands for an id.
-const PLACES: &[(&str, &str)] = &[
+/// Paths within the service that are written, and a body that is right there; `*` stands for an id.
+const WRITTEN: &[(&str, &str)] = &[
     ("", r#"{"displayName": "x", "sslConfiguration": "modern"}"#),
     ("/http/farm", r#"{"zone": "all", "probe": {"type": "http", "url": "/x", "match": "status", "pattern": "200"}}"#),
     ("/tcp/farm", r#"{"zone": "local", "balance": "leastconn", "probe": {"type": "tcp"}}"#),
@@ -64,36 +64,40 @@ const PLACES: &[(&str, &str)] = &[
     ("/freeCertificate", r#"{"fqdn": ["shop.example"]}"#),
     ("/refresh", "{}"),
     ("/refresh", r#"{"zone": "local"}"#),
-    ("/task", ""),
-    ("/task/*", ""),
-    ("/quota", ""),
     ("/quota/local", r#"{"alert": 5}"#),
-    ("/quotaHistory", ""),
-    ("/quotaHistory/*", ""),
     ("/serviceInfos", r#"{"renew": {"automatic": true, "period": 1}}"#),
-    ("/definedFarms", ""),
-    ("/definedFrontends", ""),
-    ("/definedRoutes", ""),
-    ("/availableFarmProbes", ""),
-    ("/availableFarmType", ""),
-    ("/availableFrontendType", ""),
-    ("/availableRouteActions", ""),
-    ("/availableRouteRules", ""),
-    ("/status", ""),
-    ("/instancesState", ""),
-    ("/pendingChanges", ""),
-    ("/natIp", ""),
-    ("/failover", ""),
-    ("/zone", ""),
-    ("/zone/local", ""),
-    ("/vrack/network", r#"{"vlan": 0}"#),
-    ("/vrack/network/*", ""),
-    ("/vrack/networkCreationRules", ""),
-    ("/changeContact", r#"{"contactAdmin": "x"}"#),
-    ("/confirmTermination", r#"{"token": "t"}"#),
-    ("/terminate", ""),
-    ("/log/subscription", ""),
-    ("/serviceId", ""),
+];
+
+/// Paths within the service that take no body.
+const READ: &[&str] = &[
+    "/definedFarms",
+    "/definedFrontends",
+    "/definedRoutes",
+    "/availableFarmProbes",
+    "/availableFarmType",
+    "/availableFrontendType",
+    "/availableRouteActions",
+    "/availableRouteRules",
+    "/status",
+    "/instancesState",
+    "/pendingChanges",
+    "/natIp",
+    "/failover",
+    "/zone",
+    "/zone/local",
+    "/vrack/network",
+    "/vrack/network/*",
+    "/vrack/networkCreationRules",
+    "/changeContact",
+    "/confirmTermination",
+    "/terminate",
+    "/log/subscription",
+    "/serviceId",
+    "/task",
+    "/task/*",
+    "/quota",
+    "/quotaHistory",
+    "/quotaHistory/*",
 ];
 
 const SEGMENTS: &[&str] = &[
@@ -338,7 +342,7 @@ fn value() -> impl Strategy<Value = Value> + Clone {
         4 => select(TEXTS).prop_map(Value::from),
         3 => select([&numbers[..], &more[..]].concat()),
         1 => any::<u64>().prop_map(Value::from),
-        1 => ".{0,80}".prop_map(Value::from),
+        1 => text(80).prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
@@ -352,26 +356,31 @@ fn object(fields: Vec<(&str, Value)>) -> Value {
     Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
 }
 
+/// Any text of at most so many characters.
+fn text(most: usize) -> impl Strategy<Value = String> + Clone {
+    vec(any::<char>(), 0..=most).prop_map(|all| all.into_iter().collect())
+}
+
 /// A path of the service with ids in it, and a body that is right there but for these fields.
 fn near() -> impl Strategy<Value = (String, Vec<u8>)> + Clone {
-    let changed = vec((select(FIELDS), value()), 0..3);
-    (select(PLACES), vec(select(ids()), 2), changed).prop_map(|((place, body), ids, changed)| {
+    let place = prop_oneof![4 => select(WRITTEN), 1 => select(READ).prop_map(|path| (path, ""))];
+    let made = (0..MADE.len() as u64).prop_map(|n| ((1_u64 << 40) + n).to_string());
+    let id = prop_oneof![3 => made, 1 => select(ids())];
+    (place, vec(id, 2), vec((select(FIELDS), value()), 0..3)).prop_map(|((place, body), ids, changed)| {
         let mut ids = ids.into_iter();
         let path: String =
             place.split_inclusive('*').map(|part| part.replace('*', &ids.next().unwrap_or_default())).collect();
-        let mut body: Value = serde_json::from_str(body).unwrap_or(json!({}));
-        let is_plain = changed.is_empty() && body == json!({});
+        let mut body: Value = serde_json::from_str(body).unwrap_or_default();
         changed.into_iter().for_each(|(field, value)| body[field] = value);
-        (
-            format!("/1.0/ipLoadbalancing/lb-demo{path}"),
-            if is_plain { Vec::new() } else { body.to_string().into_bytes() },
-        )
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        (format!("/1.0/ipLoadbalancing/lb-demo{path}"), body)
     })
 }
 
 /// A path of pieces that mean something somewhere, and any body.
 fn far() -> impl Strategy<Value = (String, Vec<u8>)> + Clone {
-    let segment = prop_oneof![3 => select(SEGMENTS).prop_map(str::to_owned), 1 => select(ids()), 1 => "[!-~]{0,20}"];
+    let visible = vec(0x21..0x7f_u8, 0..20).prop_map(|bytes| bytes.into_iter().map(char::from).collect());
+    let segment = prop_oneof![3 => select(SEGMENTS).prop_map(str::to_owned), 1 => select(ids()), 1 => visible];
     let path = vec(segment, 0..7).prop_map(|segments| segments.join("/"));
     let begin = select(&["/1.0/", "/v1/", "/1.0/ipLoadbalancing/lb-demo/", "/1.0/auth/", "/1.0/ipLoadbalancing/"][..]);
     let body = prop_oneof![
@@ -383,7 +392,7 @@ fn far() -> impl Strategy<Value = (String, Vec<u8>)> + Clone {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let query = vec((select(FIELDS), prop_oneof![select(TEXTS).prop_map(str::to_owned), ".{0,20}"]), 0..3);
+    let query = vec((select(FIELDS), prop_oneof![select(TEXTS).prop_map(str::to_owned), text(20)]), 0..3);
     let query = prop_oneof![3 => Just(Vec::new()), 1 => query].prop_map(|pairs| {
         let pairs: Vec<_> = pairs.iter().map(|(field, value)| format!("{field}={}", encoded(value))).collect();
         if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
