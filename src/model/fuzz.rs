@@ -19,10 +19,10 @@ pub(crate) fn fuzz<S: Strategy>(strategy: &S, check: impl Fn(S::Value) -> Result
     let seconds = std::env::var("FARMGATE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
     let within = Duration::from_secs_f64(seconds.unwrap_or(SECONDS_USUALLY));
     let config = ProptestConfig { cases: ROUND, failure_persistence: None, ..ProptestConfig::default() };
-    let mut runner = TestRunner::new(config);
     let began = now();
     while now() - began < within {
-        if let Err(failure) = runner.run(strategy, &check) {
+        // One that had its round has no more values to try.
+        if let Err(failure) = TestRunner::new(config.clone()).run(strategy, &check) {
             panic!("{failure}");
         }
     }

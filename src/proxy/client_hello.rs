@@ -46,6 +46,10 @@ pub(super) fn read(bytes: &[u8]) -> Reading {
     if looks.iter().any(|(at, want)| bytes.get(*at).is_some_and(|byte| byte != want)) {
         return Reading::Plain;
     }
+    // Until the byte after the head of the first record has come, it may be something else.
+    if bytes.len() <= RECORD_HEAD_BYTES {
+        return Reading::Partial;
+    }
     match message(bytes) {
         Ok(Some(message)) => hello(&message).map_or(Reading::Malformed(UNREADABLE), Reading::Hello),
         Ok(None) => Reading::Partial,

@@ -91,12 +91,16 @@ fn hello_without_a_name_or_without_extensions_is_one() {
 
 #[test]
 fn what_does_not_begin_as_tls_is_something_else() {
-    for bytes in
-        [&b"SSH-2.0-OpenSSH_9.6\r\n"[..], b"\0\0\0\x08\x04\xd2\x16\x2f", b"\x16\x04", b"\x16\x03\x01\0\x05\x02"]
-    {
+    for bytes in [
+        &b"SSH-2.0-OpenSSH_9.6\r\n"[..],
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        b"\x16\x04",
+        b"\x16\x03\x01\0\x05\x02",
+        b"\x16\x03\x01\0\0\x02",
+    ] {
         assert_eq!(read(bytes), Reading::Plain, "{bytes:?}");
     }
-    for bytes in [&b""[..], b"\x16", b"\x16\x03\x01\x00"] {
+    for bytes in [&b""[..], b"\x16", b"\x16\x03\x01\x00", b"\x16\x03\x01\0\0"] {
         assert_eq!(read(bytes), Reading::Partial, "{bytes:?}");
     }
 }
