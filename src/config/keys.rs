@@ -44,6 +44,7 @@ pub(super) const FRONTEND: &[&str] = &[
     "limits",
     "routes",
     "redirect",
+    "reject",
     "farm",
 ];
 /// A frontend's `tls`.
