@@ -281,7 +281,7 @@ impl World {
         let ovh = self.ovh(&format!("/KIND/farm/shop/server/{server}"));
         let of_ovh = match (ovh["status"].as_str().unwrap(), ovh["serverState"][0]["status"].as_str().unwrap()) {
             ("active", "UP") => "active".to_owned(),
-            ("active", "DRAIN") => "drain".to_owned(),
+            ("inactive", "DRAIN") => "drain".to_owned(),
             ("inactive", "MAINT") => "maintenance".to_owned(),
             (status, state) => format!("{status}, {state}"),
         };
@@ -412,6 +412,8 @@ fn weights_and_statuses(world: &World) -> Vec<Change> {
         change(Ovh, OF_OVH, json!({"status": "inactive"}), Status("one"), "maintenance"),
         change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
         change(Native, "POST /farms/shop/servers/one/maintenance", json!({}), Status("one"), "maintenance"),
+        change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
+        change(Native, "POST /farms/shop/servers/one/drain", json!({}), Status("one"), "drain"),
         change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
     ]
 }

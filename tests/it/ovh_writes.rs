@@ -22,7 +22,11 @@ struct Shape {
 
 impl Shape {
     fn start(of_file: &Origin) -> Self {
-        let setup = Setup::http(&[Server::new("a", of_file.addr(), "weight: 5")])
+        Self::start_with(|| Setup::http(&[Server::new("a", of_file.addr(), "weight: 5")]))
+    }
+
+    fn start_with(farm: impl FnOnce() -> Setup) -> Self {
+        let setup = farm()
             .top("service: {name: it, addresses: [\"0.0.0.0\"], api_ports: \"1024-65535\"}")
             .top("state_dir: state")
             .admin("ovh: {probe_interval_min: 1s}");
@@ -308,13 +312,20 @@ fn what_cannot_be_is_told_and_stays_staged_or_undone() {
     assert!(told.starts_with("farms.web: is declared at ") && told.contains("farmgate.yaml:"), "{told}");
     shape.ok("PUT", &part, json!({"weight": 9}));
     assert_eq!((&shape.get(&part)["weight"], &shape.farmgate.server("a")["weight"]), (&json!(9), &json!(5)));
-    // A drain that was ordered elsewhere is not ended by saying what is read here.
+    // A drain that was ordered elsewhere reads `inactive`; saying what is read leaves it, and `active` ends it.
     shape.farmgate.operate("POST", "/api/v1/farms/web/servers/a/drain", "");
     let told = shape.get(&part);
-    assert_eq!(told["status"], "active");
+    assert_eq!((&told["status"], &told["serverState"][0]["status"]), (&json!("inactive"), &json!("DRAIN")));
     shape.ok("PUT", &part, told);
     shape.refreshed();
     assert_eq!(shape.farmgate.server("a")["admin"], "drain");
+    shape.ok("PUT", &part, json!({"status": "active"}));
+    assert_eq!(shape.get(&part)["status"], "active", "it is staged");
+    shape.refreshed();
+    assert_eq!(shape.farmgate.server("a")["admin"], "active");
+    shape.ok("PUT", &part, json!({"status": "inactive"}));
+    shape.ok("PUT", &part, json!({"status": "active"}));
+    assert_eq!(shape.get("/pendingChanges"), json!([]), "the last word is what is so already");
 
     // A server may be added to a farm of the file, and taken out of it again.
     let added = Origin::start("added");

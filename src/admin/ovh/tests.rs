@@ -78,7 +78,10 @@ async fn lists_hold_ids_and_follow_their_filters() {
         ("/udp/farm".to_owned(), none.clone()),
         ("/udp/frontend".to_owned(), none.clone()),
         (format!("/http/farm/{web}/server"), json!(all)),
-        (format!("/http/farm/{web}/server?status=inactive"), one("maint")),
+        (
+            format!("/http/farm/{web}/server?status=inactive"),
+            json!([key("web", "drain").server.0, key("web", "maint").server.0]),
+        ),
         (format!("/http/farm/{web}/server?address=10.0.0.12"), one("down-sts")),
         (format!("/http/farm/{web}/server?address=10.0.0.12&status=inactive"), none.clone()),
         (format!("/http/farm/{web}/server?cookie=%25"), none.clone()),

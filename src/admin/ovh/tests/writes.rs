@@ -371,6 +371,28 @@ async fn what_the_file_declares_is_refused_with_its_place_but_for_status_and_wei
     assert_eq!(shape.get("/pendingChanges").await, json!([{"zone": "local", "number": 2}]));
 }
 
+#[tokio::test]
+async fn drained_server_reads_inactive_and_active_is_the_last_word() {
+    let shape = shape();
+    let part = "/http/farm/web/server/drain";
+    let told = shape.get(part).await;
+    assert_eq!((&told["status"], &told["serverState"][0]["status"]), (&json!("inactive"), &json!("DRAIN")));
+    let wish = || {
+        let view = shape.0.objects.view();
+        view.staged.iter().map(|staged| format!("{:?}", staged.change)).collect::<Vec<_>>().join(" ")
+    };
+    shape.ok("PUT", part, told).await;
+    shape.ok("PUT", part, json!({"status": "inactive"})).await;
+    assert_eq!(wish(), "", "what is told already changes nothing");
+    shape.ok("PUT", part, json!({"status": "active"})).await;
+    assert_eq!((shape.get(part).await["status"].as_str(), wish().contains("Admin(Active)")), (Some("active"), true));
+    // Once it is to take work again it can be taken out, and brought back before anything is live.
+    shape.ok("PUT", part, json!({"status": "inactive"})).await;
+    assert!(wish().contains("Admin(Maintenance)"), "{}", wish());
+    shape.ok("PUT", part, json!({"status": "active"})).await;
+    assert_eq!((shape.get(part).await["status"].as_str(), wish().contains("Admin(Active)")), (Some("active"), true));
+}
+
 /// Posts what is wrong, which is told so and changes nothing.
 async fn check_bad(shape: &Shape, cases: &[(&str, Value, &str)]) {
     let pending = shape.get("/pendingChanges").await;

@@ -36,9 +36,9 @@ impl Planning<'_> {
 
     pub(super) fn change_frontend(self, kind: Kind, id: &str, body: &[u8]) -> Planned {
         let item = self.ahead.frontend(kind, id).ok_or_else(|| unknown("frontend", id))?;
-        let written = fields::read(body, kind, FRONTEND, Purpose::Change)?;
         let was = face::frontend(self.look, &item);
         let old = face::object(&was);
+        let written = fields::read_change(body, kind, FRONTEND, &old)?;
         let new = merged(&old, &written);
         let frontend: wire::Frontend = face::typed(new.clone());
         let path = ["frontends".to_owned(), item.name.to_string()];

@@ -79,8 +79,8 @@ impl Planning<'_> {
 
     pub(super) fn change_rule(self, kind: Kind, (route, id): (&str, &str), body: &[u8]) -> Planned {
         let (route, rule) = self.rule(kind, route, id)?;
-        let written = fields::read(body, kind, RULE, Purpose::Change)?;
         let old = face::object(&face::rule(&rule));
+        let written = fields::read_change(body, kind, RULE, &old)?;
         let new = merged(&old, &written);
         let made = self.made(&route, &rule)?;
         let form = rule_form(&face::typed(new.clone()), kind)?;
