@@ -474,7 +474,6 @@ fn farm_and_frontend_that_one_api_makes_and_another_removes_are_told_by_all_at_o
         change(Native, "POST /frontends", native, Frontend("native"), true),
         change(Ovh, "POST /KIND/farm", json!({"zone": "all", "displayName": "ovh"}), Farm("ovh"), true),
     ]);
-    // What has nowhere to send its clients does not listen.
     let farm = world.ovh("/KIND/farm/ovh")["farmId"].clone();
     let ovh = json!({"zone": "all", "port": port().to_string(), "displayName": "ovh", "defaultFarmId": farm});
     world.agrees_on(vec![

@@ -8,39 +8,39 @@ use crate::admin::call::AdminState;
 use crate::admin::vendor_fixture::{bearer_call, read, state};
 use crate::model::{Access, Name, settings::Grant};
 
-const BASE: &str = "/1.0/ipLoadbalancing/lb-demo";
+pub(super) const BASE: &str = "/1.0/ipLoadbalancing/lb-demo";
 
-struct Shape(AdminState);
+pub(super) struct Shape(pub(super) AdminState);
 
 impl Shape {
-    async fn call(&self, method: &str, part: &str, body: &Value) -> (u16, Value) {
+    pub(super) async fn call(&self, method: &str, part: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         read(answer(&self.0, &bearer_call(method, &format!("{BASE}{part}"), &body)).await).await
     }
 
-    async fn ok(&self, method: &str, part: &str, body: Value) -> Value {
+    pub(super) async fn ok(&self, method: &str, part: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, part, &body).await;
         assert_eq!(status, 200, "{method} {part} {body}: {answer}");
         answer
     }
 
-    async fn get(&self, part: &str) -> Value {
+    pub(super) async fn get(&self, part: &str) -> Value {
         self.ok("GET", part, Value::Null).await
     }
 
-    async fn refused(&self, method: &str, part: &str, body: Value) -> (u16, String) {
+    pub(super) async fn refused(&self, method: &str, part: &str, body: Value) -> (u16, String) {
         let (status, answer) = self.call(method, part, &body).await;
         assert_ne!(status, 200, "{method} {part} {body}: {answer}");
         (status, answer["message"].as_str().unwrap().to_owned())
     }
 
     /// Makes an object and returns its id.
-    async fn make(&self, part: &str, id: &str, body: Value) -> u64 {
+    pub(super) async fn make(&self, part: &str, id: &str, body: Value) -> u64 {
         self.ok("POST", part, body).await[id].as_u64().unwrap()
     }
 }
 
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     Shape(state())
 }
 
