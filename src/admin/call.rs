@@ -160,6 +160,8 @@ pub struct Credentials {
     pub rate: CallRate,
     /// Bounds of what the OVHcloud shape may write.
     pub ovh_bounds: OvhBounds,
+    /// The URL at which clients of the OVHcloud shape know it, where that is another than requests tell.
+    pub ovh_public_url: Option<Box<str>>,
 }
 
 impl Credentials {
@@ -174,6 +176,7 @@ impl Credentials {
             zenlayer: admin.zenlayer.clone(),
             rate: admin.rate,
             ovh_bounds: admin.ovh_bounds,
+            ovh_public_url: admin.ovh_public_url.clone(),
         };
         admin.map(of).unwrap_or_default()
     }

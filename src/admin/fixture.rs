@@ -195,6 +195,7 @@ pub(crate) fn settings() -> AdminSettings {
         ovh: Vec::new(),
         ovh_applications: Vec::new(),
         ovh_bounds: OvhBounds::default(),
+        ovh_public_url: None,
         zenlayer: Vec::new(),
         allow_commands: false,
     }

@@ -33,7 +33,8 @@ use serde::Serialize;
 
 use super::call::{AdminState, Call, Caller, Credentials};
 use super::error::AdminError;
-use crate::objects::View;
+use crate::model::Act;
+use crate::objects::{EditError, Objects, View};
 use crate::store::Snapshot;
 
 use credential::Known;
@@ -67,6 +68,14 @@ pub fn refuse(call: &Call, error: &AdminError) -> Response {
 /// Counts what goes through the zone until told to stop.
 pub async fn keep_counting(state: AdminState, stopped: tokio::sync::watch::Receiver<bool>) {
     service::traffic::watch(state, stopped).await;
+}
+
+/// Stages that encrypted frontends of this shape show a certificate that came by itself. Blocks.
+///
+/// # Errors
+/// [`EditError`]; nothing was changed.
+pub fn follow_certificates(objects: &dyn Objects, act: &Act) -> Result<(), EditError> {
+    service::ssl::stage_shown(objects, act)
 }
 
 enum Outcome {
@@ -129,6 +138,8 @@ async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome
             let position = credential_position(&credentials, &known.caller);
             json(&to_wire::credential(&credentials, known, position, call.now))
         }
+        // Nothing has tags.
+        Target::Services if Query::of(&call.uri)?.text("iamTags").is_some() => json(&[(); 0]),
         Target::Services => json(&[snapshot.service.name.as_str()]),
         Target::Validate => Ok(Outcome::Page(credential::page(call))),
         Target::Zones => json(&[snapshot.service.zone.as_str()]),

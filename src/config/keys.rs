@@ -44,6 +44,7 @@ pub(super) const FRONTEND: &[&str] = &[
     "limits",
     "routes",
     "redirect",
+    "reject",
     "farm",
 ];
 /// A frontend's `tls`.
@@ -212,7 +213,7 @@ pub(super) const TLS: &[&str] = &["cert", "key", "client_ca", "client_auth"];
 pub(super) const TOKEN: &[&str] =
     &["name", "role", "farms", "token", "token_file", "client_cert_sha256", "client_cert_cn"];
 /// `admin.ovh`.
-pub(super) const OVH: &[&str] = &["credentials", "applications", "probe_interval_min"];
+pub(super) const OVH: &[&str] = &["credentials", "applications", "probe_interval_min", "public_url"];
 /// One of `admin.ovh.applications`.
 pub(super) const OVH_APPLICATION: &[&str] =
     &["name", "role", "application_key", "application_secret", "application_secret_file"];

@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(super) use self::frontend::NOTHING_HERE;
 use self::text::path;
 use super::bounds::{CHECKS_AT_ONCE, FARMS_MAX, FRONTENDS_MAX, GRACE, MEMORY, WORKERS};
 use super::error::Findings;

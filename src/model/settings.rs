@@ -154,6 +154,9 @@ pub struct AdminSettings {
     pub ovh_applications: Vec<OvhApplication>,
     /// Bounds of what the OVHcloud shape may write.
     pub ovh_bounds: OvhBounds,
+    /// The URL, without a slash at its end, at which clients of the OVHcloud shape know it, where that is another than
+    /// requests tell.
+    pub ovh_public_url: Option<Box<str>>,
     /// Zenlayer-shape access keys.
     pub zenlayer: Vec<ZenlayerKey>,
     /// Whether probes may run programs, and upgrades a program of the caller's choice.
@@ -260,6 +263,7 @@ mod tests {
             ovh: Vec::new(),
             ovh_applications: Vec::new(),
             ovh_bounds: OvhBounds::default(),
+            ovh_public_url: None,
             zenlayer: Vec::new(),
             allow_commands: false,
         };

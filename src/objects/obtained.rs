@@ -1,6 +1,6 @@
 //! Certificates that are obtained from an authority for whoever asked through an API. Pure.
 //!
-//! One is declared without its PEM and inert, and its extras say the name that it is for and the task that waits for it.
+//! One is declared without its PEM and inert, and its extras say the name that it is for and the tasks that wait for it.
 //! Once it is there its form says chain and key, like that of one that was brought, and it is renewed for as long as it is
 //! declared. Whoever asks and whoever obtains know each other by nothing else.
 
@@ -25,8 +25,8 @@ pub struct Obtained {
     pub id: ObjectId,
     /// The name that it is for.
     pub name: Box<str>,
-    /// The task that waits, or waited, for it.
-    pub task: Option<TaskId>,
+    /// The tasks that wait, or waited, for it.
+    pub tasks: Vec<TaskId>,
     /// Whether it was obtained.
     pub is_there: bool,
 }
@@ -42,7 +42,7 @@ impl Obtained {
         Some(Self {
             id: declaration.id,
             name: extras.get(NAME)?.as_str()?.into(),
-            task: extras.get(TASK).and_then(Value::as_u64).map(TaskId),
+            tasks: tasks(extras.get(TASK)),
             is_there: !declaration.is_inert,
         })
     }
@@ -61,6 +61,18 @@ pub fn extras(name: &str, task: TaskId) -> Map<String, Value> {
     own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+/// Returns the edit with which another task waits for one that is declared. `is_over`: whether a task has ended.
+#[must_use]
+pub fn joined(declaration: &Declaration, task: TaskId, is_over: &dyn Fn(TaskId) -> bool) -> Edit {
+    let mut extras = form::object(&declaration.extras);
+    let mut waiting = tasks(extras.get(TASK));
+    waiting.retain(|known| !is_over(*known));
+    waiting.push(task);
+    extras.insert(TASK.to_owned(), waiting.iter().map(|task| task.0).collect());
+    let extras = Some(form::text(extras));
+    Edit::Replace(Replace { id: declaration.id, extras, ..Replace::default() })
+}
+
 /// Returns the edit that makes one there, or renews it; none where nothing would change. `pem`: the key and behind it
 /// the chain, as the authority's client keeps them.
 #[must_use]
@@ -73,6 +85,13 @@ pub fn arrival(declaration: &Declaration, pem: &str) -> Option<Edit> {
     }
     let id = declaration.id;
     Some(Edit::Replace(Replace { id, form: Some(form), is_inert: Some(false), ..Replace::default() }))
+}
+
+/// One task, or a list of them.
+fn tasks(value: Option<&Value>) -> Vec<TaskId> {
+    let several = value.and_then(Value::as_array);
+    let all = several.map_or_else(|| value.into_iter().collect(), |all| all.iter().collect::<Vec<_>>());
+    all.into_iter().filter_map(|task| Some(TaskId(task.as_u64()?))).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +121,14 @@ mod tests {
     fn certificate_that_is_waited_for_is_known_and_becomes_one_with_chain_and_key() {
         let waiting = declared(extras("a.test", TaskId(7)));
         let said = Obtained::of(&waiting).unwrap();
-        assert_eq!((&*said.name, said.task, said.is_there), ("a.test", Some(TaskId(7)), false));
+        assert_eq!((&*said.name, &*said.tasks, said.is_there), ("a.test", &[TaskId(7)][..], false));
+        for (over, want) in [(7, vec![TaskId(8)]), (9, vec![TaskId(7), TaskId(8)])] {
+            let Edit::Replace(replace) = joined(&waiting, TaskId(8), &|task| task == TaskId(over)) else {
+                panic!("it is")
+            };
+            let both = Declaration { extras: replace.extras.unwrap(), ..waiting.clone() };
+            assert_eq!(Obtained::of(&both).unwrap().tasks, want);
+        }
         let pem = "-----BEGIN PRIVATE KEY-----\nk\n-----BEGIN CERTIFICATE-----\nc\n";
         let Some(Edit::Replace(replace)) = arrival(&waiting, pem) else { panic!("it arrives") };
         let form = form::object(replace.form.as_deref().unwrap());

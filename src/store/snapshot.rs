@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::farm::Serving;
 use crate::model::{
-    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Leftovers, Made, Name, Override,
-    PeerAddr, ProbeStanding, Server, ServerId, ServerKey, Service, SessionGroup, Standing, Timestamp,
+    Act, AdminStatus, CheckBrief, CheckRecord, Farm, FarmId, Frontend, Generation, Health, InstanceId, Leftovers, Made,
+    Name, Override, PeerAddr, ProbeStanding, Server, ServerId, ServerKey, Service, SessionGroup, Standing, Timestamp,
 };
 
 /// Everything at one instant.
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub is_ready: bool,
     /// The service.
     pub service: Arc<Service>,
+    /// The balancer instances that carry it, this process among them.
+    pub instances: Vec<InstanceRow>,
     /// Frontends, in the order written.
     pub frontends: Vec<FrontendRow>,
     /// Farms, in the order written.
@@ -34,6 +36,32 @@ pub struct Snapshot {
     pub incident: Option<IncidentRow>,
     /// The id of the last event; 0 if there was none.
     pub last_event: u64,
+}
+
+/// A balancer instance at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// Which.
+    pub id: InstanceId,
+    /// The zone that it is in.
+    pub zone: Name,
+    /// Whether it checked every server once.
+    pub is_ready: bool,
+    /// When this was so.
+    pub at: Timestamp,
+}
+
+/// What one balancer instance sees of a server.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// The state in HAProxy's words.
+    pub state: Box<str>,
+    /// Its last check, if there was one.
+    pub last_check: Option<Arc<CheckRecord>>,
+    /// What it concludes.
+    pub health: Health,
 }
 
 /// A frontend at one instant.
@@ -79,6 +107,8 @@ pub struct ServerRow {
     pub addr: Option<PeerAddr>,
     /// What is concluded of it.
     pub standing: Standing,
+    /// What each balancer instance sees of it.
+    pub sights: Vec<Sight>,
     /// Each probe's part, the shadow's last; none while it is not probed.
     pub probes: Vec<ProbeStanding>,
     /// The last checks, the oldest first.

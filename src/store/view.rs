@@ -5,12 +5,14 @@ use std::sync::Arc;
 use crate::farm::{FarmTable, ServerEntry};
 use crate::health::ServerHealth;
 use crate::health::explain::haproxy_state;
-use crate::model::{AdminStatus, AgentWeight, Field, ServerKey, Timestamp, Weight, Wish};
+use crate::model::{AdminStatus, AgentWeight, Field, InstanceId, ServerKey, Timestamp, Weight, Wish};
 
 use super::leaving::Leaving;
 use super::orders::Order;
 use super::seams::Sessions;
-use super::snapshot::{AdminCause, FarmRow, FrontendRow, IncidentRow, LeavingRow, OrderRow, ServerRow, Snapshot};
+use super::snapshot::{
+    AdminCause, FarmRow, FrontendRow, IncidentRow, InstanceRow, LeavingRow, OrderRow, ServerRow, Sight, Snapshot,
+};
 use super::state::State;
 use super::table::Table;
 
@@ -21,14 +23,17 @@ pub(super) fn snapshot(state: &State, table: &Table, is_ready: bool, at: Timesta
         farms: f.feeds.iter().map(|feed| feed.farm).collect(),
         connections_open: f.cells.sum(|c| c.connections_open.value()),
     });
+    let service = &table.service;
+    let own = InstanceRow { id: service.instance_id, zone: service.zone.clone(), is_ready, at };
     let with_farm = state.leaving.iter().filter(|(key, _)| table.farm(key.farm).is_none());
     Snapshot {
         at,
         generation: table.generation,
         is_ready,
-        service: table.service.clone(),
+        service: Arc::clone(service),
+        instances: vec![own],
         frontends: frontends.collect(),
-        farms: table.farms.iter().map(|farm| farm_row(state, farm)).collect(),
+        farms: table.farms.iter().map(|farm| farm_row(state, farm, service.instance_id)).collect(),
         made: Arc::clone(&state.topology.made),
         leaving: with_farm.map(|(key, leaving)| leaving_row(*key, leaving)).collect(),
         incident: incident_row(state),
@@ -51,23 +56,37 @@ pub(super) fn add_sessions(snapshot: &mut Snapshot, sessions: &dyn Sessions) {
     snapshot.leaving.iter_mut().for_each(|row| row.sessions = sessions.of(row.key));
 }
 
-fn farm_row(state: &State, table: &FarmTable) -> FarmRow {
+fn farm_row(state: &State, table: &FarmTable, own: InstanceId) -> FarmRow {
     let numbered = table.servers.iter().enumerate();
     let left = state.leaving.iter().filter(|(key, _)| key.farm == table.farm.id);
     FarmRow {
         farm: table.farm.clone(),
         serving: table.rotation.serving,
-        servers: numbered.map(|(position, entry)| server_row(state, table, position, entry)).collect(),
+        servers: numbered.map(|(position, entry)| server_row(state, table, own, (position, entry))).collect(),
         leaving: left.map(|(key, leaving)| leaving_row(*key, leaving)).collect(),
     }
 }
 
-fn server_row(state: &State, table: &FarmTable, position: usize, entry: &ServerEntry) -> ServerRow {
+fn server_row(
+    state: &State,
+    table: &FarmTable,
+    own: InstanceId,
+    (position, entry): (usize, &ServerEntry),
+) -> ServerRow {
     let key = ServerKey { farm: table.farm.id, server: entry.server.id };
     let row = state.rows.get(&key);
     let health = state.health_of(key);
+    let state_word = haproxy_state(entry.server.admin, entry.server.weight, &entry.standing, entry.addr.is_some());
+    let last_check = row.and_then(|row| row.last_check.clone());
+    let sight = Sight {
+        instance: own,
+        state: state_word.as_str().into(),
+        last_check: last_check.clone(),
+        health: entry.standing.health,
+    };
     ServerRow {
-        state: haproxy_state(entry.server.admin, entry.server.weight, &entry.standing, entry.addr.is_some()),
+        state: state_word,
+        sights: vec![sight],
         server: entry.server.clone(),
         addr: entry.addr.clone(),
         standing: entry.standing.clone(),
@@ -78,7 +97,7 @@ fn server_row(state: &State, table: &FarmTable, position: usize, entry: &ServerE
         effective_hundredths: table.rotation.effective_hundredths(position),
         in_flight: entry.live.in_flight_total(),
         queued: entry.server.max_connections.map_or(0, |_| table.live.queue.length_for(entry.server.id)),
-        last_check: row.and_then(|row| row.last_check.clone()),
+        last_check,
         since: row.map_or_else(Timestamp::default, |row| row.since),
         health_since: row.map_or_else(Timestamp::default, |row| row.health_since),
         state_since: row.map_or_else(Timestamp::default, |row| row.state_since),

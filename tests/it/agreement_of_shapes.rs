@@ -281,7 +281,7 @@ impl World {
         let ovh = self.ovh(&format!("/KIND/farm/shop/server/{server}"));
         let of_ovh = match (ovh["status"].as_str().unwrap(), ovh["serverState"][0]["status"].as_str().unwrap()) {
             ("active", "UP") => "active".to_owned(),
-            ("active", "DRAIN") => "drain".to_owned(),
+            ("inactive", "DRAIN") => "drain".to_owned(),
             ("inactive", "MAINT") => "maintenance".to_owned(),
             (status, state) => format!("{status}, {state}"),
         };
@@ -413,6 +413,8 @@ fn weights_and_statuses(world: &World) -> Vec<Change> {
         change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
         change(Native, "POST /farms/shop/servers/one/maintenance", json!({}), Status("one"), "maintenance"),
         change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
+        change(Native, "POST /farms/shop/servers/one/drain", json!({}), Status("one"), "drain"),
+        change(Ovh, OF_OVH, json!({"status": "active"}), Status("one"), "active"),
     ]
 }
 
@@ -472,7 +474,6 @@ fn farm_and_frontend_that_one_api_makes_and_another_removes_are_told_by_all_at_o
         change(Native, "POST /frontends", native, Frontend("native"), true),
         change(Ovh, "POST /KIND/farm", json!({"zone": "all", "displayName": "ovh"}), Farm("ovh"), true),
     ]);
-    // What has nowhere to send its clients does not listen.
     let farm = world.ovh("/KIND/farm/ovh")["farmId"].clone();
     let ovh = json!({"zone": "all", "port": port().to_string(), "displayName": "ovh", "defaultFarmId": farm});
     world.agrees_on(vec![

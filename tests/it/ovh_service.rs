@@ -129,7 +129,7 @@ fn settings_of_the_service_are_merged_and_outlive_a_kill() {
     assert_eq!(running.read("/quota/local")["alert"], Value::Null);
     let refused = running.farmgate.admin("PUT", LB, Some(EYE_TOKEN), b"{}");
     assert_eq!((refused.status, &refused.json()["errorCode"]), (403, &json!("FORBIDDEN")));
-    assert_ne!(running.read("/serviceInfos")["creation"], "1970-01-01");
+    assert_eq!(running.read("/serviceInfos")["creation"], "1970-01-01", "no settings make it another");
 }
 
 #[test]
@@ -156,11 +156,14 @@ fn certificate_that_is_brought_is_shown_to_clients_and_stays_while_a_frontend_na
         ("serial=nothing".to_owned(), false),
         ("expireDate=2041-01-01".to_owned(), true),
         ("expireDate=2039-01-01".to_owned(), false),
+        ("expireDate=2040-01-02T01:00:00%2B02:00".to_owned(), false),
     ] {
         let want = if is_there { json!([id]) } else { json!([]) };
         assert_eq!(running.read(&format!("/ssl?{query}")), want, "{query}");
     }
 
+    let why = running.refused("GET", "/ssl?expireDate=soon", &Value::Null, 400);
+    assert!(why.starts_with("expireDate: soon is outside the times"), "{why}");
     let (addr, [cert, key]): (SocketAddr, _) = (place(), ["cert", "key"].map(|part| running.file(&id, part)));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
@@ -275,6 +278,7 @@ fn order_is_filled_by_an_authority_and_the_certificate_is_there() {
     refresh(&running);
     let begun = running.good("POST", "/freeCertificate", &json!({"fqdn": ["localhost"]}));
     assert_eq!(task(&running, &begun["id"])["status"], "done");
+    assert_eq!(running.read("/pendingChanges")[0]["number"], 1, "the frontend is to show it");
     let all = running.read("/ssl?type=built");
     let one = running.read(&format!("/ssl/{}", all[0]));
     assert_eq!((&one["type"], &one["san"]), (&json!("built"), &json!(["localhost"])));

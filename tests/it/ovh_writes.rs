@@ -22,7 +22,11 @@ struct Shape {
 
 impl Shape {
     fn start(of_file: &Origin) -> Self {
-        let setup = Setup::http(&[Server::new("a", of_file.addr(), "weight: 5")])
+        Self::start_with(|| Setup::http(&[Server::new("a", of_file.addr(), "weight: 5")]))
+    }
+
+    fn start_with(farm: impl FnOnce() -> Setup) -> Self {
+        let setup = farm()
             .top("service: {name: it, addresses: [\"0.0.0.0\"], api_ports: \"1024-65535\"}")
             .top("state_dir: state")
             .admin("ovh: {probe_interval_min: 1s}");
@@ -294,6 +298,60 @@ fn tcp_and_udp_live_the_same_life() {
 }
 
 #[test]
+fn frontend_without_a_farm_answers_and_every_frontend_is_counted() {
+    let of_file = Origin::start("file");
+    let shape = Shape::start(&of_file);
+    let (front, stream, closed, away) = (place(), place(), place(), place());
+    let web = shape.make("/http/frontend", "frontendId", at(front));
+    shape.make("/tcp/frontend", "frontendId", at(stream));
+    shape.make("/tcp/frontend", "frontendId", with(at(closed), json!({"disabled": true})));
+    let redirect = json!({"redirectLocation": "https://a.test/"});
+    shape.make("/http/frontend", "frontendId", with(at(away), redirect));
+    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all"}));
+    let portless = json!({"address": "127.0.0.1", "status": "active"});
+    shape.make(&format!("/http/farm/{farm}/server"), "serverId", portless);
+    shape.refreshed();
+    assert_eq!(Client::connect(front).get("/").status, 503);
+    assert!(Client::connect(stream).take(1).is_err(), "it closes");
+    assert!(Client::try_connect(closed).is_err());
+    let status = until("the server of the file to be checked", || {
+        let status = shape.get("/status");
+        (status["servers"]["status"]["ok"] == 1).then_some(status)
+    });
+    let defined = shape.get("/definedFrontends").as_array().unwrap().len();
+    let told = &status["frontends"];
+    assert_eq!((&told["total"], defined), (&json!(5), 5), "{status}");
+    assert_eq!((&told["status"]["ok"], &told["status"]["unknown"]), (&json!(4), &json!(1)), "{status}");
+    assert_eq!(status["servers"]["total"], 2, "the one without a port too: {status}");
+    assert_eq!(status["service"]["status"], "ok");
+    shape.ok("PUT", &format!("/http/frontend/{web}"), json!({"defaultFarmId": shape.get("/http/farm/web")["farmId"]}));
+    shape.refreshed();
+    answers(front, "/", &["file"]);
+}
+
+#[test]
+fn what_is_told_can_be_sent_back_whatever_it_is() {
+    let of_file = Origin::start("file");
+    let server_of_file = Server::new("a", of_file.addr(), "weight: 300");
+    let shape = Shape::start_with(|| Setup::http(&[server_of_file]).farm("balance: maglev").probe("{type: ping}"));
+    for part in ["/http/farm/web", "/http/farm/web/server/a"] {
+        let told = shape.get(part);
+        assert_eq!(shape.ok("PUT", part, told), Value::Null, "{part}");
+    }
+    assert_eq!(
+        (shape.get("/http/farm/web")["balance"].as_str(), shape.get("/pendingChanges")),
+        (Some("maglev"), json!([]))
+    );
+    let inactive = with(shape.get("/http/farm/web/server/a"), json!({"status": "inactive"}));
+    assert_eq!(inactive["weight"], 300);
+    shape.ok("PUT", "/http/farm/web/server/a", inactive);
+    shape.refreshed();
+    assert_eq!(shape.farmgate.server("a")["admin"], "maintenance");
+    let told = shape.refused("PUT", "/http/farm/web/server/a", json!({"weight": 301}), 400);
+    assert_eq!(told, "weight: 301 is outside 0..=256");
+}
+
+#[test]
 fn what_cannot_be_is_told_and_stays_staged_or_undone() {
     let of_file = Origin::start("file");
     let shape = Shape::start(&of_file);
@@ -308,13 +366,20 @@ fn what_cannot_be_is_told_and_stays_staged_or_undone() {
     assert!(told.starts_with("farms.web: is declared at ") && told.contains("farmgate.yaml:"), "{told}");
     shape.ok("PUT", &part, json!({"weight": 9}));
     assert_eq!((&shape.get(&part)["weight"], &shape.farmgate.server("a")["weight"]), (&json!(9), &json!(5)));
-    // A drain that was ordered elsewhere is not ended by saying what is read here.
+    // A drain that was ordered elsewhere reads `inactive`; saying what is read leaves it, and `active` ends it.
     shape.farmgate.operate("POST", "/api/v1/farms/web/servers/a/drain", "");
     let told = shape.get(&part);
-    assert_eq!(told["status"], "active");
+    assert_eq!((&told["status"], &told["serverState"][0]["status"]), (&json!("inactive"), &json!("DRAIN")));
     shape.ok("PUT", &part, told);
     shape.refreshed();
     assert_eq!(shape.farmgate.server("a")["admin"], "drain");
+    shape.ok("PUT", &part, json!({"status": "active"}));
+    assert_eq!(shape.get(&part)["status"], "active", "it is staged");
+    shape.refreshed();
+    assert_eq!(shape.farmgate.server("a")["admin"], "active");
+    shape.ok("PUT", &part, json!({"status": "inactive"}));
+    shape.ok("PUT", &part, json!({"status": "active"}));
+    assert_eq!(shape.get("/pendingChanges"), json!([]), "the last word is what is so already");
 
     // A server may be added to a farm of the file, and taken out of it again.
     let added = Origin::start("added");

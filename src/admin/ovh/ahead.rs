@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::path::Kind;
+use super::write::SHAPE;
 use crate::model::{
     Action, Declaration, Farm, FarmId, Frontend, FrontendId, Name, ObjectId, ObjectKind, Protocol, Route, Rule, Server,
 };
@@ -33,6 +34,12 @@ pub(super) struct Item<T> {
 impl<T> Item<T> {
     fn kept(made: &Arc<Declaration>) -> Self {
         Self { id: made.id, name: made.name.clone(), made: Some(Arc::clone(made)), model: None }
+    }
+
+    /// Returns whether it can be told: it is in force, or this shape knows what it is to be. What another shape made and
+    /// keeps out of force is that shape's own.
+    fn is_told(&self) -> bool {
+        self.model.is_some() || self.made.as_ref().is_some_and(|made| &*made.shape == SHAPE)
     }
 
     /// Returns what an API wrote of it; nothing of what the file has.
@@ -144,7 +151,8 @@ impl<'v> Ahead<'v> {
         let model = self.world.farm(id);
         let made = self.world.made().get(id.into()).filter(|made| made.kind == ObjectKind::Farm);
         let name = model.map(|farm| &farm.name).or_else(|| made.map(|made| &made.name))?;
-        Some(Item { id: id.into(), name: name.clone(), made: made.cloned(), model: model.cloned() })
+        let item = Item { id: id.into(), name: name.clone(), made: made.cloned(), model: model.cloned() };
+        Some(item).filter(Item::is_told)
     }
 
     /// Returns the servers of a farm.
@@ -156,6 +164,7 @@ impl<'v> Ahead<'v> {
                 all.push(Item::kept(made));
             }
         }
+        all.retain(Item::is_told);
         all
     }
 
@@ -186,7 +195,8 @@ impl<'v> Ahead<'v> {
         let made = self.world.made().get(id.into()).filter(|made| made.kind == ObjectKind::Frontend);
         let name = model.map(|frontend| &frontend.name).or_else(|| made.map(|made| &made.name))?;
         let model = model.filter(|_| made.is_none_or(|made| !made.is_inert));
-        Some(Item { id: id.into(), name: name.clone(), made: made.cloned(), model: model.cloned() })
+        let item = Item { id: id.into(), name: name.clone(), made: made.cloned(), model: model.cloned() };
+        Some(item).filter(Item::is_told)
     }
 
     /// Returns every route of a kind, in the order in which they are looked at: those that redirect or reject before
@@ -245,12 +255,12 @@ impl<'v> Ahead<'v> {
     fn with_kept<T>(self, mut all: Vec<Item<T>>, kind: ObjectKind) -> Vec<Item<T>> {
         let known: std::collections::BTreeSet<ObjectId> = all.iter().map(|item| item.id).collect();
         let kept = self.world.made().of(None, kind).filter(|made| !known.contains(&made.id));
-        all.extend(kept.map(Item::kept));
+        all.extend(kept.map(Item::kept).filter(Item::is_told));
         all
     }
 
     fn kept_route(self, made: &Arc<Declaration>) -> Option<RouteItem> {
-        let item = Item::kept(made);
+        let item = Some(Item::kept(made)).filter(Item::is_told)?;
         let frontend = made.parent.map(|parent| FrontendId(parent.0));
         let of_frontend = || kind_of_frontend(&self.frontend_of(frontend?)?);
         let kind = item.said().kind.as_deref().and_then(Kind::parse).or_else(of_frontend)?;

@@ -2,7 +2,7 @@
 //!
 //! `X-Ovh-Signature: "$1$" + hex(sha1(AS+CK+METHOD+URL+BODY+TIMESTAMP))`, joined by `+`. Clients sign different forms of
 //! the same URL: python-ovh and go-ovh the literal one, node-ovh always `https` and never the port; a proxy in front
-//! may change the scheme. So each form that could be meant is tried. A bare SHA-1 is open to length extension, whose
+//! may change the scheme, or host and path, which the config says then. So each form that could be meant is tried. A bare SHA-1 is open to length extension, whose
 //! padding always holds NUL bytes: bodies where none belong, bodies that are not UTF-8 JSON and timestamps that are not
 //! exactly ten digits are refused before anything happens.
 
@@ -55,7 +55,7 @@ fn signed(credentials: &Credentials, asked: &Asked, call: &Call, signature: &str
     if declared.is_empty() && found.is_none() {
         return Err(Refusal::unknown_consumer());
     }
-    let urls = urls(call);
+    let urls = urls(call, credentials.ovh_public_url.as_deref());
     let is_signed_with = |secret: &Secret| {
         let fits = |url: &String| secret::is_same(&expected((secret, consumer), call, url, timestamp), signature);
         urls.iter().filter(|url| fits(url)).count() > 0
@@ -117,13 +117,14 @@ fn expected((secret, consumer): (&Secret, &str), call: &Call, url: &str, timesta
 }
 
 /// Every URL that a client could mean by this request: both schemes, the host as sent and without its port, and with
-/// the scheme's own port where none was sent. Path and query are as sent.
-fn urls(call: &Call) -> Vec<String> {
+/// the scheme's own port where none was sent; and the one that the config says clients know. Path and query are as sent.
+fn urls(call: &Call, public: Option<&str>) -> Vec<String> {
     let sent = call.headers.get(HOST).and_then(|h| h.to_str().ok());
     let host = sent.or_else(|| call.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
     let target = call.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let name = without_port(host);
-    let mut urls = Vec::with_capacity(4);
+    let mut urls = Vec::with_capacity(5);
+    urls.extend(public.zip(path::without_prefix(target)).map(|(public, below)| format!("{public}{below}")));
     for (scheme, port) in [("http", 80), ("https", 443)] {
         urls.push(format!("{scheme}://{host}{target}"));
         urls.push(if name == host {

@@ -88,7 +88,9 @@ pub(super) fn page(call: &Call) -> Response {
 fn application<'c>(credentials: &'c Credentials, call: &Call) -> Result<&'c OvhApplication, Refusal> {
     let key = call.headers.get("x-ovh-application").and_then(|key| key.to_str().ok());
     let key = key.ok_or_else(Refusal::not_logged_in)?;
-    credentials.ovh_applications.iter().find(|known| *known.key == *key).ok_or_else(Refusal::unknown_application)
+    let found = credentials.ovh_applications.iter().find(|known| *known.key == *key);
+    let is_known = credentials.ovh.iter().any(|known| *known.application_key == *key);
+    found.ok_or_else(|| if is_known { Refusal::may_not_ask() } else { Refusal::unknown_application() })
 }
 
 fn credential(

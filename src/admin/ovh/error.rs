@@ -48,6 +48,13 @@ impl Refusal {
         Self::forbidden("INVALID_KEY", "This application key is invalid")
     }
 
+    /// The application key is in credentials of the config only.
+    pub(super) fn may_not_ask() -> Self {
+        let message =
+            "This application key may not ask for credentials; add it to admin.ovh.applications of the config";
+        Self::forbidden("FORBIDDEN", message)
+    }
+
     /// The application key is known, the consumer key is not one of its.
     pub(super) fn unknown_consumer() -> Self {
         Self::forbidden("NOT_CREDENTIAL", "This credential does not exist")

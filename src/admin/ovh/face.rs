@@ -8,7 +8,8 @@
 //! server, and none for one that is staged only; a server that is not probed reads `no check` there with every check
 //! field null, and one that waits for its first check reads `INI`, as HAProxy words both. `address` is where connections
 //! go; while a name has no address, or for what it cannot be (it is IPv4 in the schema), it is the host as resolved or as
-//! written. `inactive` is our maintenance; a drained server is `active` with `DRAIN` as its state.
+//! written. `inactive` is what takes no new work: one in maintenance, and one that somebody drained, which has `DRAIN` as
+//! its state.
 
 mod farm;
 mod frontend;
@@ -27,7 +28,7 @@ use crate::store::Snapshot;
 pub(super) use farm::farm;
 pub(super) use frontend::frontend;
 pub(super) use route::{route, rule};
-pub(super) use server::server;
+pub(super) use server::{server, told};
 
 /// What objects are told from.
 #[derive(Clone, Copy)]

@@ -229,13 +229,23 @@ pub(super) fn read(
     fields: &[Field],
     purpose: Purpose,
 ) -> Result<Map<String, Value>, EditError> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    let Ok(Value::Object(given)) = serde_json::from_slice(body) else {
-        return Err(EditError::fault("body", "is not an object; send {\"field\": value}"));
-    };
-    let mut faults = Vec::new();
-    let read = read_object(&given, kind, (fields, ""), purpose, &mut faults);
-    if faults.is_empty() { Ok(read) } else { Err(EditError::faults(faults)) }
+    checked(&given(body)?, kind, fields, purpose)
+}
+
+/// Returns the fields that a body changes of an object that is told so. Clients send back whole what they read, so a
+/// field that says what is told already is not looked at: it may be what others say and this shape cannot.
+///
+/// # Errors
+/// [`EditError::Invalid`] with everything that is wrong.
+pub(super) fn read_change(
+    body: &[u8],
+    kind: Kind,
+    fields: &[Field],
+    told: &Map<String, Value>,
+) -> Result<Map<String, Value>, EditError> {
+    let mut given = given(body)?;
+    given.retain(|field, value| told.get(field).is_none_or(|told| !is_same(told, value)));
+    checked(&given, kind, fields, Purpose::Change)
 }
 
 /// Leaves out of an answer what its kind does not have.
@@ -299,6 +309,35 @@ pub(super) fn block(text: &str) -> Option<IpNet> {
 }
 
 type Faults = Vec<(String, String)>;
+
+fn given(body: &[u8]) -> Result<Map<String, Value>, EditError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(given)) => Ok(given),
+        Ok(_) | Err(_) => Err(EditError::fault("body", "is not an object; send {\"field\": value}")),
+    }
+}
+
+fn checked(
+    given: &Map<String, Value>,
+    kind: Kind,
+    fields: &[Field],
+    purpose: Purpose,
+) -> Result<Map<String, Value>, EditError> {
+    let mut faults = Vec::new();
+    let read = read_object(given, kind, (fields, ""), purpose, &mut faults);
+    if faults.is_empty() { Ok(read) } else { Err(EditError::faults(faults)) }
+}
+
+/// Returns whether two values say the same; inside an object what is null may be left out.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
+    let says = |map: &Map<String, Value>, of: &Map<String, Value>| {
+        let mut said = map.iter().filter(|(_, value)| !value.is_null());
+        said.all(|(key, value)| of.get(key) == Some(value))
+    };
+    says(one, other) && says(other, one)
+}
 
 fn read_object(
     given: &Map<String, Value>,
@@ -476,6 +515,18 @@ mod tests {
         assert_eq!(read(body, Kind::Http), json!({"weight": null, "backup": false}));
         assert_eq!(read(json!({"weight": 9, "probe": true, "port": 80}), Kind::Udp), json!({"port": 80}));
         assert_eq!(read(json!({"cookie": "a"}), Kind::Tcp), json!({}));
+    }
+
+    #[test]
+    fn value_that_is_told_already_is_not_looked_at() {
+        let told = json!({"weight": 300, "probe": {"type": "internal", "port": null, "interval": 2}, "port": ""});
+        let told = told.as_object().unwrap();
+        let read = |body: Value| read_change(body.to_string().as_bytes(), Kind::Http, FARM, told).map(Value::Object);
+        let probe = json!({"type": "internal", "interval": 2});
+        assert_eq!(read(json!({"port": "", "probe": told["probe"], "balance": null})), Ok(json!({"balance": null})));
+        assert_eq!(read(json!({"probe": probe})), Ok(json!({})), "what is null may be left out");
+        let other = json!({"type": "internal", "interval": 3});
+        assert!(read(json!({"probe": other})).is_err() && read(json!({"port": "80"})).is_err());
     }
 
     #[test]

@@ -11,6 +11,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::admin::error::AdminError;
 use crate::model::{Timestamp, wildcard};
 
+/// Bytes of a date, such as 2026-11-21.
+const DATE_BYTES: usize = 10;
+
 /// The parameters of one call.
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -77,6 +80,23 @@ impl Query {
         at.map(Some).ok_or_else(|| AdminError::BadValue { field: key, got: text.to_owned(), bound: bound() })
     }
 
+    /// Returns a parameter that must be a time, or a date: its first instant.
+    ///
+    /// # Errors
+    /// [`AdminError::BadValue`] if it is neither.
+    pub(super) fn day_or_moment(&self, key: &'static str) -> Result<Option<Timestamp>, AdminError> {
+        let day = self.text(key).filter(|text| text.len() == DATE_BYTES).map(|day| format!("{day}T00:00:00Z"));
+        match day {
+            Some(first) => Self(vec![(key.to_owned(), first)]).moment(key),
+            None => self.moment(key),
+        }
+    }
+
+    /// Returns whether what is in that zone passes the filter of that name; capitals do not matter.
+    pub(super) fn is_in(&self, key: &str, zone: &str) -> bool {
+        self.text(key).is_none_or(|want| want.eq_ignore_ascii_case(zone))
+    }
+
     /// Returns whether what has that value passes the filter of that name, which asks for equality.
     pub(super) fn is(&self, key: &str, value: &str) -> bool {
         self.text(key).is_none_or(|want| want == value)
@@ -117,5 +137,11 @@ mod tests {
         assert!(query.integer("e").is_err());
         assert_eq!(query.one_of("status", &["active"]), Ok(Some("active")));
         assert!(query.one_of("status", &["inactive"]).is_err());
+        let query =
+            Query::of(&"/x?day=2026-11-21&at=2026-11-21T02:00:00%2B02:00&bad=2026-11-xx&zone=GRA".parse().unwrap());
+        let query = query.unwrap();
+        assert_eq!(query.day_or_moment("day"), query.day_or_moment("at"));
+        assert!(query.day_or_moment("day").unwrap().is_some() && query.day_or_moment("bad").is_err());
+        assert!(query.is_in("zone", "gra") && query.is_in("none", "gra") && !query.is_in("zone", "bhs"));
     }
 }

@@ -3,20 +3,24 @@
 //! How the vendor fills its buckets is not published. Ours: a server is *error* when Down or without address, *warn* when
 //! in maintenance, draining, of weight 0 or on the way down, *unknown* without a verdict, else *ok*. A farm is *error*
 //! when it serves nobody or fails open, *unknown* when all its servers are, *warn* when any is warn or error, else *ok*.
-//! A frontend is as its farm. The service is the worst of its frontends, save that some of several in error are a warn.
+//! A frontend is as its farm, and *ok* where it answers by itself. What is kept out of force, such as a disabled frontend
+//! or a server without a port, is *unknown*. The service is the worst of its frontends, save that some of several in error
+//! are a warn.
 
 use super::wire;
+use super::write::SHAPE;
 use crate::farm::Serving;
-use crate::model::{AdminStatus, Health};
+use crate::model::{AdminStatus, Health, Made, ObjectKind};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, ServerRow};
 
-/// Returns the roll-up of a snapshot.
+/// Returns the roll-up of a snapshot and of what this shape keeps out of force.
 pub(super) fn status(snapshot: &Snapshot) -> wire::Status {
-    let servers: Vec<Light> = snapshot.farms.iter().flat_map(|farm| &farm.servers).map(Light::of_server).collect();
     let farms: Vec<Light> = snapshot.farms.iter().map(Light::of_farm).collect();
-    let frontends: Vec<Light> =
-        snapshot.frontends.iter().filter_map(|row| row.farms.first().map(|farm| farms[*farm])).collect();
+    let servers = snapshot.farms.iter().flat_map(|farm| &farm.servers).map(Light::of_server);
+    let frontends = snapshot.frontends.iter().map(|row| row.farms.first().map_or(Light::Ok, |farm| farms[*farm]));
+    let servers: Vec<Light> = servers.chain(kept(&snapshot.made, ObjectKind::Server)).collect();
+    let frontends: Vec<Light> = frontends.chain(kept(&snapshot.made, ObjectKind::Frontend)).collect();
     wire::Status {
         service: wire::StatusService { status: Light::of_parts(&frontends).as_str() },
         frontends: component(&frontends),
@@ -82,6 +86,13 @@ impl Light {
         }
         if parts.iter().any(|part| matches!(part, Self::Warn | Self::Error)) { Self::Warn } else { Self::Ok }
     }
+}
+
+/// What is made through this shape and out of force.
+fn kept(made: &Made, kind: ObjectKind) -> impl Iterator<Item = Light> {
+    let is_kept =
+        move |it: &&std::sync::Arc<crate::model::Declaration>| it.kind == kind && it.is_inert && &*it.shape == SHAPE;
+    made.iter().filter(is_kept).map(|_| Light::Unknown)
 }
 
 fn component(lights: &[Light]) -> wire::Component {

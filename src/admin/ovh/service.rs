@@ -17,7 +17,7 @@ pub(super) mod paging;
 mod pem;
 pub(super) mod schema;
 mod settings;
-mod ssl;
+pub(super) mod ssl;
 pub(super) mod traffic;
 mod wire;
 
@@ -172,10 +172,10 @@ fn read(state: &AdminState, call: &Call, place: Place<'_>) -> Result<Vec<u8>, Re
         Place::Failover => json(&[(); 0]),
         Place::Histories => traffic::list(state, call.now, &query),
         Place::History(id) => traffic::past(state, call.now, id),
-        Place::Infos => json(&settings::infos(&state.objects.view(), service)),
-        Place::Instances => json(&to_wire::instances(&snapshot)),
+        Place::Infos => json(&settings::infos(service)),
+        Place::Instances => json(&to_wire::instances(&snapshot, &state.objects.view())),
         Place::Itself => json(&settings::service(&state.objects.view(), &snapshot)),
-        Place::NatIp if query.text("zone").is_none_or(|wanted| wanted == zone) => json(&to_wire::nat_ips(service)),
+        Place::NatIp if query.is_in("zone", zone) => json(&to_wire::nat_ips(service)),
         Place::NatIp => json(&[(); 0]),
         Place::Quota(wanted) if wanted == zone => json(&traffic::quota(state, call.now, zone)),
         Place::Quota(wanted) => Err(not_found("quota", wanted)),
@@ -239,25 +239,8 @@ impl<'c> Writing<'c> {
     ) -> Result<T, Refusal> {
         let objects = Arc::clone(&self.state.objects);
         let done = tokio::task::spawn_blocking(move || work(&*objects)).await;
-        done.map_err(|_| Refusal::bug())?.map_err(|error| refused(&error))
+        done.map_err(|_| Refusal::bug())?.map_err(Refusal::from)
     }
-}
-
-/// Returns this shape's refusal of a write that was not made.
-fn refused(error: &EditError) -> Refusal {
-    let status = match error {
-        EditError::FileMade { .. }
-        | EditError::InUse { .. }
-        | EditError::NameTaken { .. }
-        | EditError::NotOpened { .. }
-        | EditError::PortTaken { .. }
-        | EditError::Stale { .. }
-        | EditError::TooMany { .. } => StatusCode::CONFLICT,
-        EditError::Invalid { .. } => StatusCode::BAD_REQUEST,
-        EditError::NotKept(_) => return AdminError::NotKept.into(),
-        EditError::Unknown { .. } | EditError::UnknownName { .. } => StatusCode::NOT_FOUND,
-    };
-    Refusal::because(status, error.to_string())
 }
 
 fn not_found(kind: &'static str, id: &str) -> Refusal {

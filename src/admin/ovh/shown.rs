@@ -86,7 +86,7 @@ fn farm_ids(look: Look<'_>, kind: Kind, query: &Query) -> Result<Vec<u64>, Admin
         return Ok(Vec::new());
     }
     let farms = look.ahead.farms(Some(kind));
-    Ok(farms.iter().filter(|it| query.is("zone", &look.zone_of(it))).map(|it| it.id.0).collect())
+    Ok(farms.iter().filter(|it| query.is_in("zone", &look.zone_of(it))).map(|it| it.id.0).collect())
 }
 
 fn server_ids(look: Look<'_>, kind: Kind, farm: &Item<Farm>, query: &Query) -> Result<Vec<u64>, AdminError> {
@@ -107,7 +107,7 @@ fn frontend_ids(look: Look<'_>, kind: Kind, query: &Query) -> Result<Vec<u64>, A
     let is_asked_for = |frontend: &wire::Frontend| {
         farm.is_none_or(|want| frontend.default_farm_id == Some(want))
             && ssl.is_none_or(|want| frontend.default_ssl_id == Some(want))
-            && query.is("zone", &frontend.zone)
+            && query.is_in("zone", &frontend.zone)
             && query.text("port").is_none_or(|like| filter::is_like(like, &frontend.port))
     };
     let frontends = look.ahead.frontends(Some(kind));

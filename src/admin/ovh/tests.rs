@@ -1,6 +1,7 @@
 //! The shape as a whole: bodies, types, filters, errors.
 
 mod credentials;
+mod follow;
 mod fuzz;
 mod writes;
 
@@ -71,6 +72,7 @@ async fn lists_hold_ids_and_follow_their_filters() {
     for (part, want) in [
         ("/http/farm".to_owned(), json!([web.0])),
         ("/http/farm?zone=local".to_owned(), json!([web.0])),
+        ("/http/farm?zone=LOCAL".to_owned(), json!([web.0])),
         ("/http/farm?zone=gra".to_owned(), none.clone()),
         ("/http/farm?vrackNetworkId=3".to_owned(), none.clone()),
         ("/http/farm?vrackNetworkId=null".to_owned(), json!([web.0])),
@@ -78,7 +80,10 @@ async fn lists_hold_ids_and_follow_their_filters() {
         ("/udp/farm".to_owned(), none.clone()),
         ("/udp/frontend".to_owned(), none.clone()),
         (format!("/http/farm/{web}/server"), json!(all)),
-        (format!("/http/farm/{web}/server?status=inactive"), one("maint")),
+        (
+            format!("/http/farm/{web}/server?status=inactive"),
+            json!([key("web", "drain").server.0, key("web", "maint").server.0]),
+        ),
         (format!("/http/farm/{web}/server?address=10.0.0.12"), one("down-sts")),
         (format!("/http/farm/{web}/server?address=10.0.0.12&status=inactive"), none.clone()),
         (format!("/http/farm/{web}/server?cookie=%25"), none.clone()),
@@ -98,7 +103,20 @@ async fn lists_hold_ids_and_follow_their_filters() {
         assert_eq!(get_ok(&part).await, want, "{part}");
     }
     assert_eq!(get("/v1/ipLoadbalancing").await, (200, json!(["lb-demo"])));
+    assert_eq!(get("/v1/ipLoadbalancing?iamTags=x").await, (200, json!([])), "nothing has tags");
     assert_eq!(get("/v1/ipLoadbalancing/availableZones").await, (200, json!(["local"])));
+}
+
+#[tokio::test]
+async fn protocols_that_a_rule_may_name_are_those_of_its_kind() {
+    let rules = get_ok("/availableRouteRules").await;
+    let words = |kind: &str| {
+        let of = |it: &&Value| it["type"] == kind && it["name"] == "protocol";
+        rules.as_array().unwrap().iter().find(of).unwrap()["enum"].clone()
+    };
+    assert_eq!(words("http"), json!(["tcp", "tls", "http", "https"]));
+    assert_eq!(words("tcp"), json!(["tcp", "tls", "https", "http/2.0"]));
+    assert!(rules.as_array().unwrap().iter().any(|it| it["name"] == "uri" && it["enum"].is_null()));
 }
 
 #[tokio::test]

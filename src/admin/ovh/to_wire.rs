@@ -6,8 +6,10 @@ use super::wire;
 use super::write::{REDIRECTS, REJECTIONS, SUBJECTS};
 use crate::admin::call::Credentials;
 use crate::model::settings::CallRule;
-use crate::model::{Access, Service, Timestamp};
+use crate::model::{Access, Service, Task, Timestamp};
+use crate::objects::View;
 use crate::store::Snapshot;
+use crate::store::snapshot::InstanceRow;
 
 const NEGATABLE: &[&str] = &["contains", "matches"];
 
@@ -35,14 +37,28 @@ pub(super) fn service(snapshot: &Snapshot) -> wire::Service<'_> {
     }
 }
 
-/// Returns this process as the only instance. Before the first round of checks it is "not started yet".
-pub(super) fn instances(snapshot: &Snapshot) -> [wire::InstanceState<'_>; 1] {
-    [wire::InstanceState {
-        internal_id: snapshot.service.instance_id.0,
-        state: if snapshot.is_ready { "running" } else { "unknown" },
-        zone: snapshot.service.zone.as_str(),
-        last_update_date: snapshot.at.to_string(),
-    }]
+/// Returns the instances. Before the first round of checks one is "not started yet".
+pub(super) fn instances<'s>(snapshot: &'s Snapshot, view: &View) -> Vec<wire::InstanceState<'s>> {
+    let state = |row: &InstanceRow| {
+        let is_of = |task: &&Task| {
+            let zones = &task.zones;
+            task.is_refresh
+                && !task.status.is_final()
+                && (zones.is_empty() || zones.iter().any(|it| **it == *row.zone.as_str()))
+        };
+        match view.tasks.iter().find(is_of) {
+            _ if !row.is_ready => "unknown",
+            Some(_) => "reload",
+            None => "running",
+        }
+    };
+    let one = |row: &'s InstanceRow| wire::InstanceState {
+        internal_id: row.id.0,
+        state: state(row),
+        zone: row.zone.as_str(),
+        last_update_date: row.at.to_string(),
+    };
+    snapshot.instances.iter().map(one).collect()
 }
 
 /// Returns what probes can do.
@@ -101,7 +117,7 @@ pub(super) fn route_rules() -> Vec<wire::AvailableRule> {
             has_sub_field: subject.has_sub_field,
             matches: subject.matches,
             pattern: subject.pattern,
-            words: subject.words,
+            words: subject.words(kind),
         })
     };
     of(Kind::Http).chain(of(Kind::Tcp)).collect()

@@ -12,6 +12,7 @@ mod rule;
 mod server;
 mod settle;
 
+pub(super) use frontend::is_idle;
 pub(super) use route::{REDIRECTS, REJECTIONS};
 pub(super) use rule::SUBJECTS;
 
@@ -42,6 +43,9 @@ pub(super) const SHAPE: &str = "ovh";
 pub(super) const CHAIN_SHAPE: &str = "ovh-chain";
 /// The zone of what is for every zone.
 pub(super) const EVERY_ZONE: &str = "all";
+/// Keys of a frontend's form that come to something else when another key does: HSTS is said in TLS only, and who has
+/// neither farm nor redirect rejects.
+const BESIDE: [(&str, &str); 3] = [("tls", "hsts"), ("farm", "reject"), ("redirect", "reject")];
 /// The fields of a server that are an operator's.
 const OPERATED: [&str; 2] = ["status", "weight"];
 /// The most bytes of a name that is made of one that is shown; a number may follow it.
@@ -363,11 +367,13 @@ impl Planning<'_> {
                 said.fields.insert((*field).to_owned(), value.clone());
             }
             let Some(key) = key_of(field) else { continue };
-            for map in [&mut form, &mut said.form] {
-                match wanted.get(key) {
-                    Some(value) => map.insert(key.to_owned(), value.clone()),
-                    None => map.remove(key),
-                };
+            set(key, wanted, &mut form, &mut said);
+            for (_, other) in BESIDE.iter().filter(|(of, _)| *of == key) {
+                // What somebody else wrote stays, unless it cannot.
+                let cannot_stay = *other == "hsts" && !wanted.contains_key("tls");
+                if said.stands(other, &form) || cannot_stay {
+                    set(other, wanted, &mut form, &mut said);
+                }
             }
             // What else comes to that key is told with it from now on.
             for (other, value) in new.iter().filter(|(other, _)| key_of(other) == Some(key)) {
@@ -417,6 +423,16 @@ struct Change<'c, T> {
 /// Returns whether a body changes what the form of an object says; nothing of the form is looked at otherwise.
 fn is_formed(old: &Map<String, Value>, written: &Map<String, Value>, key_of: fn(&str) -> Option<&'static str>) -> bool {
     written.iter().any(|(field, value)| key_of(field).is_some() && old.get(field) != Some(value))
+}
+
+/// Sets a key of a form to what is wanted of it, and says so.
+fn set(key: &str, wanted: &Map<String, Value>, form: &mut Map<String, Value>, said: &mut Said) {
+    for map in [form, &mut said.form] {
+        match wanted.get(key) {
+            Some(value) => map.insert(key.to_owned(), value.clone()),
+            None => map.remove(key),
+        };
+    }
 }
 
 /// Returns what an object says after a body was merged into it.

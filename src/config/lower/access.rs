@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 use super::ReadFile;
 use super::secret::{check_secret, secret, warn_of_short};
-use crate::config::bounds::{LIST_MAX, OVH_INTERVAL_MIN};
+use crate::config::bounds::{LIST_MAX, OVH_INTERVAL_MIN, TEXT_BYTES_MAX};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
@@ -94,6 +94,18 @@ pub(super) fn ovh_bounds(value: &Value<'_>, findings: &mut Findings) -> OvhBound
     let section = value.section(&mut Findings::default(), keys::OVH);
     let least = section.map(|section| section.duration(findings, "probe_interval_min", &OVH_INTERVAL_MIN));
     OvhBounds { probe_interval_min: least.unwrap_or(OVH_INTERVAL_MIN.default) }
+}
+
+/// Lowers `admin.ovh.public_url`.
+pub(super) fn ovh_public_url(value: &Value<'_>, findings: &mut Findings) -> Option<Box<str>> {
+    let section = value.section(&mut Findings::default(), keys::OVH)?;
+    section.get("public_url")?.parsed(findings, "a URL", |text| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+        let is_good = text.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b)) && !host.is_empty();
+        let url = text.trim_end_matches('/');
+        let why = "is no URL that clients could be given; write it with its prefix, as https://lb.example.com/1.0";
+        (is_good && !host.starts_with('/') && text.len() <= TEXT_BYTES_MAX).then(|| url.into()).ok_or(why)
+    })
 }
 
 /// Lowers `admin.ovh`: credentials, and applications that may ask for further ones.

@@ -38,6 +38,7 @@ pub(super) fn lower(
     let ovh = section.get("ovh").map(|value| access::ovh(&value, read_file, findings));
     let (ovh, ovh_applications) = ovh.unwrap_or_default();
     let ovh_bounds = section.get("ovh").map(|value| access::ovh_bounds(&value, findings)).unwrap_or_default();
+    let ovh_public_url = section.get("ovh").and_then(|value| access::ovh_public_url(&value, findings));
     let zenlayer = section.get("zenlayer").map(|value| access::zenlayer(&value, read_file, findings));
     refuse_without_credentials(&section, findings);
     if section.get("tokens").is_none_or(|value| !holds_any(&value)) {
@@ -57,6 +58,7 @@ pub(super) fn lower(
         ovh,
         ovh_applications,
         ovh_bounds,
+        ovh_public_url,
         zenlayer: zenlayer.unwrap_or_default(),
         allow_commands: commands == Commands::Allowed,
     })

@@ -23,8 +23,8 @@ use crate::config::read::{Section, Value};
 use crate::config::tree::Content;
 use crate::model::{Action, Forward, Frontend, FrontendId, ListenAddr, Name, Protocol, RouteId};
 
-/// What clients get whom no route takes, of an http frontend that has neither a farm nor a redirect.
-const NOTHING_HERE: u16 = 404;
+/// What clients get whom no route takes, of an http frontend that says nothing of them.
+pub(in crate::config) const NOTHING_HERE: u16 = 404;
 
 /// A frontend, with the places of its routes.
 pub(super) struct Lowered {
@@ -164,9 +164,20 @@ fn parse_listen(text: &str) -> Result<ListenAddr, &'static str> {
     })
 }
 
-/// What becomes of the work that no route takes: a farm's, a redirect's, or nothing where routes are all there is.
+/// What becomes of the work that no route takes: a farm's, a redirect's, rejected, or nothing where routes are all there
+/// is.
 fn otherwise(section: &Section<'_>, ground: Ground<'_>, findings: &mut Findings) -> Option<Action> {
     let farm = section.get("farm").map(|value| (farm(&value, ground, findings), value));
+    let reject = section.get("reject").map(|value| {
+        ground.refuse_on_udp(&value, findings);
+        (action::reject(&value, ground, findings), value)
+    });
+    if let Some((_, value)) = &reject
+        && let Some(other) = ["redirect", "farm"].into_iter().find(|key| section.get(key).is_some())
+    {
+        value
+            .warn(findings, format!("has no effect beside {other}, which has what no route takes; remove one of them"));
+    }
     if let Some(value) = section.get("redirect") {
         ground.refuse_without_requests(&value, findings);
         if let Some((_, value)) = &farm {
@@ -177,6 +188,9 @@ fn otherwise(section: &Section<'_>, ground: Ground<'_>, findings: &mut Findings)
     }
     if let Some((farm, _)) = farm {
         return farm.map(|farm| Action::Forward(Forward::to(farm)));
+    }
+    if let Some((status, _)) = reject {
+        return status.map(Action::Reject);
     }
     if section.get("routes").is_none_or(|value| value.is_empty()) {
         section.need(findings, "farm", "write the name of one of the farms, or a redirect, or routes");

@@ -156,6 +156,10 @@ pub struct Ovh {
     /// The shortest interval of a probe that is made through this shape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_interval_min: Option<DurationText>,
+    /// The URL at which clients know this shape, its /1.0 included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::TEXT_BYTES_MAX))]
+    pub public_url: Option<String>,
 }
 
 /// An application that may ask for credentials.

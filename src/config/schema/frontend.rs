@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::farm::Switch;
-use super::route::{HeaderRules, Redirect, Route};
+use super::route::{HeaderRules, Redirect, Reject, Route};
 use super::text::{DurationText, Filled, ListenText, NameText, Number, SizeText};
 use super::{Protocol, bounds};
 
@@ -63,6 +63,9 @@ pub struct Frontend {
     /// Where clients are sent whom no route takes (http).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// How clients are rejected whom no route takes (http, tcp).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reject: Option<Reject>,
     /// The farm that takes what no route takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub farm: Option<NameText>,

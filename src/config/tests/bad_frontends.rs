@@ -90,6 +90,8 @@ fn bad_place_of_work() {
             "farm: web, routes: [{name: a, action: {reject: 404}}]",
             "farm: web, routes: [{name: a, action: {reject: false}}]",
             "farm: web, routes: [{name: a, action: {redirect: /, status: 200}}]",
+            "reject: 404",
+            "reject: false",
             "farm: web, routes: [{name: a, action: {farms: {}}}]",
             "farm: web, routes: [{name: a, action: {farms: {web: 0}}}]",
             "farm: web, routes: [{name: a, action: {farms: {web: 70000, bew: 1, db: 1}}}]",

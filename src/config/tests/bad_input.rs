@@ -403,6 +403,7 @@ fn bad_admin() {
             "{tokens: [{name: a, farms: [Web, 7], token: 0123456789abcdef}]}",
             "{ovh: {}}",
             "{ovh: {applications: [{name: a, application_key: k}]}}",
+            "{ovh: {public_url: lb.example.com/1.0}, tokens: [{name: a, token: 0123456789abcdef}]}",
             "{ovh: {credentials: [{name: a, application_key: k, application_secret: 0123456789abcdef, \
              consumer_key: 0123456789abcdef, rules: [{method: PATCH, path: /x}, {method: GET, path: x}, {}]}]}}",
             "{zenlayer: {access_keys: [{name: a, id: i, secret: 0123456789abcdef, actions: [Modify-Backend]}]}}",

@@ -76,7 +76,8 @@ fn http() -> impl Strategy<Value = String> {
         format!(", timeouts: {{{}}}, limits: {{{}}}", body(&timeouts), body(&format!("{limits}{rate}")))
     });
     let otherwise =
-        select(&["farm: FARM", "redirect: \"https://${host}${uri}\"", "redirect: {to: /, status: 308}"][..]);
+        &["farm: FARM", "redirect: \"https://${host}${uri}\"", "redirect: {to: /, status: 308}", "reject: 503"];
+    let otherwise = select(&otherwise[..]);
     (entry, page, heads, bounds, routes(rule().boxed(), action().boxed()), otherwise).prop_map(
         |(entry, page, heads, bounds, routes, otherwise)| format!("{entry}{page}{heads}{bounds}{routes}, {otherwise}"),
     )
@@ -93,7 +94,11 @@ fn tcp() -> impl Strategy<Value = String> {
     let action = select(&["farm: FARM", "farms: {FARM: 3OTHER}", "reject: true"][..]).prop_map(str::to_owned);
     let routes = routes(rule.boxed(), action.boxed());
     (tls(""), maybe(SOURCES), bounds, routes, any::<bool>()).prop_map(|(tls, sources, bounds, routes, has_farm)| {
-        let farm = if has_farm || !routes.contains("name: ") { ", farm: FARM" } else { "" };
+        let farm = match (has_farm, routes.contains("name: ")) {
+            (true, _) => ", farm: FARM",
+            (false, true) => "",
+            (false, false) => ", reject: true",
+        };
         format!("{tls}{sources}{bounds}{routes}{farm}")
     })
 }

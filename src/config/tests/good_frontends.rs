@@ -138,6 +138,8 @@ fn keys_without_effect_are_warned_of_and_change_nothing() {
     for keys in [
         format!("{tls}, h2c: true, farm: web"),
         format!("{tls}, farm: web, redirect: /"),
+        format!("{tls}, farm: web, reject: 503"),
+        format!("{tls}, redirect: /, reject: 503"),
         "timeouts: {session: 1h}, farm: web".into(),
     ] {
         let (_, warnings) = frontend(&format!("protocol: http, listen: ['127.0.0.1:80'], {keys}"));
@@ -187,6 +189,13 @@ fn what_no_route_takes_goes_to_the_farm_to_a_redirect_or_nowhere() {
     let routes = "routes: [{name: a, action: {farm: web}}]";
     assert_eq!(http(routes).otherwise, Action::Reject(404));
     let (tcp, _) = frontend("protocol: tcp, listen: ['127.0.0.1:80'], routes: [{name: a, action: {farm: db}}]");
+    assert_eq!(tcp.otherwise, Action::Reject(403));
+    assert_eq!(http("reject: 503").otherwise, Action::Reject(503));
+    assert_eq!(http("reject: true, routes: [{name: a, action: {farm: web}}]").otherwise, Action::Reject(403));
+    let beside = |other: &str| frontend(&format!("protocol: http, listen: ['127.0.0.1:80'], reject: 503, {other}"));
+    assert_eq!(beside("farm: web").0.otherwise, Action::Forward(Forward::to(farm("web"))));
+    assert_eq!(beside("redirect: /").0.otherwise, found("/", 302));
+    let (tcp, _) = frontend("protocol: tcp, listen: ['127.0.0.1:80'], reject: true");
     assert_eq!(tcp.otherwise, Action::Reject(403));
 }
 

@@ -393,7 +393,8 @@ fn credentials_say_what_they_may_do_and_where() {
         "tokens: [{{name: a, role: admin, farms: [web], token: {secret}}}, {{name: b, token: {secret}0}}], \
          ovh: {{credentials: [{{name: c, application_key: k, application_secret: {secret}, consumer_key: {secret}, \
          rules: [{{method: PUT, path: \"/ipLoadbalancing/*\"}}]}}], \
-         applications: [{{name: d, role: operate, application_key: k2, application_secret: {secret}}}]}}, \
+         applications: [{{name: d, role: operate, application_key: k2, application_secret: {secret}}}], \
+         public_url: \"https://lb.example.com/api/1.0/\"}}, \
          zenlayer: {{access_keys: [{{name: e, role: operate, id: i, secret: {secret}, actions: [ModifyBackend]}}, \
          {{name: f, role: admin, id: j, secret: {secret}, actions: [\"*\"]}}, {{name: g, id: l, secret: {secret}}}]}}"
     ));
@@ -401,6 +402,7 @@ fn credentials_say_what_they_may_do_and_where() {
     assert_eq!((of.tokens[0].grant.access, of.tokens[0].grant.farms.as_deref()), (Access::Admin, Some(&[web][..])));
     assert_eq!((of.tokens[1].grant.access, of.tokens[1].grant.farms.as_deref()), (Access::Read, None));
     assert_eq!(of.ovh[0].rules, [CallRule::new("PUT", "/ipLoadbalancing/*").unwrap()]);
+    assert_eq!(of.ovh_public_url.as_deref(), Some("https://lb.example.com/api/1.0"));
     assert_eq!((&*of.ovh_applications[0].key, of.ovh_applications[0].access), ("k2", Access::Operate));
     let actions: Vec<_> = of.zenlayer.iter().map(|key| key.actions.clone()).collect();
     assert_eq!(actions, [Actions::Listed(vec!["ModifyBackend".into()]), Actions::Every, Actions::Reads]);

@@ -1,6 +1,7 @@
 //! A frontend and its routes as the file writes them.
 
 use super::{duration, flag, protocol, size};
+use crate::config::lower::NOTHING_HERE;
 use crate::config::schema::{
     self, Fields, Filled, ListenText, NameText, Named, Number, Off, OneOrMany, PatternText, PercentText,
     RedirectStatus, RejectStatus, Switch,
@@ -51,7 +52,23 @@ pub(super) fn frontend(frontend: &Frontend, names: Names<'_>) -> schema::Fronten
                 status: Some(RedirectStatus(redirect.status)),
             })
         }),
+        reject: rejection(frontend),
         farm: frontend.default_farm().map(|farm| NameText(names(farm))),
+    }
+}
+
+/// How clients are rejected whom no route takes; nothing where that is what routes alone come to.
+fn rejection(frontend: &Frontend) -> Option<schema::Reject> {
+    let Action::Reject(status) = frontend.otherwise else { return None };
+    let is_http = frontend.protocol == Protocol::Http;
+    let is_default = !frontend.routes.is_empty() && (!is_http || status == NOTHING_HERE);
+    (!is_default).then(|| reject(status, frontend.protocol))
+}
+
+fn reject(status: u16, protocol: Protocol) -> schema::Reject {
+    match protocol {
+        Protocol::Http => schema::Reject::Status(RejectStatus(status)),
+        Protocol::Tcp | Protocol::Udp => schema::Reject::Plain(true),
     }
 }
 
@@ -200,11 +217,7 @@ fn action(action: &Action, protocol: Protocol, names: Names<'_>) -> schema::Acti
         Action::Redirect(Redirect { status, target }) => {
             schema::Action { redirect: Some(target.to_string()), status: Some(RedirectStatus(*status)), ..nothing }
         }
-        Action::Reject(status) => {
-            let is_closed = protocol != Protocol::Http;
-            let status = schema::Reject::Status(RejectStatus(*status));
-            schema::Action { reject: Some(if is_closed { schema::Reject::Plain(true) } else { status }), ..nothing }
-        }
+        Action::Reject(status) => schema::Action { reject: Some(reject(*status, protocol)), ..nothing },
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::{
     ServerKey, StagedChange, StagedKey, Weight, Wish,
 };
 use crate::objects::form;
-use crate::store::snapshot::ServerRow;
+use crate::store::snapshot::{ServerRow, Sight};
 
 /// Returns a server of a farm.
 pub(in crate::admin::ovh) fn server(look: Look<'_>, farm: &Item<Farm>, item: &Item<Server>) -> wire::Server {
@@ -18,35 +18,56 @@ pub(in crate::admin::ovh) fn server(look: Look<'_>, farm: &Item<Farm>, item: &It
         farm.servers.iter().find(|row| row.server.id == key.server)
     });
     let base = item.model.as_ref().map(|server| of_model(server, row)).unwrap_or_default();
-    let mut face = overlaid(&base, item, server_key);
-    let weight = shown(look, key, item, row, Field::Weight);
-    if let Some(Wish::Weight(weight)) = weight
+    let mut sights: Vec<&Sight> = row.iter().flat_map(|row| &row.sights).collect();
+    // The vendor's own page looks at the last one.
+    sights.sort_by_key(|sight| sight.last_check.as_ref().map(|check| check.at));
+    wire::Server {
+        server_state: sights.into_iter().map(server_state).collect(),
+        ..told_with(look, key, item, &base, row.map(|row| &*row.server))
+    }
+}
+
+/// Returns a server of a farm as clients are told of it, without what instances see of it. `live`: as it is now.
+pub(in crate::admin::ovh) fn told(
+    look: Look<'_>,
+    farm: &Item<Farm>,
+    item: &Item<Server>,
+    live: Option<&Server>,
+) -> wire::Server {
+    let key = ServerKey { farm: FarmId(farm.id.0), server: ServerId(item.id.0) };
+    let base = item.model.as_ref().map(|server| of_model(server, None)).unwrap_or_default();
+    told_with(look, key, item, &base, live)
+}
+
+fn told_with(
+    look: Look<'_>,
+    key: ServerKey,
+    item: &Item<Server>,
+    base: &wire::Server,
+    live: Option<&Server>,
+) -> wire::Server {
+    let mut face = overlaid(base, item, server_key);
+    if let Some(Wish::Weight(weight)) = shown(look, key, item, live, Field::Weight)
         && face.weight.unwrap_or(Weight::DEFAULT.0) != weight.0
     {
         face.weight = Some(weight.0);
     }
-    if let Some(Wish::Admin(admin)) = shown(look, key, item, row, Field::Admin) {
+    if let Some(Wish::Admin(admin)) = shown(look, key, item, live, Field::Admin) {
         customer_status(admin).clone_into(&mut face.status);
     }
-    let instance_id = look.view.ahead.of_file().service.instance_id.0;
-    wire::Server {
-        server_id: item.id.0,
-        backend_id: farm.id.0,
-        server_state: row.map(|row| server_state(instance_id, row)).into_iter().collect(),
-        ..face
-    }
+    wire::Server { server_id: key.server.0, backend_id: key.farm.0, ..face }
 }
 
 /// Returns the value of a field that a client is told: what is staged of it, else what is live, else what is declared.
-fn shown(look: Look<'_>, key: ServerKey, item: &Item<Server>, row: Option<&ServerRow>, field: Field) -> Option<Wish> {
+fn shown(look: Look<'_>, key: ServerKey, item: &Item<Server>, live: Option<&Server>, field: Field) -> Option<Wish> {
     if let Some(StagedChange::Wish(_, wish)) = look.view.staged_of(StagedKey::Field(key, field)).map(|it| &it.change) {
         return Some(*wish);
     }
     let declared = |made: &Declaration| form::object(&made.form).remove(field.as_str());
     let ahead = item.made.as_ref().and_then(|made| declared(made));
-    let live = look.view.live.made().get(item.id).and_then(|made| declared(made));
-    match (row, &item.model) {
-        (Some(row), _) if ahead == live => Some(Wish::current(field, &row.server)),
+    let before = look.view.live.made().get(item.id).and_then(|made| declared(made));
+    match (live, &item.model) {
+        (Some(live), _) if ahead == before => Some(Wish::current(field, live)),
         (_, Some(model)) => Some(Wish::current(field, model)),
         (_, None) => match field {
             Field::Admin => ahead.and_then(|word| AdminStatus::parse(word.as_str()?)).map(Wish::Admin),
@@ -91,21 +112,21 @@ fn host(server: &Server) -> String {
     }
 }
 
-/// Returns the word for what the operator wants of a server.
+/// Returns the word for what the operator wants of a server: whether it is to take new work.
 fn customer_status(admin: AdminStatus) -> &'static str {
     match admin {
-        AdminStatus::Active | AdminStatus::Drain => "active",
-        AdminStatus::Maintenance => "inactive",
+        AdminStatus::Active => "active",
+        AdminStatus::Drain | AdminStatus::Maintenance => "inactive",
     }
 }
 
-fn server_state(instance_id: u64, row: &ServerRow) -> wire::ServerState {
-    let check = row.last_check.as_deref();
-    let waits = row.standing.health != Health::Off;
+fn server_state(sight: &Sight) -> wire::ServerState {
+    let check = sight.last_check.as_deref();
+    let waits = sight.health != Health::Off;
     let content = check.map(|check| check.content.as_str()).filter(|text| !text.is_empty());
     wire::ServerState {
-        instance_id,
-        status: row.state.clone(),
+        instance_id: sight.instance.0,
+        status: sight.state.to_string(),
         check_status: check.map(|check| check.status.as_str()).or_else(|| waits.then_some("INI")),
         check_code: check.and_then(|check| check.code).map(|code| code.to_string()),
         last_check_content: content.map(str::to_owned),

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::SHAPE;
 use crate::admin::ovh::ahead::Said;
-use crate::admin::ovh::write::CHAIN_SHAPE;
+use crate::admin::ovh::face;
+use crate::admin::ovh::write::{CHAIN_SHAPE, is_idle};
 use crate::model::{Declaration, Made, ObjectId, ObjectKind};
 use crate::objects::edit::Replace;
 use crate::objects::{Edit, form};
@@ -49,10 +50,16 @@ pub(super) fn follow(made: &Made, ids: &[ObjectId], files: Files<'_>, configurat
             return None;
         }
         let mut said = said;
-        own.insert("tls".to_owned(), wanted.clone());
-        said.form.insert("tls".to_owned(), wanted);
+        // The header waited for TLS.
+        let waits = said.fields.get("hsts") == Some(&Value::Bool(true)) && said.stands("hsts", &own);
+        for (key, value) in [Some(("tls", wanted)), waits.then_some(("hsts", json!(true)))].into_iter().flatten() {
+            own.insert(key.to_owned(), value.clone());
+            said.form.insert(key.to_owned(), value);
+        }
+        let has_routes = made.of(Some(frontend.id), ObjectKind::Route).any(|route| !route.is_inert);
+        let is_inert = Some(is_idle(&face::typed(said.fields.clone()), &own, has_routes));
         let (form, extras) = (Some(form::text(own)), Some(said.extras(&frontend.extras)));
-        Some(Edit::Replace(Replace { id: frontend.id, form, extras, ..Replace::default() }))
+        Some(Edit::Replace(Replace { id: frontend.id, form, extras, is_inert, ..Replace::default() }))
     };
     followers(made).filter_map(one).collect()
 }

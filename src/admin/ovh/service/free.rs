@@ -1,17 +1,19 @@
 //! Certificates that cost nothing: ordered here, obtained by whoever speaks ACME.
 //!
-//! One certificate for each name. They come into the list of certificates, as `built`, once they are there, and are
+//! One certificate for each name, however often it is ordered. They come into the list of certificates, as `built`, once they are there, and are
 //! renewed by themselves; encrypted frontends of this shape show them from the next refresh on. The task ends when all
 //! are there. The authority must reach this balancer by each name: by HTTP on
 //! port 80, or by TLS on port 443 if a frontend there lets it.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::model::{Task, TaskId};
-use crate::objects::obtained::{ACTION, extras};
-use crate::objects::{Desk, form};
+use crate::model::{Declaration, ObjectKind, Task, TaskId};
+use crate::objects::obtained::{ACTION, Obtained, extras, joined};
+use crate::objects::{Desk, Edit, form};
 
 use super::fields::Fields;
 use super::{Refusal, StatusCode, Writing, json, ssl, wire};
@@ -40,7 +42,13 @@ pub(super) async fn order(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
     json(&told(&task))
 }
 
-fn wanted(desk: &Desk<'_>, name: &str, task: TaskId) -> crate::objects::Edit {
+fn wanted(desk: &Desk<'_>, name: &str, task: TaskId) -> Edit {
+    let view = desk.view;
+    let is_of = |it: &&Arc<Declaration>| Obtained::of(it).is_some_and(|said| &*said.name == name);
+    if let Some(known) = view.made().of(None, ObjectKind::Certificate).find(is_of) {
+        let is_over = |id| view.tasks.iter().find(|task| task.id == id).is_none_or(|task| task.status.is_final());
+        return joined(known, task, &is_over);
+    }
     ssl::certificate_of(desk.fresh_id(), true, "{}".into(), form::text(extras(name, task)))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::model::{Made, Name, ObjectId, ObjectKind, Service};
+use crate::model::{Made, Name, ObjectId, ObjectKind, Service, Timestamp};
 use crate::objects::{Create, Desk, Edit, EditError, Replace, View, form};
 use crate::store::Snapshot;
 
@@ -98,13 +98,14 @@ pub(super) async fn put(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
     let fields = Fields::of(&write.call.body)?;
     let name = fields.text(DISPLAY_NAME, DISPLAY_NAME_MAX)?;
     let configuration = fields.word(CONFIGURATION, &CONFIGURATIONS)?;
-    if let Some(name) = name {
-        set(write, patch(DISPLAY_NAME, name.map(Value::from))).await?;
-    }
+    // What may be refused comes first, so that a refusal leaves nothing of the call behind.
     if let Some(wanted) = configuration
         && Settings::of(write.view().made_ahead()).configuration() != wanted
     {
         set_staged(write, patch(CONFIGURATION, wanted.map(Value::from))).await?;
+    }
+    if let Some(name) = name {
+        set(write, patch(DISPLAY_NAME, name.map(Value::from))).await?;
     }
     json(&())
 }
@@ -143,15 +144,15 @@ pub(super) async fn set_alert(write: &Writing<'_>, alert: Option<u64>) -> Result
     set(write, patch(ALERT, alert.map(Value::from))).await
 }
 
-/// Returns what there is to say of a contract: that nothing ends and nothing is paid.
-pub(super) fn infos<'s>(view: &View, service: &'s Service) -> wire::Infos<'s> {
-    let made = Settings::of(view.made()).id.and_then(|id| view.made().get(id).map(|it| it.created_at));
+/// Returns what there is to say of a contract: that nothing ends and nothing is paid. When it began nobody knows, and
+/// the date says so.
+pub(super) fn infos(service: &Service) -> wire::Infos<'_> {
     wire::Infos {
         can_delete_at_expiration: false,
         contact_admin: "none",
         contact_billing: "none",
         contact_tech: "none",
-        creation: made.unwrap_or_default().date(),
+        creation: Timestamp::default().date(),
         domain: service.name.as_str(),
         engaged_up_to: None,
         expiration: "9999-12-31",

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::admin::error::AdminError;
-use crate::model::{Declaration, Frontend, Made, Name, ObjectId, ObjectKind};
+use crate::model::{Act, Declaration, Frontend, Made, Name, ObjectId, ObjectKind, Timestamp};
 use crate::objects::obtained::Obtained;
-use crate::objects::{Create, Desk, Edit, EditError, Objects, Replace, View, World, form};
+use crate::objects::{Create, Desk, Edit, EditError, Objects, Replace, View, When, World, form};
 
 use super::fields::Fields;
 use super::{Query, Refusal, SHAPE, StatusCode, Writing, followers, json, not_found, pem, settings, wire};
@@ -27,7 +27,7 @@ const DISPLAY_NAME: &str = "displayName";
 pub(super) fn list(view: &View, query: &Query) -> Result<Vec<u8>, Refusal> {
     let kind = query.one_of("type", &["built", "built_not_routed", "custom"])?;
     let [fingerprint, serial] = ["fingerprint", "serial"].map(|key| query.text(key));
-    let before = query.text("expireDate");
+    let before = query.day_or_moment("expireDate")?;
     let is_plain = kind.is_none() && fingerprint.is_none() && serial.is_none() && before.is_none();
     let passes = |it: &Declaration| {
         is_plain
@@ -35,8 +35,7 @@ pub(super) fn list(view: &View, query: &Query) -> Result<Vec<u8>, Refusal> {
                 kind.is_none_or(|kind| kind == ssl.kind)
                     && fingerprint.is_none_or(|like| is_like(like, &ssl.fingerprint))
                     && serial.is_none_or(|like| is_like(like, &ssl.serial))
-                    // Both are RFC 3339 in UTC, or a date.
-                    && before.is_none_or(|before| *ssl.expire_date < *before)
+                    && before.is_none_or(|before| until(it).is_some_and(|until| until < before))
             })
     };
     let ids: Vec<u64> = there(view.made_ahead()).filter(|it| passes(it)).map(|it| it.id.0).collect();
@@ -56,6 +55,10 @@ pub(super) async fn create(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
     let (certificate, key) = (certificate?, key?);
     let chain = fields.text("chain", PEM_MAX)?.flatten();
     let display_name = fields.text(DISPLAY_NAME, DISPLAY_NAME_MAX)?.flatten();
+    if write.state.objects.certificate_files(ObjectId(0)).is_none() {
+        let why = "certificates need state_dir; set it in the config and start again";
+        return Err(Refusal::because(StatusCode::CONFLICT, why.to_owned()));
+    }
     let bad = |why: String| Refusal::because(StatusCode::BAD_REQUEST, why);
     let cert = pem::check(certificate, key, chain).map_err(bad)?;
     let own = [("cert", Value::from(cert)), ("key", Value::from(format!("{}\n", key.trim())))];
@@ -73,11 +76,22 @@ pub(super) async fn create(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
 
 /// Stages what encrypted frontends are behind the certificates.
 pub(super) async fn follow(write: &Writing<'_>) -> Result<(), Refusal> {
-    if shown_by_all(write.view().made_ahead(), None, &*write.state.objects).is_empty() {
+    let act = write.act.clone();
+    write.blocking(move |objects| stage_shown(objects, &act)).await
+}
+
+/// Stages what encrypted frontends are behind the certificates; nothing where they are not.
+///
+/// # Errors
+/// [`EditError`]; nothing was changed.
+pub(in crate::admin::ovh) fn stage_shown(objects: &dyn Objects, act: &Act) -> Result<(), EditError> {
+    let view = objects.view();
+    if shown_by_all(view.made_ahead(), None, objects).is_empty() {
         return Ok(());
     }
-    let objects = Arc::clone(&write.state.objects);
-    write.edit(Some(&write.zone), move |desk| Ok(shown_by_all(desk.view.made_ahead(), None, &*objects))).await.map(drop)
+    let zone = &view.live.of_file().service.zone;
+    let plan = |desk: &Desk<'_>| Ok(shown_by_all(desk.view.made_ahead(), None, objects));
+    objects.edit(&plan, When::Staged { zone: zone.as_str() }, act).map(drop)
 }
 
 /// Returns the edits with which encrypted frontends show every certificate but this one.
@@ -209,6 +223,10 @@ fn shown(declaration: &Declaration) -> Option<wire::Ssl> {
     let kind = if Obtained::of(declaration).is_some() { "built" } else { "custom" };
     let expire_date = until.to_string();
     Some(wire::Ssl { id: declaration.id.0, display_name, kind, subject, san, fingerprint, serial, expire_date })
+}
+
+fn until(declaration: &Declaration) -> Option<Timestamp> {
+    Some(pem::facts(form::object(&declaration.form).get("cert")?.as_str()?)?.until)
 }
 
 fn there(made: &Made) -> impl Iterator<Item = &Declaration> {

@@ -56,9 +56,7 @@ pub(super) fn list(state: &AdminState, now: Timestamp, query: &Query) -> Result<
     let months = state.traffic.over(now);
     let passes = |month: &&MonthTraffic| {
         let date = month.until().date();
-        from.is_none_or(|from| *date >= *from)
-            && to.is_none_or(|to| *date <= *to)
-            && query.text("zone").is_none_or(|zone| zone == &*month.zone)
+        from.is_none_or(|from| *date >= *from) && to.is_none_or(|to| *date <= *to) && query.is_in("zone", &month.zone)
     };
     json(&months.iter().filter(passes).map(|month| month.id).collect::<Vec<_>>())
 }

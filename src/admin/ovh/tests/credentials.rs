@@ -64,6 +64,18 @@ async fn signature_over_any_form_of_the_url_is_taken() {
 }
 
 #[tokio::test]
+async fn signature_over_the_url_that_clients_know_is_taken_where_the_config_says_it() {
+    let call = signed_call("127.0.0.1:9090", "https://lb.example.com/api/1.0/ipLoadbalancing?iamTags=a%20b&x");
+    assert_eq!(code_of(&call).await, (400, Some("INVALID_SIGNATURE".to_owned())));
+    let state = state();
+    let known = Some("https://lb.example.com/api/1.0".into());
+    let credentials = Credentials { ovh_public_url: known, ..(**state.credentials.load()).clone() };
+    state.credentials.store(credentials.into());
+    let (status, body) = read(answer(&state, &call).await).await;
+    assert_eq!((status, body), (200, Value::Array(vec![])), "nothing has tags");
+}
+
+#[tokio::test]
 async fn signature_over_anything_else_is_refused_with_the_vendors_code() {
     let host = "127.0.0.1:9090";
     let good = || signed_call(host, &format!("http://{host}{TARGET}"));
@@ -249,7 +261,7 @@ async fn asking_badly_says_what_and_costs_nothing() {
     let good = r#"{"accessRules": [{"method": "GET", "path": "/*"}]}"#;
     for (key, body, status, says) in [
         ("nobody", good, 403, "This application key is invalid"),
-        ("ak", good, 403, "This application key is invalid"),
+        ("ak", good, 403, "may not ask for credentials; add it to admin.ovh.applications"),
         ("tf-key", "{}", 400, "accessRules is missing"),
         ("tf-key", r#"{"accessRules": []}"#, 400, "1..=64"),
         ("tf-key", r#"{"accessRules": [{"method": "PATCH", "path": "/*"}]}"#, 400, "GET, POST, PUT, DELETE"),

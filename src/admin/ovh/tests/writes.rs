@@ -8,39 +8,39 @@ use crate::admin::call::AdminState;
 use crate::admin::vendor_fixture::{bearer_call, read, state};
 use crate::model::{Access, Name, settings::Grant};
 
-const BASE: &str = "/1.0/ipLoadbalancing/lb-demo";
+pub(super) const BASE: &str = "/1.0/ipLoadbalancing/lb-demo";
 
-struct Shape(AdminState);
+pub(super) struct Shape(pub(super) AdminState);
 
 impl Shape {
-    async fn call(&self, method: &str, part: &str, body: &Value) -> (u16, Value) {
+    pub(super) async fn call(&self, method: &str, part: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         read(answer(&self.0, &bearer_call(method, &format!("{BASE}{part}"), &body)).await).await
     }
 
-    async fn ok(&self, method: &str, part: &str, body: Value) -> Value {
+    pub(super) async fn ok(&self, method: &str, part: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, part, &body).await;
         assert_eq!(status, 200, "{method} {part} {body}: {answer}");
         answer
     }
 
-    async fn get(&self, part: &str) -> Value {
+    pub(super) async fn get(&self, part: &str) -> Value {
         self.ok("GET", part, Value::Null).await
     }
 
-    async fn refused(&self, method: &str, part: &str, body: Value) -> (u16, String) {
+    pub(super) async fn refused(&self, method: &str, part: &str, body: Value) -> (u16, String) {
         let (status, answer) = self.call(method, part, &body).await;
         assert_ne!(status, 200, "{method} {part} {body}: {answer}");
         (status, answer["message"].as_str().unwrap().to_owned())
     }
 
     /// Makes an object and returns its id.
-    async fn make(&self, part: &str, id: &str, body: Value) -> u64 {
+    pub(super) async fn make(&self, part: &str, id: &str, body: Value) -> u64 {
         self.ok("POST", part, body).await[id].as_u64().unwrap()
     }
 }
 
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     Shape(state())
 }
 
@@ -164,7 +164,7 @@ async fn probe_is_in_tls_where_every_probed_server_is() {
 }
 
 #[tokio::test]
-async fn frontend_says_all_that_it_was_told_and_listens_when_it_has_work_to_give() {
+async fn frontend_says_all_that_it_was_told_and_listens_unless_it_is_disabled() {
     let shape = shape();
     let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
     let body = json!({"port": "22280", "zone": "all", "allowedSource": [], "dedicatedIpfo": ["10.0.0.2/32"],
@@ -185,7 +185,7 @@ async fn frontend_says_all_that_it_was_told_and_listens_when_it_has_work_to_give
     let (status, why) = shape.refused("PUT", &part, json!({"disabled": false, "port": "22281"})).await;
     assert_eq!((status, why.split(':').next()), (400, Some("ssl")), "{why}");
     shape.ok("PUT", &part, json!({"disabled": false, "ssl": false})).await;
-    assert_eq!(listens(&shape), None, "it has nothing to give its work to");
+    assert_eq!(listens(&shape).unwrap(), ["10.0.0.2:22280"], "it listens, and has no farm to give its work to");
     shape
         .ok("PUT", &part, json!({"defaultFarmId": farm, "port": "22280,22443-22444", "allowedSource": ["8.8.8.8/32"]}))
         .await;
@@ -246,7 +246,7 @@ async fn routes_and_rules_live_with_a_frontend_and_without() {
     let front = json!({"port": "8000", "zone": "all"});
     let front = shape.make("/http/frontend", "frontendId", front).await;
     let is_open = |shape: &Shape| shape.0.objects.view().ahead.frontend(crate::model::FrontendId(front)).cloned();
-    assert!(is_open(&shape).is_none());
+    assert!(is_open(&shape).unwrap().routes.is_empty());
     shape.ok("PUT", &format!("/http/route/{away}"), json!({"frontendId": front})).await;
     let routes = is_open(&shape).unwrap().routes.clone();
     assert_eq!((routes.len(), routes[0].rules.len(), routes[0].id.0), (1, 1, away));
@@ -369,6 +369,28 @@ async fn what_the_file_declares_is_refused_with_its_place_but_for_status_and_wei
         (&json!(7), &json!("inactive"), &told["serverState"])
     );
     assert_eq!(shape.get("/pendingChanges").await, json!([{"zone": "local", "number": 2}]));
+}
+
+#[tokio::test]
+async fn drained_server_reads_inactive_and_active_is_the_last_word() {
+    let shape = shape();
+    let part = "/http/farm/web/server/drain";
+    let told = shape.get(part).await;
+    assert_eq!((&told["status"], &told["serverState"][0]["status"]), (&json!("inactive"), &json!("DRAIN")));
+    let wish = || {
+        let view = shape.0.objects.view();
+        view.staged.iter().map(|staged| format!("{:?}", staged.change)).collect::<Vec<_>>().join(" ")
+    };
+    shape.ok("PUT", part, told).await;
+    shape.ok("PUT", part, json!({"status": "inactive"})).await;
+    assert_eq!(wish(), "", "what is told already changes nothing");
+    shape.ok("PUT", part, json!({"status": "active"})).await;
+    assert_eq!((shape.get(part).await["status"].as_str(), wish().contains("Admin(Active)")), (Some("active"), true));
+    // Once it is to take work again it can be taken out, and brought back before anything is live.
+    shape.ok("PUT", part, json!({"status": "inactive"})).await;
+    assert!(wish().contains("Admin(Maintenance)"), "{}", wish());
+    shape.ok("PUT", part, json!({"status": "active"})).await;
+    assert_eq!((shape.get(part).await["status"].as_str(), wish().contains("Admin(Active)")), (Some("active"), true));
 }
 
 /// Posts what is wrong, which is told so and changes nothing.

@@ -38,8 +38,8 @@ impl Planning<'_> {
 
     pub(super) fn change_farm(self, kind: Kind, id: &str, body: &[u8]) -> Planned {
         let item = self.ahead.farm(kind, id).ok_or_else(|| unknown("farm", id))?;
-        let written = with_interval(fields::read(body, kind, FARM, Purpose::Change)?);
         let old = face::object(&face::farm(self.look, &item));
+        let written = with_interval(fields::read_change(body, kind, FARM, &old)?);
         let new = merged(&old, &written);
         let farm: wire::Farm = face::typed(new.clone());
         if item.made.is_some() && old.get("probe") != new.get("probe") {

@@ -14,6 +14,9 @@ use crate::model::{FarmId, FrontendId, ObjectId, ObjectKind, Service};
 use crate::objects::edit::Replace;
 use crate::objects::{Edit, EditError};
 
+/// What HTTP clients are answered where there is no farm.
+const NO_SERVER: u16 = 503;
+
 impl Planning<'_> {
     pub(super) fn make_frontend(self, kind: Kind, body: &[u8]) -> Planned {
         let written = fields::read(body, kind, FRONTEND, Purpose::Make)?;
@@ -36,14 +39,16 @@ impl Planning<'_> {
 
     pub(super) fn change_frontend(self, kind: Kind, id: &str, body: &[u8]) -> Planned {
         let item = self.ahead.frontend(kind, id).ok_or_else(|| unknown("frontend", id))?;
-        let written = fields::read(body, kind, FRONTEND, Purpose::Change)?;
         let was = face::frontend(self.look, &item);
         let old = face::object(&was);
+        let written = fields::read_change(body, kind, FRONTEND, &old)?;
         let new = merged(&old, &written);
         let frontend: wire::Frontend = face::typed(new.clone());
         let path = ["frontends".to_owned(), item.name.to_string()];
         let key_of = frontend_key;
-        let is_ours = item.made.is_some() && is_formed(&old, &written, key_of);
+        // One that is to open is looked at even if its form stays: it may have waited for a certificate.
+        let opens = was.disabled && !frontend.disabled;
+        let is_ours = item.made.is_some() && (opens || is_formed(&old, &written, key_of));
         let form = if is_ours { self.frontend_form(&frontend, kind)? } else { Map::new() };
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
         let mut edits = Vec::new();
@@ -98,6 +103,9 @@ impl Planning<'_> {
             put(&mut form, "request_headers", headers(&frontend.http_header)?);
             put(&mut form, "redirect", frontend.redirect_location.as_deref().filter(|to| !to.is_empty()));
         }
+        if !["farm", "redirect"].iter().any(|key| form.contains_key(*key)) {
+            put(&mut form, "reject", rejection(kind));
+        }
         Ok(form)
     }
 
@@ -126,10 +134,21 @@ impl Planning<'_> {
     }
 }
 
-/// Returns whether a frontend carries no traffic: it is disabled, or has neither farm nor redirect nor route, or is to be
-/// encrypted and has no certificate.
-pub(super) fn is_idle(frontend: &wire::Frontend, form: &Map<String, Value>, has_routes: bool) -> bool {
-    let goes_nowhere = !["farm", "redirect", "routes"].iter().any(|key| form.contains_key(*key)) && !has_routes;
+/// Returns how a frontend without a farm and a redirect answers what no route takes, as the vendor's engine does: with
+/// 503, or by closing. Datagrams cannot be answered.
+fn rejection(kind: Kind) -> Option<Value> {
+    match kind {
+        Kind::Http => Some(json!(NO_SERVER)),
+        Kind::Tcp => Some(json!(true)),
+        Kind::Udp => None,
+    }
+}
+
+/// Returns whether a frontend carries no traffic: it is disabled, or of datagrams without a farm, or is to be encrypted
+/// and has no certificate.
+pub(in crate::admin::ovh) fn is_idle(frontend: &wire::Frontend, form: &Map<String, Value>, has_routes: bool) -> bool {
+    let goes_nowhere =
+        !["farm", "redirect", "reject", "routes"].iter().any(|key| form.contains_key(*key)) && !has_routes;
     frontend.disabled || goes_nowhere || (frontend.ssl && !form.contains_key("tls"))
 }
 

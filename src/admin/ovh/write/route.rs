@@ -51,9 +51,9 @@ impl Planning<'_> {
 
     pub(super) fn change_route(self, kind: Kind, id: &str, body: &[u8]) -> Planned {
         let item = self.ahead.route(kind, id).ok_or_else(|| unknown("route", id))?;
-        let written = with_action(fields::read(body, kind, ROUTE, Purpose::Change)?, kind);
         let was = face::route(self.look, &item);
         let old = face::object(&was);
+        let written = with_action(fields::read_change(body, kind, ROUTE, &old)?, kind);
         let new = merged(&old, &written);
         let route: wire::Route = face::typed(new.clone());
         let path = self.path_of(&item);

@@ -30,24 +30,38 @@ pub(in crate::admin::ovh) struct Subject {
     /// What its pattern is.
     pub(in crate::admin::ovh) pattern: &'static str,
     /// The patterns there are, where they are few.
-    pub(in crate::admin::ovh) words: Option<&'static [&'static str]>,
+    words: Option<&'static [&'static str]>,
+    /// Those that connections have instead.
+    words_of_tcp: Option<&'static [&'static str]>,
+}
+
+impl Subject {
+    /// Returns the patterns there are of that kind, where they are few.
+    pub(in crate::admin::ovh) fn words(&self, kind: Kind) -> Option<&'static [&'static str]> {
+        if kind == Kind::Tcp { self.words_of_tcp } else { self.words }
+    }
 }
 
 const FEW: &[&str] = &["is", "in"];
 const TEXTS: &[&str] = &["is", "in", "contains", "startswith", "endswith", "matches"];
 const NAMED: &[&str] = &["is", "in", "contains", "startswith", "endswith", "matches", "exists"];
-/// What TCP can tell apart beside [`PROTOCOLS`].
-const HTTP2: &str = "http/2.0";
 const PROTOCOLS: &[&str] = &["tcp", "tls", "http", "https"];
+/// What TCP can tell apart: what is sent in the clear is not looked at.
+const PROTOCOLS_OF_TCP: &[&str] = &["tcp", "tls", "https", "http/2.0"];
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
 
 const fn subject(name: &'static str, matches: &'static [&'static str], pattern: &'static str) -> Subject {
-    Subject { name, is_of_tcp: false, has_sub_field: false, matches, pattern, words: None }
+    Subject { name, is_of_tcp: false, has_sub_field: false, matches, pattern, words: None, words_of_tcp: None }
 }
 
 /// Every field.
 pub(in crate::admin::ovh) const SUBJECTS: &[Subject] = &[
-    Subject { is_of_tcp: true, words: Some(PROTOCOLS), ..subject("protocol", FEW, "enum") },
+    Subject {
+        is_of_tcp: true,
+        words: Some(PROTOCOLS),
+        words_of_tcp: Some(PROTOCOLS_OF_TCP),
+        ..subject("protocol", FEW, "enum")
+    },
     Subject { is_of_tcp: true, ..subject("source", FEW, "cidr") },
     Subject { is_of_tcp: true, ..subject("host", TEXTS, "string") },
     Subject { words: Some(METHODS), ..subject("method", FEW, "enum") },
@@ -79,8 +93,8 @@ impl Planning<'_> {
 
     pub(super) fn change_rule(self, kind: Kind, (route, id): (&str, &str), body: &[u8]) -> Planned {
         let (route, rule) = self.rule(kind, route, id)?;
-        let written = fields::read(body, kind, RULE, Purpose::Change)?;
         let old = face::object(&face::rule(&rule));
+        let written = fields::read_change(body, kind, RULE, &old)?;
         let new = merged(&old, &written);
         let made = self.made(&route, &rule)?;
         let form = rule_form(&face::typed(new.clone()), kind)?;
@@ -161,15 +175,10 @@ fn check_pattern(subject: &Subject, by: &str, kind: Kind, pattern: &str) -> Resu
     if subject.pattern == "cidr" && !several.clone().all(|text| fields::block(text).is_some()) {
         return bad("networks such as 10.0.0.0/8, with commas between them");
     }
-    if let Some(words) = subject.words {
-        let is_tcp_protocol = subject.name == "protocol" && kind == Kind::Tcp;
-        let extra = is_tcp_protocol.then_some(HTTP2);
-        // What is sent in the clear is not looked at.
-        let words: Vec<_> = words.iter().copied().filter(|word| !(is_tcp_protocol && *word == "http")).collect();
-        let is_one = |text: &str| words.contains(&text) || extra == Some(text);
+    if let Some(words) = subject.words(kind) {
+        let is_one = |text: &str| words.contains(&text);
         let is_good = if by == "in" { several.all(is_one) } else { is_one(pattern) };
         if !is_good {
-            let words: Vec<_> = words.into_iter().chain(extra).collect();
             return bad(&words.join(", "));
         }
     }

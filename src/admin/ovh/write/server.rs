@@ -39,7 +39,8 @@ impl Planning<'_> {
     pub(super) fn change_server(self, kind: Kind, (farm, id): (&str, &str), body: &[u8]) -> Planned {
         let farm = self.ahead.farm(kind, farm).ok_or_else(|| unknown("farm", farm))?;
         let item = self.ahead.server(&farm, id).ok_or_else(|| unknown("server", id))?;
-        let mut written = fields::read(body, kind, SERVER, Purpose::Change)?;
+        let told = face::object(&face::told(self.look, &farm, &item, self.terms.live.as_deref()));
+        let mut written = fields::read_change(body, kind, SERVER, &told)?;
         let old = face::object(&face::server(self.look, &farm, &item));
         let key = ServerKey { farm: FarmId(farm.id.0), server: ServerId(item.id.0) };
         let wishes = self.wishes(&item, &written);
@@ -74,7 +75,8 @@ impl Planning<'_> {
     }
 
     /// Returns what is wished of the two fields that are the operator's: of a server of the file they are overrides, and of
-    /// another one a wish ends the override that there is. `active` does not end a drain that was ordered elsewhere.
+    /// another one a wish ends the override that there is. What is told already was not written: saying `inactive` of a
+    /// server that somebody drained leaves it drained.
     fn wishes(self, item: &Item<Server>, written: &Map<String, Value>) -> Vec<Wish> {
         let mut wishes = Vec::new();
         if let Some(weight) = written.get("weight") {
@@ -82,9 +84,7 @@ impl Planning<'_> {
         }
         let live = self.terms.live.as_deref();
         match written.get("status").and_then(Value::as_str) {
-            Some("active") if live.map(|server| server.admin) != Some(AdminStatus::Drain) => {
-                wishes.push(Wish::Admin(AdminStatus::Active));
-            }
+            Some("active") => wishes.push(Wish::Admin(AdminStatus::Active)),
             Some("inactive") => wishes.push(Wish::Admin(AdminStatus::Maintenance)),
             Some(_) | None => {}
         }

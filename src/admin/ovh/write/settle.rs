@@ -81,7 +81,9 @@ impl Planning<'_> {
     fn with_probe(self, farm: &Item<Farm>) -> Option<Edit> {
         let made = farm.made.as_ref()?;
         let (mut said, mut own) = (farm.said(), farm.form());
-        if said == Said::default() || kind_of_farm(farm) == Some(Kind::Udp) || !said.stands("probe", &own) {
+        // A probe that this shape never spoke of is whoever's made the farm.
+        let is_ours = said.fields.contains_key("probe") && said.stands("probe", &own);
+        if !is_ours || kind_of_farm(farm) == Some(Kind::Udp) {
             return None;
         }
         let face: wire::Farm = face::typed(said.fields.clone());

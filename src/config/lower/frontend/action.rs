@@ -161,7 +161,8 @@ fn target(value: &Value<'_>, findings: &mut Findings) -> Option<Template> {
     Some(target)
 }
 
-fn reject(value: &Value<'_>, ground: Ground<'_>, findings: &mut Findings) -> Option<u16> {
+/// Reads how work is rejected: the status, or true.
+pub(super) fn reject(value: &Value<'_>, ground: Ground<'_>, findings: &mut Findings) -> Option<u16> {
     let mut unheard = Findings::default();
     if value.flag(&mut unheard) == Some(true) {
         return Some(CLOSED);
