@@ -160,6 +160,8 @@ impl Aim {
 /// Whether a server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verify {
+    /// Chain and time; it may be for any name, as HAProxy's `verify required` has it without `verifyhost`.
+    Chain,
     /// Any certificate will do; its digest is kept as evidence.
     Off,
     /// Chain, time and name.

@@ -13,6 +13,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use crate::harness::{InProcess, client::find};
 
 mod restarts;
+mod verified;
 
 /// Changes every server of a farm.
 fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {

@@ -226,6 +226,8 @@ fn bad_probe_keys_of_a_type() {
             "{type: https, sni: 'www.example.com:443'}",
             "{type: tls, verify: maybe}",
             "{type: tls, verify: false, ca: /ca.pem}",
+            "{type: tls, verify: chain}",
+            "{type: tls, verify: 'true'}",
             "{type: tls, ca: /nowhere}",
             "{type: tls, ca: /secret}",
             "{type: tls, ca: ''}",

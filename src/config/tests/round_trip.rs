@@ -72,6 +72,7 @@ fn upstream() -> impl Strategy<Value = String> {
     some_of(&["tls: {ca: a.pem, sni: s.example, cert: c, key: k}", "proxy_protocol: v2-ssl-cn"])
         .prop_union(some_of(&["tls: off", "proxy_protocol: none"]))
         .or(some_of(&["tls: {verify: false}", "proxy_protocol: v1"]))
+        .or(some_of(&["tls: {ca: b.pem, verify: chain}"]))
 }
 
 const AIM: &[&str] = &[
@@ -143,7 +144,8 @@ fn kind() -> impl Strategy<Value = String> {
                 "type: oco, port: 80",
                 "type: ping",
                 "type: ping, source: 10.0.0.1",
-                "type: tls, verify: true"
+                "type: tls, verify: true",
+                "type: tls, verify: chain, ca: /ca.pem"
             ][..]
         )
         .prop_map(str::to_owned),

@@ -8,7 +8,7 @@ use crate::config::schema::{
 use crate::config::units::show_percent;
 use crate::model::{
     AdminStatus, Aim, Balance, CookieRule, FailOpen, Farm, FlapGuard, HashKey, IncidentGuard, Leftovers, Observe,
-    Probe, Protocol, ProxyOut, Reuse, Role, SameSite, Server, ServerTls, Stickiness, Verify,
+    Probe, Protocol, ProxyOut, Reuse, Role, SameSite, Server, ServerTls, Stickiness,
 };
 
 /// Returns a farm and its servers.
@@ -215,7 +215,7 @@ fn tls(tls: &ServerTls) -> schema::ServerTls {
     schema::ServerTls {
         ca: tls.ca.as_ref().map(file),
         sni: tls.sni.as_deref().map(str::to_owned),
-        verify: flag(tls.verify == Verify::On),
+        verify: Some(probe::verify(tls.verify)),
         cert: tls.identity.as_ref().map(|files| file(&files.cert)),
         key: tls.identity.as_ref().map(|files| file(&files.key)),
     }

@@ -68,7 +68,7 @@ pub(super) fn aim(aim: &Aim) -> schema::Aim {
         address: aim.address.map(|ip| IpText(ip.to_string())),
         host: aim.host.as_deref().map(str::to_owned),
         sni: aim.sni.as_deref().map(str::to_owned),
-        verify: aim.verify.and_then(|verify| flag(verify == Verify::On)),
+        verify: aim.verify.map(verify),
         ca: aim.ca.as_deref().map(show_path),
         proxy: aim.proxy.map(|proxy| {
             Filled::Value(match proxy {
@@ -78,6 +78,15 @@ pub(super) fn aim(aim: &Aim) -> schema::Aim {
         }),
         source: aim.source.map(|ip| IpText(ip.to_string())),
     }
+}
+
+/// Returns whether, and of what, a certificate is verified.
+pub(super) fn verify(verify: Verify) -> Filled<schema::Verify> {
+    Filled::Value(match verify {
+        Verify::Chain => schema::Verify::Part(schema::VerifiedPart::Chain),
+        Verify::Off => schema::Verify::Flag(false),
+        Verify::On => schema::Verify::Flag(true),
+    })
 }
 
 /// What every type has; the type itself is the caller's to say.

@@ -87,6 +87,23 @@ async fn bad_certificate_is_l6rsp_with_the_reason_unless_nobody_looks() {
 }
 
 #[tokio::test]
+async fn chain_is_verified_where_the_name_may_be_any() {
+    let authority = Authority::new();
+    let chain = Aim { verify: Some(Verify::Chain), sni: None, ..authority.aim() };
+    let other = authority.shown("b.test", (2020, 2090), &[]);
+    for (shown, want) in [
+        (&other, (L6Ok, "TLS 1.3 handshake done")),
+        (&authority.shown("b.test", (2000, 2001), &[]), (L6Rsp, "certificate expired at 2001-01-01T00:00:00.000Z")),
+        (&Authority::new().shown("b.test", (2020, 2090), &[]), (L6Rsp, "certificate of an unknown authority")),
+    ] {
+        let record = shake(shown, chain.clone()).await;
+        assert_eq!((record.status, record.content.as_str()), want);
+        assert_eq!(record.evidence.unwrap().certificate_sha256, Some(shown.digest));
+    }
+    assert_eq!(shake(&other, Aim { verify: Some(Verify::On), ..chain }).await.status, L6Rsp);
+}
+
+#[tokio::test]
 async fn name_asked_for_is_the_aims_then_the_hosts_then_the_declared() {
     let authority = Authority::new();
     let aim = |sni: Option<&str>, host: Option<&str>| Aim {

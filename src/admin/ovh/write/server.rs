@@ -150,8 +150,8 @@ impl Planning<'_> {
     }
 }
 
-/// Returns what the config file would say of a server. A chain is what its certificate is verified with; without one any
-/// will do, as the vendor has it.
+/// Returns what the config file would say of a server. A chain is what its certificate must come from, whatever its name:
+/// servers have addresses alone here. Without one any will do, as the vendor has it.
 pub(super) fn server_form(
     server: &wire::Server,
     kind: Kind,
@@ -173,7 +173,7 @@ pub(super) fn server_form(
     put(&mut form, "proxy_protocol", server.proxy_protocol_version.as_deref());
     put(&mut form, "on_down", server.on_marked_down.as_ref().map(|_| "close"));
     if server.ssl {
-        let tls = chain.map_or_else(|| json!({"verify": false}), |file| json!({"ca": file}));
+        let tls = chain.map_or_else(|| json!({"verify": false}), |file| json!({"ca": file, "verify": "chain"}));
         put(&mut form, "tls", Some(tls));
     }
     form

@@ -9,7 +9,7 @@ use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::lower::{Around, text};
 use crate::config::read::{Section, Value};
-use crate::model::{Aim, Encryption, Probe, ProbeKind, ProxyHeader, Verify};
+use crate::model::{Aim, Encryption, Probe, ProbeKind, ProxyHeader};
 
 const PROXIES: &[(&str, ProxyHeader)] = &[("v1", ProxyHeader::V1), ("v2", ProxyHeader::V2)];
 /// The most bytes of a name in TLS, as in DNS.
@@ -31,13 +31,9 @@ pub(in crate::config::lower) fn lower(section: &Section<'_>, around: Around<'_>,
     }
     let host = section.get("host").and_then(|value| value.parsed(findings, "a host", parse_host));
     let sni = section.get("sni").and_then(|value| value.parsed(findings, "a host name", parse_sni));
-    let verify = section.get("verify").and_then(|value| value.flag(findings));
+    let verify = text::verify(section, findings);
     let ca = section.get("ca").and_then(|value| text::ca(&value, around.read_file, findings));
-    if let (Some(false), Some(value)) = (verify, section.get("ca")) {
-        value.complain(findings, "nothing is verified with verify: false; remove one of the two");
-    }
     let proxy = section.get("proxy").and_then(|value| value.word(findings, PROXIES));
-    let verify = verify.map(|on| if on { Verify::On } else { Verify::Off });
     Aim { port, address, host, sni, verify, ca, proxy, source }
 }
 
