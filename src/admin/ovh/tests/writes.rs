@@ -89,6 +89,11 @@ async fn farm_reads_back_as_it_was_sent_and_a_put_merges() {
     assert_eq!(shape.get("/pendingChanges").await, json!([]), "what was made and removed was never there");
 }
 
+/// Returns the certificate of an authority, PEM.
+fn authority() -> String {
+    rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem()
+}
+
 #[tokio::test]
 async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
     let shape = shape();
@@ -113,7 +118,7 @@ async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
     shape.ok("PUT", &part, json!({"port": 81, "address": "10.9.9.9", "serverState": [1]})).await;
     assert_eq!(address(&shape).as_deref(), Some("10.0.0.11:81"));
     let all = json!({"weight": 3, "backup": true, "probe": true, "ssl": true, "cookie": "A1", "status": "inactive",
-        "proxyProtocolVersion": "v2", "onMarkedDown": "shutdown-sessions", "chain": "-----BEGIN CERTIFICATE-----"});
+        "proxyProtocolVersion": "v2", "onMarkedDown": "shutdown-sessions", "chain": authority()});
     shape.ok("PUT", &part, all.clone()).await;
     let server = shape.get(&part).await;
     for (field, value) in all.as_object().unwrap() {
@@ -387,6 +392,8 @@ async fn bad_values_of_farms_and_servers_name_field_value_and_bound() {
     let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
     let server = format!("/http/farm/{farm}/server");
     let with = |probe: Value| json!({"zone": "all", "probe": probe});
+    let chain = |chain: &str| json!({"address": "10.0.0.1", "status": "active", "chain": chain});
+    let block = |base64: &str| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
     let cases = [
         ("/http/farm", json!({"zone": "gra"}), "zone: \"gra\" is outside all, local"),
         ("/http/farm", with(json!({"type": "internal"})), "probe.type: \"internal\" is outside http, mysql, oco"),
@@ -412,7 +419,10 @@ async fn bad_values_of_farms_and_servers_name_field_value_and_bound() {
         ),
         (&server, json!({"address": "10.0.0.1"}), "status: is missing"),
         (&server, json!({"address": "10.0.0.1", "status": "active", "weight": 257}), "weight: 257 is outside 0..=256"),
-        (&server, json!({"address": "10.0.0.1", "status": "active", "chain": "x"}), "chain: it is outside PEM"),
+        (&server, chain("x"), "chain: holds no certificate; send those of the authorities in PEM, or null"),
+        (&server, chain("-----BEGIN CERTIFICATE-----"), "chain: is not PEM: "),
+        (&server, chain(&block("eA==")), "chain: certificate 1 cannot be used: "),
+        (&server, chain(&format!("{}{}", authority(), block("eA=="))), "chain: certificate 2 cannot be used: "),
     ];
     check_bad(&shape, &cases).await;
     assert_eq!(shape.refused("POST", "/http/farm/1/server", json!({})).await.0, 404);

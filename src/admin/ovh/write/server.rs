@@ -5,15 +5,12 @@ use serde_json::{Map, Value, json};
 use super::{CHAIN_SHAPE, Change, New, Planned, Planning, kept, merged, put, unknown};
 use crate::admin::ovh::ahead::{Item, Said};
 use crate::admin::ovh::face::{self, server_key};
-use crate::admin::ovh::fields::{self, Purpose, SERVER, outside};
+use crate::admin::ovh::fields::{self, Purpose, SERVER};
 use crate::admin::ovh::path::Kind;
-use crate::admin::ovh::wire;
+use crate::admin::ovh::{service, wire};
 use crate::model::{AdminStatus, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Edit, EditError, form};
-
-/// What every PEM certificate begins with.
-const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 impl Planning<'_> {
     pub(super) fn make_server(self, kind: Kind, farm: &str, body: &[u8]) -> Planned {
@@ -106,9 +103,7 @@ impl Planning<'_> {
             edits.extend(self.chain_gone(id));
             return Ok(None);
         };
-        if !chain.contains(PEM_BEGIN) {
-            return Err(outside("chain", "it", "PEM certificates, which begin with -----BEGIN CERTIFICATE-----"));
-        }
+        service::check_authorities(chain).map_err(|why| EditError::fault("chain", &why))?;
         let form = form::text(Map::from_iter([("cert".to_owned(), json!(chain)), ("key".to_owned(), json!(""))]));
         match known {
             Some(known) => {
