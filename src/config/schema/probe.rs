@@ -49,7 +49,7 @@ pub struct Probe {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = EXCHANGE_STEPS_MAX))]
     pub steps: Option<Vec<Step>>,
-    /// Whether it is spoken inside TLS (grpc, exchange).
+    /// Whether it is spoken inside TLS (grpc, exchange, tcp, smtp, mysql, pgsql, redis, oco).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Filled<bool>>,
     /// What is sent first (agent).
@@ -128,6 +128,9 @@ pub struct Aim {
     /// The Host header or authority (http, https, grpc).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Whether it is spoken inside TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Filled<bool>>,
     /// The name asked for in TLS and verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,

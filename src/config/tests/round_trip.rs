@@ -78,6 +78,7 @@ fn upstream() -> impl Strategy<Value = String> {
 const AIM: &[&str] = &[
     "address: 10.1.2.3",
     "host: \"h.example:81\"",
+    "tls: true",
     "sni: s.example",
     "verify: true",
     "ca: /ca.pem",
@@ -134,7 +135,7 @@ fn kind() -> impl Strategy<Value = String> {
         }),
         maybe(&["service: a.b.C", "tls: true, ca: /ca.pem", "host: h.example"])
             .prop_map(|own| format!("type: grpc{own}")),
-        maybe(&["hello: lb.example.com"]).prop_map(|own| format!("type: smtp{own}")),
+        maybe(&["hello: lb.example.com", "tls: true, sni: s.example"]).prop_map(|own| format!("type: smtp{own}")),
         maybe(&["user: \"a b\""]).prop_map(|own| format!("type: mysql{own}")),
         maybe(&["user: check"]).prop_map(|own| format!("type: pgsql{own}")),
         maybe(&["password: \"0\"", "password_file: /secret"]).prop_map(|own| format!("type: redis{own}")),
@@ -142,6 +143,7 @@ fn kind() -> impl Strategy<Value = String> {
             &[
                 "type: oco",
                 "type: oco, port: 80",
+                "type: tcp, tls: true, ca: /ca.pem",
                 "type: ping",
                 "type: ping, source: 10.0.0.1",
                 "type: tls, verify: true",

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
+use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use sha2::{Digest, Sha256};
 
@@ -30,11 +30,7 @@ pub(super) enum Names {
 }
 
 impl Witness {
-    pub(super) fn new(
-        authorities: Option<Arc<WebPkiServerVerifier>>,
-        names: Names,
-        provider: &CryptoProvider,
-    ) -> Self {
+    pub(super) fn new(authorities: Option<Arc<WebPkiServerVerifier>>, names: Names, provider: &CryptoProvider) -> Self {
         let schemes = provider.signature_verification_algorithms.supported_schemes();
         Self { authorities, names, schemes, digest: OnceLock::new() }
     }

@@ -19,7 +19,8 @@ fn chain_alone_is_verified_where_that_is_asked_for() {
         [(&own.ca, "chain", 200, "UP"), (&other.ca, "chain", 502, "DOWN"), (&own.ca, "true", 502, "DOWN")]
     {
         let tls = format!("ca: {}, verify: {verify}", ca.display());
-        let checked_farm = format!("checked: {{protocol: http, probe: {{type: https, {tls}}}, servers: {{a: \"{addr}\"}}}}");
+        let checked_farm =
+            format!("checked: {{protocol: http, probe: {{type: https, {tls}}}, servers: {{a: \"{addr}\"}}}}");
         let servers = [Server::new("a", addr, &format!("probe: false, tls: {{{tls}}}"))];
         let farmgate = Farmgate::start(&Setup::http(&servers).another_farm(&checked_farm));
         assert_eq!(farmgate.client().get("/").status, status, "{tls}");
