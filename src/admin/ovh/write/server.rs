@@ -25,7 +25,8 @@ impl Planning<'_> {
         let mut edits = Vec::new();
         let chain = self.chain(id, &server, &mut edits)?;
         let port = server.port.or_else(|| self.ahead.port_of(&farm));
-        let form = server_form(&server, kind, port, chain.as_deref());
+        let mut form = server_form(&server, kind, port, chain.as_deref());
+        put(&mut form, "probe", Some(self.server_probe(&server, kind, &farm)));
         let said = Said { kind: None, fields: kept(new, kind, SERVER), form };
         let (parent, is_inert) = (Some(farm.id), port.is_none());
         edits.push(self.create(New { id, kind: ObjectKind::Server, name, parent, zone: None, said, is_inert }));
@@ -49,7 +50,8 @@ impl Planning<'_> {
         let server: wire::Server = face::typed(new.clone());
         let chain = if item.made.is_some() { self.chain(item.id, &server, &mut edits)? } else { None };
         let port = server.port.or_else(|| self.ahead.port_of(&farm));
-        let form = server_form(&server, kind, port, chain.as_deref());
+        let mut form = server_form(&server, kind, port, chain.as_deref());
+        put(&mut form, "probe", Some(self.server_probe(&server, kind, &farm)));
         let path = ["farms", farm.name.as_str(), "servers", item.name.as_str()].map(str::to_owned);
         let key_of = server_key;
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
@@ -145,20 +147,14 @@ impl Planning<'_> {
     }
 }
 
-/// Returns what the config file would say of a server. A chain is what its certificate must come from, whatever its name:
+/// Returns what the config file would say of a server, its probe apart. A chain is what its certificate must come from, whatever its name:
 /// servers have addresses alone here. Without one any will do, as the vendor has it.
-pub(super) fn server_form(
-    server: &wire::Server,
-    kind: Kind,
-    port: Option<u16>,
-    chain: Option<&str>,
-) -> Map<String, Value> {
+fn server_form(server: &wire::Server, kind: Kind, port: Option<u16>, chain: Option<&str>) -> Map<String, Value> {
     let mut form = Map::new();
     // One without a port is kept only, until its farm has one.
     let address = port.map_or_else(|| server.address.clone(), |port| format!("{}:{port}", server.address));
     put(&mut form, "address", Some(address));
     put(&mut form, "status", Some(if server.status == "inactive" { "maintenance" } else { "active" }));
-    put(&mut form, "probe", Some(server.probe && kind != Kind::Udp));
     if kind == Kind::Udp {
         return form;
     }
