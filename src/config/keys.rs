@@ -202,7 +202,7 @@ pub(super) const SERVER: &[&str] = &[
     "status",
 ];
 /// A server's `probe`, where it is a mapping; the same keys of a farm's probe say where it goes and as whom.
-pub(super) const AIM: &[&str] = &["port", "address", "host", "sni", "verify", "ca", "proxy", "source"];
+pub(super) const AIM: &[&str] = &["port", "address", "host", "tls", "sni", "verify", "ca", "proxy", "source"];
 /// `admin`.
 pub(super) const ADMIN: &[&str] = &["listen", "tls", "metrics", "allow_commands", "rate", "tokens", "ovh", "zenlayer"];
 /// `admin.rate`.

@@ -147,6 +147,25 @@ impl<'t> Value<'t> {
         }
     }
 
+    /// Returns what true, false or the word stands for.
+    pub(super) fn flag_or<T: Copy>(&self, findings: &mut Findings, [yes, no]: [T; 2], other: (&str, T)) -> Option<T> {
+        let wanted = format!("true, false or {}", other.0);
+        let scalar = self.scalar(findings, &wanted)?;
+        match scalar.text.as_str() {
+            "true" if is_untyped(scalar) => Some(yes),
+            "false" if is_untyped(scalar) => Some(no),
+            "true" | "false" => {
+                self.refuse(findings, format!("is a text, {wanted} is wanted; remove the quotes"));
+                None
+            }
+            text if text == other.0 => Some(other.1),
+            _ => {
+                self.refuse(findings, format!("is not {wanted}; write one of them"));
+                None
+            }
+        }
+    }
+
     /// Returns what the word stands for.
     pub(super) fn word<T: Copy>(&self, findings: &mut Findings, words: &[(&str, T)]) -> Option<T> {
         let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();

@@ -32,7 +32,9 @@ pub use frontend::{
     AcceptProxy, Alpn, ByHeader, Certificate, ClientAuth, Frontend, FrontendTimeouts, FrontendTls, Hsts, Limits,
     Maintenance, Rate, RateKey, SourceWord, TlsProfile,
 };
-pub use probe::{Aim, Expect, Probe, ProbeMethod, ProbeStart, ProbeType, ProxyHeader, Statuses, Step};
+pub use probe::{
+    Aim, Expect, Probe, ProbeMethod, ProbeStart, ProbeType, ProxyHeader, Statuses, Step, VerifiedPart, Verify,
+};
 pub use route::{
     Action, Field, HeaderRules, Match, Mirror, PatternText, Redirect, RedirectStatus, RedirectTo, Reject, RejectStatus,
     Rewrite, Route, Rule,

@@ -95,6 +95,12 @@ impl Probe {
         self.aim.port.or_else(|| self.kind.fixed_port()).unwrap_or(own)
     }
 
+    /// Returns whether its conversation is encrypted.
+    #[must_use]
+    pub fn encryption(&self) -> Encryption {
+        self.kind.encryption(self.aim.tls)
+    }
+
     /// Returns whether one check can stand for both: the same words to the same place at the same times. Names and
     /// thresholds may differ.
     #[must_use]
@@ -128,6 +134,8 @@ pub struct Aim {
     pub address: Option<IpAddr>,
     /// The Host header or authority; the server's own address where absent.
     pub host: Option<Box<str>>,
+    /// Whether the conversation is encrypted; as the probe's kind has it where absent.
+    pub tls: Option<Encryption>,
     /// The name asked for in TLS and verified; the host's, else the server's declared name, where absent.
     pub sni: Option<Box<str>>,
     /// Whether the certificate is verified; it is where absent.
@@ -148,6 +156,7 @@ impl Aim {
             port: self.port.or(other.port),
             address: self.address.or(other.address),
             host: self.host.or_else(|| other.host.clone()),
+            tls: self.tls.or(other.tls),
             sni: self.sni.or_else(|| other.sni.clone()),
             verify: self.verify.or(other.verify),
             ca: self.ca.or_else(|| other.ca.clone()),
@@ -160,6 +169,8 @@ impl Aim {
 /// Whether a server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verify {
+    /// Chain and time; it may be for any name, as HAProxy's `verify required` has it without `verifyhost`.
+    Chain,
     /// Any certificate will do; its digest is kept as evidence.
     Off,
     /// Chain, time and name.
@@ -279,6 +290,25 @@ impl ProbeKind {
         /// Finger's port, where OVHcloud's `oco` servers tell how they are.
         const OCO_PORT: u16 = 79;
         matches!(self, Self::Oco).then_some(OCO_PORT)
+    }
+
+    /// Returns whether such a conversation is encrypted where `asked` says so, or says nothing. A handshake is one; an
+    /// agent is spoken to in the clear, and some kinds have no conversation.
+    #[must_use]
+    pub fn encryption(&self, asked: Option<Encryption>) -> Encryption {
+        match self {
+            Self::Agent { .. } | Self::Command(_) | Self::Ping => Encryption::None,
+            Self::Exchange(ExchangeProbe { encryption, .. })
+            | Self::Grpc { encryption, .. }
+            | Self::Http(HttpProbe { encryption, .. }) => asked.unwrap_or(*encryption),
+            Self::Mysql { .. }
+            | Self::Oco
+            | Self::Pgsql { .. }
+            | Self::Redis { .. }
+            | Self::Smtp { .. }
+            | Self::Tcp { .. } => asked.unwrap_or(Encryption::None),
+            Self::Tls => Encryption::Tls,
+        }
     }
 
     /// Returns whether the probe is an agent's: it advises and is counted in no quorum.

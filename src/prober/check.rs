@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::model::{
-    AgentSays, CheckRecord, CheckStatus, Content, Encryption, Evidence, ExchangeProbe, Host, HttpProbe, HttpVersion,
-    PeerAddr, Probe, ProbeKind, Verdict,
+    AgentSays, CheckRecord, CheckStatus, Content, Encryption, Evidence, Host, HttpVersion, PeerAddr, Probe, ProbeKind,
+    Verdict,
 };
 
 use super::connect::Opening;
@@ -113,7 +113,7 @@ async fn carry_out(
         Ok(stream) => stream,
         Err(finding) => return finding,
     };
-    match encryption(&probe.kind) {
+    match probe.encryption() {
         Encryption::None => {
             let finding = converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await;
             if is_one_question
@@ -143,7 +143,7 @@ async fn carry_out_in_tls(
         Ok(stream) => stream,
         Err(finding) => return finding,
     };
-    let finding = if probe.kind == ProbeKind::Tls {
+    let finding = if matches!(probe.kind, ProbeKind::Tcp { banner: None, .. } | ProbeKind::Tls) {
         tls::passed(&stream)
     } else {
         converse(&mut Traced::new(&mut stream, trace), addr, host, probe, deadline).await
@@ -166,15 +166,17 @@ where
 {
     match &probe.kind {
         ProbeKind::Http(asked) => {
-            let authority = http::authority(&probe.aim, host, addr.port(), asked.encryption);
+            let encryption = probe.encryption();
+            let authority = http::authority(&probe.aim, host, addr.port(), encryption);
             match asked.version {
                 HttpVersion::Http1 => http::ask(stream, asked, &authority, deadline).await,
-                HttpVersion::Http2 => Box::pin(http2::ask(stream, asked, &authority, deadline)).await,
+                HttpVersion::Http2 => Box::pin(http2::ask(stream, asked, encryption, &authority, deadline)).await,
             }
         }
-        ProbeKind::Grpc { service, encryption } => {
-            let authority = http::authority(&probe.aim, host, addr.port(), *encryption);
-            Box::pin(grpc::ask(stream, service, *encryption, &authority, deadline)).await
+        ProbeKind::Grpc { service, .. } => {
+            let encryption = probe.encryption();
+            let authority = http::authority(&probe.aim, host, addr.port(), encryption);
+            Box::pin(grpc::ask(stream, service, encryption, &authority, deadline)).await
         }
         ProbeKind::Tcp { banner: None, .. } => connected(),
         ProbeKind::Agent { .. }
@@ -200,7 +202,8 @@ pub(super) fn connected() -> Finding {
 pub(super) fn is_one_question(probe: &Probe) -> bool {
     match &probe.kind {
         ProbeKind::Http(asked) => {
-            asked.version == HttpVersion::Http1 && asked.encryption == Encryption::None && probe.aim.proxy.is_none()
+            let is_clear = probe.encryption() == Encryption::None;
+            asked.version == HttpVersion::Http1 && is_clear && probe.aim.proxy.is_none()
         }
         ProbeKind::Agent { .. }
         | ProbeKind::Command(_)
@@ -214,24 +217,6 @@ pub(super) fn is_one_question(probe: &Probe) -> bool {
         | ProbeKind::Smtp { .. }
         | ProbeKind::Tcp { .. }
         | ProbeKind::Tls => false,
-    }
-}
-
-fn encryption(kind: &ProbeKind) -> Encryption {
-    match kind {
-        ProbeKind::Exchange(ExchangeProbe { encryption, .. })
-        | ProbeKind::Grpc { encryption, .. }
-        | ProbeKind::Http(HttpProbe { encryption, .. }) => *encryption,
-        ProbeKind::Tls => Encryption::Tls,
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Ping
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tcp { .. } => Encryption::None,
     }
 }
 

@@ -66,13 +66,14 @@ impl Answer {
 pub(super) async fn ask<S>(
     stream: &mut Traced<'_, S>,
     probe: &HttpProbe,
+    encryption: Encryption,
     authority: &str,
     deadline: Deadline,
 ) -> Finding
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = match request(probe.method.as_str(), scheme(probe.encryption), authority, &probe.path) {
+    let request = match request(probe.method.as_str(), scheme(encryption), authority, &probe.path) {
         Ok(request) => request,
         Err(finding) => return finding,
     };

@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::clock;
 use crate::health::Ticket;
-use crate::model::{CheckRecord, PeerAddr, Probe, ProbeKind};
+use crate::model::{CheckRecord, Encryption, PeerAddr, Probe, ProbeKind};
 
 use super::check::{self, Finding, READ_BYTES};
 use super::sharing::Aimed;
@@ -88,7 +88,8 @@ impl AsRawFd for Lane {
 
 /// Whether such checks are made here.
 pub(super) fn takes(probe: &Probe) -> bool {
-    let is_connect_alone = matches!(probe.kind, ProbeKind::Tcp { banner: None, .. }) && probe.aim.proxy.is_none();
+    let is_bare = probe.aim.proxy.is_none() && probe.encryption() == Encryption::None;
+    let is_connect_alone = matches!(probe.kind, ProbeKind::Tcp { banner: None, .. }) && is_bare;
     // Places and stamps share a word.
     (is_connect_alone || check::is_one_question(probe)) && usize::BITS == 64
 }

@@ -45,7 +45,7 @@ impl Aimed {
     /// Returns the whole request of its probe, which is this one: built once for all its checks.
     pub(super) fn question(&self, asked: &HttpProbe) -> Arc<[u8]> {
         let build = || {
-            let authority = http::authority(&self.probe.aim, &self.host, self.addr.port(), asked.encryption);
+            let authority = http::authority(&self.probe.aim, &self.host, self.addr.port(), self.probe.encryption());
             http::request(asked, &authority).into_bytes().into()
         };
         Arc::clone(self.question.get_or_init(build))
@@ -54,12 +54,12 @@ impl Aimed {
     fn is_same_check(&self, other: &Self) -> bool {
         self.addr == other.addr
             && (Arc::ptr_eq(&self.probe, &other.probe) || self.probe.is_same_check(&other.probe))
-            && (self.host == other.host || !says_the_host(&self.probe.kind))
+            && (self.host == other.host || !says_the_host(&self.probe))
     }
 
     fn key(&self) -> Key {
         let declared = match &self.host {
-            Host::Name(name) if says_the_host(&self.probe.kind) => Some(name.clone()),
+            Host::Name(name) if says_the_host(&self.probe) => Some(name.clone()),
             Host::Ip(_) | Host::Name(_) | Host::Unix(_) => None,
         };
         (self.addr.clone(), self.probe.aim.host.clone().or(declared))
@@ -67,20 +67,8 @@ impl Aimed {
 }
 
 /// Whether what is sent, or asked of a certificate, depends on the name that the server was declared with.
-fn says_the_host(kind: &ProbeKind) -> bool {
-    match kind {
-        ProbeKind::Grpc { .. } | ProbeKind::Http(_) | ProbeKind::Tls => true,
-        ProbeKind::Exchange(exchange) => exchange.encryption == Encryption::Tls,
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Ping
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tcp { .. } => false,
-    }
+fn says_the_host(probe: &Probe) -> bool {
+    matches!(probe.kind, ProbeKind::Grpc { .. } | ProbeKind::Http(_)) || probe.encryption() == Encryption::Tls
 }
 
 /// By what checks that may be the same are found: the address, and the name that is said.

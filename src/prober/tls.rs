@@ -24,7 +24,7 @@ use super::failure::errno_text;
 use super::trace::Trace;
 
 pub(super) use trust::Trust;
-use witness::Witness;
+use witness::{Names, Witness};
 
 /// HTTP/2 by ALPN.
 pub(super) const ALPN_H2: &[u8] = b"h2";
@@ -104,11 +104,13 @@ fn server_name(aim: &Aim, host: &Host) -> Result<ServerName<'static>, String> {
 }
 
 fn witness(trust: &Trust, aim: &Aim) -> Result<Witness, String> {
-    let authorities = match aim.verify.unwrap_or(Verify::On) {
+    let verify = aim.verify.unwrap_or(Verify::On);
+    let authorities = match verify {
         Verify::Off => None,
-        Verify::On => Some(trust.authorities(aim.ca.as_ref()).map_err(|why| why.to_string())?),
+        Verify::Chain | Verify::On => Some(trust.authorities(aim.ca.as_ref()).map_err(|why| why.to_string())?),
     };
-    Ok(Witness::new(authorities, &trust.provider))
+    let names = if verify == Verify::Chain { Names::Any } else { Names::Asked };
+    Ok(Witness::new(authorities, names, &trust.provider))
 }
 
 fn config(trust: &Trust, witness: &Arc<Witness>, alpn: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {

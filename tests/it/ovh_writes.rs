@@ -11,6 +11,8 @@ use crate::harness::{
 };
 use crate::udp::{Echo, ask, client};
 
+mod probes;
+
 const BASE: &str = "/1.0/ipLoadbalancing/it";
 
 /// A Farmgate with a farm `web` of the file, in which this shape may listen on the loopback.

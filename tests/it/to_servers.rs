@@ -13,6 +13,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use crate::harness::{InProcess, client::find};
 
 mod restarts;
+mod verified;
 
 /// Changes every server of a farm.
 fn each(farm: &mut Farm, change: impl Fn(&mut Server)) {
@@ -111,14 +112,14 @@ fn connection_with_a_proxy_header_is_used_again_for_its_client_only() {
 }
 
 /// What a server in TLS has, and the file of its authority.
-struct Certified {
-    config: Arc<ServerConfig>,
-    ca: PathBuf,
+pub(crate) struct Certified {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) ca: PathBuf,
 }
 
 impl Certified {
     /// Makes a certificate for `name`.
-    fn new(dir: &Path, name: &str) -> Self {
+    pub(crate) fn new(dir: &Path, name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let ca = dir.join(format!("{name}.pem"));
         std::fs::write(&ca, made.cert.pem()).unwrap();

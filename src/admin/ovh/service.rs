@@ -43,6 +43,7 @@ use super::write::SHAPE;
 use nothing::Nothing;
 
 pub(super) use followers::{certificates, tls};
+pub(super) use pem::check_authorities;
 pub(super) use settings::configuration;
 
 /// What a path below a service names, where it is the business of this room.

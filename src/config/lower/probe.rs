@@ -55,6 +55,23 @@ const TYPES: &[(&str, Type)] = &[
     ("command", Type::Command),
 ];
 
+/// Types that speak in the clear, or inside TLS where `tls` says so.
+const WRAPPED: &[Type] =
+    &[Type::Grpc, Type::Exchange, Type::Tcp, Type::Smtp, Type::Mysql, Type::Pgsql, Type::Redis, Type::Oco];
+/// Types that can be inside TLS.
+const ENCRYPTED: &[Type] = &[
+    Type::Https,
+    Type::Tls,
+    Type::Grpc,
+    Type::Exchange,
+    Type::Tcp,
+    Type::Smtp,
+    Type::Mysql,
+    Type::Pgsql,
+    Type::Redis,
+    Type::Oco,
+];
+
 /// Keys that some types have, with those types.
 const OWNERS: &[(&str, &[Type])] = &[
     ("method", &[Type::Http, Type::Https]),
@@ -68,13 +85,13 @@ const OWNERS: &[(&str, &[Type])] = &[
     ("password", &[Type::Redis]),
     ("password_file", &[Type::Redis]),
     ("steps", &[Type::Exchange]),
-    ("tls", &[Type::Grpc, Type::Exchange]),
+    ("tls", WRAPPED),
     ("send", &[Type::Agent]),
     ("program", &[Type::Command]),
     ("args", &[Type::Command]),
-    ("sni", &[Type::Https, Type::Tls, Type::Grpc, Type::Exchange]),
-    ("verify", &[Type::Https, Type::Tls, Type::Grpc, Type::Exchange]),
-    ("ca", &[Type::Https, Type::Tls, Type::Grpc, Type::Exchange]),
+    ("sni", ENCRYPTED),
+    ("verify", ENCRYPTED),
+    ("ca", ENCRYPTED),
 ];
 
 /// Keys that every type has but these.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::ReadFile;
 use crate::config::bounds::TEXT_BYTES_MAX;
 use crate::config::error::Findings;
-use crate::config::read::Value;
+use crate::config::read::{Section, Value};
 use crate::config::tree::old_line_break;
+use crate::model::Verify;
 
 /// What every PEM file of certificates holds.
 const PEM_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
@@ -51,6 +52,23 @@ pub(super) fn path(value: &Value<'_>, findings: &mut Findings) -> Option<PathBuf
         return None;
     }
     Some(PathBuf::from(text))
+}
+
+/// Reads `verify`, where it is written: whether, and of what, a server's certificate is verified.
+pub(super) fn verify(section: &Section<'_>, findings: &mut Findings) -> Option<Verify> {
+    let value = section.get("verify")?;
+    let verify = value.flag_or(findings, [Verify::On, Verify::Off], ("chain", Verify::Chain))?;
+    match (verify, section.get("ca")) {
+        (Verify::Off, Some(ca)) => {
+            ca.complain(findings, "nothing is verified with verify: false; remove one of the two");
+        }
+        (Verify::Chain, None) => {
+            let why = "whoever has any certificate of this host's authorities would pass, as its name is not looked at";
+            value.complain(findings, format!("needs ca: {why}; name the file of your own authority"));
+        }
+        (Verify::Chain | Verify::On, _) | (Verify::Off, None) => {}
+    }
+    Some(verify)
 }
 
 /// Reads the path of a PEM file of authorities, which must be there and hold a certificate.

@@ -49,7 +49,7 @@ pub struct Probe {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = EXCHANGE_STEPS_MAX))]
     pub steps: Option<Vec<Step>>,
-    /// Whether it is spoken inside TLS (grpc, exchange).
+    /// Whether it is spoken inside TLS (grpc, exchange, tcp, smtp, mysql, pgsql, redis, oco).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Filled<bool>>,
     /// What is sent first (agent).
@@ -74,9 +74,9 @@ pub struct Probe {
     /// The name asked for in TLS and verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
-    /// Whether the certificate is verified.
+    /// Whether the certificate is verified, and of what.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify: Option<Filled<bool>>,
+    pub verify: Option<Filled<Verify>>,
     /// The PEM file of the authorities to verify against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
@@ -128,12 +128,15 @@ pub struct Aim {
     /// The Host header or authority (http, https, grpc).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Whether it is spoken inside TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Filled<bool>>,
     /// The name asked for in TLS and verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
-    /// Whether the certificate is verified.
+    /// Whether the certificate is verified, and of what.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify: Option<Filled<bool>>,
+    pub verify: Option<Filled<Verify>>,
     /// The PEM file of the authorities to verify against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
@@ -223,6 +226,24 @@ pub struct Step {
     /// A regular expression that must match what comes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
+}
+
+/// Whether a certificate is verified.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Verify {
+    /// Wholly, or not at all.
+    Flag(bool),
+    /// In part.
+    Part(VerifiedPart),
+}
+
+/// What of a certificate is verified.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifiedPart {
+    /// That it comes from the authorities of `ca`, whatever its name.
+    Chain,
 }
 
 /// The form of a PROXY header.

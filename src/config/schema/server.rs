@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::bounds;
 use super::farm::{Leftovers, Switch};
-use super::probe::Aim;
+use super::probe::{Aim, Verify};
 use super::text::{AddressText, Filled, Number};
 
 /// A server, short or in full.
@@ -87,9 +87,9 @@ pub struct ServerTls {
     /// The name that is asked for and that its certificate must have; its own host where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
-    /// Whether its certificate is verified.
+    /// Whether its certificate is verified, and of what.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify: Option<Filled<bool>>,
+    pub verify: Option<Filled<Verify>>,
     /// The PEM file of the certificate that is shown to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert: Option<String>,

@@ -196,6 +196,7 @@ fn bad_spread_of_a_farm() {
             "tls: yes",
             "tls: {ca: '', sni: 'a:1', verify: 1, cert: a.pem}",
             "tls: {ca: ca.pem, verify: false, key: a.key}",
+            "tls: {verify: chain}",
             "proxy_protocol: v3",
             "stickiness: {header: {}}",
             "stickiness: {header: 'a b'}",

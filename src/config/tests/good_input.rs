@@ -238,6 +238,7 @@ fn aim_of_a_probe_and_of_a_server_are_read_alike() {
         port: Some(81),
         address: "10.0.0.9".parse().ok(),
         host: Some("h.example".into()),
+        tls: None,
         sni: Some("s.example".into()),
         verify: Some(Verify::On),
         ca: Some(Path::new("/ca.pem").into()),
@@ -246,6 +247,52 @@ fn aim_of_a_probe_and_of_a_server_are_read_alike() {
     };
     assert_eq!(farm.servers[0].aim, want);
     assert!(warnings.iter().all(|warning| warning.ends_with("no frontend feeds this farm; it is only checked")));
+}
+
+#[test]
+fn check_of_a_server_inside_tls_verifies_as_its_traffic_does_unless_it_says_how() {
+    let (farm, _) = farm(
+        "probe: {type: http}, servers: {a: {address: \"h:1\", tls: {ca: own.pem, verify: chain}, probe: {tls: true}}, \
+         b: {address: \"h:2\", tls: {ca: own.pem, sni: s.example}, probe: {tls: true, verify: false, sni: t.example}}, \
+         c: {address: \"h:3\", tls: {verify: false}, probe: {proxy: v1}}, d: {address: \"h:4\", probe: {tls: false}}}",
+    );
+    let none = Aim::default();
+    let tls = Aim { tls: Some(Encryption::Tls), ..Aim::default() };
+    let ca = Some(Path::new("own.pem").into());
+    let aims: Vec<_> = farm.servers.iter().map(|server| server.aim.clone()).collect();
+    let want = [
+        Aim { verify: Some(Verify::Chain), ca, ..tls.clone() },
+        Aim { verify: Some(Verify::Off), sni: Some("t.example".into()), ..tls },
+        Aim { proxy: Some(ProxyHeader::V1), ..none.clone() },
+        Aim { tls: Some(Encryption::None), ..none },
+    ];
+    assert_eq!(aims, want);
+}
+
+#[test]
+fn probe_is_inside_tls_where_its_type_or_key_or_server_says_so() {
+    for (text, farms_own, inside, clear) in [
+        ("type: http", false, true, false),
+        ("type: https", true, true, false),
+        ("type: tls", true, true, true),
+        ("type: tcp", false, true, false),
+        ("type: tcp, tls: false", false, true, false),
+        ("type: tcp, tls: true, ca: /ca.pem, expect: {contains: x, negate: true}", true, true, false),
+        ("type: smtp, tls: true, verify: false", true, true, false),
+        ("type: mysql, tls: true", true, true, false),
+        ("type: pgsql, tls: true", true, true, false),
+        ("type: redis, tls: true", true, true, false),
+        ("type: oco, tls: true", true, true, false),
+        ("type: grpc, tls: true", true, true, false),
+        ("type: agent", false, false, false),
+        ("type: ping", false, false, false),
+    ] {
+        let probe = std::sync::Arc::new(probe(text));
+        let of =
+            |encryption| probe.aimed(&Aim { tls: Some(encryption), ..Aim::default() }).encryption() == Encryption::Tls;
+        let found = (probe.encryption() == Encryption::Tls, of(Encryption::Tls), of(Encryption::None));
+        assert_eq!(found, (farms_own, inside, clear), "{text}");
+    }
 }
 
 #[test]

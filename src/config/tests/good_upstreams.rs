@@ -85,7 +85,8 @@ fn tls_and_proxy_header_of_a_farm_stand_for_servers_that_say_nothing() {
     let (farm, _) = farm(
         "protocol: tcp, tls: {ca: ca.pem, sni: s.example, cert: c.pem, key: c.key}, proxy_protocol: v2-ssl, servers: \
          {short: 'h:1', long: {address: 'h:2'}, off: {address: 'h:3', tls: off, proxy_protocol: none}, \
-         on: {address: 'h:4', tls: true, proxy_protocol: v1}, blind: {address: 'h:5', tls: {verify: false}}}",
+         on: {address: 'h:4', tls: true, proxy_protocol: v1}, blind: {address: 'h:5', tls: {verify: false}}, \
+         nameless: {address: 'h:6', tls: {ca: own.pem, verify: chain}}}",
     );
     let path = |text: &str| Arc::<Path>::from(Path::new(text));
     let full = ServerTls {
@@ -102,6 +103,7 @@ fn tls_and_proxy_header_of_a_farm_stand_for_servers_that_say_nothing() {
         (None, None),
         (Some(bare(Verify::On)), Some(ProxyOut::V1)),
         (Some(bare(Verify::Off)), Some(ProxyOut::V2Ssl)),
+        (Some(ServerTls { ca: Some(path("own.pem")), ..bare(Verify::Chain) }), Some(ProxyOut::V2Ssl)),
     ];
     assert_eq!(found, want);
 }

@@ -72,11 +72,13 @@ fn upstream() -> impl Strategy<Value = String> {
     some_of(&["tls: {ca: a.pem, sni: s.example, cert: c, key: k}", "proxy_protocol: v2-ssl-cn"])
         .prop_union(some_of(&["tls: off", "proxy_protocol: none"]))
         .or(some_of(&["tls: {verify: false}", "proxy_protocol: v1"]))
+        .or(some_of(&["tls: {ca: b.pem, verify: chain}"]))
 }
 
 const AIM: &[&str] = &[
     "address: 10.1.2.3",
     "host: \"h.example:81\"",
+    "tls: true",
     "sni: s.example",
     "verify: true",
     "ca: /ca.pem",
@@ -133,7 +135,7 @@ fn kind() -> impl Strategy<Value = String> {
         }),
         maybe(&["service: a.b.C", "tls: true, ca: /ca.pem", "host: h.example"])
             .prop_map(|own| format!("type: grpc{own}")),
-        maybe(&["hello: lb.example.com"]).prop_map(|own| format!("type: smtp{own}")),
+        maybe(&["hello: lb.example.com", "tls: true, sni: s.example"]).prop_map(|own| format!("type: smtp{own}")),
         maybe(&["user: \"a b\""]).prop_map(|own| format!("type: mysql{own}")),
         maybe(&["user: check"]).prop_map(|own| format!("type: pgsql{own}")),
         maybe(&["password: \"0\"", "password_file: /secret"]).prop_map(|own| format!("type: redis{own}")),
@@ -141,9 +143,11 @@ fn kind() -> impl Strategy<Value = String> {
             &[
                 "type: oco",
                 "type: oco, port: 80",
+                "type: tcp, tls: true, ca: /ca.pem",
                 "type: ping",
                 "type: ping, source: 10.0.0.1",
-                "type: tls, verify: true"
+                "type: tls, verify: true",
+                "type: tls, verify: chain, ca: /ca.pem"
             ][..]
         )
         .prop_map(str::to_owned),

@@ -7,8 +7,8 @@ use crate::config::schema::{
 };
 use crate::config::units::show_percent;
 use crate::model::{
-    AdminStatus, Aim, Balance, CookieRule, FailOpen, Farm, FlapGuard, HashKey, IncidentGuard, Leftovers, Observe,
-    Probe, Protocol, ProxyOut, Reuse, Role, SameSite, Server, ServerTls, Stickiness, Verify,
+    AdminStatus, Aim, Balance, CookieRule, Encryption, FailOpen, Farm, FlapGuard, HashKey, IncidentGuard, Leftovers,
+    Observe, Probe, Protocol, ProxyOut, Reuse, Role, SameSite, Server, ServerTls, Stickiness,
 };
 
 /// Returns a farm and its servers.
@@ -195,7 +195,7 @@ pub(super) fn server(server: &Server) -> schema::Server {
         probe: Some(if server.aim == Aim::default() {
             ServerProbe::Flag(Filled::Value(server.probed))
         } else {
-            ServerProbe::Aim(probe::aim(&server.aim))
+            ServerProbe::Aim(probe::aim(&written(server)))
         }),
         tls: server.tls.as_deref().map(|it| Switch::Set(tls(it))),
         proxy_protocol: server.proxy_protocol.map(|form| Filled::Value(proxy(form))),
@@ -210,12 +210,26 @@ pub(super) fn server(server: &Server) -> schema::Server {
     }
 }
 
+/// Returns the aim of a server without what its own `tls` says of it anyway.
+fn written(server: &Server) -> Aim {
+    let mut aim = server.aim.clone();
+    if let (Some(Encryption::Tls), Some(tls)) = (aim.tls, &server.tls) {
+        if aim.sni == tls.sni {
+            aim.sni = None;
+        }
+        if (aim.verify, &aim.ca) == (Some(tls.verify), &tls.ca) {
+            (aim.verify, aim.ca) = (None, None);
+        }
+    }
+    aim
+}
+
 fn tls(tls: &ServerTls) -> schema::ServerTls {
     let file = |path: &std::sync::Arc<std::path::Path>| path.to_string_lossy().into_owned();
     schema::ServerTls {
         ca: tls.ca.as_ref().map(file),
         sni: tls.sni.as_deref().map(str::to_owned),
-        verify: flag(tls.verify == Verify::On),
+        verify: Some(probe::verify(tls.verify)),
         cert: tls.identity.as_ref().map(|files| file(&files.cert)),
         key: tls.identity.as_ref().map(|files| file(&files.key)),
     }

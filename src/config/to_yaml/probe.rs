@@ -15,7 +15,6 @@ use crate::model::{
 pub(super) fn probe(probe: &Probe, secrets: Secrets) -> schema::Probe {
     let common = common(probe);
     let of = |it| Filled::Value(it);
-    let encrypted = |encryption: Encryption| flag(encryption == Encryption::Tls);
     match &probe.kind {
         ProbeKind::Agent { send } => schema::Probe { r#type: of(schema::ProbeType::Agent), send: some(send), ..common },
         ProbeKind::Command(command) => schema::Probe {
@@ -67,8 +66,9 @@ pub(super) fn aim(aim: &Aim) -> schema::Aim {
         port: aim.port.map(|port| Number(port.into())),
         address: aim.address.map(|ip| IpText(ip.to_string())),
         host: aim.host.as_deref().map(str::to_owned),
+        tls: aim.tls.and_then(encrypted),
         sni: aim.sni.as_deref().map(str::to_owned),
-        verify: aim.verify.and_then(|verify| flag(verify == Verify::On)),
+        verify: aim.verify.map(verify),
         ca: aim.ca.as_deref().map(show_path),
         proxy: aim.proxy.map(|proxy| {
             Filled::Value(match proxy {
@@ -78,6 +78,19 @@ pub(super) fn aim(aim: &Aim) -> schema::Aim {
         }),
         source: aim.source.map(|ip| IpText(ip.to_string())),
     }
+}
+
+fn encrypted(encryption: Encryption) -> Option<Filled<bool>> {
+    flag(encryption == Encryption::Tls)
+}
+
+/// Returns whether, and of what, a certificate is verified.
+pub(super) fn verify(verify: Verify) -> Filled<schema::Verify> {
+    Filled::Value(match verify {
+        Verify::Chain => schema::Verify::Part(schema::VerifiedPart::Chain),
+        Verify::Off => schema::Verify::Flag(false),
+        Verify::On => schema::Verify::Flag(true),
+    })
 }
 
 /// What every type has; the type itself is the caller's to say.
@@ -95,7 +108,7 @@ fn common(probe: &Probe) -> schema::Probe {
         password: None,
         password_file: None,
         steps: None,
-        tls: None,
+        tls: aim.tls,
         send: None,
         program: None,
         args: None,

@@ -226,7 +226,8 @@ async fn connection_that_breaks_while_it_is_written_to_ends_the_check_at_once() 
         let deadline = Deadline { at: Instant::now() + TIMEOUT, after: TIMEOUT };
         let probe = HttpProbe { version: HttpVersion::Http2, ..HttpProbe::get("/healthz") };
         let mut stream = Breaks(taken);
-        let finding = ask(&mut Traced::new(&mut stream, &mut trace), &probe, "origin.test", deadline).await;
+        let stream = &mut Traced::new(&mut stream, &mut trace);
+        let finding = ask(stream, &probe, Encryption::None, "origin.test", deadline).await;
         assert_eq!((finding.status, finding.code), (L7Rsp, None), "{taken}: {finding:?}");
         assert!(finding.content.as_str().ends_with("nothing received"), "{taken}: {finding:?}");
     }

@@ -112,6 +112,11 @@ fn common_checks_are_made_here_and_no_others() {
     assert!(!of(ProbeKind::Http(HttpProbe { encryption: Encryption::Tls, ..http.clone() })));
     assert!(!of(ProbeKind::Http(HttpProbe { version: HttpVersion::Http2, ..http })));
     assert!(!of(ProbeKind::Tls) && !of(ProbeKind::Ping) && !of(ProbeKind::Oco));
-    let aim = Aim { proxy: Some(ProxyHeader::V1), ..Aim::default() };
-    assert!(!takes(&Probe { aim, ..probe(1) }));
+    let connect = ProbeKind::Tcp { banner: None, negate: Negate::AsWritten };
+    for aim in
+        [Aim { proxy: Some(ProxyHeader::V1), ..Aim::default() }, Aim { tls: Some(Encryption::Tls), ..Aim::default() }]
+    {
+        assert!(!takes(&Probe { aim: aim.clone(), ..probe(1) }));
+        assert!(!takes(&Probe { aim, ..Probe::new(connect.clone()) }));
+    }
 }

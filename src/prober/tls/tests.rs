@@ -8,7 +8,7 @@ use super::super::check;
 use super::super::origins::certified::{Authority, NAME, Shown, serve};
 use super::super::origins::{self, OK, Script, read_request, start};
 use super::*;
-use crate::model::{BodyMatch, CheckRecord, Encryption, Expect, HttpProbe, Probe, ProbeKind, ProxyHeader};
+use crate::model::{BodyMatch, CheckRecord, Encryption, Expect, HttpProbe, Negate, Probe, ProbeKind, ProxyHeader};
 use CheckStatus::{L6Ok, L6Rsp, L6Tout, L7Ok, L7Rsp, L7Sts, L7Tout, SockErr};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -83,6 +83,55 @@ async fn bad_certificate_is_l6rsp_with_the_reason_unless_nobody_looks() {
         assert_eq!(evidence.certificate_sha256, Some(shown.digest), "{words}");
         let record = shake(&shown, off.clone()).await;
         assert_eq!((record.status, record.evidence.unwrap().certificate_sha256), (L6Ok, Some(shown.digest)), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn chain_is_verified_where_the_name_may_be_any() {
+    let authority = Authority::new();
+    let chain = Aim { verify: Some(Verify::Chain), sni: None, ..authority.aim() };
+    let other = authority.shown("b.test", (2020, 2090), &[]);
+    for (shown, want) in [
+        (&other, (L6Ok, "TLS 1.3 handshake done")),
+        (&authority.shown("b.test", (2000, 2001), &[]), (L6Rsp, "certificate expired at 2001-01-01T00:00:00.000Z")),
+        (&Authority::new().shown("b.test", (2020, 2090), &[]), (L6Rsp, "certificate of an unknown authority")),
+    ] {
+        let record = shake(shown, chain.clone()).await;
+        assert_eq!((record.status, record.content.as_str()), want);
+        assert_eq!(record.evidence.unwrap().certificate_sha256, Some(shown.digest));
+    }
+    assert_eq!(shake(&other, Aim { verify: Some(Verify::On), ..chain }).await.status, L6Rsp);
+}
+
+#[tokio::test]
+async fn any_conversation_is_held_inside_tls_where_the_aim_says_so() {
+    let authority = Authority::new();
+    let aim = Aim { tls: Some(Encryption::Tls), ..authority.aim() };
+    let tcp = |text: &str, negate| {
+        let banner = (!text.is_empty()).then(|| BodyMatch::Contains(text.into()));
+        ProbeKind::Tcp { banner, negate }
+    };
+    let (plain, negated) = (Negate::AsWritten, Negate::Inverted);
+    let smtp = ProbeKind::Smtp { hello: "localhost".into() };
+    for (kind, says, want) in [
+        (tcp("", plain), "", L6Ok),
+        (tcp("ready", plain), "220 ready\r\n", L7Ok),
+        (tcp("ready", negated), "220 ready\r\n", L7Rsp),
+        (tcp("broken", negated), "220 ready\r\n", L7Ok),
+        (smtp, "220 ready\r\n250 hello\r\n", L7Ok),
+        (ProbeKind::Oco, "2 ok\r\n", L7Ok),
+        (ProbeKind::Http(HttpProbe::get("/")), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", L7Ok),
+    ] {
+        let addr = serve(&authority.good(&[]).config, move |mut stream| async move {
+            stream.write_all(says.as_bytes()).await.ok();
+            stream.flush().await.ok();
+            while stream.read_u8().await.is_ok() {}
+        })
+        .await;
+        let record = check_at(addr, kind.clone(), aim.clone()).await;
+        assert_eq!(record.status, want, "{kind:?} {record:?}");
+        let record = check_at(addr, kind.clone(), Aim { tls: None, ..aim.clone() }).await;
+        assert_ne!((record.status, record.evidence.unwrap().certificate_sha256.is_some()), (want, true), "{kind:?}");
     }
 }
 

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::witness::Witness;
+use super::witness::{Names, Witness};
 use crate::clock;
 
 /// How long a file is taken as it was.
@@ -89,7 +89,7 @@ impl Trust {
             let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
             let builder =
                 builder.with_safe_default_protocol_versions().map_err(|error| Arc::from(error.to_string()))?;
-            let nobody = Arc::new(Witness::new(None, &self.provider));
+            let nobody = Arc::new(Witness::new(None, Names::Asked, &self.provider));
             let mut config = builder.dangerous().with_custom_certificate_verifier(nobody).with_no_client_auth();
             config.resumption = Resumption::disabled();
             Ok(config)

@@ -67,7 +67,7 @@ fn probe(probe: &Probe) -> wire::Probe {
         rule: Some(rule.to_owned()),
         pattern,
         negate: Some(negate == Negate::Inverted),
-        force_ssl: Some(encryption(probe) == Encryption::Tls),
+        force_ssl: Some(probe.encryption() == Encryption::Tls),
     }
 }
 
@@ -87,24 +87,6 @@ fn kind(probe: &Probe) -> &'static str {
         | ProbeKind::Grpc { .. }
         | ProbeKind::Ping
         | ProbeKind::Redis { .. } => "internal",
-    }
-}
-
-fn encryption(probe: &Probe) -> Encryption {
-    match &probe.kind {
-        ProbeKind::Http(http) => http.encryption,
-        ProbeKind::Exchange(exchange) => exchange.encryption,
-        ProbeKind::Grpc { encryption, .. } => *encryption,
-        ProbeKind::Tls => Encryption::Tls,
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Ping
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tcp { .. } => Encryption::None,
     }
 }
 

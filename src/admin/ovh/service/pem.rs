@@ -5,7 +5,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
@@ -31,13 +31,13 @@ pub(super) struct Facts {
 /// # Errors
 /// A sentence that begins with the field. It repeats nothing of the key.
 pub(super) fn check(certificate: &str, key: &str, chain: Option<&str>) -> Result<String, String> {
-    let mut certificates = certificates("certificate", certificate)?;
+    let mut certificates = certificates(certificate).map_err(|why| format!("certificate: {why}"))?;
     if certificates.is_empty() {
         return Err("certificate: holds no certificate; send it in PEM, from BEGIN CERTIFICATE on".to_owned());
     }
     let own = certificates.len();
     if let Some(chain) = chain.filter(|chain| !chain.trim().is_empty()) {
-        let further = self::certificates("chain", chain)?;
+        let further = self::certificates(chain).map_err(|why| format!("chain: {why}"))?;
         if further.is_empty() {
             return Err("chain: holds no certificate; send those of the authorities in PEM, or null".to_owned());
         }
@@ -70,6 +70,23 @@ pub(super) fn check(certificate: &str, key: &str, chain: Option<&str>) -> Result
     let joined = joined.map(|text| format!("{text}\n")).collect();
     check_key(certificates, key)?;
     Ok(joined)
+}
+
+/// Checks the authorities that the certificate of a server is to come from.
+///
+/// # Errors
+/// A sentence without the field.
+pub(in crate::admin::ovh) fn check_authorities(text: &str) -> Result<(), String> {
+    let certificates = certificates(text)?;
+    if certificates.is_empty() {
+        return Err("holds no certificate; send those of the authorities in PEM, or null".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    for (position, certificate) in certificates.into_iter().enumerate() {
+        let added = roots.add(certificate);
+        added.map_err(|why| format!("certificate {} cannot be used: {why}; send X.509 v3", position + 1))?;
+    }
+    Ok(())
 }
 
 /// Returns what the first certificate of a text says; nothing where there is none.
@@ -108,9 +125,9 @@ fn pairs(bytes: &[u8]) -> Vec<String> {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn certificates(field: &str, text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    read.map_err(|why| format!("{field}: is not PEM: {why}; send the text of the file, line breaks and all"))
+    read.map_err(|why| format!("is not PEM: {why}; send the text of the file, line breaks and all"))
 }
 
 fn check_key(certificates: Vec<CertificateDer<'static>>, key: &str) -> Result<(), String> {

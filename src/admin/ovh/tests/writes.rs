@@ -6,7 +6,7 @@ use super::super::answer;
 use super::{GoFarm, GoFrontend, GoServer};
 use crate::admin::call::AdminState;
 use crate::admin::vendor_fixture::{bearer_call, read, state};
-use crate::model::{Access, Name, settings::Grant};
+use crate::model::{Access, Encryption, Name, Negate, ProbeKind, ProxyHeader, Server, Verify, settings::Grant};
 
 pub(super) const BASE: &str = "/1.0/ipLoadbalancing/lb-demo";
 
@@ -89,6 +89,11 @@ async fn farm_reads_back_as_it_was_sent_and_a_put_merges() {
     assert_eq!(shape.get("/pendingChanges").await, json!([]), "what was made and removed was never there");
 }
 
+/// Returns the certificate of an authority, PEM.
+fn authority() -> String {
+    rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem()
+}
+
 #[tokio::test]
 async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
     let shape = shape();
@@ -113,7 +118,7 @@ async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
     shape.ok("PUT", &part, json!({"port": 81, "address": "10.9.9.9", "serverState": [1]})).await;
     assert_eq!(address(&shape).as_deref(), Some("10.0.0.11:81"));
     let all = json!({"weight": 3, "backup": true, "probe": true, "ssl": true, "cookie": "A1", "status": "inactive",
-        "proxyProtocolVersion": "v2", "onMarkedDown": "shutdown-sessions", "chain": "-----BEGIN CERTIFICATE-----"});
+        "proxyProtocolVersion": "v2", "onMarkedDown": "shutdown-sessions", "chain": authority()});
     shape.ok("PUT", &part, all.clone()).await;
     let server = shape.get(&part).await;
     for (field, value) in all.as_object().unwrap() {
@@ -139,28 +144,103 @@ async fn server_has_its_farms_port_and_every_field_can_be_cleared() {
     assert_eq!(shape.get("/pendingChanges").await, json!([]), "nothing of what was never there waits");
 }
 
+/// How the check of a server is made: in TLS, with which verification, behind which PROXY header.
+type Spoken = (bool, Option<Verify>, Option<ProxyHeader>);
+
 #[tokio::test]
-async fn probe_is_in_tls_where_every_probed_server_is() {
+async fn check_speaks_as_its_server_is_spoken_to_unless_it_goes_to_another_port() {
     let shape = shape();
-    let probe = json!({"type": "http", "url": "https://x.example/live", "match": "contains", "pattern": "fine"});
-    let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80, "probe": probe})).await;
-    let kind = || {
+    let probe = |more: Value| {
+        let mut probe =
+            json!({"type": "http", "url": "https://x.example/live", "match": "contains", "pattern": "fine"});
+        probe.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"port": 80, "probe": probe})
+    };
+    let mut body = probe(json!({}));
+    body["zone"] = json!("all");
+    let farm = shape.make("/http/farm", "farmId", body).await;
+    let part = format!("/http/farm/{farm}");
+    let spoken = || -> Vec<Spoken> {
         let view = shape.0.objects.view();
         let farm = view.ahead.farm(crate::model::FarmId(farm)).unwrap();
-        (farm.probes[0].kind.as_str(), farm.probes[0].aim.host.as_deref().map(str::to_owned))
+        let probe = &farm.probes[0];
+        assert_eq!((probe.kind.as_str(), probe.aim.host.as_deref()), ("http", Some("x.example")));
+        let of = |server: &std::sync::Arc<Server>| {
+            let probe = probe.aimed(&server.aim);
+            (probe.encryption() == Encryption::Tls, probe.aim.verify, probe.aim.proxy)
+        };
+        farm.servers.iter().map(of).collect()
     };
-    assert_eq!(kind(), ("http", Some("x.example".to_owned())));
-    let servers = format!("/http/farm/{farm}/server");
-    let server = |ssl: bool| json!({"address": "10.0.0.1", "status": "active", "probe": true, "ssl": ssl});
-    let one = shape.make(&servers, "serverId", server(true)).await;
-    assert_eq!(kind().0, "https");
-    let two = shape.make(&servers, "serverId", server(false)).await;
-    assert_eq!(kind().0, "http");
-    shape.ok("PUT", &format!("{servers}/{two}"), json!({"probe": false})).await;
-    assert_eq!(kind().0, "https");
-    assert_eq!(shape.get(&format!("/http/farm/{farm}")).await["probe"]["url"], "https://x.example/live");
-    shape.ok("DELETE", &format!("{servers}/{one}"), Value::Null).await;
-    assert_eq!(kind().0, "http");
+    let servers = format!("{part}/server");
+    let server = |more: Value| {
+        let mut server = json!({"address": "10.0.0.1", "status": "active", "probe": true});
+        server.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server
+    };
+    let both = json!({"ssl": true, "chain": authority(), "proxyProtocolVersion": "v2-ssl-cn"});
+    for more in [json!({}), json!({"ssl": true}), json!({"proxyProtocolVersion": "v1", "port": 81}), both] {
+        shape.make(&servers, "serverId", server(more)).await;
+    }
+    let inherited: [Spoken; 4] = [
+        (false, None, None),
+        (true, Some(Verify::Off), None),
+        (false, None, Some(ProxyHeader::V1)),
+        (true, Some(Verify::Chain), Some(ProxyHeader::V2)),
+    ];
+    let (clear, of_81): (Spoken, Spoken) = ((false, None, None), inherited[2]);
+    assert_eq!(spoken(), inherited);
+    for (port, want) in [
+        (json!(80), [inherited[0], inherited[1], of_81, inherited[3]]),
+        (json!(81), [clear, clear, of_81, clear]),
+        (json!(82), [clear; 4]),
+        (Value::Null, inherited),
+    ] {
+        shape.ok("PUT", &part, probe(json!({"port": port}))).await;
+        assert_eq!(spoken(), want, "{port}");
+        assert_eq!(shape.get(&part).await["probe"]["url"], "https://x.example/live");
+    }
+    shape.ok("PUT", &part, probe(json!({"port": 80}))).await;
+    shape.ok("PUT", &part, json!({"port": 8080})).await;
+    assert_eq!(spoken(), [clear; 4], "the farm's port is another one now");
+    shape.ok("PUT", &part, probe(json!({"port": null}))).await;
+    let [plain, last] = [0, 3].map(|place: usize| (place, &servers));
+    let ids = shape.get(&servers).await;
+    let of = |(place, servers): (usize, &String)| format!("{servers}/{}", ids[place]);
+    shape.ok("PUT", &of(plain), json!({"ssl": true})).await;
+    shape.ok("PUT", &of(last), json!({"ssl": false, "proxyProtocolVersion": null})).await;
+    assert_eq!(spoken(), [inherited[1], inherited[1], of_81, clear]);
+    shape.ok("PUT", &of(plain), json!({"probe": false})).await;
+    assert_eq!((shape.get(&of(plain)).await["probe"].clone(), spoken()[0]), (json!(false), clear));
+}
+
+#[tokio::test]
+async fn every_type_of_check_is_in_tls_where_that_is_forced_and_none_is_changed_by_it() {
+    let shape = shape();
+    for probe in [
+        json!({"type": "http", "match": "contains", "pattern": "x"}),
+        json!({"type": "tcp"}),
+        json!({"type": "tcp", "match": "contains", "pattern": "x", "negate": true}),
+        json!({"type": "tcp", "match": "matches", "pattern": "x"}),
+        json!({"type": "smtp"}),
+        json!({"type": "mysql"}),
+        json!({"type": "pgsql"}),
+        json!({"type": "oco"}),
+    ] {
+        let mut forced = probe.clone();
+        forced["forceSsl"] = json!(true);
+        forced["interval"] = json!(30);
+        let body = json!({"zone": "all", "port": 80, "probe": forced});
+        let farm = shape.make("/tcp/farm", "farmId", body).await;
+        let view = shape.0.objects.view();
+        let made = view.ahead.farm(crate::model::FarmId(farm)).unwrap().probes[0].clone();
+        assert_eq!((made.encryption(), made.aim.verify), (Encryption::Tls, Some(Verify::Off)), "{probe}");
+        let told = shape.get(&format!("/tcp/farm/{farm}")).await;
+        for (field, value) in forced.as_object().unwrap() {
+            assert_eq!(&told["probe"][field], value, "{field} {probe}");
+        }
+        let is_negated = matches!(made.kind, ProbeKind::Tcp { negate: Negate::Inverted, .. });
+        assert_eq!(is_negated, probe["negate"] == json!(true), "{probe}");
+    }
 }
 
 #[tokio::test]
@@ -409,6 +489,8 @@ async fn bad_values_of_farms_and_servers_name_field_value_and_bound() {
     let farm = shape.make("/http/farm", "farmId", json!({"zone": "all", "port": 80})).await;
     let server = format!("/http/farm/{farm}/server");
     let with = |probe: Value| json!({"zone": "all", "probe": probe});
+    let chain = |chain: &str| json!({"address": "10.0.0.1", "status": "active", "chain": chain});
+    let block = |base64: &str| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
     let cases = [
         ("/http/farm", json!({"zone": "gra"}), "zone: \"gra\" is outside all, local"),
         ("/http/farm", with(json!({"type": "internal"})), "probe.type: \"internal\" is outside http, mysql, oco"),
@@ -434,7 +516,10 @@ async fn bad_values_of_farms_and_servers_name_field_value_and_bound() {
         ),
         (&server, json!({"address": "10.0.0.1"}), "status: is missing"),
         (&server, json!({"address": "10.0.0.1", "status": "active", "weight": 257}), "weight: 257 is outside 0..=256"),
-        (&server, json!({"address": "10.0.0.1", "status": "active", "chain": "x"}), "chain: it is outside PEM"),
+        (&server, chain("x"), "chain: holds no certificate; send those of the authorities in PEM, or null"),
+        (&server, chain("-----BEGIN CERTIFICATE-----"), "chain: is not PEM: "),
+        (&server, chain(&block("eA==")), "chain: certificate 1 cannot be used: "),
+        (&server, chain(&format!("{}{}", authority(), block("eA=="))), "chain: certificate 2 cannot be used: "),
     ];
     check_bad(&shape, &cases).await;
     assert_eq!(shape.refused("POST", "/http/farm/1/server", json!({})).await.0, 404);

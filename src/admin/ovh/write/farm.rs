@@ -1,6 +1,6 @@
 //! Farms and their probes.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Change, New, Planned, Planning, kept, merged, put, unknown};
 use crate::admin::ovh::ahead::{Item, Said};
@@ -13,6 +13,8 @@ use crate::objects::{Edit, EditError};
 
 /// The interval of a probe that names none, in seconds.
 const INTERVAL_DEFAULT_S: u64 = 30;
+/// The type of probe that has a port of its own.
+pub(super) const OCO: &str = "oco";
 /// The longest interval, in seconds.
 const INTERVAL_MAX_S: u64 = 3600;
 /// Checks in a row that bring a server back (HAProxy's default) and that take it out (the vendor's own).
@@ -29,7 +31,7 @@ impl Planning<'_> {
         let view = self.desk.view;
         let is_taken = |name: &str| view.live.farm_named(name).or_else(|| view.ahead.farm_named(name)).is_some();
         let name = self.name(ObjectKind::Farm, id, farm.display_name.as_deref(), &is_taken)?;
-        let form = farm_form(&farm, kind, false);
+        let form = farm_form(&farm, kind);
         self.check_probe(&farm)?;
         let said = Said { kind: None, fields: kept(with_interval(new), kind, FARM), form };
         let farm = New { id, kind: ObjectKind::Farm, name, parent: None, zone: Some(zone), said, is_inert: false };
@@ -45,7 +47,7 @@ impl Planning<'_> {
         if item.made.is_some() && old.get("probe") != new.get("probe") {
             self.check_probe(&farm)?;
         }
-        let form = farm_form(&farm, kind, self.is_tls(&item));
+        let form = farm_form(&farm, kind);
         let path = ["farms".to_owned(), item.name.to_string()];
         let change =
             Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of: farm_key };
@@ -126,15 +128,12 @@ impl Planning<'_> {
                 "lists of statuses 100..=599, such as 200,204",
             ));
         }
-        if is_body && kind == "tcp" && probe.force_ssl == Some(true) && probe.negate == Some(true) {
-            return Err(outside("probe.negate", true, &format!("false: match {rule} inside TLS is not negated")));
-        }
         Ok(())
     }
 }
 
-/// Returns what the config file would say of a farm. `is_tls`: whether its probed servers are spoken to in TLS.
-fn farm_form(farm: &wire::Farm, kind: Kind, is_tls: bool) -> Map<String, Value> {
+/// Returns what the config file would say of a farm.
+fn farm_form(farm: &wire::Farm, kind: Kind) -> Map<String, Value> {
     let mut form = Map::new();
     put(&mut form, "protocol", Some(kind.as_str()));
     if kind == Kind::Udp {
@@ -143,49 +142,38 @@ fn farm_form(farm: &wire::Farm, kind: Kind, is_tls: bool) -> Map<String, Value> 
     put(&mut form, "balance", farm.balance.as_deref());
     let stickiness = farm.stickiness.as_deref().map(|word| if word == "cookie" { "cookie" } else { "source" });
     put(&mut form, "stickiness", stickiness);
-    put(&mut form, "probe", Some(probe_form(&farm.probe.clone().unwrap_or_default(), is_tls)));
+    put(&mut form, "probe", Some(probe_form(&farm.probe.clone().unwrap_or_default())));
     form
 }
 
-/// Returns what the config file would say of a probe. Without a type it is a connect; in TLS where that is asked for, or
-/// where it goes to a port at which the servers speak TLS.
-pub(super) fn probe_form(probe: &wire::Probe, is_tls: bool) -> Value {
+/// Returns what the config file would say of a probe. Without a type it is a connect; in TLS where that is asked for, and
+/// as its servers are spoken to where these say so.
+pub(super) fn probe_form(probe: &wire::Probe) -> Value {
     let mut form = Map::new();
     let kind = probe.kind.as_deref().unwrap_or("tcp");
-    let in_tls = probe.force_ssl == Some(true) || (is_tls && probe.port.is_none());
+    let rule = probe.rule.as_deref().unwrap_or("default");
+    let in_tls = probe.force_ssl == Some(true);
+    let word = match kind {
+        "http" if in_tls => "https",
+        "tcp" if in_tls && rule == "default" => "tls",
+        _ => kind,
+    };
+    put(&mut form, "type", Some(word));
     let interval = probe.interval.unwrap_or(INTERVAL_DEFAULT_S);
     put(&mut form, "interval", Some(format!("{interval}s")));
     put(&mut form, "rise", Some(RISE));
     put(&mut form, "fall", Some(FALL));
-    put(&mut form, "port", probe.port.filter(|_| kind != "oco"));
-    let pattern = probe.pattern.as_deref().unwrap_or_default();
-    let rule = probe.rule.as_deref().unwrap_or("default");
-    match kind {
-        "http" => {
-            put(&mut form, "type", Some(if in_tls { "https" } else { "http" }));
-            put(&mut form, "method", probe.method.as_deref());
-            put(&mut form, "url", probe.url.as_deref().and_then(url));
-            if in_tls {
-                put(&mut form, "verify", Some(false));
-            }
-            put(&mut form, "expect", expect(rule, pattern, probe.negate == Some(true)));
-        }
-        "tcp" if in_tls && rule == "default" => {
-            put(&mut form, "type", Some("tls"));
-            put(&mut form, "verify", Some(false));
-        }
-        "tcp" if in_tls && probe.negate != Some(true) => {
-            let step = if rule == "matches" { json!({"matches": pattern}) } else { json!({"expect": pattern}) };
-            put(&mut form, "type", Some("exchange"));
-            put(&mut form, "tls", Some(true));
-            put(&mut form, "verify", Some(false));
-            put(&mut form, "steps", Some(json!([step])));
-        }
-        _ => {
-            put(&mut form, "type", Some(kind));
-            put(&mut form, "expect", expect(rule, pattern, probe.negate == Some(true)));
-        }
+    put(&mut form, "port", probe.port.filter(|_| kind != OCO));
+    if kind == "http" {
+        put(&mut form, "method", probe.method.as_deref());
+        put(&mut form, "url", probe.url.as_deref().and_then(url));
     }
+    if in_tls {
+        put(&mut form, "tls", Some(true).filter(|_| word == kind));
+        put(&mut form, "verify", Some(false));
+    }
+    let pattern = probe.pattern.as_deref().unwrap_or_default();
+    put(&mut form, "expect", expect(rule, pattern, probe.negate == Some(true)));
     Value::Object(form)
 }
 

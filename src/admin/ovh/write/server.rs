@@ -5,15 +5,12 @@ use serde_json::{Map, Value, json};
 use super::{CHAIN_SHAPE, Change, New, Planned, Planning, kept, merged, put, unknown};
 use crate::admin::ovh::ahead::{Item, Said};
 use crate::admin::ovh::face::{self, server_key};
-use crate::admin::ovh::fields::{self, Purpose, SERVER, outside};
+use crate::admin::ovh::fields::{self, Purpose, SERVER};
 use crate::admin::ovh::path::Kind;
-use crate::admin::ovh::wire;
+use crate::admin::ovh::{service, wire};
 use crate::model::{AdminStatus, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Edit, EditError, form};
-
-/// What every PEM certificate begins with.
-const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 impl Planning<'_> {
     pub(super) fn make_server(self, kind: Kind, farm: &str, body: &[u8]) -> Planned {
@@ -28,7 +25,8 @@ impl Planning<'_> {
         let mut edits = Vec::new();
         let chain = self.chain(id, &server, &mut edits)?;
         let port = server.port.or_else(|| self.ahead.port_of(&farm));
-        let form = server_form(&server, kind, port, chain.as_deref());
+        let mut form = server_form(&server, kind, port, chain.as_deref());
+        put(&mut form, "probe", Some(self.server_probe(&server, kind, &farm)));
         let said = Said { kind: None, fields: kept(new, kind, SERVER), form };
         let (parent, is_inert) = (Some(farm.id), port.is_none());
         edits.push(self.create(New { id, kind: ObjectKind::Server, name, parent, zone: None, said, is_inert }));
@@ -53,7 +51,8 @@ impl Planning<'_> {
         let server: wire::Server = face::typed(new.clone());
         let chain = if item.made.is_some() { self.chain(item.id, &server, &mut edits)? } else { None };
         let port = server.port.or_else(|| self.ahead.port_of(&farm));
-        let form = server_form(&server, kind, port, chain.as_deref());
+        let mut form = server_form(&server, kind, port, chain.as_deref());
+        put(&mut form, "probe", Some(self.server_probe(&server, kind, &farm)));
         let path = ["farms", farm.name.as_str(), "servers", item.name.as_str()].map(str::to_owned);
         let key_of = server_key;
         let change = Change { item: &item, list: &path, old: &old, new: &new, written: &written, form: &form, key_of };
@@ -106,9 +105,7 @@ impl Planning<'_> {
             edits.extend(self.chain_gone(id));
             return Ok(None);
         };
-        if !chain.contains(PEM_BEGIN) {
-            return Err(outside("chain", "it", "PEM certificates, which begin with -----BEGIN CERTIFICATE-----"));
-        }
+        service::check_authorities(chain).map_err(|why| EditError::fault("chain", &why))?;
         let form = form::text(Map::from_iter([("cert".to_owned(), json!(chain)), ("key".to_owned(), json!(""))]));
         match known {
             Some(known) => {
@@ -150,20 +147,14 @@ impl Planning<'_> {
     }
 }
 
-/// Returns what the config file would say of a server. A chain is what its certificate is verified with; without one any
-/// will do, as the vendor has it.
-pub(super) fn server_form(
-    server: &wire::Server,
-    kind: Kind,
-    port: Option<u16>,
-    chain: Option<&str>,
-) -> Map<String, Value> {
+/// Returns what the config file would say of a server, its probe apart. A chain is what its certificate must come from, whatever its name:
+/// servers have addresses alone here. Without one any will do, as the vendor has it.
+fn server_form(server: &wire::Server, kind: Kind, port: Option<u16>, chain: Option<&str>) -> Map<String, Value> {
     let mut form = Map::new();
     // One without a port is kept only, until its farm has one.
     let address = port.map_or_else(|| server.address.clone(), |port| format!("{}:{port}", server.address));
     put(&mut form, "address", Some(address));
     put(&mut form, "status", Some(if server.status == "inactive" { "maintenance" } else { "active" }));
-    put(&mut form, "probe", Some(server.probe && kind != Kind::Udp));
     if kind == Kind::Udp {
         return form;
     }
@@ -173,7 +164,7 @@ pub(super) fn server_form(
     put(&mut form, "proxy_protocol", server.proxy_protocol_version.as_deref());
     put(&mut form, "on_down", server.on_marked_down.as_ref().map(|_| "close"));
     if server.ssl {
-        let tls = chain.map_or_else(|| json!({"verify": false}), |file| json!({"ca": file}));
+        let tls = chain.map_or_else(|| json!({"verify": false}), |file| json!({"ca": file, "verify": "chain"}));
         put(&mut form, "tls", Some(tls));
     }
     form

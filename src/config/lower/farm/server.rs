@@ -11,7 +11,8 @@ use crate::config::keys;
 use crate::config::lower::{Around, Placed, probe};
 use crate::config::read::{Section, Value};
 use crate::model::{
-    AdminStatus, Aim, Name, Probe, ProbeKind, Protocol, Role, Server, ServerAddr, ServerId, Stickiness, Weight,
+    AdminStatus, Aim, Encryption, Name, Probe, ProbeKind, Protocol, Role, Server, ServerAddr, ServerId, ServerTls,
+    Stickiness, Weight,
 };
 
 const STATUSES: &[(&str, AdminStatus)] =
@@ -73,6 +74,10 @@ fn server(value: &Value<'_>, owner: Owner<'_>, around: Around<'_>, findings: &mu
     let is_backup = section.or(findings, "backup", false, Value::flag);
     let (probed, aim) = probing(&section, owner, around, findings);
     let Upstream { tls, proxy_protocol } = upstream::lower(&section, owner.protocol, owner.upstream, findings);
+    let aim = match tls.as_deref() {
+        Some(tls) => verified_as(tls, aim),
+        None => aim,
+    };
     let remedy = "remove the key for no bound";
     let max_connections =
         section.get("max_connections").and_then(|value| value.number(findings, &MAX_CONNECTIONS, remedy));
@@ -104,8 +109,21 @@ fn probing(section: &Section<'_>, owner: Owner<'_>, around: Around<'_>, findings
     let Some(section) = value.section(findings, keys::AIM) else { return (true, Aim::default()) };
     let aim = probe::lower_aim(&section, around, findings);
     let probes = owner.probes.iter().chain(owner.shadow).map(|probe| &**probe);
-    probe::warn_of_unused(&section, &probes, findings);
+    probe::warn_of_unused(&section, &aim, &probes, findings);
     (true, aim)
+}
+
+/// A check that a server's own key puts inside TLS verifies as its traffic does, unless that section says how.
+fn verified_as(tls: &ServerTls, aim: Aim) -> Aim {
+    if aim.tls != Some(Encryption::Tls) {
+        return aim;
+    }
+    let sni = aim.sni.or_else(|| tls.sni.clone());
+    let (verify, ca) = match (aim.verify, aim.ca) {
+        (None, None) => (Some(tls.verify), tls.ca.clone()),
+        told => told,
+    };
+    Aim { sni, verify, ca, ..aim }
 }
 
 fn cookie(value: &Value<'_>, owner: Owner<'_>, findings: &mut Findings) -> Option<Box<str>> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::config::error::Findings;
 use crate::config::keys;
-use crate::config::lower::{path, probe};
-use crate::config::read::{Section, Switch, Value};
+use crate::config::lower::{path, probe, text};
+use crate::config::read::{Section, Switch};
 use crate::model::{CertificateFiles, Protocol, ProxyOut, ServerTls, Verify};
 
 /// The words of `proxy_protocol`.
@@ -55,10 +55,7 @@ fn tls(section: &Section<'_>, findings: &mut Findings) -> ServerTls {
     };
     let ca = file("ca", findings);
     let sni = section.get("sni").and_then(|value| value.parsed(findings, "a host name", probe::parse_sni));
-    let is_verified = section.or(findings, "verify", true, Value::flag);
-    if let Some(value) = section.get("ca").filter(|_| !is_verified) {
-        value.complain(findings, "nothing is verified with verify: false; remove one of the two");
-    }
+    let verify = text::verify(section, findings).unwrap_or(Verify::On);
     let (cert, key) = (file("cert", findings), file("key", findings));
     for (there, missing, remedy) in [
         ("cert", "key", "write the file of the private key, or remove cert"),
@@ -69,5 +66,5 @@ fn tls(section: &Section<'_>, findings: &mut Findings) -> ServerTls {
         }
     }
     let identity = cert.zip(key).map(|(cert, key)| CertificateFiles { cert, key });
-    ServerTls { ca, sni, verify: if is_verified { Verify::On } else { Verify::Off }, identity }
+    ServerTls { ca, sni, verify, identity }
 }

@@ -3,19 +3,21 @@
 use std::net::IpAddr;
 
 use super::url::parse_host;
-use super::{OWNERS, STRANGERS, TYPES};
+use super::{OWNERS, STRANGERS, TYPES, Type};
 use crate::config::bounds::PORT;
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::lower::{Around, text};
 use crate::config::read::{Section, Value};
-use crate::model::{Aim, Encryption, Probe, ProbeKind, ProxyHeader, Verify};
+use crate::model::{Aim, Encryption, Probe, ProxyHeader};
 
 const PROXIES: &[(&str, ProxyHeader)] = &[("v1", ProxyHeader::V1), ("v2", ProxyHeader::V2)];
 /// The most bytes of a name in TLS, as in DNS.
 const SNI_BYTES_MAX: usize = 253;
 /// Keys that mean something inside TLS only.
 const TLS_KEYS: [&str; 3] = ["sni", "verify", "ca"];
+/// Types that cannot be told to speak TLS, or to leave it.
+const FIXED: [Type; 4] = [Type::Agent, Type::Command, Type::Ping, Type::Tls];
 
 /// Lowers the keys of [`keys::AIM`] that a section holds.
 pub(in crate::config::lower) fn lower(section: &Section<'_>, around: Around<'_>, findings: &mut Findings) -> Aim {
@@ -30,15 +32,13 @@ pub(in crate::config::lower) fn lower(section: &Section<'_>, around: Around<'_>,
         value.refuse(findings, format!("cannot reach address, {address}; write both as IPv4 or both as IPv6"));
     }
     let host = section.get("host").and_then(|value| value.parsed(findings, "a host", parse_host));
+    let tls = section.get("tls").and_then(|value| value.flag(findings));
+    let tls = tls.map(|is_tls| if is_tls { Encryption::Tls } else { Encryption::None });
     let sni = section.get("sni").and_then(|value| value.parsed(findings, "a host name", parse_sni));
-    let verify = section.get("verify").and_then(|value| value.flag(findings));
+    let verify = text::verify(section, findings);
     let ca = section.get("ca").and_then(|value| text::ca(&value, around.read_file, findings));
-    if let (Some(false), Some(value)) = (verify, section.get("ca")) {
-        value.complain(findings, "nothing is verified with verify: false; remove one of the two");
-    }
     let proxy = section.get("proxy").and_then(|value| value.word(findings, PROXIES));
-    let verify = verify.map(|on| if on { Verify::On } else { Verify::Off });
-    Aim { port, address, host, sni, verify, ca, proxy, source }
+    Aim { port, address, host, tls, sni, verify, ca, proxy, source }
 }
 
 /// Refuses keys of TLS for a probe that does not speak it.
@@ -51,36 +51,28 @@ pub(super) fn refuse_tls_keys(section: &Section<'_>, findings: &mut Findings) {
 /// Warns of a server's keys that no probe of its farm looks at.
 pub(in crate::config::lower) fn warn_of_unused<'p>(
     section: &Section<'_>,
+    own: &Aim,
     probes: &(impl Iterator<Item = &'p Probe> + Clone),
     findings: &mut Findings,
 ) {
     for key in keys::AIM {
-        if let Some(value) = section.get(key).filter(|_| !probes.clone().any(|probe| is_used(key, &probe.kind))) {
+        if let Some(value) = section.get(key).filter(|_| !probes.clone().any(|probe| is_used(key, own, probe))) {
             value.warn(findings, "has no effect: no probe of this farm looks at it");
         }
     }
 }
 
-fn is_used(key: &str, kind: &ProbeKind) -> bool {
-    let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == kind.as_str()) else { return false };
+fn is_used(key: &str, own: &Aim, probe: &Probe) -> bool {
+    let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == probe.kind.as_str()) else { return false };
     let holds =
-        |table: &[(&str, &[super::Type])]| table.iter().find(|(it, _)| *it == key).map(|(_, types)| types.contains(of));
-    let is_clear = match kind {
-        ProbeKind::Exchange(exchange) => exchange.encryption == Encryption::None,
-        ProbeKind::Grpc { encryption, .. } => *encryption == Encryption::None,
-        ProbeKind::Agent { .. }
-        | ProbeKind::Command(_)
-        | ProbeKind::Http(_)
-        | ProbeKind::Mysql { .. }
-        | ProbeKind::Oco
-        | ProbeKind::Pgsql { .. }
-        | ProbeKind::Ping
-        | ProbeKind::Redis { .. }
-        | ProbeKind::Smtp { .. }
-        | ProbeKind::Tcp { .. }
-        | ProbeKind::Tls => false,
-    };
-    holds(OWNERS).unwrap_or(true) && !holds(STRANGERS).unwrap_or(false) && !(is_clear && TLS_KEYS.contains(&key))
+        |table: &[(&str, &[Type])]| table.iter().find(|(it, _)| *it == key).map(|(_, types)| types.contains(of));
+    if key == "tls" {
+        return !FIXED.contains(of);
+    }
+    if TLS_KEYS.contains(&key) {
+        return probe.kind.encryption(own.tls.or(probe.aim.tls)) == Encryption::Tls;
+    }
+    holds(OWNERS).unwrap_or(true) && !holds(STRANGERS).unwrap_or(false)
 }
 
 fn ip(section: &Section<'_>, key: &str, otherwise: &str, findings: &mut Findings) -> Option<IpAddr> {

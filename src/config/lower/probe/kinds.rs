@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::url::Url;
-use super::{Type, aim, exchange, expect};
+use super::{Type, WRAPPED, aim, exchange, expect};
 use crate::config::bounds::{ARGS_MAX, PGSQL_USER, SMTP_HELLO, TEXT_BYTES_MAX};
 use crate::config::error::Findings;
 use crate::config::lower::{Around, Commands, secret, text};
@@ -30,6 +30,14 @@ pub(super) fn lower(
     around: Around<'_>,
     findings: &mut Findings,
 ) -> Option<ProbeKind> {
+    // What the types below keep themselves they take out of the aim.
+    if WRAPPED.contains(&of) {
+        let encryption = aim.tls.unwrap_or(Encryption::None);
+        if encryption == Encryption::None {
+            aim::refuse_tls_keys(section, findings);
+        }
+        aim.tls = Some(encryption).filter(|it| *it == Encryption::Tls);
+    }
     Some(match of {
         Type::Agent => {
             let send = section.or(findings, "send", Box::default(), text::free);
@@ -37,11 +45,11 @@ pub(super) fn lower(
         }
         Type::Command => ProbeKind::Command(command(section, around.commands, findings)?),
         Type::Exchange => {
-            let encryption = encryption(section, findings);
+            let encryption = aim.tls.take().unwrap_or(Encryption::None);
             ProbeKind::Exchange(ExchangeProbe { steps: exchange::steps(section, findings)?, encryption })
         }
         Type::Grpc => {
-            let encryption = encryption(section, findings);
+            let encryption = aim.tls.take().unwrap_or(Encryption::None);
             let service = section.or(findings, "service", Box::default(), |value, findings| {
                 text::line(value, TEXT_BYTES_MAX, "the name of a service", findings)
             });
@@ -80,14 +88,6 @@ fn http(section: &Section<'_>, encryption: Encryption, aim: &mut Aim, findings: 
     let expect =
         section.or(findings, "expect", Expect::default(), |value, findings| expect::http(value, method, findings));
     HttpProbe { method, path: url.path, version, encryption, expect }
-}
-
-fn encryption(section: &Section<'_>, findings: &mut Findings) -> Encryption {
-    if section.or(findings, "tls", false, Value::flag) {
-        return Encryption::Tls;
-    }
-    aim::refuse_tls_keys(section, findings);
-    Encryption::None
 }
 
 fn command(section: &Section<'_>, commands: Commands, findings: &mut Findings) -> Option<CommandProbe> {
