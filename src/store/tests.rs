@@ -142,6 +142,8 @@ fn service() -> Arc<Service> {
         name: name("lb-test"),
         addresses: Vec::new(),
         api_ports: 1024..=49151,
+        api_files: Vec::new(),
+        api_sockets: Vec::new(),
         instance_id: InstanceId(1),
         zone: name("local"),
     })
