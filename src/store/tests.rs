@@ -11,6 +11,7 @@ mod random;
 mod restart;
 mod retuned;
 mod routes;
+mod slow_disk;
 mod telling;
 
 use std::collections::BTreeMap;
