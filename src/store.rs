@@ -163,8 +163,8 @@ impl Store {
         keep: Keep<'_>,
         told: impl FnOnce(usize, usize, usize) -> Vec<EventKind>,
     ) -> Result<(), ReloadError> {
-        let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         // Binding and reading files may take a while: checks and readers go on meanwhile.
+        let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let prepared = host.prepare(&topology.frontends).map_err(ReloadError::Listen)?;
         let (orders, wanted) = {
             let state = self.lock();
