@@ -60,7 +60,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
         let why = format!("cannot be read: {error}; check the path and who may read it");
         ConfigErrors::unreadable(&label, &why)
     })?;
-    parse(&label, &text, env, &|path| read_text(path, NAMED_FILE_BYTES_MAX))
+    parse(&label, &text, env, &|path| text_of(crate::files::read(path, NAMED_FILE_BYTES_MAX as u64)?))
 }
 
 /// Lowers the text of a config file. `file_label` begins every message; `env` and `read_file` are asked for variables
@@ -105,6 +105,10 @@ fn read_text(path: &Path, bytes_max: usize) -> io::Result<String> {
     if bytes.len() > bytes_max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {bytes_max} bytes")));
     }
+    text_of(bytes)
+}
+
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         io::Error::new(io::ErrorKind::InvalidData, format!("it is not UTF-8 from byte {at} on"))

@@ -7,6 +7,7 @@
 
 pub mod alarm;
 pub mod clock;
+pub mod files;
 pub mod report;
 
 pub mod model;

@@ -10,12 +10,13 @@
 //!
 //! Rooms: `edit` (what can be written, and why not), `resolve` (edits → changes of declarations), `world` (declarations
 //! → a topology, and whether it holds), `certificate` (PEM), `staging` (what waits, and who wins), `obtained`
-//! (certificates from an authority), `form` (JSON in and out), `whole` (a farm
+//! (certificates from an authority), `form` (JSON in and out), `named` (what forms name on this machine), `whole` (a farm
 //! with its servers, a frontend with its routes → edits).
 
 pub mod certificate;
 pub mod edit;
 pub mod form;
+pub mod named;
 pub mod obtained;
 pub mod staging;
 pub mod whole;

@@ -5,7 +5,9 @@
 //! socket, file or clock: listeners, sessions and the journal are behind the traits of [`seams`], `now` is handed in.
 //! Writers serialise on one lock, readers never take it (a Snapshot does, once per 50 ms at most). Whatever may block,
 //! closing connections and telling events, is done after the lock is given back; entries are handed to the journal
-//! under it, so that they are in order.
+//! under it, so that they are in order. What is kept on disk before it is live, orders and topologies, has a lock of its
+//! own around the other: worked out, kept without the other, made live. Only who holds it changes what is declared and
+//! overridden, so what was worked out still holds; checks go on however slow the disk is.
 
 pub mod change;
 pub mod seams;
@@ -57,6 +59,9 @@ pub type EventSink = Box<dyn Fn(&Arc<Event>) + Send + Sync>;
 pub struct Store {
     table: ArcSwap<Table>,
     state: Mutex<State>,
+    /// Held by whoever makes orders, or another topology, from before it is worked out until it is live; taken before
+    /// `state`.
+    replacing: Mutex<()>,
     snapshot: Mutex<Option<Arc<Snapshot>>>,
     is_first_round_done: AtomicBool,
     journal: Arc<dyn Journal>,
@@ -64,8 +69,6 @@ pub struct Store {
     sinks: Vec<EventSink>,
     /// Held by whoever hands events to the sinks.
     telling: Mutex<()>,
-    /// Held by whoever replaces the topology, and never with the state's lock held before.
-    replacing: Mutex<()>,
 }
 
 /// Keeps what a write comes to, and with it what becomes of overrides, on disk when it returns.
@@ -99,13 +102,13 @@ impl Store {
         Ok(Self {
             table: ArcSwap::from_pointee(Table::empty(service)),
             state: Mutex::new(state),
+            replacing: Mutex::new(()),
             snapshot: Mutex::new(None),
             is_first_round_done: AtomicBool::new(false),
             journal,
             sessions: OnceLock::new(),
             sinks,
             telling: Mutex::new(()),
-            replacing: Mutex::new(()),
         })
     }
 
@@ -161,15 +164,19 @@ impl Store {
         told: impl FnOnce(usize, usize, usize) -> Vec<EventKind>,
     ) -> Result<(), ReloadError> {
         // Binding and reading files may take a while: checks and readers go on meanwhile.
-        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let prepared = host.prepare(&topology.frontends).map_err(ReloadError::Listen)?;
-        let mut state = self.lock();
-        let stale = state.stale_overrides(&topology);
-        let (orders, wanted) = match write {
-            Some(write) => write::orders(&state, &topology, stale, &write),
-            None => (OverrideChanges { ended: stale, made: Vec::new() }, Vec::new()),
+        let (orders, wanted) = {
+            let state = self.lock();
+            let stale = state.stale_overrides(&topology);
+            match write {
+                Some(write) => write::orders(&state, &topology, stale, &write),
+                None => (OverrideChanges { ended: stale, made: Vec::new() }, Vec::new()),
+            }
         };
+        // And so may the disk.
         keep(&orders).map_err(ReloadError::Journal)?;
+        let mut state = self.lock();
         let OverrideChanges { ended: stale, made } = orders;
         let adopted = state.adopt(topology, &stale, now);
         if !adopted.forgotten.is_empty() {
@@ -207,6 +214,8 @@ impl Store {
         for kind in served {
             batch.push(&mut state, kind);
         }
+        // Telling may take long, and what it tells is live.
+        drop(replacing);
         self.tell(state, batch, now);
         Ok(())
     }

@@ -14,11 +14,14 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::AcmeError;
+use crate::files;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(30);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of a file of authorities.
+const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// See the module's doc.
 pub(super) struct Client(Agent);
@@ -69,8 +72,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCerts, AcmeError> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let read = match ca {
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        Some(path) => files::read(path, AUTHORITIES_BYTES_MAX)
+            .map_err(rustls::pki_types::pem::Error::Io)
+            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
             .map_err(|why| {
                 AcmeError::Authorities(format!("{path:?} cannot be read: {}", why.to_string().to_lowercase()))
             })?,

@@ -1,6 +1,8 @@
-//! Answers that take long to make: off the admin thread, so that it goes on taking calls, and a few at once.
+//! What takes long, off the admin thread, so that it goes on taking calls: answers, a few at once, and what waits for the
+//! disk.
 //!
-//! Told of ten thousand servers, a scrape or a status takes a core for a second or more.
+//! Told of ten thousand servers, a scrape or a status takes a core for a second or more. What is written is on the disk
+//! before it is answered, and disks stall.
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -19,6 +21,12 @@ pub(super) async fn made<T: Send + 'static>(make: impl FnOnce() -> T + Send + 's
         make()
     });
     made.await.ok()
+}
+
+/// Returns what `act` returns, done on a thread of its own, to its end even if the client leaves meanwhile; none if it
+/// panicked, which its thread has reported. No more wait than there are calls under way.
+pub(super) async fn done<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    spawn_blocking(act).await.ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! The secret half of a credential, its consumer key, is kept nowhere: it is made of the number, the nonce and the
 //! application's secret, which is in the config. So a journal alone opens nothing, and a new application secret ends
 //! what was granted under the old one. The number is part of the key: finding one takes one look-up and one comparison
-//! in constant time. Everything decided is kept before it counts; when one was last used is kept once a minute.
+//! in constant time. Everything decided is kept before it counts; when one was last used is kept once a minute. Writers
+//! wait for the disk, one after the other, and not while they hold what is looked up in: on a thread that may block.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,6 +110,8 @@ pub enum AskError {
 /// See the module's doc.
 pub struct Asked {
     kept: Mutex<BTreeMap<u64, Arc<AskedCredential>>>,
+    /// Held by whoever changes what is kept, from before it is worked out until it counts; taken before `kept`.
+    writing: Mutex<()>,
     keep: Box<dyn Keep>,
 }
 
@@ -125,13 +128,13 @@ impl Asked {
     /// If they cannot be read.
     pub fn load(keep: Box<dyn Keep>) -> Result<Self, JournalError> {
         let kept = keep.all()?.into_iter().map(|credential| (credential.id, Arc::new(credential))).collect();
-        Ok(Self { kept: Mutex::new(kept), keep })
+        Ok(Self { kept: Mutex::new(kept), writing: Mutex::default(), keep })
     }
 
     /// Returns one that has no place to keep any, so that none can be asked for.
     #[must_use]
     pub fn nowhere() -> Self {
-        Self { kept: Mutex::default(), keep: Box::new(Nowhere) }
+        Self { kept: Mutex::default(), writing: Mutex::default(), keep: Box::new(Nowhere) }
     }
 
     /// Notes that a credential is asked for. Returns its number and its consumer key, which nobody learns again. What
@@ -145,31 +148,30 @@ impl Asked {
         mut credential: AskedCredential,
         now: Timestamp,
     ) -> Result<(u64, String), AskError> {
-        let mut kept = self.lock();
-        let over: Vec<u64> = kept
-            .values()
-            .filter(|c| c.verdict.is_none())
-            .filter(|c| c.state(now) != AskedState::PendingValidation)
-            .map(|c| c.id)
-            .collect();
+        let _writing = self.write();
+        let is_over = |c: &Arc<AskedCredential>| c.verdict.is_none() && c.state(now) != AskedState::PendingValidation;
+        let over: Vec<u64> = self.lock().values().filter(|c| is_over(c)).map(|c| c.id).collect();
         for id in over {
             self.keep.forget(id)?;
-            kept.remove(&id);
+            self.lock().remove(&id);
         }
-        let pending = kept.values().filter(|c| c.verdict.is_none()).count();
+        let (pending, all) = {
+            let kept = self.lock();
+            (kept.values().filter(|c| c.verdict.is_none()).count(), kept.len())
+        };
         if pending >= PENDING_MAX {
             return Err(AskError::NoRoom(format!(
                 "{pending} credentials wait for an operator; grant or refuse some with `farmgate credentials`"
             )));
         }
-        if kept.len() >= KEPT_MAX {
+        if all >= KEPT_MAX {
             return Err(AskError::NoRoom(format!(
                 "{KEPT_MAX} credentials are kept; revoke some with `farmgate credentials`"
             )));
         }
         credential.id = self.keep.add(&credential)?;
         let (id, key) = (credential.id, consumer_key(application.secret.reveal(), &credential));
-        kept.insert(id, Arc::new(credential));
+        self.lock().insert(id, Arc::new(credential));
         Ok((id, key))
     }
 
@@ -192,15 +194,15 @@ impl Asked {
     /// # Errors
     /// [`AskError`]; nothing was changed.
     pub fn decide(&self, id: u64, verdict: Verdict) -> Result<Arc<AskedCredential>, AskError> {
-        let mut kept = self.lock();
-        let credential = kept.get_mut(&id).ok_or(AskError::Unknown(id))?;
+        let _writing = self.write();
+        let credential = self.known(id).ok_or(AskError::Unknown(id))?;
         let state = credential.state(verdict.act.at);
         if state != AskedState::PendingValidation {
             return Err(AskError::NotPending { id, state });
         }
-        let decided = Arc::new(AskedCredential { verdict: Some(verdict), ..(**credential).clone() });
+        let decided = Arc::new(AskedCredential { verdict: Some(verdict), ..(*credential).clone() });
         self.keep.put(&decided)?;
-        *credential = Arc::clone(&decided);
+        self.lock().insert(id, Arc::clone(&decided));
         Ok(decided)
     }
 
@@ -209,26 +211,35 @@ impl Asked {
     /// # Errors
     /// [`AskError`]; nothing was changed.
     pub fn revoke(&self, id: u64) -> Result<Arc<AskedCredential>, AskError> {
-        let mut kept = self.lock();
-        if !kept.contains_key(&id) {
-            return Err(AskError::Unknown(id));
-        }
+        let _writing = self.write();
+        self.known(id).ok_or(AskError::Unknown(id))?;
         self.keep.forget(id)?;
-        kept.remove(&id).ok_or(AskError::Unknown(id))
+        self.lock().remove(&id).ok_or(AskError::Unknown(id))
     }
 
-    /// Notes that one was used. That it cannot be kept is no reason to refuse the call.
+    /// Returns whether it is time to note that one was used.
+    pub fn is_use_due(&self, id: u64, now: Timestamp) -> bool {
+        self.known(id).is_some_and(|known| known.last_use.is_none_or(|last| now >= last + USE_KEPT_EVERY))
+    }
+
+    /// Notes that one was used, where it is time to. That it cannot be kept is no reason to refuse the call.
     pub fn used(&self, id: u64, now: Timestamp) {
-        let mut kept = self.lock();
-        let Some(credential) = kept.get_mut(&id) else { return };
-        if credential.last_use.is_some_and(|last| now < last + USE_KEPT_EVERY) {
-            return;
-        }
-        let used = Arc::new(AskedCredential { last_use: Some(now), ..(**credential).clone() });
+        let _writing = self.write();
+        let Some(credential) = self.known(id).filter(|_| self.is_use_due(id, now)) else { return };
+        let used = Arc::new(AskedCredential { last_use: Some(now), ..(*credential).clone() });
+        // At once: calls that come meanwhile have nothing to keep.
+        self.lock().insert(id, Arc::clone(&used));
         if let Err(error) = self.keep.put(&used) {
             tracing::warn!(credential = id, error = %crate::report::report(&error), "last use of a credential not kept");
         }
-        *credential = used;
+    }
+
+    fn known(&self, id: u64) -> Option<Arc<AskedCredential>> {
+        self.lock().get(&id).map(Arc::clone)
+    }
+
+    fn write(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<AskedCredential>>> {

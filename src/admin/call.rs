@@ -28,7 +28,7 @@ use super::tls::ShownCertificate;
 use super::traffic::Meter;
 
 /// One call, its body read whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The method.
     pub method: Method,

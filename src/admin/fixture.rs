@@ -89,6 +89,8 @@ pub(crate) fn service() -> Arc<Service> {
         name: name("lb-test"),
         addresses: vec!["192.0.2.1".parse().unwrap()],
         api_ports: 1024..=49151,
+        api_files: Vec::new(),
+        api_sockets: Vec::new(),
         instance_id: InstanceId(1),
         zone: name("local"),
     })

@@ -122,18 +122,25 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
         Route::Write(write) => {
             operate(&caller)?;
             match write {
-                Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
+                Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act).await,
                 Write::Refresh => {
                     caller.needs(Access::Admin)?;
                     objects::told::refresh(state, call, &caller).await
                 }
                 Write::Credential { id, act } => {
                     caller.needs(Access::Admin)?;
-                    credentials::act(state, call, &caller, (id, act))
+                    credentials::act(state, call, &caller, (id, act)).await
                 }
-                Write::Reload => reload(state, call, &caller).await,
-                Write::Upgrade => upgrade(state, call, &caller).await,
-                Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)),
+                // These are of every farm.
+                Write::Reload => {
+                    caller.may_change_all()?;
+                    reload(state, call, &caller).await
+                }
+                Write::Upgrade => {
+                    caller.may_change_all()?;
+                    upgrade(state, call, &caller).await
+                }
+                Write::Weight { farm, server } => orders::weight(state, call, &caller, (farm, server)).await,
             }
         }
     }

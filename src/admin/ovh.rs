@@ -101,10 +101,11 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
     check_body(call)?;
     let credentials = state.credentials.load_full();
     if target == Some(Target::Ask) && call.method == Method::POST {
-        return json(&credential::ask(state, &credentials, call)?);
+        return json(&credential::ask(state, &credentials, call).await?);
     }
     let who = || auth::authenticate(&credentials, &state.asked, call);
     let known = state.let_in(call, who, |known| &known.caller.grant)?;
+    credential::note_use(state, &known, call.now).await;
     match service::paging::Page::of(call)? {
         Some(page) => page.answer(state, call, &known).await,
         None => serve(state, call, &known).await,
@@ -117,7 +118,7 @@ async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome
         return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
     };
     if target == Target::LogOut && call.method == Method::POST {
-        credential::log_out(state, known, call)?;
+        credential::log_out(state, known, call).await?;
         return json(&());
     }
     if let Target::Of(name, Part::Service(place)) = target

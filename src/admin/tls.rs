@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::files;
 use crate::model::AdminSettings;
 use crate::model::settings::AdminTls;
 use crate::model::tls::ClientAuth;
@@ -263,7 +264,7 @@ impl Wanted {
         };
         let mut digest = Sha256::new();
         for file in files.into_iter().chain(self.clients.iter().map(|clients| &*clients.ca)) {
-            digest.update(Sha256::digest(std::fs::read(file).ok()?));
+            digest.update(Sha256::digest(files::read(file, read::FILE_BYTES_MAX).ok()?));
         }
         digest.update([u8::from(self.clients.as_ref().is_some_and(|clients| clients.is_required))]);
         Some(digest.finalize().into())

@@ -142,6 +142,8 @@ pub(super) fn state() -> AdminState {
         name: name("lb-demo"),
         addresses: vec!["203.0.113.7".parse().unwrap(), "10.0.0.2".parse().unwrap(), "2001:db8::7".parse().unwrap()],
         api_ports: 1024..=49151,
+        api_files: Vec::new(),
+        api_sockets: Vec::new(),
         instance_id: InstanceId(7),
         zone: name("local"),
     });

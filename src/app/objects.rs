@@ -6,6 +6,7 @@
 //! What goes wrong before the journal has it changes nothing; what comes after cannot fail. A refresh is one such write,
 //! with its task in the same transaction. Blocking: never called on a thread of an async runtime.
 
+mod named;
 mod refresh;
 mod shelf;
 mod told;
@@ -40,8 +41,9 @@ use told::{lost, notes, wished};
 
 /// How long a task is told of after it has ended.
 const TASK_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
-/// How many tasks are remembered; once there are so many, no other is accepted until old ones are forgotten.
-const TASKS_MAX: usize = 10_000;
+/// How many tasks are remembered: for one more the oldest that has ended is forgotten. While none of them has, no other
+/// is accepted.
+const TASKS_MAX: usize = if cfg!(test) { 100 } else { 10_000 };
 
 /// See the module's doc.
 pub(super) struct MadeObjects {
@@ -125,6 +127,7 @@ impl Restored {
         let staging = Staging::of(saved.staged);
         let ahead = ahead_of(&live, &staging);
         let shelf = Shelf::open(state_dir, [&ahead, &live]).context("cannot write the files of certificates")?;
+        named::warn(&shelf, &live);
         let tasks = saved.tasks.into_iter().map(|task| (task.id, task)).collect();
         let last_object = saved.last_object.max(FIRST_MADE_ID - 1);
         let (last_task, revision) = (saved.last_task, 0);
@@ -255,6 +258,7 @@ impl MadeObjects {
         }
         let (live, touched) = state.live.with(&changes);
         live.check(&touched)?;
+        named::check(&self.shelf, &live, &changes)?;
         allow(self.own, &live)?;
         let mut staging = state.staging.clone();
         let difference = staging.overtake(state.live.made(), live.made(), &changes);
@@ -318,6 +322,7 @@ impl MadeObjects {
         }
         let (ahead, touched) = state.ahead.with(&resolved.changes);
         ahead.check(&touched)?;
+        named::check(&self.shelf, &ahead, &resolved.changes)?;
         allow(self.own, &ahead)?;
         let mut staging = state.staging.clone();
         let mut difference = staging.stage(state.live.made(), &resolved, zone, act);
@@ -355,12 +360,21 @@ impl MadeObjects {
         self.journal.commit_objects(batch).map_err(|error| not_kept(&error))
     }
 
-    /// Keeps a task and shows it.
-    fn keep_task(&self, state: &mut State, task: Task) -> Result<Task, EditError> {
+    /// Keeps a task in the place of those, and shows it.
+    fn keep_task(&self, state: &mut State, task: Task, forgotten: Vec<TaskId>) -> Result<Task, EditError> {
         let last_task = state.last_task.max(task.id.0);
         let last_object = state.last_object;
-        let batch = ObjectBatch { tasks: vec![task.clone()], last_task, last_object, ..ObjectBatch::default() };
+        let batch = ObjectBatch {
+            tasks: vec![task.clone()],
+            forgotten: forgotten.clone(),
+            last_task,
+            last_object,
+            ..ObjectBatch::default()
+        };
         self.keep(&batch)?;
+        for id in forgotten {
+            state.tasks.remove(&id);
+        }
         state.last_task = last_task;
         state.tasks.insert(task.id, task.clone());
         self.publish(state);
@@ -376,8 +390,11 @@ impl MadeObjects {
         is_refresh: bool,
     ) -> Result<Task, EditError> {
         let mut state = self.settled();
-        if state.tasks.len() >= TASKS_MAX {
-            return Err(EditError::TooMany { what: "tasks of the last 48 hours", max: TASKS_MAX });
+        let excess = (state.tasks.len() + 1).saturating_sub(TASKS_MAX);
+        let ended = state.tasks.values().filter(|task| task.status.is_final()).map(|task| task.id);
+        let forgotten: Vec<TaskId> = ended.take(excess).collect();
+        if forgotten.len() < excess {
+            return Err(EditError::TooMany { what: "tasks under way", max: TASKS_MAX });
         }
         let id = TaskId(state.last_task + 1);
         let is_over = status.is_final();
@@ -393,10 +410,10 @@ impl MadeObjects {
             failure: None,
             act: act.clone(),
         };
-        self.keep_task(&mut state, task)
+        self.keep_task(&mut state, task, forgotten)
     }
 
-    /// Forgets tasks that ended long ago, and the oldest of too many.
+    /// Forgets tasks that ended long ago.
     fn forget_tasks(&self, now: Timestamp) {
         let mut state = lock(&self.state);
         let is_old = |task: &&Task| task.done_at.is_some_and(|done| now.since(done) >= TASK_AGE_MAX);
@@ -470,7 +487,7 @@ impl Objects for MadeObjects {
             Ok(_) => Task { status: TaskStatus::Done, progress: 100, done_at: Some(now), ..task },
             Err(why) => Task { status: TaskStatus::Error, failure: Some(why.into()), done_at: Some(now), ..task },
         };
-        self.keep_task(&mut state, task)
+        self.keep_task(&mut state, task, Vec::new())
     }
 
     fn certificate_files(&self, id: ObjectId) -> Option<[PathBuf; 2]> {

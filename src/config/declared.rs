@@ -151,6 +151,22 @@ impl Declared {
         Some(format!("{}:{at}", self.label))
     }
 
+    /// Returns the text that the file writes at that key path of a farm or frontend.
+    #[must_use]
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        let (kind, rest) = path.split_first()?;
+        let (name, keys) = rest.split_first()?;
+        let tree = match *kind {
+            "farms" => self.farm_tree(name),
+            "frontends" => self.frontend_tree(name),
+            _ => None,
+        };
+        match &keys.iter().try_fold(tree?, |tree, key| get(tree, key))?.content {
+            Content::Scalar(scalar) => Some(&scalar.text),
+            Content::Broken | Content::List(_) | Content::Map(_) => None,
+        }
+    }
+
     /// Lowers a farm with its servers.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub(super) const FILE: &[&str] = &[
 /// `limits` of the process.
 pub(super) const PROCESS_LIMITS: &[&str] = &["memory"];
 /// `service`, where it is a mapping.
-pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports"];
+pub(super) const SERVICE: &[&str] = &["name", "addresses", "api_ports", "api_files", "api_sockets"];
 /// One frontend.
 pub(super) const FRONTEND: &[&str] = &[
     "protocol",

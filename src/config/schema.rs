@@ -156,6 +156,12 @@ pub struct Service {
     /// The ports that frontends made through an API may use, as LOW-HIGH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_ports: Option<PortsText>,
+    /// Directories whose files what is made through an API may name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_files: Option<Vec<String>>,
+    /// Directories whose Unix sockets servers made through an API may be at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_sockets: Option<Vec<String>>,
 }
 
 /// `auto`, or a number of threads.

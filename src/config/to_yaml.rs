@@ -138,6 +138,8 @@ fn file(topology: &Topology) -> schema::File {
             name: NameText(service.name.to_string()),
             addresses: Some(service.addresses.iter().map(ToString::to_string).collect()),
             api_ports: Some(PortsText(format!("{}-{}", service.api_ports.start(), service.api_ports.end()))),
+            api_files: Some(service.api_files.iter().map(|dir| dir.display().to_string()).collect()),
+            api_sockets: Some(service.api_sockets.iter().map(|dir| dir.display().to_string()).collect()),
         }),
         instance_id: Some(Number(service.instance_id.0)),
         zone: Some(NameText(service.zone.to_string())),

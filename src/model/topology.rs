@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::farm::Farm;
@@ -19,6 +20,10 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// The ports that frontends made through an API may use.
     pub api_ports: RangeInclusive<u16>,
+    /// Directories whose files what is made through an API may name.
+    pub api_files: Vec<PathBuf>,
+    /// Directories whose Unix sockets servers made through an API may be at.
+    pub api_sockets: Vec<PathBuf>,
     /// The id under which this process reports what it observes.
     pub instance_id: InstanceId,
     /// The zone it runs in.

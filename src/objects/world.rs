@@ -75,6 +75,8 @@ impl World {
             name: Name::fixed("none"),
             addresses: Vec::new(),
             api_ports: 1..=u16::MAX,
+            api_files: Vec::new(),
+            api_sockets: Vec::new(),
             instance_id: InstanceId(1),
             zone: Name::fixed("local"),
         };

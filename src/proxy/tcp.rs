@@ -244,6 +244,9 @@ async fn reach(
         stream.write_all(&from.proxy_header(form)).await.map_err(refused)?;
     }
     let Some(settings) = &server.tls else { return Ok(stream.into()) };
+    if let Some(look) = configs.look(settings, Offer::Nothing) {
+        look.await;
+    }
     let with = configs.profile(settings, Offer::Nothing);
     let with = with.and_then(|profile| Ok((profile.config, server_name(settings, &server.address.host)?)));
     let (config, name) = with.map_err(|why| {

@@ -3,12 +3,14 @@
 //! A worker has its own: what it knows is made when first asked for and used by every connection after, so sessions are
 //! resumed, and never between settings that differ in what they trust or show. Files are looked at again after
 //! [`LOOK_AGAIN`], when a connection is made, and read anew where they changed; a bad one never replaces a good one.
-//! They are small and local, and are read on the worker's thread. TLS 1.2 and 1.3, ring.
+//! They are read on a thread of their own, and whoever needs them waits for that no longer than [`LOOK_WAIT_MAX`]: a disk
+//! that hangs holds up no other connection. TLS 1.2 and 1.3, ring.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::client::WebPkiServerVerifier;
@@ -17,13 +19,20 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use crate::clock;
 use crate::model::tls::{CertificateFiles, ServerTls};
 use crate::model::{Host, PeerAddr, Verify};
+use crate::{clock, files};
 
 /// How long files are taken as they were.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a look at files is waited for, from when it began: then what is known is used.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// What is known of files until they have been read.
+const UNREAD: &str = "the files for TLS with the server are still being read; look at the disk that they are on";
 /// How long settings are remembered that no connection is made with.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 /// Bytes of a file.
@@ -56,10 +65,21 @@ pub(super) struct Profile {
 }
 
 /// See the module's doc.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ClientConfigs {
+    shared: Arc<Shared>,
+}
+
+/// Ends once files have been looked at, or after [`LOOK_WAIT_MAX`].
+pub(super) type Look = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What looks at files have in common with whoever waits for them.
+#[derive(Debug)]
+struct Shared {
     provider: Arc<CryptoProvider>,
     known: Mutex<Vec<Known>>,
+    /// Told when a look has ended.
+    looked: Notify,
     /// When it was said last that TLS to a server fails.
     said: Mutex<Option<Instant>>,
 }
@@ -69,7 +89,9 @@ struct Known {
     /// Its name apart, which a configuration does not know.
     tls: ServerTls,
     offer: Offer,
+    /// When the last look began.
     looked_at: Instant,
+    is_being_looked_at: bool,
     stamps: Stamps,
     profile: Result<Profile, Arc<str>>,
 }
@@ -77,50 +99,69 @@ struct Known {
 /// What the files were when they were read.
 type Stamps = [Option<(SystemTime, u64)>; 3];
 
-impl Default for ClientConfigs {
+impl Default for Shared {
     fn default() -> Self {
         Self {
             provider: Arc::new(rustls::crypto::ring::default_provider()),
             known: Mutex::default(),
+            looked: Notify::new(),
             said: Mutex::default(),
         }
     }
 }
 
 impl ClientConfigs {
-    /// Returns what handshakes of that setting are made with.
+    /// Has the files of that setting looked at where it is time; returns what to wait for before asking for its profile,
+    /// if there is anything. On a runtime.
+    pub(super) fn look(&self, tls: &ServerTls, offer: Offer) -> Option<Look> {
+        let now = clock::monotonic();
+        let mut all = self.shared.known();
+        let since = |known: &Known| now.saturating_duration_since(known.looked_at);
+        match all.iter_mut().find(|known| known.is(tls, offer)) {
+            // A disk hangs: what is known has to do.
+            Some(known) if known.is_being_looked_at && since(known) >= LOOK_WAIT_MAX => return None,
+            Some(known) if known.is_being_looked_at => {}
+            Some(known) if since(known) < LOOK_AGAIN => return None,
+            Some(known) => {
+                (known.looked_at, known.is_being_looked_at) = (now, true);
+                self.shared.begin(known);
+            }
+            None => {
+                // What no server asks for any more, after reloads that name other files.
+                all.retain(|known| known.is_being_looked_at || since(known) < FORGOTTEN_AFTER);
+                let known = Known {
+                    tls: tls.clone(),
+                    offer,
+                    looked_at: now,
+                    is_being_looked_at: true,
+                    stamps: Stamps::default(),
+                    profile: Err(UNREAD.into()),
+                };
+                self.shared.begin(&known);
+                all.push(known);
+            }
+        }
+        drop(all);
+        let (shared, tls) = (Arc::clone(&self.shared), tls.clone());
+        Some(Box::pin(async move {
+            // Late: it goes on, and what is known is used.
+            let _ = timeout(LOOK_WAIT_MAX, shared.settled(&tls, offer)).await;
+        }))
+    }
+
+    /// Returns what handshakes of that setting are made with, as of the last look.
     ///
     /// # Errors
     /// Why there is nothing, for an operator.
     pub(super) fn profile(&self, tls: &ServerTls, offer: Offer) -> Result<Profile, Arc<str>> {
-        let now = clock::monotonic();
-        // A panic while it was held cannot have left it half changed.
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |known: &Known| {
-            let other = &known.tls;
-            known.offer == offer && (&other.ca, other.verify, &other.identity) == (&tls.ca, tls.verify, &tls.identity)
-        };
-        let next = all.iter().filter_map(|known| known.profile.as_ref().ok()).map(|p| p.version).max().unwrap_or(0) + 1;
-        if let Some(known) = all.iter_mut().find(|known| is_same(known)) {
-            if now.saturating_duration_since(known.looked_at) >= LOOK_AGAIN {
-                known.look_again(&self.provider, next, now);
-            }
-            return known.profile.clone();
-        }
-        // What no server asks for any more, after reloads that name other files.
-        all.retain(|known| now.saturating_duration_since(known.looked_at) < FORGOTTEN_AFTER);
-        let stamps = stamps(tls);
-        let profile = config(&self.provider, tls, offer).map(|config| Profile { config, version: next });
-        let known = Known { tls: tls.clone(), offer, looked_at: now, stamps, profile };
-        let profile = known.profile.clone();
-        all.push(known);
-        profile
+        let all = self.shared.known();
+        all.iter().find(|known| known.is(tls, offer)).map_or_else(|| Err(UNREAD.into()), |known| known.profile.clone())
     }
 
     /// Tells the operator why there is no TLS to a server, now and then.
     pub(super) fn say(&self, server: &PeerAddr, why: &dyn fmt::Display) {
         let now = clock::monotonic();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.shared.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY) {
             *said = Some(now);
             tracing::warn!(%server, %why, "no TLS to a server");
@@ -128,23 +169,75 @@ impl ClientConfigs {
     }
 }
 
-impl Known {
-    fn look_again(&mut self, provider: &Arc<CryptoProvider>, next: u64, now: Instant) {
-        self.looked_at = now;
-        let stamps = stamps(&self.tls);
-        if self.profile.is_ok() && stamps == self.stamps {
-            return;
-        }
-        match config(provider, &self.tls, self.offer) {
-            Ok(config) => self.profile = Ok(Profile { config, version: next }),
-            Err(why) if self.profile.is_ok() => {
-                if stamps != self.stamps {
-                    tracing::warn!(%why, "a file for TLS to servers is not used: the one before it stays");
-                }
+impl Shared {
+    /// A panic while it was held cannot have left it half changed.
+    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a look at files, which ends even if it panics.
+    fn begin(self: &Arc<Self>, known: &Known) {
+        let before = known.profile.is_ok().then_some(known.stamps);
+        let ending = Ending { shared: Arc::clone(self), tls: known.tls.clone(), offer: known.offer };
+        spawn_blocking(move || {
+            let stamps = stamps(&ending.tls);
+            if before != Some(stamps) {
+                let read = config(&ending.shared.provider, &ending.tls, ending.offer);
+                ending.take(read, stamps);
             }
-            Err(why) => self.profile = Err(why),
+        });
+    }
+
+    /// Waits until nobody looks at the files of that setting.
+    async fn settled(&self, tls: &ServerTls, offer: Offer) {
+        loop {
+            // Before it is asked: it is told of every look that ends from here on.
+            let looked = self.looked.notified();
+            if !self.known().iter().any(|known| known.is(tls, offer) && known.is_being_looked_at) {
+                return;
+            }
+            looked.await;
         }
-        self.stamps = stamps;
+    }
+}
+
+/// A look at files that is under way.
+struct Ending {
+    shared: Arc<Shared>,
+    tls: ServerTls,
+    offer: Offer,
+}
+
+impl Ending {
+    /// Takes what was read.
+    fn take(&self, read: Result<Arc<ClientConfig>, Arc<str>>, stamps: Stamps) {
+        let mut all = self.shared.known();
+        let next = all.iter().filter_map(|known| known.profile.as_ref().ok()).map(|p| p.version).max().unwrap_or(0) + 1;
+        let Some(known) = all.iter_mut().find(|known| known.is(&self.tls, self.offer)) else { return };
+        match read {
+            Ok(config) => known.profile = Ok(Profile { config, version: next }),
+            Err(why) if known.profile.is_ok() => {
+                tracing::warn!(%why, "a file for TLS to servers is not used: the one before it stays");
+            }
+            Err(why) => known.profile = Err(why),
+        }
+        known.stamps = stamps;
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for known in self.shared.known().iter_mut().filter(|known| known.is(&self.tls, self.offer)) {
+            known.is_being_looked_at = false;
+        }
+        self.shared.looked.notify_waiters();
+    }
+}
+
+impl Known {
+    fn is(&self, tls: &ServerTls, offer: Offer) -> bool {
+        let own = &self.tls;
+        self.offer == offer && (&own.ca, own.verify, &own.identity) == (&tls.ca, tls.verify, &tls.identity)
     }
 }
 
@@ -244,13 +337,7 @@ fn identity(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>, P
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|error| error.to_string().to_lowercase())?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
-    }
-    Ok(bytes)
+    files::read(file, FILE_BYTES_MAX).map_err(|error| error.to_string().to_lowercase())
 }
 
 /// Why there is no TLS to a server.
@@ -388,5 +475,74 @@ impl ServerCertVerifier for AnyName {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(ca: &Path) -> ServerTls {
+        ServerTls { ca: Some(ca.into()), sni: None, verify: Verify::On, identity: None }
+    }
+
+    async fn profile(configs: &ClientConfigs, tls: &ServerTls) -> Result<Profile, Arc<str>> {
+        if let Some(look) = configs.look(tls, Offer::Http1) {
+            look.await;
+        }
+        configs.profile(tls, Offer::Http1)
+    }
+
+    fn authority() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(vec!["ca.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+    }
+
+    /// Its reader would wait for whoever writes into it, for ever.
+    #[tokio::test]
+    async fn pipe_in_the_place_of_a_file_is_an_error_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("ca.pem");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let why = profile(&ClientConfigs::default(), &settings(&pipe)).await.unwrap_err();
+        assert!(why.ends_with("it is not a regular file"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn file_is_read_once_for_all_and_anew_where_it_changed_and_a_bad_one_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        std::fs::write(&file, authority()).unwrap();
+        let (configs, tls) = (ClientConfigs::default(), settings(&file));
+        assert_eq!(configs.profile(&tls, Offer::Http1).unwrap_err().as_ref(), UNREAD);
+        let looks = [configs.look(&tls, Offer::Http1), configs.look(&tls, Offer::Http1)];
+        for look in looks.into_iter().flatten() {
+            look.await;
+        }
+        let first = configs.profile(&tls, Offer::Http1).unwrap();
+        assert_eq!(first.version, 1);
+        assert!(configs.look(&tls, Offer::Http1).is_none(), "it is not time yet");
+        for (text, version) in [("", 1), ("no PEM at all", 1), (&*format!("{0}{0}", authority()), 2)] {
+            std::fs::write(&file, text).unwrap();
+            // As if a second were over.
+            configs.shared.known()[0].looked_at -= LOOK_AGAIN;
+            assert_eq!(profile(&configs, &tls).await.unwrap().version, version, "{text}");
+        }
+    }
+
+    /// As on a disk that hangs: the look never ends.
+    #[tokio::test(start_paused = true)]
+    async fn look_that_does_not_end_is_waited_for_once_and_what_is_known_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        std::fs::write(&file, authority()).unwrap();
+        let (configs, tls) = (ClientConfigs::default(), settings(&file));
+        profile(&configs, &tls).await.unwrap();
+        configs.shared.known()[0].is_being_looked_at = true;
+        let began = tokio::time::Instant::now();
+        assert_eq!(profile(&configs, &tls).await.unwrap().version, 1);
+        assert_eq!(began.elapsed(), LOOK_WAIT_MAX);
+        configs.shared.known()[0].looked_at -= LOOK_WAIT_MAX;
+        assert!(configs.look(&tls, Offer::Http1).is_none());
     }
 }

@@ -121,6 +121,8 @@ impl Plane {
             let body = move || {
                 let _guard = guard;
                 runtime.block_on(async { Worker::new(work, common).run(receiver).await });
+                // A look at files on a disk that hangs holds up no end.
+                runtime.shutdown_background();
             };
             let thread = thread.spawn(body).map_err(failed)?;
             plane.commands.push(sender);

@@ -53,6 +53,11 @@ impl Agenda {
         (taken, is_set_back)
     }
 
+    /// Returns whose time has come, without taking them out.
+    pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = ServerKey> {
+        self.due.iter().take_while(move |(due, _)| *due <= now).map(|(_, server)| *server)
+    }
+
     /// Returns the soonest time that is not `now` or before.
     pub(super) fn after(due: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
         due.map(|due| if due > now { due } else { now + TURN_MIN })

@@ -1,5 +1,7 @@
 //! An operator's change of one server: looked at for what it would leave, kept, then made live.
 
+use std::sync::PoisonError;
+
 use crate::farm::{FarmTable, Rotation, ServerEntry};
 use crate::model::{
     Act, AdminStatus, Change, EventKind, FailOpen, Generation, Override, Reserve, Role, ServerKey, Terms, Weight, Wish,
@@ -39,15 +41,49 @@ impl Store {
     /// # Errors
     /// [`ChangeError`]; nothing was changed.
     pub fn change(&self, change: &Change, act: Act) -> Result<(), ChangeError> {
+        let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(planned) = self.plan(change, &act)? else { return Ok(()) };
+        let Planned { from, kept } = planned;
+        let (target, wish, terms, now) = (change.target, change.wish, terms_of(change), act.at);
+        match &kept {
+            None => self.journal.drop_overrides(&[(target, wish.field())]),
+            Some(saved) => self.journal.put_override(saved),
+        }
+        .map_err(ChangeError::Journal)?;
+        // The server is still there and its field as it was: nobody else held the outer lock. Of what checks concluded
+        // meanwhile the reserve knows nothing, as it would not had they been a moment later.
         let mut state = self.lock();
+        let row = state.rows.get(&target).ok_or(ChangeError::UnknownServer(target))?;
+        let (farm_name, server_name) = (row.farm.name.clone(), row.server.name.clone());
+        match kept {
+            None => state.drop_override(target, wish.field()),
+            Some(saved) => state.put_override(saved),
+        }
+        state.touch(target, now);
+        state.renew_order(target, now);
+        let mut batch = Batch::default();
+        batch.show(target.farm);
+        let kind = EventKind::Changed { server: target, farm_name, server_name, from, to: wish, terms, act };
+        batch.push(&mut state, kind);
+        if wish == Wish::Admin(AdminStatus::Active) {
+            self.give_work_again(&mut state, &mut batch, target, now);
+        }
+        drop(replacing);
+        self.finish(state, batch, now);
+        Ok(())
+    }
+
+    /// Works out what a change comes to; nothing, if it changes nothing.
+    fn plan(&self, change: &Change, act: &Act) -> Result<Option<Planned>, ChangeError> {
+        let state = self.lock();
         let Change { target, wish, .. } = *change;
-        let (field, terms, now) = (wish.field(), terms_of(change), act.at);
+        let (field, terms) = (wish.field(), terms_of(change));
         let unknown = || ChangeError::UnknownServer(target);
         let declared = Wish::current(field, state.declared_server(target).ok_or_else(unknown)?);
-        let before = state.live_value(target, field).ok_or_else(unknown)?;
+        let from = state.live_value(target, field).ok_or_else(unknown)?;
         let made = state.overrides.get(&(target, field));
-        if before == wish && made.map(|made| made.terms).unwrap_or_default() == terms {
-            return Ok(());
+        if from == wish && made.map(|made| made.terms).unwrap_or_default() == terms {
+            return Ok(None);
         }
         if change.reserve == Reserve::Kept && takes_out(wish) {
             let table = self.load();
@@ -58,28 +94,18 @@ impl Store {
             };
             table.farm(target.farm).map_or(Ok(()), |farm| look_at_reserve(farm, target, &capacity))?;
         }
-        if declared == wish && terms == Terms::default() {
-            self.journal.drop_overrides(&[(target, field)]).map_err(ChangeError::Journal)?;
-            state.drop_override(target, field);
-        } else {
-            let saved = SavedOverride { server: target, made: Override { wish, declared, terms, act: act.clone() } };
-            self.journal.put_override(&saved).map_err(ChangeError::Journal)?;
-            state.put_override(saved);
-        }
-        state.touch(target, now);
-        state.renew_order(target, now);
-        let row = state.rows.get(&target).ok_or_else(unknown)?;
-        let (farm_name, server_name) = (row.farm.name.clone(), row.server.name.clone());
-        let mut batch = Batch::default();
-        batch.show(target.farm);
-        let kind = EventKind::Changed { server: target, farm_name, server_name, from: before, to: wish, terms, act };
-        batch.push(&mut state, kind);
-        if wish == Wish::Admin(AdminStatus::Active) {
-            self.give_work_again(&mut state, &mut batch, target, now);
-        }
-        self.finish(state, batch, now);
-        Ok(())
+        let made = Override { wish, declared, terms, act: act.clone() };
+        let kept = (declared != wish || terms != Terms::default()).then_some(SavedOverride { server: target, made });
+        Ok(Some(Planned { from, kept }))
     }
+}
+
+/// What a change comes to.
+struct Planned {
+    /// What the field was.
+    from: Wish,
+    /// The override that is made; none: the one there is ends.
+    kept: Option<SavedOverride>,
 }
 
 fn terms_of(change: &Change) -> Terms {

@@ -11,6 +11,7 @@ mod random;
 mod restart;
 mod retuned;
 mod routes;
+mod slow_disk;
 mod telling;
 
 use std::collections::BTreeMap;
@@ -142,6 +143,8 @@ fn service() -> Arc<Service> {
         name: name("lb-test"),
         addresses: Vec::new(),
         api_ports: 1024..=49151,
+        api_files: Vec::new(),
+        api_sockets: Vec::new(),
         instance_id: InstanceId(1),
         zone: name("local"),
     })

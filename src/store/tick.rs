@@ -4,6 +4,10 @@
 //! Whoever keeps the time calls [`Store::tick`] no later than [`Store::next_due`]; calling it more often costs nothing.
 //! Only servers whose time has come are looked at, and those that are being drained, every 250 ms.
 
+use std::collections::BTreeSet;
+use std::sync::TryLockError;
+use std::time::Duration;
+
 use crate::health::ServerHealth;
 use crate::model::{AdminStatus, EventKind, Field, Leftovers, OrderEnding, ServerKey, Timestamp};
 
@@ -15,6 +19,9 @@ use super::seams::{Entry, JournalError};
 use super::state::{Row, State};
 use super::tell::{Batch, ToldAs};
 
+/// When it is tried again to end an order, where somebody writes just now: that takes as long as the disk.
+const END_AGAIN: Duration = Duration::from_millis(50);
+
 impl Store {
     /// Does what is due.
     ///
@@ -22,9 +29,17 @@ impl Store {
     /// [`JournalError`] if the journal did not forget an override that came to its end. It has ended all the same; a
     /// process that reads it again ends it again.
     pub fn tick(&self, now: Timestamp) -> Result<(), JournalError> {
+        // What else is due does not wait for a writer.
+        let replacing = match self.replacing.try_lock() {
+            Ok(replacing) => Some(replacing),
+            Err(TryLockError::Poisoned(replacing)) => Some(replacing.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let ending = if replacing.is_some() { self.lock().ending(now) } else { BTreeSet::new() };
+        let ended: Vec<_> = ending.iter().map(|server| (*server, Field::Admin)).collect();
+        let kept = if ended.is_empty() { Ok(()) } else { self.journal.drop_overrides(&ended) };
         let mut state = self.lock();
         let mut batch = Batch::default();
-        let mut ended = Vec::new();
         let (due, is_set_back) = state.agenda.take_due(now);
         for server in due {
             let Some(row) = state.rows.get_mut(&server) else { continue };
@@ -34,16 +49,14 @@ impl Store {
                 let outcome = health.tick(&row.farm, now);
                 self.settle(&mut state, &mut batch, server, &outcome, Cause::time(now));
             }
-            if self.end_order(&mut state, &mut batch, server, now) {
-                ended.push((server, Field::Admin));
-            }
+            self.come_to_order(&mut state, &mut batch, server, ending.contains(&server), now);
             state.reschedule_after(server, now);
         }
         self.look_at_the_watched(&mut state, &mut batch, now);
         if let Some(change) = state.incidents.tick(now) {
             state.turn(&mut batch, change);
         }
-        let kept = if ended.is_empty() { Ok(()) } else { self.journal.drop_overrides(&ended) };
+        drop(replacing);
         self.finish(state, batch, now);
         kept
     }
@@ -53,11 +66,11 @@ impl Store {
         self.lock().next_due()
     }
 
-    /// Does what comes to a server's order now; returns whether its override has ended.
-    fn end_order(&self, state: &mut State, batch: &mut Batch, server: ServerKey, now: Timestamp) -> bool {
-        let Some(row) = state.rows.get_mut(&server) else { return false };
-        let Some(order) = row.order.as_mut() else { return false };
-        if order.until.is_some_and(|until| until <= now) {
+    /// Does what comes to a server's order now; it ends where it is over and the journal was asked to forget it.
+    fn come_to_order(&self, state: &mut State, batch: &mut Batch, server: ServerKey, is_over: bool, now: Timestamp) {
+        let Some(row) = state.rows.get_mut(&server) else { return };
+        let Some(order) = row.order.as_mut() else { return };
+        if is_over && order.until.is_some_and(|until| until <= now) {
             let kind = ending(server, row, OrderEnding::Until);
             batch.show(server.farm);
             batch.push(state, kind);
@@ -67,7 +80,7 @@ impl Store {
             if state.admin(server) == Some(AdminStatus::Active) {
                 self.give_work_again(state, batch, server, now);
             }
-            return true;
+            return;
         }
         if !order.is_past_deadline && order.deadline.is_some_and(|deadline| deadline <= now) {
             order.is_past_deadline = true;
@@ -81,7 +94,6 @@ impl Store {
                 }
             }
         }
-        false
     }
 
     /// Tells which servers that are being drained are idle, and which that left are gone.
@@ -124,10 +136,21 @@ impl State {
         true
     }
 
+    /// Returns whose orders end now.
+    fn ending(&self, now: Timestamp) -> BTreeSet<ServerKey> {
+        let is_over = |server: &ServerKey| {
+            let order = self.rows.get(server).and_then(|row| row.order.as_ref());
+            order.and_then(|order| order.until).is_some_and(|until| until <= now)
+        };
+        self.agenda.due(now).filter(is_over).collect()
+    }
+
     fn reschedule_after(&mut self, server: ServerKey, now: Timestamp) {
         let Some(row) = self.rows.get_mut(&server) else { return };
         let of_health = row.health.as_ref().and_then(ServerHealth::next_due);
-        let of_order = row.order.as_ref().and_then(Order::due);
+        // One that could not be ended now is not tried again at once.
+        let later = |due: Timestamp| if due <= now { now + END_AGAIN } else { due };
+        let of_order = row.order.as_ref().and_then(Order::due).map(later);
         let due = Agenda::after([of_health, of_order].into_iter().flatten().min(), now);
         row.due = self.agenda.put(server, row.due, due);
     }

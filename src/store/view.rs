@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::farm::{FarmTable, ServerEntry};
 use crate::health::ServerHealth;
 use crate::health::explain::haproxy_state;
-use crate::model::{AdminStatus, AgentWeight, Field, InstanceId, ServerKey, Timestamp, Weight, Wish};
+use crate::model::{AdminStatus, AgentWeight, Field, InstanceId, ServerId, ServerKey, Timestamp, Weight, Wish};
 
 use super::leaving::Leaving;
 use super::orders::Order;
@@ -58,7 +58,8 @@ pub(super) fn add_sessions(snapshot: &mut Snapshot, sessions: &dyn Sessions) {
 
 fn farm_row(state: &State, table: &FarmTable, own: InstanceId) -> FarmRow {
     let numbered = table.servers.iter().enumerate();
-    let left = state.leaving.iter().filter(|(key, _)| key.farm == table.farm.id);
+    let of_farm = |server| ServerKey { farm: table.farm.id, server: ServerId(server) };
+    let left = state.leaving.range(of_farm(u64::MIN)..=of_farm(u64::MAX));
     FarmRow {
         farm: table.farm.clone(),
         serving: table.rotation.serving,

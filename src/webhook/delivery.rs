@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use crate::files;
 use crate::model::Timestamp;
 use crate::model::settings::{Secret, Webhook};
 
@@ -30,6 +31,8 @@ use super::url::Target;
 
 /// Bytes of an answer that are read; a longer one ends its connection.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a file of authorities.
+const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why a receiver cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +214,7 @@ fn connector(webhook: &Webhook) -> Result<TlsConnector, ReceiverError> {
                 let (name, path) = (webhook.name.clone(), path.clone());
                 ReceiverError::Authorities { name, path, cause }
             };
-            let pem = std::fs::read(path).map_err(|error| unreadable(error.into()))?;
+            let pem = files::read(path, AUTHORITIES_BYTES_MAX).map_err(|error| unreadable(error.into()))?;
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| unreadable(error.to_string().into()))?;
                 roots.add(certificate).map_err(|error| unreadable(error.into()))?;

@@ -41,6 +41,7 @@ mod memory;
 mod narrow;
 mod native;
 mod objects;
+mod opened;
 mod ovh_service;
 mod ovh_writes;
 mod queue;

@@ -130,6 +130,15 @@ fn frontends_and_refreshes_are_for_who_may_change_every_farm() {
 }
 
 #[test]
+fn reload_and_upgrade_are_for_who_may_change_every_farm() {
+    let running = Running::start();
+    for path in ["/api/v1/reload", "/api/v1/upgrade"] {
+        running.forbidden(SHOP_TOKEN, "POST", path, &json!({}), "(all of them)");
+    }
+    running.allowed(CREW_TOKEN, "POST", "/api/v1/reload", &json!({}));
+}
+
+#[test]
 fn who_may_operate_writes_no_object() {
     let running = Running::start();
     let mut writes = running.writes("web");

@@ -27,6 +27,8 @@ pub(crate) fn service() -> Arc<Service> {
         name: name("lb-sim"),
         addresses: Vec::new(),
         api_ports: 1024..=49151,
+        api_files: Vec::new(),
+        api_sockets: Vec::new(),
         instance_id: InstanceId(1),
         zone: name("local"),
     })

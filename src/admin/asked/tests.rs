@@ -153,3 +153,57 @@ fn last_use_is_kept_once_a_minute() {
     asked.used(id, NOON + Duration::from_secs(60));
     assert_eq!(kept(&memory), Some(NOON + Duration::from_secs(60)));
 }
+
+/// Looks, whenever something is kept, whether credentials could be looked up meanwhile.
+#[derive(Default)]
+struct Looking {
+    memory: Arc<Memory>,
+    asked: std::sync::OnceLock<std::sync::Weak<Asked>>,
+    looked: AtomicU64,
+}
+
+impl Looking {
+    fn look(&self) {
+        let Some(asked) = self.asked.get().and_then(std::sync::Weak::upgrade) else { return };
+        assert!(asked.kept.try_lock().is_ok(), "whoever signs a call waits for the disk");
+        self.looked.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Keep for Arc<Looking> {
+    fn all(&self) -> Result<Vec<AskedCredential>, JournalError> {
+        self.memory.all()
+    }
+
+    fn add(&self, credential: &AskedCredential) -> Result<u64, JournalError> {
+        self.look();
+        self.memory.add(credential)
+    }
+
+    fn put(&self, credential: &AskedCredential) -> Result<(), JournalError> {
+        self.look();
+        self.memory.put(credential)
+    }
+
+    fn forget(&self, id: u64) -> Result<(), JournalError> {
+        self.look();
+        self.memory.forget(id)
+    }
+}
+
+#[test]
+fn credentials_are_looked_up_while_one_is_being_kept() {
+    let looking = Arc::new(Looking::default());
+    let asked = Arc::new(Asked::load(Box::new(Arc::clone(&looking))).unwrap());
+    looking.asked.set(Arc::downgrade(&asked)).unwrap();
+    let of = application("as");
+    let (id, _) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    asked.decide(id, verdict(true, NOON)).unwrap();
+    assert!(asked.is_use_due(id, NOON));
+    asked.used(id, NOON);
+    assert!(!asked.is_use_due(id, NOON) && asked.is_use_due(id, NOON + USE_KEPT_EVERY));
+    asked.revoke(id).unwrap();
+    asked.used(id, NOON + USE_KEPT_EVERY);
+    assert_eq!((looking.looked.load(Ordering::Relaxed), asked.all().len()), (4, 0));
+    assert_eq!(looking.memory.all().unwrap(), []);
+}

@@ -1,10 +1,11 @@
 //! Credentials that applications asked for: shown to, granted, refused and revoked by whoever has role admin. One that is
-//! for some farms grants and revokes what is for those alone.
+//! for some farms grants and revokes what is for those alone. What is decided is kept on disk by a thread of its own.
 
 use std::sync::Arc;
 
 use axum::response::Response;
 
+use crate::admin::aside;
 use crate::admin::asked::AskError;
 use crate::admin::audit;
 use crate::admin::call::{AdminState, Call, Caller, Credentials};
@@ -39,7 +40,19 @@ pub(super) fn one(state: &AdminState, id: &str, now: Timestamp) -> Result<Creden
 }
 
 /// Grants, refuses or revokes one and answers with it as it is then.
-pub(super) fn act(
+pub(super) async fn act(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    (id, act): (&str, CredentialAct),
+) -> Result<Response, Failure> {
+    let (state, call, caller, id) = (state.clone(), call.clone(), caller.clone(), id.to_owned());
+    let acted = aside::done(move || act_now(&state, &call, &caller, (&id, act)));
+    acted.await.unwrap_or_else(|| Err(Failure::bug()))
+}
+
+/// Does it; waits for the disk.
+fn act_now(
     state: &AdminState,
     call: &Call,
     caller: &Caller,

@@ -1,6 +1,7 @@
 //! Drain, maintenance, ready and weight: what is ordered of one server, and how a drain goes on.
 //!
-//! A wait looks at the snapshot now and then and holds nothing but the names. Runs on the admin runtime.
+//! A wait looks at the snapshot now and then and holds nothing but the names. Runs on the admin runtime; a change, which
+//! is kept on disk, on a thread of its own.
 
 use std::time::Duration;
 
@@ -40,15 +41,15 @@ pub(super) async fn drain(
     let asked = from_wire::terms(&call.body, call.now)?;
     // Before anything is changed: who may not wait is told so at once.
     let long = wait.map(|_| state.long_calls.begin().ok_or_else(Failure::too_many_open)).transpose()?;
-    change(state, call, caller, names, wished(ServerAct::Drain, asked))?;
+    change(state, call, caller, names, wished(ServerAct::Drain, asked)).await?;
     if let Some((wait, long)) = wait.zip(long) {
         until_idle(state, names, wait, &long).await?;
     }
-    server(state, names)
+    server(state, names).await
 }
 
 /// Orders maintenance or gives a server work again.
-pub(super) fn act(
+pub(super) async fn act(
     state: &AdminState,
     call: &Call,
     caller: &Caller,
@@ -62,20 +63,20 @@ pub(super) fn act(
             Asked { what: Terms::default(), reason, reserve: Reserve::Ignored }
         }
     };
-    change(state, call, caller, names, wished(act, asked))?;
-    server(state, names)
+    change(state, call, caller, names, wished(act, asked)).await?;
+    server(state, names).await
 }
 
 /// Sets a weight.
-pub(super) fn weight(
+pub(super) async fn weight(
     state: &AdminState,
     call: &Call,
     caller: &Caller,
     names: (&str, &str),
 ) -> Result<Response, Failure> {
     let Asked { what, reason, reserve } = from_wire::weight(&call.body)?;
-    change(state, call, caller, names, Asked { what: (Wish::Weight(what), Terms::default()), reason, reserve })?;
-    server(state, names)
+    change(state, call, caller, names, Asked { what: (Wish::Weight(what), Terms::default()), reason, reserve }).await?;
+    server(state, names).await
 }
 
 /// Tells how an order stands; with `wait`, once nothing is open any more or the time is over.
@@ -157,7 +158,21 @@ fn wished(act: ServerAct, asked: Asked<Terms>) -> Asked<(Wish, Terms)> {
 }
 
 /// Makes a change.
-fn change(
+async fn change(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    names: (&str, &str),
+    asked: Asked<(Wish, Terms)>,
+) -> Result<(), Failure> {
+    let (state, call, caller) = (state.clone(), call.clone(), caller.clone());
+    let (farm, server) = (names.0.to_owned(), names.1.to_owned());
+    let changed = aside::done(move || change_now(&state, &call, &caller, (&farm, &server), asked));
+    changed.await.unwrap_or_else(|| Err(Failure::bug()))
+}
+
+/// Makes a change; waits for the disk.
+fn change_now(
     state: &AdminState,
     call: &Call,
     caller: &Caller,
@@ -201,8 +216,12 @@ fn change(
 }
 
 /// Answers with the server as it is now.
-fn server(state: &AdminState, names: (&str, &str)) -> Result<Response, Failure> {
-    let snapshot = state.store.snapshot(clock::wall());
-    let (farm, server) = rows_of(&snapshot, names)?;
-    answered(&to_wire::server(farm, server, &snapshot.made, snapshot.at))
+async fn server(state: &AdminState, names: (&str, &str)) -> Result<Response, Failure> {
+    let (store, farm, server) = (state.store.clone(), names.0.to_owned(), names.1.to_owned());
+    let answer = aside::made(move || {
+        let snapshot = store.snapshot(clock::wall());
+        let (farm, server) = rows_of(&snapshot, (&farm, &server))?;
+        answered(&to_wire::server(farm, server, &snapshot.made, snapshot.at))
+    });
+    answer.await.unwrap_or_else(|| Err(Failure::bug()))
 }

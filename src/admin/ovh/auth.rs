@@ -71,9 +71,6 @@ fn signed(credentials: &Credentials, asked: &Asked, call: &Call, signature: &str
     if !known.rules.iter().any(|rule| rule.allows(call.method.as_str(), path)) {
         return Err(Refusal::not_granted());
     }
-    if let Some(credential) = &known.asked {
-        asked.used(credential.id, call.now);
-    }
     Ok(known)
 }
 

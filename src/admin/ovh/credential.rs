@@ -4,6 +4,8 @@
 //! An application asks with its key alone. What it gets opens nothing until an operator grants it with
 //! `farmgate credentials`; the page of `validationUrl` says so.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -11,6 +13,7 @@ use ipnet::IpNet;
 
 use super::error::Refusal;
 use super::wire;
+use crate::admin::aside;
 use crate::admin::asked::AskError;
 use crate::admin::audit;
 use crate::admin::call::{AdminState, Call, Caller, Credentials};
@@ -31,13 +34,24 @@ pub(super) struct Known {
     /// Who.
     pub(super) caller: Caller,
     /// The credential that was asked for, if it is one.
-    pub(super) asked: Option<std::sync::Arc<AskedCredential>>,
+    pub(super) asked: Option<Arc<AskedCredential>>,
     /// The calls that it may make.
     pub(super) rules: Vec<CallRule>,
 }
 
 /// Answers `POST /auth/credential`.
-pub(super) fn ask(state: &AdminState, credentials: &Credentials, call: &Call) -> Result<wire::NewCredential, Refusal> {
+pub(super) async fn ask(
+    state: &AdminState,
+    credentials: &Arc<Credentials>,
+    call: &Call,
+) -> Result<wire::NewCredential, Refusal> {
+    let (state, credentials, call) = (state.clone(), Arc::clone(credentials), call.clone());
+    let asked = aside::done(move || ask_now(&state, &credentials, &call));
+    asked.await.unwrap_or_else(|| Err(Refusal::bug()))
+}
+
+/// Waits for the disk.
+fn ask_now(state: &AdminState, credentials: &Credentials, call: &Call) -> Result<wire::NewCredential, Refusal> {
     let application = application(credentials, call)?;
     let wanted: wire::WantedCredential =
         serde_json::from_slice(&call.body).map_err(|e| AdminError::BadBody(e.to_string()))?;
@@ -55,11 +69,22 @@ pub(super) fn ask(state: &AdminState, credentials: &Credentials, call: &Call) ->
 }
 
 /// Answers `POST /auth/logout`: a credential that was asked for ends.
-pub(super) fn log_out(state: &AdminState, known: &Known, call: &Call) -> Result<(), Refusal> {
+pub(super) async fn log_out(state: &AdminState, known: &Known, call: &Call) -> Result<(), Refusal> {
     let Some(credential) = &known.asked else { return Err(Refusal::of_the_config(&known.caller.grant.name)) };
-    let gone = state.asked.revoke(credential.id).map_err(|error| refused(call, &error))?;
+    let (asked, id) = (Arc::clone(&state.asked), credential.id);
+    let revoked = aside::done(move || asked.revoke(id)).await.ok_or_else(Refusal::bug)?;
+    let gone = revoked.map_err(|error| refused(call, &error))?;
     audit::credential(state, (Some(&gone), None), CredentialChange::LoggedOut, known.caller.act(call, None));
     Ok(())
+}
+
+/// Notes that a credential was used, where that is to be kept again.
+pub(super) async fn note_use(state: &AdminState, known: &Known, now: Timestamp) {
+    if let Some(credential) = known.asked.as_ref().filter(|credential| state.asked.is_use_due(credential.id, now)) {
+        let (asked, id) = (Arc::clone(&state.asked), credential.id);
+        // That it is not kept is no reason to refuse the call.
+        let _ = aside::done(move || asked.used(id, now)).await;
+    }
 }
 
 /// The page of `validationUrl`. It tells nothing that depends on which numbers exist.

@@ -13,7 +13,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::read::FILE_BYTES_MAX;
 use super::{Pair, TlsError};
+use crate::files;
 
 /// The file in `state_dir`: the certificate, then its key.
 pub(super) const FILE_NAME: &str = "admin-tls.pem";
@@ -21,7 +23,7 @@ pub(super) const FILE_NAME: &str = "admin-tls.pem";
 /// Returns the pair that is kept, or makes one and keeps it.
 pub(super) fn pair(state_dir: &Path, ip: IpAddr) -> Result<Pair, TlsError> {
     let path = state_dir.join(FILE_NAME);
-    match std::fs::read(&path) {
+    match files::read(&path, FILE_BYTES_MAX) {
         Ok(pem) => match of_pem(&pem).filter(|(chain, _)| chain.first().is_some_and(|it| is_for(it, ip))) {
             Some(kept) => return Ok(kept),
             None => {

@@ -6,6 +6,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
+use crate::files;
+
+/// Bytes of a file.
+pub(super) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Reads the certificates of a file.
 pub(super) fn chain(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -31,5 +35,5 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|cause| TlsError::Read { key, path: path.to_owned(), cause })
+    files::read(path, FILE_BYTES_MAX).map_err(|cause| TlsError::Read { key, path: path.to_owned(), cause })
 }

@@ -79,7 +79,7 @@ impl MadeObjects {
         let why = ended.failure.clone().unwrap_or_default();
         self.store.note(told::refresh(&ended, RefreshPhase::Failed { why }), clock::wall());
         let mut state = self.settled();
-        if self.keep_task(&mut state, ended.clone()).is_err() {
+        if self.keep_task(&mut state, ended.clone(), Vec::new()).is_err() {
             // Told already; shown all the same, and kept with the next write of it.
             state.tasks.insert(id, ended);
             self.publish(&mut state);
@@ -93,6 +93,7 @@ impl MadeObjects {
         let Due { changes, mut wishes, keys, .. } = state.staging.due(zones);
         let (live, touched) = state.live.with(&changes);
         live.check(&touched)?;
+        super::named::check(&self.shelf, &live, &changes)?;
         super::allow(self.own, &live)?;
         wishes.retain(|(server, wish)| self.live_value(*server, wish.field()) != Some(*wish));
         let done = Task { status: TaskStatus::Done, progress: 100, done_at: Some(clock::wall()), ..task.clone() };

@@ -49,6 +49,13 @@ impl Shelf {
         Some(PARTS.map(|part| dir.join(format!("{id}.{part}.pem"))))
     }
 
+    /// Returns whether this is the path of a file that is kept here, written as [`Self::files`] has it.
+    pub(super) fn holds(&self, path: &Path) -> bool {
+        let Some(name) = self.0.as_ref().and_then(|dir| path.strip_prefix(dir).ok()?.to_str()) else { return false };
+        let Some((id, part)) = name.strip_suffix(".pem").and_then(|name| name.split_once('.')) else { return false };
+        !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && PARTS.contains(&part)
+    }
+
     /// Writes the files of certificates that are new, before anything names them.
     pub(super) fn prepare(&self, changes: &[Change]) -> Result<(), EditError> {
         for declaration in certificates(changes) {

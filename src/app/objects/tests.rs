@@ -48,7 +48,10 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path) -> Self {
-        let text = FILE;
+        Self::with(dir, FILE)
+    }
+
+    fn with(dir: &Path, text: &str) -> Self {
         let missing = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
         let loaded = config::parse("farmgate.yaml", text, &|_| None, &missing).unwrap();
         let (journal, _) = SqliteJournal::open(dir, JournalLimits::DEFAULT).unwrap();
@@ -243,4 +246,129 @@ fn certificate_is_in_its_files_as_long_as_it_is_kept() {
     assert_eq!((read(&cert), nobodys.exists()), ("two".to_owned(), false));
     let told = format!("{:?}", running.objects.edit(&|_| Ok(vec![Edit::Delete { id }]), When::Live, &act()));
     assert!(!cert.exists() && !key.exists(), "{told}");
+}
+
+/// Whoever may refresh must not be able to keep everybody from it.
+#[test]
+fn task_too_many_takes_the_place_of_the_oldest_that_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    let open = running.objects.begin_task("certificate", &["gra".into()], &act()).unwrap();
+    for _ in 0..TASKS_MAX + 5 {
+        assert_eq!(running.objects.refresh(None, "refresh", &act()).unwrap().status, TaskStatus::Done);
+    }
+    let ids = |running: &Running| running.objects.view().tasks.iter().map(|task| task.id.0).collect::<Vec<_>>();
+    let told = ids(&running);
+    assert_eq!((told.len(), told[0], told[1]), (TASKS_MAX, open.id.0, open.id.0 + 7));
+    drop(running);
+    let running = Running::start(dir.path());
+    assert_eq!(ids(&running), told);
+    // Those under way are not forgotten.
+    for _ in 1..TASKS_MAX {
+        running.objects.begin_task("certificate", &["gra".into()], &act()).unwrap();
+    }
+    let error = running.objects.refresh(None, "refresh", &act()).unwrap_err().to_string();
+    assert_eq!(error, format!("tasks under way are more than {TASKS_MAX}"));
+}
+
+fn server_edit(desk: &Desk<'_>, farm: crate::model::FarmId, form: &Value) -> Vec<Edit> {
+    let Value::Object(form) = form.clone() else { unreachable!() };
+    vec![whole::create_server(desk, &maker(), farm, &Name::parse("x").unwrap(), form)]
+}
+
+/// Returns why a server of the file's first farm is refused, if it is.
+fn refused_server(running: &Running, when: When<'_>, form: &Value) -> Option<String> {
+    let farm = running.objects.view().live.of_file().farms[0].id;
+    let edited = running.objects.edit(&|desk| Ok(server_edit(desk, farm, form)), when, &act());
+    edited.err().map(|error| error.to_string())
+}
+
+#[test]
+fn server_names_no_file_and_no_socket_that_the_config_file_does_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = dir.path().display();
+    for name in ["open/ca.pem", "shut/ca.pem", "open/app.sock"] {
+        std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let file = format!(
+        "
+service: {{name: it, api_files: ['{top}/open'], api_sockets: ['{top}/open']}}
+frontends: {{}}
+farms:
+  web: {{protocol: http, tls: {{ca: '{top}/shut/of-the-farm.pem'}}, servers: {{a: 'a.test:443'}}}}
+"
+    );
+    let running = Running::with(dir.path(), &file);
+    let path = |name: &str| format!("{top}/{name}");
+    let ca = |name: &str| json!({"address": "b.test:443", "tls": {"ca": path(name)}});
+    let pair = |name: &str| json!({"address": "b.test:443", "tls": {"cert": path(name), "key": path(name)}});
+    let unix = |name: &str| json!({"address": format!("unix:{}", path(name)), "tls": {"sni": "b.test"}});
+    let bad = [
+        (ca("shut/ca.pem"), "farms.web.servers.x.tls.ca: \"", "file that no API may name; bring it with POST"),
+        (ca("open/../shut/ca.pem"), "farms.web.servers.x.tls.ca: \"", "file that no API may name"),
+        (pair("shut/ca.pem"), "farms.web.servers.x.tls.cert: \"", "service.api_files\nfarms.web.servers.x.tls.key: \""),
+        // The authority of its farm is not also its key.
+        (pair("shut/of-the-farm.pem"), "farms.web.servers.x.tls.cert: \"", "file that no API may name"),
+        (json!({"address": "b.test:443", "tls": {"ca": "/dev/ptmx"}}), "farms.web.servers.x.tls.ca: \"/dev/ptmx\"", ""),
+        (
+            unix("shut/app.sock"),
+            "farms.web.servers.x.address: \"",
+            "Unix socket that no API may name; name its directory",
+        ),
+    ];
+    for (form, key, why) in bad {
+        for when in [When::Live, When::Staged { zone: "gra" }] {
+            let told = refused_server(&running, when, &form).unwrap_or_default();
+            assert!(told.starts_with(key) && told.contains(why), "{form}: {told}");
+        }
+    }
+    assert!(running.objects.view().staged.is_empty());
+    let shelf = Shelf::open(Some(dir.path()), [&World::empty(), &World::empty()]).unwrap();
+    let [cert, key] = shelf.files(ObjectId(FIRST_MADE_ID)).unwrap();
+    let good = [
+        ca("open/ca.pem"),
+        pair("open/ca.pem"),
+        // As the file has it for the whole farm.
+        ca("shut/of-the-farm.pem"),
+        json!({"address": "b.test:443"}),
+        json!({"address": "b.test:443", "tls": {"cert": cert, "key": key}}),
+        unix("open/app.sock"),
+    ];
+    for form in good {
+        assert_eq!(refused_server(&running, When::Live, &form), None, "{form}");
+        let view = running.objects.view();
+        let id = view.live.made().iter().next().unwrap().id;
+        running.edit(When::Live, |_| Ok(vec![Edit::Delete { id }]));
+    }
+}
+
+/// As an earlier version kept it.
+#[test]
+fn object_that_names_what_it_may_not_any_more_starts_and_stays_and_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    let farm = running.objects.view().live.of_file().farms[0].id;
+    let form = |ca: &str| json!({"address": "b.test:443", "tls": {"ca": ca}});
+    running.edit(When::Live, |desk| Ok(server_edit(desk, farm, &json!({"address": "b.test:443"}))));
+    let made = running.objects.view().live.made().iter().next().unwrap().clone();
+    let old = crate::model::Declaration { form: form("/dev/ptmx").to_string().into(), ..(*made).clone() };
+    let mut batch = ObjectBatch { last_object: made.id.0, ..ObjectBatch::default() };
+    put_into(&mut batch, &[Change::Put(Arc::new(old))]);
+    running.objects.journal.commit_objects(&batch).unwrap();
+    drop(running);
+    let running = Running::start(dir.path());
+    let tls = |running: &Running| running.store.load().farms[0].servers[1].server.tls.is_some();
+    assert!(tls(&running));
+    // What is next to it can be written, and it itself only with what it may name.
+    running.edit(When::Live, |desk| farm_edits(desk, 1));
+    let replace = |form: &Value| {
+        let form = Some(form.to_string().into());
+        let edit = Edit::Replace(Replace { id: made.id, form, ..Replace::default() });
+        running.objects.edit(&|_| Ok(vec![edit.clone()]), When::Live, &act())
+    };
+    let weighed = json!({"address": "b.test:443", "weight": 7, "tls": {"ca": "/dev/ptmx"}});
+    assert!(replace(&weighed).unwrap_err().to_string().contains("no API may name"));
+    replace(&json!({"address": "b.test:443"})).unwrap();
+    assert!(!tls(&running));
 }

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::{Component, PathBuf};
 
 use crate::config::bounds::{API_PORTS, INSTANCE_ID, LIST_MAX, ZONE};
 use crate::config::error::Findings;
 use crate::config::keys;
+use crate::config::lower::path;
 use crate::config::read::{Section, Value};
 use crate::model::{InstanceId, Name, Service};
 
@@ -16,7 +18,9 @@ pub(super) fn lower(file: &Section<'_>, findings: &mut Findings) -> Option<Servi
     let value = file.need(findings, "service", "write service: NAME")?;
     if value.is_scalar() {
         let name = value.name(findings)?;
-        return Some(Service { name, addresses: Vec::new(), api_ports: API_PORTS, instance_id, zone: zone? });
+        let (api_files, api_sockets) = (Vec::new(), Vec::new());
+        let (addresses, api_ports) = (Vec::new(), API_PORTS);
+        return Some(Service { name, addresses, api_ports, api_files, api_sockets, instance_id, zone: zone? });
     }
     let section = value.section(findings, keys::SERVICE)?;
     let addresses = section.or(findings, "addresses", Vec::new(), |value, findings| {
@@ -27,8 +31,25 @@ pub(super) fn lower(file: &Section<'_>, findings: &mut Findings) -> Option<Servi
         let remedy = "is not LOW-HIGH with 1 <= LOW <= HIGH <= 65535; write for example \"1024-49151\"";
         value.parsed(findings, "a range of ports", |text| parse_ports(text).ok_or(remedy))
     });
+    let api_files = section.or(findings, "api_files", Vec::new(), directories);
+    let api_sockets = section.or(findings, "api_sockets", Vec::new(), directories);
     let name = section.need(findings, "name", "write name: NAME").and_then(|value| value.name(findings))?;
-    Some(Service { name, addresses, api_ports, instance_id, zone: zone? })
+    Some(Service { name, addresses, api_ports, api_files, api_sockets, instance_id, zone: zone? })
+}
+
+/// Reads directories that are opened to APIs: each said whole, so that it is the same wherever the process starts.
+fn directories(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<PathBuf>> {
+    let items = value.list(findings, "directories", LIST_MAX);
+    let one = |item: &Value<'_>| {
+        let dir = path(item, findings)?;
+        let is_plain = dir.is_absolute() && !dir.components().any(|part| part == Component::ParentDir);
+        if !is_plain || dir.parent().is_none() {
+            item.refuse(findings, "is no directory to open to APIs; write an absolute path below /, without ..");
+            return None;
+        }
+        Some(dir)
+    };
+    Some(items.iter().filter_map(one).collect())
 }
 
 fn address(value: &Value<'_>, findings: &mut Findings) -> Option<IpAddr> {

@@ -115,6 +115,7 @@ fn bad_service() {
             "service: {name: lb, addresses: [192.0.2.256, '192.0.2.1:80']}",
             "service: {name: lb, api_ports: 2000-1000}",
             "service: {name: lb, api_ports: 0-70000}",
+            "service: {name: lb, api_files: [tls, /etc/../root, /], api_sockets: /run}",
         ],
     ));
 }

@@ -13,7 +13,8 @@ use crate::model::{
 
 /// The issue's own example, with the secret's file and the environment handed in.
 const EVERYTHING: &str = r#"
-service: {name: lb-demo, addresses: ["192.0.2.1", "2001:db8::1"], api_ports: "2000-3000"}
+service: {name: lb-demo, addresses: ["192.0.2.1", "2001:db8::1"], api_ports: "2000-3000",
+  api_files: [/etc/tls, /srv/tls], api_sockets: [/run/app]}
 instance_id: 7
 zone: gra
 workers: 4
@@ -54,6 +55,8 @@ fn every_key_reaches_its_place_in_the_topology() {
     let service = &topology.service;
     assert_eq!((service.name.as_str(), service.zone.as_str(), service.instance_id.0), ("lb-demo", "gra", 7));
     assert_eq!((service.addresses.len(), service.api_ports.clone()), (2, 2000..=3000));
+    assert_eq!(service.api_files, [Path::new("/etc/tls"), Path::new("/srv/tls")]);
+    assert_eq!(service.api_sockets, [Path::new("/run/app")]);
     let web = &topology.frontends[0];
     assert_eq!(
         (web.listen.len(), web.default_farm().unwrap(), web.trust[1].to_string()),

@@ -259,7 +259,8 @@ fn config() -> impl Strategy<Value = String> {
     let farms = proptest::collection::vec(farm, 1..4);
     (farms, 1u64..1 << 53, 1u16..=65535).prop_map(|(farms, instance, low)| {
         let mut text = format!(
-            "service: {{name: lb, addresses: [\"::1\"], api_ports: \"{low}-65535\"}}\ninstance_id: {instance}\n{ADMIN}"
+            "service: {{name: lb, addresses: [\"::1\"], api_ports: \"{low}-65535\", api_files: [/srv/tls], \
+             api_sockets: [/run/app]}}\ninstance_id: {instance}\n{ADMIN}"
         );
         let mut frontends = String::from("frontends:\n");
         let mut all = String::from("farms:\n");

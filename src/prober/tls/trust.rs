@@ -5,7 +5,6 @@
 //! long. Files are small and local; they are read on the prober's thread.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::witness::{Names, Witness};
-use crate::clock;
+use crate::{clock, files};
 
 /// How long a file is taken as it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -113,12 +112,7 @@ fn version(file: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn roots_of(file: &Path) -> Result<RootCertStore, String> {
-    let mut pem = Vec::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut pem));
-    read.map_err(|error| super::errno_text(&error))?;
-    if pem.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
-    }
+    let pem = files::read(file, FILE_BYTES_MAX).map_err(|error| super::errno_text(&error))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| format!("it is no PEM: {error}"))?;

@@ -30,6 +30,7 @@ use crate::model::{Protocol, SessionKind};
 
 use super::super::queue::Unserved;
 use super::super::sessions::Handle;
+use super::super::upstream_tls::Offer;
 use super::super::work::{Errand, Work};
 use super::conn::ConnIo;
 use super::control::{Connection, TAKEN_OUT};
@@ -263,6 +264,9 @@ impl ProxyHttp for Engine {
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         self.begin_attempt(session, exchange).await?;
+        if let Some(look) = peer::look(exchange, &self.lines, Offer::Http1) {
+            look.await;
+        }
         let peer = peer::of(session, exchange, &self.lines);
         peer.ok_or_else(|| Error::explain(HTTPStatus(500), "bug: an attempt without a server"))
     }

@@ -3,10 +3,11 @@
 //! A file is known by device, inode, length and both its times, symbolic links followed: a rename over it, a link that
 //! is turned (certbot, Kubernetes) and a write in place all make it another one.
 
-use std::io::Read;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::model::tls::FrontendTls;
 
 /// Bytes of a file.
@@ -43,17 +44,13 @@ impl Unusable {
 
 /// Reads a file whole; `key` is the config key that names it.
 pub(super) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    if let Err(cause) = read {
+    files::read(path, FILE_BYTES_MAX).map_err(|cause| {
         let why = format!("cannot be read: {}", cause.to_string().to_lowercase());
-        return Err(Unusable::new(key, path, why, "check the path and its permissions"));
-    }
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let why = format!("is longer than {FILE_BYTES_MAX} bytes");
-        return Err(Unusable::new(key, path, why, "check that it is the file you mean"));
-    }
-    Ok(bytes)
+        let is_another = matches!(cause.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput);
+        let remedy =
+            if is_another { "check that it is the file you mean" } else { "check the path and its permissions" };
+        Unusable::new(key, path, why, remedy)
+    })
 }
 
 fn paths(tls: &FrontendTls) -> impl Iterator<Item = &Path> {

@@ -15,8 +15,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::clock;
 use crate::model::settings::{Otlp, Secret};
+use crate::{clock, files};
 
 use super::span::Span;
 use super::{Counted, wire};
@@ -27,6 +27,8 @@ const GATHER: Duration = Duration::from_millis(500);
 const SPANS_AT_ONCE: usize = 512;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a file of authorities.
+const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How often it is said that spans are lost.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Characters of the receiver's own words that are told.
@@ -156,8 +158,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCerts, PostError> {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject as _;
     let read = match ca {
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        Some(path) => files::read(path, AUTHORITIES_BYTES_MAX)
+            .map_err(rustls_pki_types::pem::Error::Io)
+            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
             .map_err(|cause| PostError::Authorities { path: path.to_owned(), cause })?,
         None => rustls_native_certs::load_native_certs().certs,
     };

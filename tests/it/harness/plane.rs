@@ -97,6 +97,8 @@ impl InProcess {
             name: name("lb"),
             addresses: Vec::new(),
             api_ports: 1024..=49151,
+            api_files: Vec::new(),
+            api_sockets: Vec::new(),
             instance_id: InstanceId(1),
             zone: name("local"),
         };

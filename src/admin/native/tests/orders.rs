@@ -1,11 +1,12 @@
 //! Drain and maintenance as objects: their terms, how they stand, and waiting for them.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::admin::fixture::{Lines, OPS, Open, Running, VIEWER, settings};
-use crate::model::SessionKind;
-use crate::store::NoJournal;
+use crate::model::{Field, SavedHealth, ServerKey, SessionKind};
+use crate::store::{Entry, Journal, JournalError, NoJournal, SavedOverride};
 
 const DRAIN: &str = "/api/v1/farms/web/servers/s1/drain";
 const STREAM: &str = "Accept: text/event-stream\r\n";
@@ -109,4 +110,53 @@ fn stream_of_a_drain_that_is_ended_says_so() {
     assert_eq!(lines.values("event", 1), ["drain"]);
     running.call("POST", "/api/v1/farms/web/servers/s1/ready", OPS, "");
     assert!(lines.any(|line| line == ": the order is over"));
+}
+
+/// A disk that stalls: each override says that it has come and waits to be let go.
+struct Stalled(Mutex<(Sender<()>, Receiver<()>)>);
+
+impl Journal for Stalled {
+    fn healths(&self) -> Result<Vec<SavedHealth>, JournalError> {
+        NoJournal.healths()
+    }
+
+    fn last_event_id(&self) -> Result<u64, JournalError> {
+        NoJournal.last_event_id()
+    }
+
+    fn note(&self, entry: Entry) {
+        NoJournal.note(entry);
+    }
+
+    fn overrides(&self) -> Result<Vec<SavedOverride>, JournalError> {
+        NoJournal.overrides()
+    }
+
+    fn put_override(&self, _saved: &SavedOverride) -> Result<(), JournalError> {
+        let gate = self.0.lock().unwrap();
+        gate.0.send(()).unwrap();
+        let let_go = gate.1.recv_timeout(Duration::from_secs(20));
+        let_go.map_err(|why| JournalError { what: "keep an override", cause: why.into() })
+    }
+
+    fn drop_overrides(&self, _fields: &[(ServerKey, Field)]) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn order_that_waits_for_the_disk_holds_up_no_other_call() {
+    let ((come, has_come), (let_go, go)) = (channel(), channel());
+    let journal = Arc::new(Stalled(Mutex::new((come, go))));
+    let running = Running::start_as(&settings(), None, journal, |_| {});
+    std::thread::scope(|scope| {
+        let ordered = scope.spawn(|| running.call("POST", DRAIN, OPS, ""));
+        has_come.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(running.call("GET", "/healthz", "", "").status, 200);
+        let server = running.call("GET", "/api/v1/farms/web/servers/s1", VIEWER, "").json();
+        assert_eq!((&server["admin"], ordered.is_finished()), (&"active".into(), false), "{server}");
+        let_go.send(()).unwrap();
+        let answered = ordered.join().unwrap();
+        assert_eq!((answered.status, &answered.json()["admin"]), (200, &"drain".into()));
+    });
 }

@@ -12,6 +12,7 @@ use ::pingora::ErrorType::HTTPStatus;
 use ::pingora::proxy::Session;
 use ::pingora::{Error, Result};
 
+use super::super::super::upstream_tls::Offer;
 use super::Engine;
 use super::failure;
 use super::peer::{self, Shared};
@@ -33,6 +34,9 @@ const ATTEMPTS_MAX: usize = 255;
 pub(super) async fn serve(engine: &Engine, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
     for _ in 0..ATTEMPTS_MAX {
         engine.begin_attempt(session, exchange).await?;
+        if let Some(look) = peer::look(exchange, &engine.lines, Offer::Http2) {
+            look.await;
+        }
         let Some(shared) = peer::over_http2(session, exchange, &engine.lines) else { return Ok(true) };
         let Shared { key, dial, terms, is_tls } = shared;
         if let Some(connection) = &exchange.connection {

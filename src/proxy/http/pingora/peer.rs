@@ -15,7 +15,7 @@ use crate::farm::{FarmTable, ServerEntry};
 use crate::model::tls::ServerTls;
 use crate::model::{FarmTimeouts, PeerAddr};
 
-use super::super::super::upstream_tls::{Offer, server_name};
+use super::super::super::upstream_tls::{Look, Offer, server_name};
 use super::super::control::Connection;
 use super::super::exchange::framing::asks_for_websocket;
 use super::super::h2::head::is_grpc;
@@ -23,6 +23,13 @@ use super::dial::{Dial, Lines, Tls};
 use super::http2::Terms;
 use super::reuse;
 use super::state::Exchange;
+
+/// Returns what to wait for before it is asked how the attempt that has begun goes: that files are looked at.
+pub(super) fn look(exchange: &Exchange, lines: &Lines, offer: Offer) -> Option<Look> {
+    let (route, position) = exchange.route.as_ref().zip(exchange.position)?;
+    let settings = route.farm().servers[position].server.tls.as_ref()?;
+    lines.configs.look(settings, offer)
+}
 
 /// Returns the peer of the attempt that has begun, for HTTP/1.1, with every deadline; nothing without an attempt.
 pub(super) fn of(session: &Session, exchange: &mut Exchange, lines: &Arc<Lines>) -> Option<Box<HttpPeer>> {
