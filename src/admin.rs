@@ -39,6 +39,7 @@ mod vendor_fixture;
 
 pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
+pub use aside::Turns;
 pub use gate::Gate;
 pub use long::LongCalls;
 pub use metrics::Collector;

@@ -18,6 +18,7 @@ use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
 use crate::objects::{NoObjects, Objects};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
+use super::aside::Turns;
 use super::asked::Asked;
 use super::error::AdminError;
 use super::gate::Gate;
@@ -28,7 +29,7 @@ use super::tls::ShownCertificate;
 use super::traffic::Meter;
 
 /// One call, its body read whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The method.
     pub method: Method,
@@ -233,6 +234,8 @@ pub struct AdminState {
     pub long_calls: LongCalls,
     /// How often may be called.
     pub gate: Arc<Gate>,
+    /// What is made beside the admin thread.
+    pub turns: Arc<Turns>,
     /// What frontends did, minute by minute.
     pub minutes: Arc<Minutes>,
 }
@@ -260,6 +263,7 @@ impl AdminState {
             outlets,
             long_calls,
             gate: Arc::default(),
+            turns: Arc::default(),
             minutes: Arc::default(),
         }
     }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::wire;
+use crate::admin::aside::NotMade;
 use crate::admin::error::AdminError;
 use crate::model::Timestamp;
 use crate::objects::EditError;
@@ -172,6 +173,9 @@ impl From<&AdminError> for Refusal {
             AdminError::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "Client::PayloadTooLarge", "PAYLOAD_TOO_LARGE")
             }
+            AdminError::Busy { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Server::ServiceUnavailable", "SERVICE_UNAVAILABLE")
+            }
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "Client::Conflict", "CONFLICT"),
             AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } | AdminError::ForeignOrigin { .. } => {
                 (StatusCode::FORBIDDEN, "Client::Forbidden", "FORBIDDEN")
@@ -185,6 +189,9 @@ impl From<&AdminError> for Refusal {
                 (StatusCode::TOO_MANY_REQUESTS, "Client::TooManyRequests", "TOO_MANY_REQUESTS")
             }
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Client::Unauthorized", "NOT_LOGGED_IN"),
+            AdminError::UnknownHost { .. } => {
+                (StatusCode::MISDIRECTED_REQUEST, "Client::MisdirectedRequest", "MISDIRECTED_REQUEST")
+            }
         };
         Self::new(status, class, code, error.to_string())
     }
@@ -193,6 +200,12 @@ impl From<&AdminError> for Refusal {
 impl From<AdminError> for Refusal {
     fn from(error: AdminError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<NotMade> for Refusal {
+    fn from(why: NotMade) -> Self {
+        why.refusal().map_or_else(Self::bug, Self::from)
     }
 }
 

@@ -9,6 +9,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::wire;
+use crate::admin::aside::NotMade;
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
 use crate::objects::EditError;
@@ -134,6 +135,7 @@ impl From<&AdminError> for Refusal {
             AdminError::BadValue { .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
             AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMED_OUT"),
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_BODY_TOO_LARGE"),
+            AdminError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
             AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } => {
                 (StatusCode::FORBIDDEN, "OPERATION_DENIED_ROLE")
@@ -145,6 +147,7 @@ impl From<&AdminError> for Refusal {
             AdminError::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
             AdminError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "REQUEST_LIMIT_EXCEEDED"),
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "AUTHFAILURE_INVALID_AUTHORIZATION"),
+            AdminError::UnknownHost { .. } => (StatusCode::MISDIRECTED_REQUEST, "INVALID_HOST"),
         };
         Self { status, code, message: error.to_string() }
     }
@@ -153,6 +156,12 @@ impl From<&AdminError> for Refusal {
 impl From<AdminError> for Refusal {
     fn from(error: AdminError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<NotMade> for Refusal {
+    fn from(why: NotMade) -> Self {
+        why.refusal().map_or_else(Self::bug, Self::from)
     }
 }
 
