@@ -37,9 +37,9 @@ mod secret;
 #[cfg(test)]
 mod vendor_fixture;
 
+pub use aside::Turns;
 pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
-pub use aside::Turns;
 pub use gate::Gate;
 pub use long::LongCalls;
 pub use metrics::Collector;

@@ -231,7 +231,7 @@ mod tests {
             let (turns, wait) = (Arc::clone(turns), Arc::clone(&wait));
             let who = (n / bounds.of_one).to_string();
             // Over when the sender is dropped.
-            let work = move || drop(wait.lock().unwrap().recv_timeout(PATIENCE));
+            let work = move || wait.lock().unwrap().recv_timeout(PATIENCE).is_ok();
             tokio::spawn(async move { turns.made(share, &who, work).await });
         }
         while turns.0[share as usize].taken.lock().unwrap().values().sum::<usize>() < bounds.places {
@@ -265,7 +265,7 @@ mod tests {
         let of_one = Share::Replays.bounds().of_one;
         for _ in 0..of_one {
             let (turns, wait) = (Arc::clone(&turns), Arc::clone(&wait));
-            let work = move || drop(wait.lock().unwrap().recv_timeout(PATIENCE));
+            let work = move || wait.lock().unwrap().recv_timeout(PATIENCE).is_ok();
             tokio::spawn(async move { turns.made(Share::Replays, "greedy", work).await });
         }
         while turns.0[Share::Replays as usize].taken.lock().unwrap().get("greedy") != Some(&of_one) {

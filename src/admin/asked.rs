@@ -7,6 +7,7 @@
 //! in constant time. Everything decided is kept before it counts; when one was last used is kept once a minute.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use super::secret;
 
 /// Credentials that wait for an operator, at the most: whoever knows an application's public key may ask.
 pub const PENDING_MAX: usize = 64;
+/// Those of them that one source asked for.
+const PENDING_OF_SOURCE_MAX: usize = 8;
 /// Credentials that are kept, at the most.
 pub const KEPT_MAX: usize = 1024;
 /// How often it is kept when one was last used.
@@ -110,6 +113,8 @@ pub enum AskError {
 pub struct Asked {
     kept: Mutex<BTreeMap<u64, Arc<AskedCredential>>>,
     keep: Box<dyn Keep>,
+    /// Where those that wait were asked for from, as far as this process saw it.
+    sources: Mutex<BTreeMap<u64, IpAddr>>,
 }
 
 impl std::fmt::Debug for Asked {
@@ -125,17 +130,17 @@ impl Asked {
     /// If they cannot be read.
     pub fn load(keep: Box<dyn Keep>) -> Result<Self, JournalError> {
         let kept = keep.all()?.into_iter().map(|credential| (credential.id, Arc::new(credential))).collect();
-        Ok(Self { kept: Mutex::new(kept), keep })
+        Ok(Self { kept: Mutex::new(kept), keep, sources: Mutex::default() })
     }
 
     /// Returns one that has no place to keep any, so that none can be asked for.
     #[must_use]
     pub fn nowhere() -> Self {
-        Self { kept: Mutex::default(), keep: Box::new(Nowhere) }
+        Self { kept: Mutex::default(), keep: Box::new(Nowhere), sources: Mutex::default() }
     }
 
-    /// Notes that a credential is asked for. Returns its number and its consumer key, which nobody learns again. What
-    /// nobody granted in time makes room.
+    /// Notes that a credential is asked for, and from where. Returns its number and its consumer key, which nobody learns
+    /// again. What nobody granted in time makes room, and where all is full so does what was refused or is over.
     ///
     /// # Errors
     /// [`AskError::NoRoom`] or [`AskError::Journal`].
@@ -143,6 +148,7 @@ impl Asked {
         &self,
         application: &OvhApplication,
         mut credential: AskedCredential,
+        source: IpAddr,
         now: Timestamp,
     ) -> Result<(u64, String), AskError> {
         let mut kept = self.lock();
@@ -162,6 +168,21 @@ impl Asked {
                 "{pending} credentials wait for an operator; grant or refuse some with `farmgate credentials`"
             )));
         }
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.retain(|id, _| kept.get(id).is_some_and(|c| c.verdict.is_none()));
+        if sources.values().filter(|from| **from == source).count() >= PENDING_OF_SOURCE_MAX {
+            return Err(AskError::NoRoom(format!(
+                "{PENDING_OF_SOURCE_MAX} credentials asked for from {source} wait for an operator; grant or refuse some \
+                 with `farmgate credentials`"
+            )));
+        }
+        if kept.len() >= KEPT_MAX {
+            let is_over = |c: &&Arc<AskedCredential>| matches!(c.state(now), AskedState::Expired | AskedState::Refused);
+            if let Some(id) = kept.values().find(is_over).map(|c| c.id) {
+                self.keep.forget(id)?;
+                kept.remove(&id);
+            }
+        }
         if kept.len() >= KEPT_MAX {
             return Err(AskError::NoRoom(format!(
                 "{KEPT_MAX} credentials are kept; revoke some with `farmgate credentials`"
@@ -170,6 +191,7 @@ impl Asked {
         credential.id = self.keep.add(&credential)?;
         let (id, key) = (credential.id, consumer_key(application.secret.reveal(), &credential));
         kept.insert(id, Arc::new(credential));
+        sources.insert(id, source);
         Ok((id, key))
     }
 

@@ -19,8 +19,8 @@ use crate::model::settings::MetricsAccess;
 use super::aside::Share;
 use super::call::Call;
 use super::error::AdminError;
-use super::server::Site;
 use super::native;
+use super::server::Site;
 
 /// The path of the statistics page, which here is the CSV only.
 const STATS: &str = "/haproxy/stats";
@@ -79,7 +79,7 @@ pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
 fn let_in(site: &Site, call: &Call) -> Result<(), AdminError> {
     let asked = with_token(call);
     let caller = || native::caller(&site.state.credentials.load(), &asked);
-    site.state.let_in(call, caller, |caller| &caller.grant).map(drop)
+    site.state.let_in(call, native::shown(&asked), caller, |caller| &caller.grant).map(drop)
 }
 
 /// The call with the password of HTTP's Basic scheme, if it has one, as its bearer token.

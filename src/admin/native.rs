@@ -47,7 +47,7 @@ use query::Query;
 use route::{Explained, Read, Route, Write};
 use timeline::About;
 
-pub(super) use auth::caller;
+pub(super) use auth::{caller, shown};
 
 /// Returns true: what no other shape claims is answered here, if only with 404.
 #[must_use]
@@ -61,6 +61,12 @@ pub async fn answer(state: &AdminState, call: &Call) -> Response {
         Ok(response) => response,
         Err(failure) => failure.response(call),
     }
+}
+
+/// Returns whether a call shows a credential that there is.
+#[must_use]
+pub fn is_known(state: &AdminState, call: &Call) -> bool {
+    caller(&state.credentials.load(), call).is_ok()
 }
 
 /// Refuses a call that failed before it was whole.
@@ -91,7 +97,7 @@ struct Made {
 }
 
 async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
-    let caller = state.let_in(call, || caller(&state.credentials.load(), call), |caller| &caller.grant)?;
+    let caller = state.let_in(call, shown(call), || caller(&state.credentials.load(), call), |caller| &caller.grant)?;
     let path = call.uri.path();
     let unknown = || AdminError::NotFound { kind: "path", id: quoted(path) };
     let route = Route::of(path).ok_or_else(unknown)?;
@@ -128,10 +134,7 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             operate(&caller)?;
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act),
-                Write::Refresh => {
-                    caller.needs(Access::Admin)?;
-                    objects::told::refresh(state, call, &caller).await
-                }
+                Write::Refresh => objects::told::refresh(state, call, &caller).await,
                 Write::Credential { id, act } => {
                     caller.needs(Access::Admin)?;
                     credentials::act(state, call, &caller, (id, act))

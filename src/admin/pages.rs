@@ -49,8 +49,12 @@ fn readyz(site: &Site) -> Response {
 
 async fn metrics(site: &Site, call: &Call) -> Response {
     if site.metrics == MetricsAccess::Token
-        && let Err(error) =
-            site.state.let_in(call, || native::caller(&site.state.credentials.load(), call), |caller| &caller.grant)
+        && let Err(error) = site.state.let_in(
+            call,
+            native::shown(call),
+            || native::caller(&site.state.credentials.load(), call),
+            |caller| &caller.grant,
+        )
     {
         return native::refuse(call, &error);
     }

@@ -35,12 +35,7 @@ const ASK_AGAIN_MAX: u32 = 100;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Opens the stream that a query asks for: from `after` or the field Last-Event-ID, else from now.
-pub(super) fn stream(
-    state: &AdminState,
-    call: &Call,
-    caller: &Caller,
-    query: &Query,
-) -> Result<Response, Failure> {
+pub(super) fn stream(state: &AdminState, call: &Call, caller: &Caller, query: &Query) -> Result<Response, Failure> {
     let about = super::about_named(&state.store.snapshot(call.now), query)?;
     query.limit()?;
     let resumed = match call.headers.get(LAST_EVENT_ID) {
@@ -165,7 +160,11 @@ impl Teller {
                 self.tell(text).await
             }
             Err(NotMade::Busy) => {
-                if self.stream.call.rest(LOOK_EVERY).await { Ok(()) } else { Err(Over) }
+                if self.stream.call.rest(LOOK_EVERY).await {
+                    Ok(())
+                } else {
+                    Err(Over)
+                }
             }
             Ok(Ok(Part::OnItsWay)) => {
                 self.asked += 1;

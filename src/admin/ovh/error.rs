@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::wire;
 use crate::admin::aside::NotMade;
 use crate::admin::error::AdminError;
+use crate::admin::gate::Denied;
 use crate::model::Timestamp;
 use crate::objects::EditError;
 
@@ -34,6 +35,14 @@ pub(super) struct Refusal {
     message: String,
     /// The methods that are allowed instead.
     allow: Option<&'static str>,
+    /// Whether it is of who shows what is no credential.
+    is_guess: bool,
+}
+
+impl Denied for Refusal {
+    fn is_guess(&self) -> bool {
+        self.is_guess
+    }
 }
 
 impl Refusal {
@@ -46,12 +55,12 @@ impl Refusal {
 
     /// The application key is in no credential of the config.
     pub(super) fn unknown_application() -> Self {
-        Self::forbidden("INVALID_KEY", "This application key is invalid")
+        Self { is_guess: true, ..Self::forbidden("INVALID_KEY", "This application key is invalid") }
     }
 
     /// The application key is known, the consumer key is not one of its.
     pub(super) fn unknown_consumer() -> Self {
-        Self::forbidden("NOT_CREDENTIAL", "This credential does not exist")
+        Self { is_guess: true, ..Self::forbidden("NOT_CREDENTIAL", "This credential does not exist") }
     }
 
     /// The credential is pending, refused or expired.
@@ -83,7 +92,8 @@ impl Refusal {
 
     /// The bearer token is in no credential of the config.
     pub(super) fn unknown_token(why: &AdminError) -> Self {
-        Self::forbidden("INVALID_CREDENTIAL", &format!("This credential is not valid: {why}"))
+        let message = format!("This credential is not valid: {why}");
+        Self { is_guess: true, ..Self::forbidden("INVALID_CREDENTIAL", &message) }
     }
 
     /// The timestamp is no timestamp, or too far from our clock.
@@ -99,7 +109,8 @@ impl Refusal {
     /// The signature is not that of this request.
     pub(super) fn bad_signature() -> Self {
         let message = "Invalid signature".to_owned();
-        Self::new(StatusCode::BAD_REQUEST, "Client::BadRequest", "INVALID_SIGNATURE", message)
+        let refusal = Self::new(StatusCode::BAD_REQUEST, "Client::BadRequest", "INVALID_SIGNATURE", message);
+        Self { is_guess: true, ..refusal }
     }
 
     /// The path can be read, and is not written through this shape.
@@ -157,7 +168,7 @@ impl Refusal {
     }
 
     fn new(status: StatusCode, class: &'static str, code: &'static str, message: String) -> Self {
-        Self { status, class, code, message, allow: None }
+        Self { status, class, code, message, allow: None, is_guess: false }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod fuzz;
+mod scale;
 mod writes;
 
 use insta::assert_json_snapshot;

@@ -98,13 +98,14 @@ pub(super) async fn put(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
     let fields = Fields::of(&write.call.body)?;
     let name = fields.text(DISPLAY_NAME, DISPLAY_NAME_MAX)?;
     let configuration = fields.word(CONFIGURATION, &CONFIGURATIONS)?;
-    if let Some(name) = name {
-        set(write, patch(DISPLAY_NAME, name.map(Value::from))).await?;
-    }
+    // What may be refused first: then nothing was changed.
     if let Some(wanted) = configuration
         && Settings::of(write.view().made_ahead()).configuration() != wanted
     {
         set_staged(write, patch(CONFIGURATION, wanted.map(Value::from))).await?;
+    }
+    if let Some(name) = name {
+        set(write, patch(DISPLAY_NAME, name.map(Value::from))).await?;
     }
     json(&())
 }
