@@ -306,7 +306,7 @@ fn live_config_keeps_references_as_the_file_has_them_and_makes_one_for_what_stoo
         - {name: b, token_file: /secret}\n  - {name: c, token: 0123456789abcdef}\nlog: {level: 'info'}\n\
         tracing: {otlp: {url: 'http://127.0.0.1:4318/', headers: {x.key: '0123456789abcdef'}}}\n\
         webhooks: {w: {url: 'http://127.0.0.1:1/', secret: 0123456789abcdef}, \
-        x: {url: 'http://127.0.0.1:2/0123456789abcdef'}}\n\
+        x: {url: 'http://127.0.0.1:2/0123456789abcdef', secret_file: /secret}}\n\
         frontends:\n  web: {protocol: http, listen: ['127.0.0.1:0'], farm: web, \
         request_headers: {set: {Authorization: \"Bearer ${env:FARMGATE_TOKEN}\", X-Api-Key: 0123456789abcdef, \
         X-Plain: plain}, add: {Cookie: [0123456789abcdef]}}}\n\

@@ -8,6 +8,7 @@ use crate::admin::vendor_fixture::{put_header, state_of, topology_with};
 use crate::clock;
 use crate::model::{Act, ObjectKind};
 use crate::objects::edit::Create;
+use crate::objects::whole::{Maker, create_farm};
 use crate::objects::{Edit, When};
 
 const SERVERS: u16 = 10_000;
@@ -18,10 +19,16 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Ten thousand servers, made through an API.
 fn made() -> AdminState {
-    let state = state_of(topology_with(1));
+    let state = state();
     let act = Act { actor: "ops".into(), source: "test".into(), reason: None, at: crate::model::Timestamp(1) };
-    let farm = FarmId::derive(&crate::admin::vendor_fixture::name("many"));
-    let numbers: Vec<u16> = (1..SERVERS).collect();
+    let maker = Maker { shape: "ovh".into(), service: None, zone: None };
+    let plan = |desk: &crate::objects::Desk<'_>| {
+        let form = [("protocol".to_owned(), "http".into())].into_iter().collect();
+        create_farm(desk, &maker, &crate::admin::vendor_fixture::name("many"), form)
+    };
+    state.objects.edit(&plan, When::Live, &act).unwrap();
+    let farm = state.objects.view().live.farm_named("many").unwrap();
+    let numbers: Vec<u16> = (0..SERVERS).collect();
     for part in numbers.chunks(2_000) {
         let one = |id, n: u16| {
             Edit::Create(Create {

@@ -565,7 +565,7 @@ async fn operator_makes_live_what_an_operator_may_write_and_no_more() {
     shape.ok("POST", "/refresh", Value::Null).await;
     assert_eq!(native().await.0, 202, "nothing waits");
     be(Access::Admin);
-    shape.ok("PUT", &format!("/http/farm/{farm}/server/{server}"), json!({"address": "10.0.0.2"})).await;
+    shape.ok("PUT", &format!("/http/farm/{farm}/server/{server}"), json!({"backup": true})).await;
     be(Access::Operate);
     // A write of an operator's own to the same does not make it one.
     shape.ok("PUT", &format!("/http/farm/{farm}/server/{server}"), json!({"weight": 4})).await;
