@@ -51,8 +51,8 @@ pub(super) fn site(call: &Call, hosts: &[Box<str>]) -> Result<(), AdminError> {
     }
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
     let name = name_of(host);
-    let is_ours = |known: &Box<str>| known.eq_ignore_ascii_case(name);
-    if !(is_address(name) || name.eq_ignore_ascii_case("localhost") || hosts.iter().any(is_ours)) {
+    let mut known = hosts.iter().map(|host| &**host).chain(["localhost"]);
+    if !is_address(name) && !known.any(|known| known.eq_ignore_ascii_case(name)) {
         return Err(AdminError::UnknownHost { host: quoted(name) });
     }
     if is_followed_link(call) { Ok(()) } else { same_origin(headers) }

@@ -141,10 +141,12 @@ impl Reading<'_> {
     fn answer(self) -> Result<Outcome, Refusal> {
         let Self { state, call, known, snapshot, view } = self;
         match target_of(call)? {
-            Target::Of(service, part) if service == snapshot.service.name.as_str() => match part {
-                Part::Service(place) => service::read(self, place).map(Outcome::Body),
-                part => part_of(snapshot, view, &part, &Query::of(&call.uri)?),
-            },
+            Target::Of(service, part) if service == snapshot.service.name.as_str() => {
+                if let Part::Service(place) = part {
+                    return service::read(self, place).map(Outcome::Body);
+                }
+                part_of(snapshot, view, &part, &Query::of(&call.uri)?)
+            }
             Target::Of(service, _) => Err(AdminError::NotFound { kind: "service", id: service.to_owned() }.into()),
             Target::Ask | Target::Document(_) | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
             Target::Time => json(&call.now.unix_seconds()),

@@ -278,7 +278,7 @@ impl Objects for Unstaged {
 #[tokio::test]
 async fn settings_are_changed_whole_or_not_at_all() {
     let mut state = state();
-    let topology = (*state.objects.view()).live.of_file().clone();
+    let topology = state.objects.view().live.of_file().clone();
     state.objects = Arc::new(Unstaged(MemoryObjects::beside(topology)));
     let ask = async |method: &str, body: &str| read(answer(&state, &bearer_call(method, LB, body)).await).await;
     let (status, _) = ask("PUT", r#"{"displayName": "other", "sslConfiguration": "modern"}"#).await;
@@ -291,7 +291,7 @@ async fn settings_are_changed_whole_or_not_at_all() {
 #[tokio::test]
 async fn certificate_that_no_frontend_shows_yet_is_there_once_and_told_so() {
     let mut state = state();
-    let topology = (*state.objects.view()).live.of_file().clone();
+    let topology = state.objects.view().live.of_file().clone();
     let objects = MemoryObjects::beside(topology);
     // A frontend of this shape that is encrypted, and behind.
     let frontend = Edit::Create(Create {
