@@ -33,7 +33,7 @@ use crate::model::{
 
 pub use self::edit::{Create, Edit, EditError, Edited, Replace, When};
 pub use self::resolve::{Resolved, resolve};
-pub use self::world::{Change, World};
+pub use self::world::{Change, World, covers};
 
 /// How many objects may be made through APIs, all kinds together.
 pub const OBJECTS_MAX: usize = 100_000;

@@ -64,6 +64,8 @@ pub struct Store {
     sinks: Vec<EventSink>,
     /// Held by whoever hands events to the sinks.
     telling: Mutex<()>,
+    /// Held by whoever replaces the topology, and never with the state's lock held before.
+    replacing: Mutex<()>,
 }
 
 /// Keeps what a write comes to, and with it what becomes of overrides, on disk when it returns.
@@ -103,6 +105,7 @@ impl Store {
             sessions: OnceLock::new(),
             sinks,
             telling: Mutex::new(()),
+            replacing: Mutex::new(()),
         })
     }
 
@@ -157,8 +160,10 @@ impl Store {
         keep: Keep<'_>,
         told: impl FnOnce(usize, usize, usize) -> Vec<EventKind>,
     ) -> Result<(), ReloadError> {
-        let mut state = self.lock();
+        // Binding and reading files may take a while: checks and readers go on meanwhile.
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let prepared = host.prepare(&topology.frontends).map_err(ReloadError::Listen)?;
+        let mut state = self.lock();
         let stale = state.stale_overrides(&topology);
         let (orders, wanted) = match write {
             Some(write) => write::orders(&state, &topology, stale, &write),

@@ -11,6 +11,9 @@ mod servers_state;
 
 use axum::body::Body;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::clock;
@@ -28,6 +31,12 @@ const STATS: &str = "/haproxy/stats";
 const STATS_ENDS: [&str; 4] = [";csv", "/;csv", ";csv;norefresh", "/;csv;norefresh"];
 /// The path of the state file.
 const SERVERS_STATE: &str = "/haproxy/servers-state";
+
+/// Base64 as HTTP's Basic scheme has it, its padding optional.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// One of the two texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,33 +96,13 @@ fn with_token(call: &Call) -> Call {
     let mut headers: HeaderMap = call.headers.clone();
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let basic = sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
-    let password = basic.and_then(|(_, text)| String::from_utf8(decoded(text.trim())?).ok());
+    let password = basic.and_then(|(_, text)| String::from_utf8(BASE64.decode(text.trim()).ok()?).ok());
     let token = password.as_deref().and_then(|pair| pair.split_once(':')).map(|(_, password)| password);
     let bearer = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
     if let Some(bearer) = bearer {
         headers.insert(header::AUTHORIZATION, bearer);
     }
     call.part(call.uri.clone(), headers)
-}
-
-/// Undoes base64 (RFC 4648, 4), its padding optional.
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').bytes().map(|byte| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    });
-    let digits = digits.collect::<Option<Vec<u8>>>()?;
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    for group in digits.chunks(4) {
-        let bits = group.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - group.len()));
-        let [_, first, second, third] = bits.to_be_bytes();
-        bytes.extend([first, second, third].into_iter().take(group.len().checked_sub(1).filter(|n| *n > 0)?));
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -491,7 +491,8 @@ fn orphan<T>(child: &Declaration, owner: &str) -> Unit<T> {
 }
 
 /// Whether an address is among those, or every address of its family is.
-fn covers(addresses: &[IpAddr], wanted: IpAddr) -> bool {
+#[must_use]
+pub fn covers(addresses: &[IpAddr], wanted: IpAddr) -> bool {
     addresses
         .iter()
         .any(|address| *address == wanted || (address.is_unspecified() && address.is_ipv4() == wanted.is_ipv4()))

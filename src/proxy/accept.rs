@@ -9,10 +9,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::clock;
 use crate::model::{Frontend, FrontendId, ListenAddr, Name, Protocol};
 use crate::store::{ListenError, ListenerHost, OpenError, PreparedListeners};
 
@@ -27,6 +30,10 @@ pub use bind::Traffic;
 use bind::Sockets;
 use unix::SocketFile;
 
+/// How long binding waits for the workers to let go of an address that was listened on until just before: what is left
+/// of UDP's sessions may have its answers from there for a second.
+const CLOSING_WAIT_MAX: Duration = Duration::from_millis(1500);
+
 /// Opens and closes listeners on every worker.
 pub struct Listeners {
     workers: Vec<UnboundedSender<Command>>,
@@ -40,6 +47,18 @@ struct OpenListeners {
     by_address: HashMap<Place, OpenListener>,
     /// Sockets that were bound before, by this process or by the one that it replaces.
     adopted: HashMap<Place, Adopted>,
+    /// Addresses that workers were told to let go of: all have once nobody can send any more.
+    closing: HashMap<Place, Receiver<()>>,
+}
+
+impl OpenListeners {
+    /// Waits until the workers have let go of an address that was closed, until then at the longest.
+    fn await_closed(&mut self, place: &Place, until: Instant) {
+        let Some(closing) = self.closing.remove(place) else { return };
+        if closing.recv_timeout(until.saturating_duration_since(clock::monotonic())) == Err(RecvTimeoutError::Timeout) {
+            self.closing.insert(place.clone(), closing);
+        }
+    }
 }
 
 /// The sockets of one address that were bound before.
@@ -192,6 +211,7 @@ impl ListenerHost for Listeners {
             Ok(certificates) => (Some(certificates), Vec::new()),
             Err(errors) => (None, errors.into_iter().map(OpenError::from).collect()),
         };
+        let until = clock::monotonic() + CLOSING_WAIT_MAX;
         for frontend in frontends {
             for listen in &frontend.listen {
                 let place = Place::of(listen, traffic_of(frontend), frontend.id);
@@ -199,6 +219,7 @@ impl ListenerHost for Listeners {
                 if open.by_address.contains_key(&place) {
                     continue;
                 }
+                open.await_closed(&place, until);
                 let Adopted { sockets: before, is_foreign } = adopted.remove(&place).unwrap_or_default();
                 match bind::for_each(listen, traffic_of(frontend), self.workers.len(), before) {
                     Ok(mut sockets) => {
@@ -273,10 +294,14 @@ impl PreparedListeners for Prepared {
             }
             open.by_address.insert(fresh.place, listener);
         }
-        open.by_address.retain(|place, listener| match self.wanted.get(place) {
+        let OpenListeners { by_address, closing, .. } = &mut *open;
+        closing.retain(|_, closing| closing.try_recv() == Err(TryRecvError::Empty));
+        by_address.retain(|place, listener| match self.wanted.get(place) {
             None => {
                 tracing::info!(address = %listener.bound, "listener closed");
-                self.tell(|| Command::Close { listener: listener.id });
+                let (closed, all_closed) = channel();
+                closing.insert(place.clone(), all_closed);
+                self.tell(|| Command::Close { listener: listener.id, closed: closed.clone() });
                 false
             }
             Some(frontend) => {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::model::{FrontendId, ServerKey};
@@ -57,8 +58,8 @@ impl From<Bound> for OwnedFd {
 pub(super) enum Command {
     /// Connections of a listener belong to another frontend from now on.
     Assign { listener: ListenerId, frontend: FrontendId },
-    /// Accept no more on a listener and retire its connections.
-    Close { listener: ListenerId },
+    /// Accept no more on a listener and retire its connections; `closed` is dropped once its socket is.
+    Close { listener: ListenerId, closed: Sender<()> },
     /// Cut the work of a server that was marked.
     Cut { server: ServerKey },
     /// Accept on a socket.

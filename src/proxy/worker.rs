@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
 use std::pin::pin;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -221,7 +222,7 @@ impl Worker {
                         accepting.owner.assign(frontend);
                     }
                 }
-                Command::Close { listener } => self.close(listener),
+                Command::Close { listener, closed } => self.close(listener, closed),
                 Command::Cut { server } => self.work.cut(server),
                 Command::Open { listener, frontend, socket } => self.open(listener, frontend, socket),
                 Command::Shutdown { grace, farewell } => return self.finish(grace, farewell, commands).await,
@@ -284,10 +285,15 @@ impl Worker {
         Ok(tokio::spawn(udp::receive_until(door, stopped)))
     }
 
-    fn close(&mut self, listener: ListenerId) {
-        if let Some(accepting) = self.listeners.remove(&listener) {
-            accepting.stop.send_replace(true);
+    fn close(&mut self, listener: ListenerId, closed: Sender<()>) {
+        if let Some(Accepting { stop, door, .. }) = self.listeners.remove(&listener) {
+            stop.send_replace(true);
             self.registry.retire(Some(listener));
+            tokio::spawn(async move {
+                // A door that panicked has said so, and its socket is closed as well.
+                let _ = door.await;
+                drop(closed);
+            });
         }
     }
 

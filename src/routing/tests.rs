@@ -256,6 +256,8 @@ fn connection_is_seen_by_its_name_and_what_it_offers() {
         ("h2", true, false),
         ("http/2.0", true, false),
         ("h3", false, false),
+        ("https", true, false),
+        ("http", false, false),
     ] {
         check(&tls, &Subject::Protocol, &is(word), of_tls);
         check(&plain, &Subject::Protocol, &is(word), of_plain);

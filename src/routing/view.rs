@@ -55,13 +55,15 @@ impl<'a, A: AsRef<[u8]>> Conversation<'a, A> {
 }
 
 impl<A: AsRef<[u8]>> RequestView for Conversation<'_, A> {
-    /// `h2` is offered by that name and by OVHcloud's, `http/2.0`.
+    /// `h2` is offered by that name and by OVHcloud's, `http/2.0`; who offers HTTP of any version speaks `https`.
     fn any_protocol(&self, mut test: impl FnMut(&[u8]) -> bool) -> bool {
         if !self.is_tls {
             return test(b"tcp");
         }
         let mut offered = self.alpn.iter().map(AsRef::as_ref);
-        test(b"tls") || offered.any(|id| test(id) || (id == b"h2" && test(b"http/2.0")))
+        let is_http = |id: &[u8]| id == b"h2" || id.starts_with(b"http/");
+        test(b"tls")
+            || offered.any(|id| test(id) || (id == b"h2" && test(b"http/2.0")) || (is_http(id) && test(b"https")))
     }
 
     fn source(&self) -> Option<IpAddr> {

@@ -7,6 +7,7 @@ on ports that were free a moment ago. Every wait has a deadline.
 import http.server
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ import urllib.request
 
 SERVICE = "lb-clients"
 INSTANCE_ID = 4711
+# An application whose credentials are asked for and granted at run time.
+APPLICATION = {"application_key": "ak-application", "application_secret": "as-application-secret"}
+OPERATOR = "token-of-the-operator"
 OVH = {"application_key": "ak-clients", "application_secret": "as-clients-secret", "consumer_key": "ck-clients"}
 ZENLAYER = {"id": "zk-clients", "secret": "zs-clients-secret"}
 TOKEN = "token-of-the-client-tests"
@@ -51,6 +55,17 @@ class Origin:
         self.server.server_close()
 
 
+def until(what, look):
+    """Returns the first true value of `look`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {PATIENCE_S} s in vain for {what}")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -75,6 +90,33 @@ class Farmgate:
     @property
     def admin(self):
         return f"127.0.0.1:{self.admin_port}"
+
+    @property
+    def admin_url(self):
+        return f"http://{self.admin}"
+
+    def run(self, *words):
+        """Runs the command line as the operator; returns what it printed."""
+        env = {**os.environ, "FARMGATE_ADMIN": self.admin_url, "FARMGATE_TOKEN": OPERATOR, **self.trust()}
+        command = [os.environ["FARMGATE_BIN"], *words]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+
+    def trust(self):
+        """What the command line needs to know of the admin side's certificate, in its environment."""
+        return {}
+
+    def grant(self):
+        """Grants the one credential that was asked for, as an operator does: looked up and granted on the command line."""
+        waiting = re.findall(r"(?m)^(\d+) application: pendingValidation", self.run("credentials"))
+        assert len(waiting) == 1, waiting
+        told = self.run("credentials", "grant", waiting[0], "--reason", "the tests")
+        assert "application: validated" in told, told
+
+    def lets_ask(self, config):
+        """Adds an application that may ask for credentials, and the operator who grants them."""
+        application = {"name": "application", "role": "admin", **APPLICATION}
+        config["admin"]["ovh"].setdefault("applications", []).append(application)
+        config["admin"]["tokens"].append({"name": "operator", "role": "admin", "token": OPERATOR})
 
     def close(self):
         if self.process is not None:

@@ -1,5 +1,6 @@
 """A life through the npm package `ovh`, which speaks TLS only: made, carrying traffic, ill, changed, refused, deleted."""
 
+import hashlib
 import json
 import os
 import ssl
@@ -11,16 +12,16 @@ import urllib.error
 import urllib.request
 
 import farmgate
-from farmgate import SERVICE
+from farmgate import SERVICE, until
 
 BASE = f"/ipLoadbalancing/{SERVICE}"
 HERE = os.path.dirname(os.path.abspath(__file__))
-WRITER = {"appKey": "ak-writer", "appSecret": "as-writer-secret", "consumerKey": "ck-writer"}
+APPLICATION = {"appKey": farmgate.APPLICATION["application_key"], "appSecret": farmgate.APPLICATION["application_secret"]}
 BOUND = {"appKey": "ak-bound", "appSecret": "as-bound-secret", "consumerKey": "ck-bound"}
 
 
 class Gate(farmgate.Farmgate):
-    """A farmgate that keeps objects, whose admin speaks TLS, with one who writes and one who may read and make farms."""
+    """A farmgate that keeps objects, whose admin speaks TLS, with an application that asks for a credential and one that may read and make farms."""
 
     def _config(self):
         config = super()._config()
@@ -28,12 +29,21 @@ class Gate(farmgate.Farmgate):
         config["service"] = {"name": SERVICE, "addresses": ["127.0.0.1"], "api_ports": "1024-65535"}
         rules = [{"method": "GET", "path": "/*"}, {"method": "POST", "path": "/ipLoadbalancing/*/http/farm"}]
         config["admin"]["ovh"]["probe_interval_min"] = "1s"
-        for name, of, more in (("writer", WRITER, {}), ("bound", BOUND, {"rules": rules})):
-            keys = {"application_key": of["appKey"], "application_secret": of["appSecret"], "consumer_key": of["consumerKey"]}
-            config["admin"]["ovh"]["credentials"].append({"name": name, "role": "admin", **more, **keys})
+        keys = {"application_key": BOUND["appKey"], "application_secret": BOUND["appSecret"], "consumer_key": BOUND["consumerKey"]}
+        config["admin"]["ovh"]["credentials"].append({"name": "bound", "role": "admin", "rules": rules, **keys})
+        self.lets_ask(config)
         self.cert, key = self.certificate("127.0.0.1", "IP:127.0.0.1")
         config["admin"]["tls"] = {"cert": self.cert, "key": key}
         return config
+
+    @property
+    def admin_url(self):
+        return f"https://{self.admin}"
+
+    def trust(self):
+        with open(self.cert, encoding="ascii") as pem:
+            der = ssl.PEM_cert_to_DER_cert(pem.read())
+        return {"FARMGATE_FINGERPRINT": hashlib.sha256(der).hexdigest()}
 
     def certificate(self, name, alternative):
         """Makes a certificate and its key; returns where they are."""
@@ -115,21 +125,27 @@ class Client:
 
 
 def setUpModule():
-    global gate, node
+    global gate, node, WRITER
     gate = Gate()
     unittest.addModuleCleanup(gate.close)
     node = Node(gate)
     unittest.addModuleCleanup(node.close)
+    WRITER = granted()
 
 
-def until(what, look):
-    deadline = time.monotonic() + farmgate.PATIENCE_S
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {farmgate.PATIENCE_S} s in vain for {what}")
+def granted():
+    """Comes by a credential as every application does: asked for, granted by an operator, used."""
+    verbs = ("GET", "POST", "PUT", "DELETE")
+    rules = [{"method": verb, "path": f"/ipLoadbalancing{rest}"} for verb in verbs for rest in ("", "/*")]
+    asked = Client(APPLICATION).post("/auth/credential", accessRules=rules)
+    assert asked["state"] == "pendingValidation", asked
+    credential = {**APPLICATION, "consumerKey": asked["consumerKey"]}
+    try:
+        raise AssertionError(Client(credential).get(BASE))
+    except Refused as refused:
+        assert refused.status == 403, refused
+    gate.grant()
+    return credential
 
 
 def status_of(port, path="/"):

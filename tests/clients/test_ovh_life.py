@@ -1,7 +1,8 @@
-"""A life through python-ovh: farm, servers, frontend and route are made, carry traffic, change, fall ill and go."""
+"""A life through python-ovh: a credential is asked for and granted; farm, servers, frontend, route and certificate are made,
+carry traffic, change, fall ill and go; the credential ends."""
 
 import os
-import time
+import ssl
 import unittest
 import urllib.error
 import urllib.request
@@ -9,15 +10,15 @@ import urllib.request
 import ovh
 
 import farmgate
-from farmgate import SERVICE
+from farmgate import SERVICE, until
+from test_ovh_service import certificate_in
 
 BASE = f"/ipLoadbalancing/{SERVICE}"
-WRITER = {"application_key": "ak-writer", "application_secret": "as-writer-secret", "consumer_key": "ck-writer"}
 BOUND = {"application_key": "ak-bound", "application_secret": "as-bound-secret", "consumer_key": "ck-bound"}
 
 
 class Gate(farmgate.Farmgate):
-    """A farmgate that keeps objects, with a credential that writes them and one that may make farms only."""
+    """A farmgate that keeps objects, with an application that asks for a credential, and one that may make farms only."""
 
     def _config(self):
         config = super()._config()
@@ -26,9 +27,9 @@ class Gate(farmgate.Farmgate):
         rules = [{"method": "GET", "path": "/*"}, {"method": "POST", "path": "/ipLoadbalancing/*/http/farm"}]
         config["admin"]["ovh"]["probe_interval_min"] = "1s"
         config["admin"]["ovh"]["credentials"] += [
-            {"name": "writer", "role": "admin", **WRITER},
             {"name": "bound", "role": "admin", "rules": rules, **BOUND},
         ]
+        self.lets_ask(config)
         return config
 
 
@@ -44,16 +45,6 @@ def client(credential):
     return ovh.Client(endpoint="farmgate-life", **credential)
 
 
-def until(what, look):
-    deadline = time.monotonic() + farmgate.PATIENCE_S
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {farmgate.PATIENCE_S} s in vain for {what}")
-
-
 def status_of(port, path="/"):
     """Returns the status that a frontend answers with; nothing where nobody listens."""
     try:
@@ -65,9 +56,39 @@ def status_of(port, path="/"):
         return None
 
 
+def certificate_at(port):
+    """Returns the certificate that a frontend shows; nothing where nobody speaks TLS."""
+    try:
+        return ssl.get_server_certificate(("127.0.0.1", port), timeout=farmgate.PATIENCE_S)
+    except OSError:
+        return None
+
+
 class Life(unittest.TestCase):
-    def setUp(self):
-        self.client = client(WRITER)
+    @classmethod
+    def setUpClass(cls):
+        """Comes by a credential as every application does: asked for, granted by an operator, used."""
+        cls.client = client(farmgate.APPLICATION)
+        asking = cls.client.new_consumer_key_request()
+        asking.add_recursive_rules(ovh.API_READ_WRITE, "/ipLoadbalancing")
+        asking.add_rule("POST", "/auth/logout")
+        asking.add_rule("GET", "/auth/currentCredential")
+        asked = asking.request()
+        cls.client = client({**farmgate.APPLICATION, "consumer_key": asked["consumerKey"]})
+        assert asked["state"] == "pendingValidation" and asked["validationUrl"].startswith("http"), asked
+        try:
+            raise AssertionError(cls.client.get(BASE))
+        except ovh.exceptions.InvalidCredential:
+            gate.grant()
+        assert cls.client.get("/auth/currentCredential")["status"] == "validated"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.post("/auth/logout")
+        try:
+            raise AssertionError(cls.client.get(BASE))
+        except (ovh.exceptions.NotCredential, ovh.exceptions.InvalidCredential):
+            pass
 
     def refresh(self):
         """Makes live what is staged, as the Terraform provider does."""
@@ -126,17 +147,29 @@ class Life(unittest.TestCase):
         self.state(one_path, "MAINT")
         self.assertEqual(status_of(port), 200)
 
+        frontend_path = f"{BASE}/http/frontend/{frontend['frontendId']}"
+        cert, key = certificate_in(gate, "shop.test")
+        brought = call.post(f"{BASE}/ssl", certificate=cert, key=key, displayName="mine")
+        self.assertIsNone(call.put(frontend_path, ssl=True, defaultSslId=brought["id"]))
+        self.refresh()
+        shown = until("the certificate", lambda: certificate_at(port))
+        self.assertEqual(shown.split(), cert.split())
+
         with self.assertRaises(ovh.exceptions.ResourceConflictError) as caught:
             call.delete(farm_path)
         self.assertIn("is used by", str(caught.exception))
-        frontend_path = f"{BASE}/http/frontend/{frontend['frontendId']}"
-        for path in (f"{route_path}/rule/{rule['ruleId']}", route_path, frontend_path, one_path, two_path, farm_path):
+        ssl_path = f"{BASE}/ssl/{brought['id']}"
+        paths = (f"{route_path}/rule/{rule['ruleId']}", route_path, frontend_path, one_path, two_path, farm_path)
+        for path in paths:
             self.assertIsNone(call.delete(path))
             with self.assertRaises(ovh.exceptions.ResourceNotFoundError):
                 call.get(path)
-        self.assertEqual(status_of(port), 200)
+        self.assertTrue(certificate_at(port))
         self.refresh()
-        until("the frontend to close", lambda: status_of(port) is None)
+        until("the frontend to close", lambda: certificate_at(port) is None)
+        self.assertIsNone(call.delete(ssl_path))
+        with self.assertRaises(ovh.exceptions.ResourceNotFoundError):
+            call.get(ssl_path)
 
     def test_each_wrong_write_raises_its_own_type(self):
         post, bad = self.client.post, ovh.exceptions.BadParametersError

@@ -24,7 +24,7 @@ class Gate(farmgate.Farmgate):
         config["state_dir"] = os.path.join(self.dir.name, "state")
         config["service"] = {"name": SERVICE, "addresses": ["127.0.0.1"], "api_ports": "1024-65535"}
         config["admin"]["ovh"]["credentials"].append({"name": "writer", "role": "admin", **WRITER})
-        config["admin"]["tokens"].append({"name": "operator", "role": "admin", "token": "token-of-the-operator"})
+        config["admin"]["tokens"].append({"name": "operator", "role": "admin", "token": farmgate.OPERATOR})
         return config
 
 
@@ -100,7 +100,7 @@ class Service(unittest.TestCase):
     def native(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{gate.admin}{path}", data, method=method)
-        request.add_header("Authorization", "Bearer token-of-the-operator")
+        request.add_header("Authorization", f"Bearer {farmgate.OPERATOR}")
         with urllib.request.urlopen(request, timeout=farmgate.PATIENCE_S) as answer:
             self.assertLess(answer.status, 300)
 

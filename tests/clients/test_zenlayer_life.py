@@ -11,7 +11,8 @@ from zenlayercloud.zlb.v20250401 import models, zlb_client
 
 import farmgate
 import zenlayer_gate
-from zenlayer_gate import REGION, WRITER, Echo, Silent, until
+from farmgate import until
+from zenlayer_gate import REGION, WRITER, Echo, Silent
 
 
 def setUpModule():

@@ -17,7 +17,8 @@ import unittest
 
 import farmgate
 import zenlayer_gate
-from zenlayer_gate import REGION, WRITER, until
+from farmgate import until
+from zenlayer_gate import REGION, WRITER
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 

@@ -4,7 +4,6 @@ import itertools
 import os
 import socket
 import threading
-import time
 
 import farmgate
 
@@ -91,15 +90,3 @@ class Echo:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"", ("127.0.0.1", self.port))
         self.socket.close()
-
-
-def until(what, look):
-    """Returns what `look` returns as soon as that is true."""
-    deadline = time.monotonic() + farmgate.PATIENCE_S
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {farmgate.PATIENCE_S} s in vain for {what}")
-        time.sleep(0.05)

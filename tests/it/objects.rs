@@ -416,3 +416,29 @@ fn twenty_kills_in_a_storm_of_writes_lose_nothing_that_was_answered() {
     }
     assert!(answered > 40, "{answered} writes are no storm");
 }
+
+#[test]
+fn port_that_was_closed_is_there_for_the_next_frontend_at_once() {
+    let running = Running::start();
+    let [_, one, _] = &running.origins[..] else { panic!("three origins") };
+    let farm = json!({"name": "udp", "protocol": "udp", "servers": {"one": one.addr()}});
+    running.made("POST", FARMS, &farm);
+    for (protocol, farm, rounds) in [("http", "web", 20), ("udp", "udp", 3)] {
+        let addr = place();
+        for n in 0..rounds {
+            let name = format!("{protocol}-{n}");
+            running.made(
+                "POST",
+                FRONTENDS,
+                &json!({"name": name, "protocol": protocol, "listen": [addr], "farm": farm}),
+            );
+            if protocol == "http" {
+                answers(addr, &["file"]);
+            } else {
+                // Leaves a session behind, whose server never answers.
+                std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", addr).unwrap();
+            }
+            running.made("DELETE", &format!("{FRONTENDS}/{name}"), &Value::Null);
+        }
+    }
+}

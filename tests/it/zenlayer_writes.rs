@@ -305,3 +305,37 @@ fn servers_of_the_file_are_weighed_here_and_others_stand_beside_them() {
     let log = running.farmgate.log();
     assert!(log.lines().any(|line| line.contains("admin write") && line.contains("RegisterBackend")), "{log}");
 }
+
+/// A frontend of the file whose routes lead to several farms: every server of theirs is told, with its own health.
+#[test]
+fn servers_of_every_farm_that_a_listener_leads_to_are_told() {
+    let origins = ["web", "api", "gone"].map(Origin::start);
+    let [web, api, gone] = origins.each_ref().map(Origin::addr);
+    let probe = "{type: tcp, interval: 200ms, rise: 1, fall: 1}";
+    let setup = Setup::http(&[Server::new("one", web, "")])
+        .probe(probe)
+        .top("service: it")
+        .another_farm(&format!("api: {{protocol: http, probe: {probe}, servers: {{one: \"{api}\", two: \"{gone}\"}}}}"))
+        .frontend(
+            "routes: [{name: api, rules: [{field: uri, match: startswith, pattern: /api}], action: {farm: api}}]",
+        );
+    let farmgate = Farmgate::start(&setup);
+    let [_, _, last] = origins;
+    drop(last);
+    let ask = |action: &str| {
+        let fields = [("X-ZC-Action", action), ("X-ZC-Version", "2025-04-01")];
+        let body = json!({"loadBalancerId": OF_FILE}).to_string();
+        let answer = farmgate.admin_with("POST", PATH, Some(OPS_TOKEN), &fields, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["response"]["backends"].as_array().unwrap().clone()
+    };
+    let ports = |rows: &[Value]| rows.iter().map(|row| row["backendPort"].as_u64().unwrap()).collect::<Vec<_>>();
+    let wanted: Vec<u64> = [web, api, gone].iter().map(|it| it.port().into()).collect();
+    assert_eq!(ports(&ask("DescribeBackends")), wanted);
+    until("the health of each", || {
+        let rows = ask("DescribeBackendHealth");
+        assert_eq!(ports(&rows), wanted);
+        let healths: Vec<_> = rows.iter().map(|row| row["healthStatus"].as_str().unwrap()).collect();
+        (healths == ["Alive", "Alive", "Dead"]).then_some(())
+    });
+}

@@ -79,6 +79,16 @@ def until(what, look):
         time.sleep(0.05)
 
 
+def chromium():
+    options = Options()
+    options.binary_location = "/usr/bin/chromium"
+    # As root in a container Chromium has no sandbox of its own; it opens nothing but the farmgate of the test.
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,820"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+
+
 class Page(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -114,13 +124,7 @@ class Page(unittest.TestCase):
         cls.farmgate = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         cls.addClassCleanup(cls.stop)
         until("farmgate to be ready", lambda: urllib.request.urlopen(f"http://{cls.admin}/readyz", timeout=5).status == 200)
-        options = Options()
-        options.binary_location = "/usr/bin/chromium"
-        # As root in a container Chromium has no sandbox of its own; it opens nothing but this farmgate.
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,820"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        cls.browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        cls.browser = chromium()
         cls.addClassCleanup(cls.browser.quit)
 
     @classmethod

@@ -186,13 +186,3 @@ fn texts_are_read_with_a_token_as_such_or_as_a_password_and_not_without() {
     let open = Running::start_with(&open, Some(Duration::from_secs(20)), std::sync::Arc::new(crate::store::NoJournal));
     assert_eq!(open.send("GET", "/haproxy/stats;csv", &[], b"").status, 200);
 }
-
-#[test]
-fn base64_is_undone_or_refused() {
-    for (text, want) in [("", Some("")), ("YQ==", Some("a")), ("YWI", Some("ab")), ("YWJj", Some("abc"))] {
-        assert_eq!(decoded(text).map(|bytes| String::from_utf8(bytes).unwrap()).as_deref(), want, "{text}");
-    }
-    for text in ["Y", "Y===", "a b=", "ä"] {
-        assert_eq!(decoded(text), None, "{text}");
-    }
-}

@@ -230,10 +230,12 @@ impl<'p> Plan<'p> {
     }
 
     fn need(&self, named: &Named) -> Result<&'p Server, Refusal> {
-        self.find(named)?.ok_or_else(|| {
-            let message = format!("backend \"{}\" is not registered in this listener", named.said());
-            Refusal::new(StatusCode::NOT_FOUND, "INVALID_INSTANCE_NOT_FOUND", message)
-        })
+        self.find(named)?.ok_or_else(|| self.unknown(named))
+    }
+
+    fn unknown(&self, named: &Named) -> Refusal {
+        let message = format!("backend \"{}\" is not registered in this listener", named.said());
+        Refusal::new(StatusCode::NOT_FOUND, "INVALID_INSTANCE_NOT_FOUND", message)
     }
 
     /// Returns the same server in every lane.
@@ -248,7 +250,13 @@ impl<'p> Plan<'p> {
 
     fn deregister(&mut self, named: &Named) -> Result<(), Refusal> {
         let server = self.need(named)?;
-        for (_, key) in self.everywhere(server) {
+        let everywhere = self.everywhere(server);
+        let is_at =
+            |port: u16| server.address.port == port || everywhere.iter().any(|(lane, _)| lane.ports().contains(&port));
+        if named.port.is_some_and(|port| !is_at(port)) {
+            return Err(self.unknown(named));
+        }
+        for (_, key) in everywhere {
             self.edits.push(Edit::Delete { id: key.server.into() });
         }
         Ok(())
@@ -290,9 +298,7 @@ impl<'p> Plan<'p> {
         }
         let server = self.need(named)?;
         let port = named.port.filter(|port| *port != server.address.port);
-        if port.is_some() {
-            self.check_port(named)?;
-        }
+        self.check_port(named)?;
         for (lane, key) in self.everywhere(server) {
             let Some(is) = lane.farm.and_then(|farm| farm.servers.iter().find(|it| it.id == key.server)) else {
                 continue;

@@ -193,7 +193,8 @@ impl From<EditError> for Refusal {
                 (StatusCode::BAD_REQUEST, "INVALID_LISTENER_PORT_CONFLICT")
             }
             EditError::NotOpened { address: None, .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
-            EditError::TooMany { .. } => (StatusCode::BAD_REQUEST, "INVALID_LISTENER_QUOTA_EXCEED"),
+            EditError::TooMany { what: "frontends", .. } => (StatusCode::BAD_REQUEST, "INVALID_LISTENER_QUOTA_EXCEED"),
+            EditError::TooMany { .. } => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
             EditError::Unknown { .. } | EditError::UnknownName { .. } => {
                 (StatusCode::NOT_FOUND, "OPERATION_FAILED_RESOURCE_NOT_FOUND")
             }

@@ -14,6 +14,7 @@ use super::error::Refusal;
 use super::ports;
 use super::shown::Shown;
 use super::wire::kept::{KeptBalancer, KeptListener, kept};
+use super::write::SHAPE;
 use crate::model::{Declaration, Made, ObjectId, ObjectKind, Service};
 use crate::objects::form;
 use crate::store::Snapshot;
@@ -53,7 +54,7 @@ impl<'m> Balancer<'m> {
             return Ok(Self::of_file(service));
         }
         let known = id.parse().ok().and_then(|id| made.get(ObjectId(id)));
-        let known = known.filter(|it| it.kind == ObjectKind::Service && it.id.to_string() == id);
+        let known = known.filter(|it| is_balancer(it) && it.id.to_string() == id);
         known.map(|it| Self::of_made(it, service)).ok_or_else(|| Refusal::no_load_balancer(id))
     }
 
@@ -68,9 +69,15 @@ impl<'m> Balancer<'m> {
     }
 }
 
+/// Whether an object is a load balancer: other shapes keep services of theirs.
+pub(super) fn is_balancer(made: &Declaration) -> bool {
+    made.kind == ObjectKind::Service && &*made.shape == SHAPE
+}
+
 /// Returns every load balancer that is not terminated: the file's, then the others by id.
 pub(super) fn balancers(snapshot: &Snapshot) -> Vec<Balancer<'_>> {
-    let made = snapshot.made.of(None, ObjectKind::Service).map(|it| Balancer::of_made(it, &snapshot.service));
+    let made = snapshot.made.of(None, ObjectKind::Service).filter(|it| is_balancer(it));
+    let made = made.map(|it| Balancer::of_made(it, &snapshot.service));
     let all = std::iter::once(Balancer::of_file(&snapshot.service)).chain(made);
     all.filter(|it| !it.is_recycled()).collect()
 }
@@ -108,9 +115,15 @@ impl<'s> Listener<'s> {
         row.farms.first().map(|farm| &self.snapshot.farms[*farm])
     }
 
-    /// Returns its servers, in the order written.
-    pub(super) fn servers(&self) -> &'s [ServerRow] {
-        self.farm_of(self.row).map_or(&[], |farm| &farm.servers)
+    /// Returns every farm that a frontend's work may go to.
+    pub(super) fn farms_of(&self, row: &'s FrontendRow) -> impl Iterator<Item = &'s FarmRow> {
+        let snapshot = self.snapshot;
+        row.farms.iter().map(move |farm| &snapshot.farms[*farm])
+    }
+
+    /// Returns its servers, farm by farm in the order written.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &'s ServerRow> {
+        self.farms_of(self.row).flat_map(|farm| &farm.servers)
     }
 
     /// Returns it in this shape's words.
@@ -119,13 +132,19 @@ impl<'s> Listener<'s> {
         Shown { frontend: &self.row.frontend, farm, form: self.farm_form.as_ref(), kept: &self.kept }
     }
 
-    /// Returns its ports as the vendor writes them.
+    /// Returns its ports as the vendor writes them: as they were sent, for as long as they are those.
     pub(super) fn port(&self) -> String {
         let addresses = self.frontends().flat_map(|row| &row.frontend.listen);
         let mut all: Vec<u16> = addresses.filter_map(|addr| Some(addr.ip()?.port())).collect();
         all.sort_unstable();
         all.dedup();
-        ports::show(&all)
+        ports::told(self.kept.port.as_deref(), &all)
+    }
+
+    /// Returns the families of its addresses.
+    pub(super) fn ip_stack(&self) -> Option<&'static str> {
+        let addresses = self.frontends().flat_map(|row| &row.frontend.listen);
+        super::to_wire::ip_stack(&addresses.filter_map(|addr| Some(addr.ip()?.ip())).collect::<Vec<_>>())
     }
 
     fn is_named(&self, id: &str) -> bool {

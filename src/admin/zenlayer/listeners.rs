@@ -51,6 +51,8 @@ struct Said {
     name: Option<String>,
     scheduler: Option<&'static str>,
     ports: Option<Vec<u16>>,
+    /// The same as they are told.
+    port: Option<String>,
     kind: Option<&'static str>,
     persistent: Option<u64>,
     idle: Option<u64>,
@@ -71,10 +73,12 @@ impl Said {
                 return Err(AdminError::BadValue { field: "proxyProtocol", got, bound }.into());
             }
         };
+        let port = fields.text("port")?;
         Ok(Self {
             name: name(fields)?,
             scheduler: fields.word("scheduler", SCHEDULERS)?,
-            ports: fields.text("port")?.map(|text| ports::parse(&text)).transpose()?,
+            ports: port.as_deref().map(ports::parse).transpose()?,
+            port: port.as_deref().map(ports::stored),
             kind: fields.word("kind", KINDS)?,
             persistent: fields.number("persistent", &(0..=PERSISTENT_SECONDS_MAX))?,
             idle: fields.number_but_zero("idleTimeout", &(1..=IDLE_SECONDS_MAX))?,
@@ -116,6 +120,7 @@ impl Said {
             name: self.name.filter(|it| *it != is.name()),
             scheduler: self.scheduler.filter(|it| *it != is.scheduler()),
             ports: self.ports.filter(|it| it != is_at),
+            port: self.port.filter(|it| *it != ports::told(is.kept.port.as_deref(), is_at)),
             kind: self.kind.filter(|it| *it != is.kind()),
             persistent: self.persistent.filter(|it| *it != is.persistent()),
             idle: self.idle.filter(|it| *it != is.idle_timeout()),
@@ -132,6 +137,7 @@ impl Said {
         KeptListener {
             lane_of: before.lane_of,
             name: or(self.name.as_deref(), &before.name),
+            port: or(self.port.as_deref(), &before.port),
             scheduler: or(self.scheduler, &before.scheduler),
             kind: or(self.kind, &before.kind),
             algo_opts: algo_opts.filter(|it| it != "None"),
@@ -158,7 +164,8 @@ pub(super) async fn create(asked: Asked<'_>, fields: &Fields) -> Result<wire::Cr
         let world = &*desk.view.live;
         let balancer = balancer(world, &balancer_id)?;
         said.kind = Some(kind(world, &balancer, said.kind, None)?);
-        check_options(&said, said.scheduler.unwrap_or_default(), said.kind.unwrap_or(KINDS[0]), said.persistent)?;
+        let options = said.algo_opts.as_deref();
+        check_options(options, said.scheduler.unwrap_or_default(), said.kind.unwrap_or(KINDS[0]), said.persistent)?;
         check_place(&balancer, &ports)?;
         let maker = maker(balancer.service());
         let mut farm = Map::from_iter([("protocol".to_owned(), Value::from(protocol.as_str()))]);
@@ -212,12 +219,16 @@ fn change(desk: &Desk<'_>, balancer: &Balancer<'_>, listener: &Target<'_>, said:
     let world = &*desk.view.live;
     let (shown, main) = (listener.shown()?, listener.main()?);
     let mut said = said.without(&shown, &listener.ports());
+    // Nothing is kept beside what the file declares.
+    said.port = said.port.filter(|_| main.made.is_some());
     let scheduler = said.scheduler.unwrap_or_else(|| shown.scheduler()).to_owned();
     let (is_kind, is_persistent) = (shown.kind().to_owned(), said.persistent.unwrap_or_else(|| shown.persistent()));
     if said.kind.is_some() {
         said.kind = Some(kind(world, balancer, said.kind, Some(main.frontend.id.into()))?);
     }
-    check_options(&said, &scheduler, said.kind.unwrap_or(&is_kind), Some(is_persistent))?;
+    // Those that are there stay, unless they are said to go.
+    let options = said.algo_opts.as_deref().or(listener.kept.algo_opts.as_deref());
+    check_options(options, &scheduler, said.kind.unwrap_or(&is_kind), Some(is_persistent))?;
     check_udp(main.frontend.protocol, &said)?;
     let mut edits = Vec::new();
     let after = said.keep(&listener.kept);
@@ -455,8 +466,8 @@ fn kind(
     }
 }
 
-fn check_options(said: &Said, scheduler: &str, kind: &str, persistent: Option<u64>) -> Result<(), Refusal> {
-    let Some(options) = said.algo_opts.as_deref().filter(|options| *options != "None") else { return Ok(()) };
+fn check_options(options: Option<&str>, scheduler: &str, kind: &str, persistent: Option<u64>) -> Result<(), Refusal> {
+    let Some(options) = options.filter(|options| *options != "None") else { return Ok(()) };
     let why = if (kind, scheduler) != ("DR", "mh") {
         "needs kind DR and scheduler mh"
     } else if persistent.unwrap_or(0) > 0 {
@@ -464,7 +475,8 @@ fn check_options(said: &Said, scheduler: &str, kind: &str, persistent: Option<u6
     } else {
         return Ok(());
     };
-    Err(Refusal::bad_value(format!("algoOpts: \"{}\" {why}", quoted(options).escape_default())))
+    let message = format!("algoOpts: \"{}\" {why}; send None to take them away", quoted(options).escape_default());
+    Err(Refusal::bad_value(message))
 }
 
 /// What needs connections cannot be had of datagrams.

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::error::Refusal;
-use super::find::{Balancer, balancers};
+use super::find::{Balancer, balancers, is_balancer};
 use super::market::{self, NAMED_MAX};
 use super::ports::SOCKETS_MAX;
 use super::request::Fields;
@@ -22,9 +22,11 @@ use super::{to_wire, wire::Created};
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
 use crate::model::{Name, ObjectId, ObjectKind};
-use crate::objects::{Edit, Replace, World, form};
+use crate::objects::{Edit, Replace, World, covers, form};
 use crate::store::Snapshot;
 
+/// The words of `ipStackType`; no source lists them.
+const IP_STACKS: &[&str] = &["IPv4", "IPv6", "IPv4_IPv6"];
 const PAGE_SIZE_DEFAULT: u64 = 20;
 const PAGE_SIZES: RangeInclusive<u64> = 1..=1000;
 const PAGES: RangeInclusive<u64> = 1..=1_000_000_000;
@@ -35,7 +37,7 @@ const NAME_CHARS_MAX: usize = 64;
 const NUMBER_MAX: u64 = 20;
 /// Addresses that one call may add.
 const ADDRESSES_MAX: usize = 20;
-/// Addresses that are said to be checked from, which are ours.
+/// Addresses that the vendor checks from.
 const CHECK_ADDRESSES: usize = 2;
 /// How long a terminated one can be restored.
 const RECYCLED_SECONDS: u64 = 7 * 24 * 3600;
@@ -49,6 +51,7 @@ pub(super) fn describe(snapshot: &Snapshot, fields: &Fields) -> Result<wire::Loa
     let region = fields.text("regionId")?;
     let group = fields.text("resourceGroupId")?;
     let vpc = fields.text("vpcId")?;
+    let stack = fields.word("ipStackType", IP_STACKS)?;
     let has_group = fields.text("securityGroupId")?.is_some();
     let keys = fields.texts("tagKeys", TAGS_MAX)?;
     let tags = tags(fields)?;
@@ -61,6 +64,7 @@ pub(super) fn describe(snapshot: &Snapshot, fields: &Fields) -> Result<wire::Loa
             && name.as_deref().is_none_or(|want| is_named(&it.kept.name, want))
             && region.as_deref().is_none_or(|want| want == snapshot.service.zone.as_str())
             && group.as_deref().is_none_or(|want| want == to_wire::resource_group(it))
+            && stack.is_none_or(|want| to_wire::ip_stack(&it.addresses) == Some(want))
             && vpc.as_deref().is_none_or(|want| it.kept.vpc_id.as_deref() == Some(want))
             && !has_group
             && keys.iter().all(|key| it.kept.tags.iter().any(|tag| tag.key == *key))
@@ -90,6 +94,7 @@ pub(super) async fn create(asked: Asked<'_>, fields: &Fields) -> Result<Created,
         let bound = CHECK_ADDRESSES.to_string();
         return Err(AdminError::BadValue { field: "healthCheckPrivateIps", got, bound }.into());
     }
+    let stack = fields.word("ipStackType", IP_STACKS)?;
     let number = fields.number_but_zero("number", &(1..=NUMBER_MAX))?.unwrap_or(1);
     let tags = match fields.object("tags")? {
         Some(tags_of) => tags(&tags_of)?,
@@ -101,6 +106,13 @@ pub(super) async fn create(asked: Asked<'_>, fields: &Fields) -> Result<Created,
     let ids = write(asked, move |desk| {
         let world = &*desk.view.live;
         market::in_region(&region, world.of_file().service.zone.as_str())?;
+        let has = to_wire::ip_stack(&world.of_file().service.addresses);
+        if let Some(wanted) = stack.filter(|wanted| has != Some(*wanted)) {
+            let is = has.unwrap_or("none");
+            let message =
+                format!("ipStackType: {wanted} cannot be had: service.addresses are {is}; send that or nothing");
+            return Err(Refusal::bad_value(message));
+        }
         let mut edits = expired(world, now);
         let mut given: Vec<Name> = Vec::new();
         let mut ids = Vec::new();
@@ -305,8 +317,9 @@ fn changed(world: &World, is: &[IpAddr], wanted: &[IpAddr], is_added: bool) -> R
     let mut after = is.to_vec();
     for ip in wanted {
         match (after.iter().position(|it| it == ip), is_added) {
-            (Some(_), true) => return Err(bad_address(&ip.to_string(), "is there already")),
-            (None, true) if !service.contains(ip) => {
+            (_, true) if covers(&after, *ip) => return Err(bad_address(&ip.to_string(), "is there already")),
+            (Some(_), true) => return Err(Refusal::bug()),
+            (None, true) if !covers(service, *ip) => {
                 return Err(bad_address(&ip.to_string(), "is not among service.addresses; write it there first"));
             }
             (None, true) => after.push(*ip),
@@ -351,7 +364,7 @@ fn gone(world: &World, service: ObjectId) -> Vec<Edit> {
 
 /// Returns the edits that remove what was terminated too long ago to be restored: of one, so that a write stays small.
 fn expired(world: &World, now: u64) -> Vec<Edit> {
-    let services = world.made().of(None, ObjectKind::Service);
+    let services = world.made().of(None, ObjectKind::Service).filter(|it| is_balancer(it));
     let mut old = services.filter(|it| is_expired(&kept(Some(it)), now));
     old.next().map(|it| gone(world, it.id)).unwrap_or_default()
 }

@@ -41,9 +41,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<u16>, Refusal> {
     Ok(ports)
 }
 
-/// Returns the text of ports in order: those that follow each other are joined to a range, as the vendor stores them.
+/// Returns a text that [`parse`] takes as the vendor stores it: in its own order, joined as [`show`] does.
+pub(super) fn stored(text: &str) -> String {
+    let each = text.split(',').filter_map(|part| {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        Some(low.trim().parse::<u16>().ok()?..=high.trim().parse().ok()?)
+    });
+    show(&each.flatten().collect::<Vec<u16>>())
+}
+
+/// Returns the text that is told of ports in order: the one that was stored, for as long as it is theirs.
+pub(super) fn told(stored: Option<&str>, is: &[u16]) -> String {
+    let stored = stored.filter(|text| parse(text).is_ok_and(|it| it == is));
+    stored.map_or_else(|| show(is), str::to_owned)
+}
+
+/// Returns the text of ports: those that follow each other are joined to a range, as the vendor stores them.
 pub(super) fn show(ports: &[u16]) -> String {
-    let runs = ports.chunk_by(|a, b| *b - *a == 1).map(|run| match run {
+    let runs = ports.chunk_by(|a, b| b.checked_sub(*a) == Some(1)).map(|run| match run {
         [first, .., last] => format!("{first}-{last}"),
         run => run.iter().map(u16::to_string).collect(),
     });
@@ -81,6 +96,12 @@ mod tests {
             [("80", "80"), ("1,2,3,4,5", "1-5"), ("8000,8080-8082", "8000,8080-8082"), ("9, 7-8", "7-9")]
         {
             assert_eq!(show(&parse(text).unwrap()), shown, "{text}");
+        }
+        for (text, shown) in
+            [("8080-8083,8000", "8080-8083,8000"), ("443,80", "443,80"), ("1,2,3", "1-3"), (" 9 , 7 - 8", "9,7-8")]
+        {
+            assert_eq!(stored(text), shown, "{text}");
+            assert_eq!(parse(&stored(text)).unwrap(), parse(text).unwrap(), "{text}");
         }
         assert_eq!(parse("1000-1063").unwrap().len(), SOCKETS_MAX);
     }

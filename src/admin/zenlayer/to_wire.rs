@@ -30,13 +30,14 @@ pub(super) fn load_balancer(snapshot: &Snapshot, balancer: &Balancer<'_>) -> wir
             };
             snapshot.farms.iter().filter(is_own).map(|farm| farm.servers.len()).sum()
         }
-        Some(_) => listeners.iter().map(|listener| listener.servers().len()).sum(),
+        Some(_) => listeners.iter().map(|listener| listener.servers().count()).sum(),
     };
     wire::LoadBalancer {
         region_id: snapshot.service.zone.to_string(),
         load_balancer_id: balancer.id.clone(),
         load_balancer_name: kept.name.clone(),
         status: "RUNNING",
+        ip_stack_type: ip_stack(&balancer.addresses),
         vpc_id: kept.vpc_id.clone(),
         subnet_id: kept.subnet_id.clone(),
         public_ip_address: texts(public),
@@ -48,6 +49,16 @@ pub(super) fn load_balancer(snapshot: &Snapshot, balancer: &Balancer<'_>) -> wir
         resource_group: wire::ResourceGroup { resource_group_id: group.clone(), resource_group_name: group },
         tags: wire::Tags { tags: kept.tags.clone() },
         security_group_id: None,
+    }
+}
+
+/// Returns which families of addresses there are. The field is of the Python SDK alone; its words are ours.
+pub(super) fn ip_stack(addresses: &[IpAddr]) -> Option<&'static str> {
+    match (addresses.iter().any(IpAddr::is_ipv4), addresses.iter().any(IpAddr::is_ipv6)) {
+        (true, true) => Some("IPv4_IPv6"),
+        (true, false) => Some("IPv4"),
+        (false, true) => Some("IPv6"),
+        (false, false) => None,
     }
 }
 
@@ -77,6 +88,7 @@ pub(super) fn listener(listener: &Listener<'_>) -> wire::Listener {
         listener_name: shown.name(),
         protocol: shown.protocol(),
         port: listener.port(),
+        ip_stack_type: listener.ip_stack(),
         scheduler: shown.scheduler().to_owned(),
         kind: shown.kind().to_owned(),
         persistent: shown.persistent(),
@@ -91,21 +103,25 @@ pub(super) fn listener(listener: &Listener<'_>) -> wire::Listener {
 /// Returns the servers that a listener leads to, in the order written.
 pub(super) fn backends(snapshot: &Snapshot, listener: &Listener<'_>) -> Vec<wire::Backend> {
     let common = Common::of(listener);
-    listener.servers().iter().map(|server| backend(snapshot, &common, server)).collect()
+    listener.servers().map(|server| backend(snapshot, &common, server)).collect()
 }
 
 /// Returns the health of the servers that a listener leads to, in the order written: of several ports, the worst.
 pub(super) fn backend_healths(snapshot: &Snapshot, listener: &Listener<'_>) -> Vec<wire::BackendHealth> {
     let common = Common::of(listener);
-    // Every port has the same servers, by name.
-    let mut lanes: HashMap<&Name, Vec<(u16, Health)>> = HashMap::new();
-    for farm in listener.frontends().filter_map(|row| listener.farm_of(row)) {
-        for it in &farm.servers {
-            lanes.entry(&it.server.name).or_default().push((it.server.address.port, it.standing.health));
+    // Every port has the same servers, by the farm's place and their name.
+    let mut lanes: HashMap<(usize, &Name), Vec<(u16, Health)>> = HashMap::new();
+    for row in listener.frontends() {
+        for (at, farm) in listener.farms_of(row).enumerate() {
+            for it in &farm.servers {
+                lanes.entry((at, &it.server.name)).or_default().push((it.server.address.port, it.standing.health));
+            }
         }
     }
-    let healths = listener.servers().iter().map(|server| {
-        let ports = lanes.remove(&server.server.name).unwrap_or_default();
+    let servers = listener.farms_of(listener.row).enumerate();
+    let servers = servers.flat_map(|(at, farm)| farm.servers.iter().map(move |server| (at, server)));
+    let healths = servers.map(|(at, server)| {
+        let ports = lanes.remove(&(at, &server.server.name)).unwrap_or_default();
         let worst = ports.iter().map(|(_, health)| *health).max_by_key(|health| badness(*health));
         let worst = worst.unwrap_or(server.standing.health);
         let details = ports.into_iter().filter(|_| has_verdict(worst));

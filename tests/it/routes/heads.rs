@@ -63,7 +63,10 @@ fn client_in_tls_is_told_hsts_by_servers_and_redirects_and_rules_know_its_handsh
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let routes = "{name: old, rules: [{field: uri, match: is, pattern: /old}], action: {redirect: /new}}, \
-                  {name: plain, rules: [{field: protocol, match: is, pattern: https, negate: true}], action: {reject: 400}}";
+                  {name: plain, rules: [{field: protocol, match: is, pattern: https, negate: true}], action: {reject: 400}}, \
+                  {name: clear, rules: [{field: protocol, match: in, pattern: [tcp, http]}], action: {reject: 400}}, \
+                  {name: tls, rules: [{field: protocol, match: is, pattern: tls}, {field: uri, match: is, pattern: /tls}], \
+                   action: {redirect: /new}}";
     let stage = Stage::with(routes, &[], |setup| {
         let tls = format!("tls: {{certificates: [{{cert: {cert:?}, key: {key:?}}}]}}");
         let hsts = "hsts: {max_age: 365d, include_subdomains: true}";
@@ -77,6 +80,7 @@ fn client_in_tls_is_told_hsts_by_servers_and_redirects_and_rules_know_its_handsh
     for target in ["/", "/old"] {
         assert_eq!(said(target).as_deref(), Some("max-age=31536000; includeSubDomains"), "{target}");
     }
+    assert!(ask_in_tls(&stage, made.cert.der().clone(), "/tls").starts_with("HTTP/1.1 302 "));
     let port = stage.farmgate.front("web").port();
     assert_eq!(stage.web.requests()[0].header("x-tls"), Some(format!("TLSv1.3 www.example.com {port}").as_str()));
 }

@@ -35,6 +35,7 @@ go! {
     Listener {
         listener_id: String, listener_name: String, protocol: String, port: String, scheduler: String, kind: String,
         persistent: i64, idle_timeout: i64, health_check: Check, create_time: Text, algo_opts: Text, proxy_protocol: Text,
+        ip_stack_type: Text,
     }
     Check {
         enabled: bool, check_type: Text, check_port: Whole, check_delay_loop: Whole, check_conn_timeout: Whole,
@@ -46,7 +47,7 @@ go! {
         region_id: String, load_balancer_id: String, load_balancer_name: String, status: String, vpc_id: Text,
         subnet_id: Text, public_ip_address: Vec<String>, private_ip_address: Vec<String>,
         health_check_private_ips: Vec<String>, listener_count: i64, backend_server_count: i64, create_time: Text,
-        resource_group: Group, tags: Tags, security_group_id: Text,
+        resource_group: Group, tags: Tags, security_group_id: Text, ip_stack_type: Text,
     }
     Group { resource_group_id: String, resource_group_name: String, }
     Tags { tags: Vec<Tag>, }

@@ -101,6 +101,7 @@ async fn load_balancer_that_is_made_is_described_as_it_was_asked_for() {
         json!({"loadBalancerIds": ids}),
         json!({"loadBalancerName": "Two*"}),
         json!({"tagKeys": ["env"]}),
+        json!({"loadBalancerName": "Two*", "ipStackType": "IPv4_IPv6"}),
         json!({"tags": [{"key": "env", "value": "prod"}], "resourceGroupId": "rg-1"}),
     ] {
         let found = shop.ok("DescribeLoadBalancers", filter.clone()).await;
@@ -117,6 +118,10 @@ async fn load_balancer_that_is_made_is_described_as_it_was_asked_for() {
         assert_eq!(one["publicIpAddress"], json!(["203.0.113.7", "2001:db8::7"]));
         assert_eq!(one["createTime"], "2025-11-21T13:34:20Z");
     }
+    assert_eq!(shop.ok("DescribeLoadBalancers", json!({"ipStackType": "IPv6"})).await["totalCount"], 0);
+    let v4 = json!({"regionId": "local", "vpcId": "v", "loadBalancerName": "v4", "ipStackType": "IPv4"});
+    let told = shop.is_refused(&shop.ask("CreateLoadBalancer", &v4).await, 400, "INVALID_PARAMETER");
+    assert_eq!(told, "ipStackType: IPv4 cannot be had: service.addresses are IPv4_IPv6; send that or nothing");
     let page = |size: u64, page: u64| shop.ok("DescribeLoadBalancers", json!({"pageSize": size, "pageNum": page}));
     for (size, number, shown) in [(3, 1, 3), (3, 2, 1), (3, 3, 0), (2, 2, 2), (0, 0, 4)] {
         let found = page(size, number).await;
@@ -169,7 +174,7 @@ async fn listener_is_told_as_it_was_asked_for_with_the_published_defaults() {
     let told = &shop.listeners().await[1];
     assert_eq!(
         (&told["port"], &told["scheduler"], &told["persistent"]),
-        (&json!("7001-7003,7010"), &json!("lc"), &json!(120))
+        (&json!("7003,7001-7002,7010"), &json!("lc"), &json!(120))
     );
     assert_eq!((&told["idleTimeout"], &told["proxyProtocol"]), (&json!(15), &json!("v2")));
     assert_eq!(
@@ -250,6 +255,12 @@ async fn listener_that_is_changed_keeps_what_was_not_said_and_moves_to_its_ports
     modify(json!({"kind": "DR", "scheduler": "mh", "algoOpts": "mh-port"})).await;
     assert_eq!(shop.live("10.1.0.2"), [(7000, 100)]);
     assert_eq!(shop.listeners().await.remove(0)["algoOpts"], "mh-port");
+    for without in [json!({"scheduler": "rr"}), json!({"persistent": 60})] {
+        let mut body = shop.of(without);
+        body["listenerId"] = json!(id);
+        let told = shop.is_refused(&shop.ask("ModifyListener", &body).await, 400, "INVALID_PARAMETER");
+        assert!(told.starts_with("algoOpts: \"mh-port\"") && told.ends_with("send None to take them away"), "{told}");
+    }
     modify(json!({"algoOpts": "None"})).await;
     assert_eq!(shop.listeners().await.remove(0)["algoOpts"], "");
     modify(json!({"healthCheck": {"enabled": false}})).await;
@@ -259,6 +270,22 @@ async fn listener_that_is_changed_keeps_what_was_not_said_and_moves_to_its_ports
     assert_eq!(shop.listeners().await, Vec::<Value>::new());
     shop.is_refused(&shop.ask("DeleteListener", &body).await, 404, "INVALID_LB_LISTENER_NOT_FOUND");
     assert_eq!(shop.live("10.1.0.1"), []);
+}
+
+#[tokio::test]
+async fn ports_are_told_as_they_were_sent_for_as_long_as_they_are_those() {
+    let shop = Shop::open().await;
+    let id = shop.listener(json!({"port": "7005,7000"})).await;
+    let servers = json!([{"privateIpAddress": "10.1.0.1"}]);
+    assert_eq!(shop.change("RegisterBackend", &id, servers).await.0, 200);
+    assert_eq!(shop.listeners().await.remove(0)["port"], "7005,7000");
+    for (port, told) in [("7000,7005", "7000,7005"), ("7002, 7000-7001", "7002,7000-7001")] {
+        shop.ok("ModifyListener", shop.of(json!({"listenerId": id, "port": port}))).await;
+        assert_eq!(shop.listeners().await.remove(0)["port"], told);
+    }
+    // Each of them leads there: the backend has no port of its own, not even one of these.
+    let own = json!([{"privateIpAddress": "10.1.0.1", "port": 7002}]);
+    shop.is_refused(&shop.change("ModifyBackend", &id, own).await, 400, "INVALID_BACKEND_SERVER_PORT");
 }
 
 #[tokio::test]
@@ -296,6 +323,8 @@ async fn backend_is_registered_changed_and_deregistered_and_a_scheduler_without_
     let modify = json!([{"instanceId": "", "privateIpAddress": "10.1.0.3", "weight": 3}, {"privateIpAddress": "10.1.0.2", "port": 9001}]);
     assert_eq!(shop.change("ModifyBackend", &id, modify).await.0, 200);
     assert_eq!((shop.live("10.1.0.3"), shop.live("10.1.0.2")), (vec![(7000, 3)], vec![(9001, 100)]));
+    let other = json!([{"privateIpAddress": "10.1.0.1", "port": 9999}]);
+    shop.is_refused(&shop.change("DeregisterBackend", &id, other).await, 404, "INVALID_INSTANCE_NOT_FOUND");
     let gone = json!([{"instanceId": "vm-1", "privateIpAddress": "10.1.0.1"}, {"instanceId": "", "privateIpAddress": "10.1.0.2"}]);
     assert_eq!(shop.change("DeregisterBackend", &id, gone.clone()).await.0, 200);
     assert_eq!(shop.backends().await.len(), 2);
@@ -524,5 +553,26 @@ async fn credential_that_reads_or_is_of_some_farms_writes_no_more_than_that() {
         ("CreateLoadBalancer", json!({"regionId": "local", "vpcId": "v", "loadBalancerName": "x"})),
     ] {
         shop.is_refused(&shop.ask(action, &body).await, 403, "OPERATION_DENIED_ROLE");
+    }
+}
+
+/// What OVHcloud's shape keeps of its service is no load balancer here, and nothing that is done here takes it away.
+#[tokio::test]
+async fn service_that_another_shape_keeps_is_no_load_balancer() {
+    let shop = Shop::open().await;
+    let put = bearer_call("PUT", "/1.0/ipLoadbalancing/lb-demo", &json!({"displayName": "ours"}).to_string());
+    assert_eq!(read(crate::admin::ovh::answer(&shop.state, &put).await).await.0, 200);
+    let snapshot = shop.state.store.snapshot(crate::admin::vendor_fixture::NOW);
+    let services = snapshot.made.of(None, crate::model::ObjectKind::Service);
+    let foreign: Vec<_> = services.filter(|it| it.id.to_string() != shop.id).collect();
+    let [kept] = &foreign[..] else { panic!("what was put is kept in an object: {foreign:?}") };
+    assert_eq!(shop.ok("DescribeLoadBalancers", json!({})).await["totalCount"], 2);
+    let id = kept.id.to_string();
+    for (action, body) in [
+        ("TerminateLoadBalancer", json!({"loadBalancerId": id})),
+        ("DescribeListeners", json!({"loadBalancerId": id})),
+        ("ModifyLoadBalancersAttribute", json!({"loadBalancerIds": [id], "loadBalancerName": "mine"})),
+    ] {
+        shop.is_refused(&shop.ask(action, &body).await, 404, "INVALID_LB_NOT_FOUND");
     }
 }

@@ -32,6 +32,8 @@ pub(in super::super) struct KeptListener {
     /// The frontend is one more port of the listener of this id, and nothing of its own.
     pub(in super::super) lane_of: Option<u64>,
     pub(in super::super) name: Option<String>,
+    /// Its ports as they were sent.
+    pub(in super::super) port: Option<String>,
     pub(in super::super) scheduler: Option<String>,
     pub(in super::super) kind: Option<String>,
     pub(in super::super) algo_opts: Option<String>,

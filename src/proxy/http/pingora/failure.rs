@@ -11,7 +11,7 @@ use crate::model::trace::EndedBy;
 use crate::model::{AttemptOutcome, SessionKind, TrafficFault};
 
 use super::super::super::queue::Unserved;
-use super::super::exchange::{self, AttemptEnd, AttemptFailure};
+use super::super::exchange::attempt::{self, AttemptEnd, AttemptFailure};
 use super::super::head::Fault;
 use super::answer::is_final_response_written;
 use super::dial::{DialError, Lines};
@@ -152,5 +152,5 @@ fn may_retry(session: &Session, exchange: &Exchange, failure: AttemptFailure) ->
     let allowed = exchange.route.as_ref().map_or(0, |route| usize::from(route.farm().farm.retry_attempts));
     let is_body_replayable = !session.as_ref().retry_buffer_truncated();
     exchange.tried.len() + exchange.refusals <= allowed
-        && exchange::may_retry(failure, &session.req_header().method, is_body_replayable)
+        && attempt::may_retry(failure, &session.req_header().method, is_body_replayable)
 }

@@ -58,8 +58,10 @@ impl<'a> View<'a> {
 }
 
 impl RequestView for View<'_> {
+    /// What the request is of, and what carries it.
     fn any_protocol(&self, mut test: impl FnMut(&[u8]) -> bool) -> bool {
-        test(self.connection.from.scheme().as_bytes())
+        let scheme = self.connection.from.scheme();
+        test(scheme.as_bytes()) || test(if scheme == "https" { b"tls" } else { b"tcp" })
     }
 
     fn source(&self) -> Option<IpAddr> {

@@ -20,7 +20,7 @@ use super::super::super::recent::Attempts;
 use super::super::super::sticking::Cookies;
 use super::super::super::work::{Assigned, InFlight, RequestId};
 use super::super::control::Connection;
-use super::super::exchange;
+use super::super::exchange::attempt::is_servers_failure;
 use super::copy;
 use super::dial::Line;
 use super::record::record_lost;
@@ -244,7 +244,7 @@ impl Exchange {
         }
         self.attempt = None;
         if let Some(status) = self.answer {
-            self.judge(exchange::is_servers_failure(status).then_some(TrafficFault::Status));
+            self.judge(is_servers_failure(status).then_some(TrafficFault::Status));
         }
     }
 

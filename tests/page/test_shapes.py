@@ -1,0 +1,158 @@
+"""What any of the three APIs changes is on the page without its being loaded again: the native one, OVHcloud's shape after a
+refresh, Zenlayer's. That the APIs, the command line and the metrics agree with one another is tests/it's."""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from test_page import PATIENCE_S, TOKEN, Origin, chromium, free_port, until
+
+OVH = "/1.0/ipLoadbalancing/lb-shapes"
+ONE = "/farms/shop/servers/one"
+OVH_ONE = "/tcp/farm/shop/server/one"
+
+
+class Shapes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="farmgate-shapes-")
+        cls.addClassCleanup(cls.directory.cleanup)
+        cls.origins = [Origin() for _ in range(4)]
+        for origin in cls.origins:
+            cls.addClassCleanup(origin.close)
+        cls.admin = f"127.0.0.1:{free_port()}"
+        config = {
+            "service": {"name": "lb-shapes", "addresses": ["127.0.0.1"], "api_ports": "1024-65535"},
+            "state_dir": "state",
+            "frontends": {},
+            "farms": {"web": {"protocol": "http", "servers": {"w": cls.origins[0].address}}},
+            "admin": {"listen": cls.admin, "tokens": [{"name": "ops", "role": "admin", "token": TOKEN}]},
+        }
+        file = pathlib.Path(cls.directory.name) / "farmgate.yaml"
+        file.write_text(json.dumps(config))
+        log = open(pathlib.Path(cls.directory.name) / "log", "wb")
+        cls.addClassCleanup(log.close)
+        argv = [os.environ["FARMGATE_BIN"], "run", "-c", str(file)]
+        cls.farmgate = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        cls.addClassCleanup(cls.stop)
+        until("farmgate to be ready", lambda: urllib.request.urlopen(f"http://{cls.admin}/readyz", timeout=5).status == 200)
+        cls.browser = chromium()
+        cls.addClassCleanup(cls.browser.quit)
+        cls.browser.get(f"http://{cls.admin}/")
+        until("the sign-in", lambda: cls.browser.find_element(By.CSS_SELECTOR, "#sign-in").is_displayed())
+        cls.browser.find_element(By.CSS_SELECTOR, "#token").send_keys(TOKEN, Keys.ENTER)
+        one, two, *_ = (origin.address for origin in cls.origins)
+        servers = {"one": {"address": one, "weight": 3}, "two": two}
+        probe = {"type": "tcp", "interval": "10s", "rise": 1}
+        cls.native("POST", "/farms", {"name": "shop", "protocol": "tcp", "probe": probe, "servers": servers})
+        cls.native("POST", "/frontends", {"name": "shop", "protocol": "tcp", "listen": [f"127.0.0.1:{free_port()}"], "farm": "shop"})
+
+    @classmethod
+    def stop(cls):
+        cls.farmgate.terminate()
+        cls.farmgate.wait(PATIENCE_S)
+
+    @classmethod
+    def ask(cls, method, path, body, **fields):
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **fields}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{cls.admin}{path}", method=method, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            text = answer.read()
+        return json.loads(text) if text.strip() else None
+
+    # The three ways of making a change; each returns once it is to be seen.
+
+    @classmethod
+    def native(cls, method, path, body=None):
+        return cls.ask(method, f"/api/v1{path}", body)
+
+    @classmethod
+    def ovh(cls, method, path, body=None):
+        made = cls.ask(method, OVH + path, body)
+        task = cls.ask("POST", f"{OVH}/refresh", None)
+        until("the task", lambda: cls.ask("GET", f"{OVH}/task/{task['id']}", None)["status"] == "done")
+        return made
+
+    @classmethod
+    def zenlayer(cls, action, **body):
+        fields = {"X-ZC-Action": action, "X-ZC-Version": "2025-04-01"}
+        return cls.ask("POST", "/api/v2/zlb", {"loadBalancerId": "lb-shapes", "listenerId": "shop", **body}, **fields)
+
+    # What the page shows.
+
+    def rows(self):
+        """Of the farm `shop`, by the servers' addresses: the name, the state's word, the configured weight, tags."""
+        found = {}
+        for row in self.browser.find_elements(By.CSS_SELECTOR, 'article[aria-label="Farm shop"] tbody tr'):
+            name, state, weight, *_ = row.find_elements(By.TAG_NAME, "td")
+            address = name.find_element(By.CSS_SELECTOR, ".mono").text
+            tags = [tag.text for tag in state.find_elements(By.CSS_SELECTOR, ".tag")]
+            found[address] = [state.find_element(By.CSS_SELECTOR, ".state").text, weight.text.split(" / ")[-1], tags]
+        return found
+
+    def head(self, farm="shop"):
+        (card,) = self.browser.find_elements(By.CSS_SELECTOR, f'article[aria-label="Farm {farm}"]')
+        return card.find_element(By.CSS_SELECTOR, ".line").text
+
+    def farms(self):
+        return {card.text for card in self.browser.find_elements(By.CSS_SELECTOR, "article.farm h2")}
+
+    def agrees(self, changes):
+        for n, (change, shows, want) in enumerate(changes):
+            with self.subTest(change=n, want=want):
+                self.assertNotEqual(shows(), want, "it is so already")
+                change()
+                until(f"the page to show {want}", lambda: shows() == want)
+
+    def test_what_each_api_changes_of_a_server_is_shown(self):
+        one = self.origins[0].address
+        host, port = one.split(":")
+        weigh = lambda weight: {"backendServers": [{"privateIpAddress": host, "port": int(port), "weight": weight}]}
+        until("the farm", lambda: self.rows()[one][0] == "UP")
+        state, weight, tags = (lambda at=at: self.rows()[one][at] for at in range(3))
+        self.agrees([
+            (lambda: self.native("PATCH", ONE, {"weight": 9}), weight, "9"),
+            (lambda: self.ovh("PUT", OVH_ONE, {"weight": 8}), weight, "8"),
+            (lambda: self.zenlayer("ModifyBackend", **weigh(7)), weight, "7"),
+            (lambda: self.native("PATCH", ONE, {"status": "drain"}), state, "DRAIN"),
+            (lambda: self.native("PATCH", ONE, {"status": "active"}), state, "UP"),
+            (lambda: self.ovh("PUT", OVH_ONE, {"status": "inactive"}), state, "MAINT"),
+            (lambda: self.ovh("PUT", OVH_ONE, {"status": "active"}), state, "UP"),
+            (lambda: self.ovh("PUT", OVH_ONE, {"backup": True}), tags, ["backup"]),
+            (lambda: self.native("PATCH", ONE, {"backup": False}), tags, []),
+        ])
+
+    def test_what_each_api_changes_of_a_farm_is_shown(self):
+        one, two, three, four = (origin.address for origin in self.origins)
+        port = lambda address: int(address.split(":")[1])
+        until("the farm", lambda: "shop" in self.farms())
+        addresses = lambda: sorted(self.rows())
+        named = lambda address: {"backendServers": [{"privateIpAddress": "127.0.0.1", "port": port(address)}]}
+        fourth = {"address": "127.0.0.1", "port": port(four), "status": "active", "displayName": "four"}
+        balance = lambda: self.head().split()[2]
+        listener = {"listenerName": "zen", "protocol": "TCP", "scheduler": "wrr", "port": str(free_port())}
+        self.agrees([
+            (lambda: self.zenlayer("RegisterBackend", **named(three)), addresses, sorted([one, two, three])),
+            (lambda: self.ovh("POST", "/tcp/farm/shop/server", fourth), addresses, sorted([one, two, three, four])),
+            (lambda: self.zenlayer("DeregisterBackend", **named(four)), addresses, sorted([one, two, three])),
+            (lambda: self.native("DELETE", "/farms/shop/servers/two"), addresses, sorted([one, three])),
+            (lambda: self.native("POST", "/farms/shop/servers", {"name": "two", "address": two}), addresses, sorted([one, two, three])),
+            (lambda: self.native("PATCH", "/farms/shop", {"balance": "leastconn"}), balance, "leastconn"),
+            (lambda: self.ovh("PUT", "/tcp/farm/shop", {"balance": "source"}), balance, "source"),
+            (lambda: self.zenlayer("ModifyListener", scheduler="wrr"), balance, "roundrobin"),
+            (lambda: self.ovh("POST", "/tcp/farm", {"zone": "all", "displayName": "ovh"}), self.farms, {"web", "shop", "ovh"}),
+            (lambda: self.zenlayer("CreateListener", **listener), self.farms, {"web", "shop", "ovh", "zen"}),
+            (lambda: self.native("DELETE", "/farms/ovh"), self.farms, {"web", "shop", "zen"}),
+        ])
+
+
+if __name__ == "__main__":
+    unittest.main()
