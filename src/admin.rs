@@ -37,6 +37,7 @@ mod secret;
 #[cfg(test)]
 mod vendor_fixture;
 
+pub use aside::Turns;
 pub use call::{AdminState, Call, Caller, Control, Credentials, Succession};
 pub use error::AdminError;
 pub use gate::Gate;

@@ -18,6 +18,7 @@ pub mod listen;
 pub mod object;
 pub mod probe;
 pub mod route;
+pub mod secrecy;
 pub mod server;
 pub mod settings;
 pub mod standing;

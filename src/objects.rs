@@ -28,7 +28,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::model::{Act, Made, ObjectId, Staged, StagedKey, Task, TaskId};
+use crate::model::{
+    Act, Declaration, Field, Made, ObjectId, ObjectKind, Staged, StagedChange, StagedKey, Task, TaskId,
+};
 
 pub use self::edit::{Create, Edit, EditError, Edited, Replace, When};
 pub use self::resolve::{Resolved, resolve};
@@ -48,7 +50,7 @@ pub struct View {
     pub live: Arc<World>,
     /// What will be live after the next refresh of everything; the same one where nothing is staged.
     pub ahead: Arc<World>,
-    /// What is staged, by what it is of.
+    /// What is staged, in the order of what it is of.
     pub staged: Vec<Staged>,
     /// Tasks under way, and those that ended within the last 48 hours; by id.
     pub tasks: Vec<Task>,
@@ -72,7 +74,7 @@ impl View {
     /// Returns what is staged of an object or field.
     #[must_use]
     pub fn staged_of(&self, key: StagedKey) -> Option<&Staged> {
-        self.staged.iter().find(|staged| staged.key() == key)
+        self.staged.binary_search_by_key(&key, Staged::key).ok().map(|at| &self.staged[at])
     }
 
     /// Returns the zones that something is staged for, each with how many writes.
@@ -84,6 +86,33 @@ impl View {
         }
         pending.into_iter().collect()
     }
+}
+
+impl View {
+    /// Returns whether a refresh of these zones, none: of all, changes nothing but how servers that are there take part:
+    /// their status and their weight, which whoever operates may change. What else waits needs whoever may make it.
+    #[must_use]
+    pub fn is_due_operational(&self, zones: Option<&[Box<str>]>) -> bool {
+        let is_due = |staged: &&Staged| zones.is_none_or(|zones| zones.contains(&staged.zone));
+        self.staged.iter().filter(is_due).all(|staged| match &staged.change {
+            StagedChange::Wish(..) => true,
+            StagedChange::Delete(_) => false,
+            StagedChange::Put(is) => self.live.made().get(is.id).is_some_and(|was| is_as_operated(was, is)),
+        })
+    }
+}
+
+/// Returns whether an object differs from what it was in no more than a server's status and weight.
+fn is_as_operated(was: &Declaration, is: &Declaration) -> bool {
+    let bare = |form: &str| {
+        let mut form = form::object(form);
+        for field in [Field::Admin, Field::Weight] {
+            form.remove(field.as_str());
+        }
+        form
+    };
+    let place = |it: &Declaration| (it.kind, it.name.clone(), it.parent, it.service, it.zone.clone(), it.is_inert);
+    is.kind == ObjectKind::Server && place(was) == place(is) && bare(&was.form) == bare(&is.form)
 }
 
 /// Where a write is planned: what there is now, and ids for what is to be made.

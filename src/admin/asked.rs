@@ -8,6 +8,7 @@
 //! wait for the disk, one after the other, and not while they hold what is looked up in: on a thread that may block.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use super::secret;
 
 /// Credentials that wait for an operator, at the most: whoever knows an application's public key may ask.
 pub const PENDING_MAX: usize = 64;
+/// Those of them that one source asked for.
+const PENDING_OF_SOURCE_MAX: usize = 8;
 /// Credentials that are kept, at the most.
 pub const KEPT_MAX: usize = 1024;
 /// How often it is kept when one was last used.
@@ -113,6 +116,8 @@ pub struct Asked {
     /// Held by whoever changes what is kept, from before it is worked out until it counts; taken before `kept`.
     writing: Mutex<()>,
     keep: Box<dyn Keep>,
+    /// Where those that wait were asked for from, as far as this process saw it.
+    sources: Mutex<BTreeMap<u64, IpAddr>>,
 }
 
 impl std::fmt::Debug for Asked {
@@ -128,17 +133,30 @@ impl Asked {
     /// If they cannot be read.
     pub fn load(keep: Box<dyn Keep>) -> Result<Self, JournalError> {
         let kept = keep.all()?.into_iter().map(|credential| (credential.id, Arc::new(credential))).collect();
-        Ok(Self { kept: Mutex::new(kept), writing: Mutex::default(), keep })
+        let sources = Mutex::default();
+        Ok(Self { kept: Mutex::new(kept), writing: Mutex::default(), keep, sources })
     }
 
     /// Returns one that has no place to keep any, so that none can be asked for.
     #[must_use]
     pub fn nowhere() -> Self {
-        Self { kept: Mutex::default(), writing: Mutex::default(), keep: Box::new(Nowhere) }
+        let keep = Box::new(Nowhere);
+        Self { kept: Mutex::default(), writing: Mutex::default(), keep, sources: Mutex::default() }
     }
 
-    /// Notes that a credential is asked for. Returns its number and its consumer key, which nobody learns again. What
-    /// nobody granted in time makes room.
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<u64, IpAddr>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many that were asked for from there wait.
+    fn waiting_of(&self, source: IpAddr) -> usize {
+        let (kept, mut sources) = (self.lock(), self.sources());
+        sources.retain(|id, _| kept.get(id).is_some_and(|c| c.verdict.is_none()));
+        sources.values().filter(|from| **from == source).count()
+    }
+
+    /// Notes that a credential is asked for, and from where. Returns its number and its consumer key, which nobody learns
+    /// again. What nobody granted in time makes room, and where all is full so does what was refused or is over.
     ///
     /// # Errors
     /// [`AskError::NoRoom`] or [`AskError::Journal`].
@@ -146,6 +164,7 @@ impl Asked {
         &self,
         application: &OvhApplication,
         mut credential: AskedCredential,
+        source: IpAddr,
         now: Timestamp,
     ) -> Result<(u64, String), AskError> {
         let _writing = self.write();
@@ -164,7 +183,18 @@ impl Asked {
                 "{pending} credentials wait for an operator; grant or refuse some with `farmgate credentials`"
             )));
         }
-        if all >= KEPT_MAX {
+        if self.waiting_of(source) >= PENDING_OF_SOURCE_MAX {
+            return Err(AskError::NoRoom(format!(
+                "{PENDING_OF_SOURCE_MAX} credentials asked for from {source} wait for an operator; grant or refuse some \
+                 with `farmgate credentials`"
+            )));
+        }
+        let is_ended = |c: &&Arc<AskedCredential>| matches!(c.state(now), AskedState::Expired | AskedState::Refused);
+        let ended = self.lock().values().find(is_ended).map(|c| c.id).filter(|_| all >= KEPT_MAX);
+        if let Some(id) = ended {
+            self.keep.forget(id)?;
+            self.lock().remove(&id);
+        } else if all >= KEPT_MAX {
             return Err(AskError::NoRoom(format!(
                 "{KEPT_MAX} credentials are kept; revoke some with `farmgate credentials`"
             )));
@@ -172,6 +202,7 @@ impl Asked {
         credential.id = self.keep.add(&credential)?;
         let (id, key) = (credential.id, consumer_key(application.secret.reveal(), &credential));
         self.lock().insert(id, Arc::new(credential));
+        self.sources().insert(id, source);
         Ok((id, key))
     }
 

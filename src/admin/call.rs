@@ -15,9 +15,10 @@ use crate::model::settings::{
     BearerToken, CallRate, CertificateHolder, Grant, OvhApplication, OvhBounds, OvhCredential, ZenlayerKey,
 };
 use crate::model::{Access, Act, AdminSettings, Name, Timestamp};
-use crate::objects::{NoObjects, Objects};
+use crate::objects::{NoObjects, Objects, View};
 use crate::store::{Chronicle, NoRequests, Requests, Store};
 
+use super::aside::Turns;
 use super::asked::Asked;
 use super::error::AdminError;
 use super::gate::Gate;
@@ -124,6 +125,17 @@ impl Caller {
         farms.map_or_else(|| self.may_change_all(), |farms| farms.iter().try_for_each(|farm| self.may_change(farm)))
     }
 
+    /// Checks that it may make live what waits for these zones; none: for all. Whoever operates may, where that is no more
+    /// than what it could do itself.
+    ///
+    /// # Errors
+    /// [`AdminError::Forbidden`] or [`AdminError::ForbiddenFarm`].
+    pub fn may_refresh(&self, view: &View, zones: Option<&[Box<str>]>) -> Result<(), AdminError> {
+        self.needs(Access::Operate)?;
+        self.may_change_all()?;
+        if view.is_due_operational(zones) { Ok(()) } else { self.needs(Access::Admin) }
+    }
+
     /// Returns the farms of a credential that it grants: those that are wanted, its own unless any are. Nobody gives
     /// away more than they have.
     ///
@@ -156,6 +168,8 @@ pub struct Credentials {
     pub ovh_applications: Vec<OvhApplication>,
     /// Zenlayer-shape keys.
     pub zenlayer: Vec<ZenlayerKey>,
+    /// Names that browsers may ask for.
+    pub hosts: Vec<Box<str>>,
     /// How often each may be used.
     pub rate: CallRate,
     /// Bounds of what the OVHcloud shape may write.
@@ -174,6 +188,7 @@ impl Credentials {
             ovh: admin.ovh.clone(),
             ovh_applications: admin.ovh_applications.clone(),
             zenlayer: admin.zenlayer.clone(),
+            hosts: admin.hosts.clone(),
             rate: admin.rate,
             ovh_bounds: admin.ovh_bounds,
             ovh_public_url: admin.ovh_public_url.clone(),
@@ -236,6 +251,8 @@ pub struct AdminState {
     pub long_calls: LongCalls,
     /// How often may be called.
     pub gate: Arc<Gate>,
+    /// What is made beside the admin thread.
+    pub turns: Arc<Turns>,
     /// What frontends did, minute by minute.
     pub minutes: Arc<Minutes>,
 }
@@ -263,6 +280,7 @@ impl AdminState {
             outlets,
             long_calls,
             gate: Arc::default(),
+            turns: Arc::default(),
             minutes: Arc::default(),
         }
     }

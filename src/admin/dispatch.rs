@@ -7,6 +7,7 @@ use axum::response::Response;
 
 use super::call::{AdminState, Call};
 use super::error::AdminError;
+use super::gate::Shown;
 use super::{native, ovh, zenlayer};
 
 /// What a shape is to the rest of the admin side.
@@ -15,6 +16,10 @@ struct Shape {
     claims: fn(&str) -> bool,
     /// Answers a whole call.
     answer: for<'a> fn(&'a AdminState, &'a Call) -> Answer<'a>,
+    /// Returns whether a call whose body was not read yet shows a credential that there is.
+    is_known: fn(&AdminState, &Call) -> bool,
+    /// Returns what a call shows to say who makes it.
+    shown: fn(&Call) -> Option<Shown>,
     /// Answers, in this shape's error body, a call that failed before it was whole. Its body is empty.
     refuse: fn(&Call, &AdminError) -> Response,
 }
@@ -26,6 +31,8 @@ macro_rules! shape {
         Shape {
             claims: $shape::claims,
             answer: |state, call| Box::pin($shape::answer(state, call)),
+            is_known: $shape::is_known,
+            shown: $shape::shown,
             refuse: $shape::refuse,
         }
     };
@@ -43,6 +50,16 @@ pub(super) async fn answer(state: &AdminState, call: &Call) -> Response {
 /// Refuses a call in the shape that its path belongs to.
 pub(super) fn refuse(call: &Call, error: &AdminError) -> Response {
     (shape_of(call).refuse)(call, error)
+}
+
+/// Returns whether a call shows a credential that there is, as far as that can be told without its body.
+pub(super) fn is_known(state: &AdminState, call: &Call) -> bool {
+    (shape_of(call).is_known)(state, call)
+}
+
+/// Returns what a call shows to say who makes it, if anything.
+pub(super) fn shown(call: &Call) -> Option<Shown> {
+    (shape_of(call).shown)(call)
 }
 
 fn shape_of(call: &Call) -> &'static Shape {

@@ -39,6 +39,12 @@ pub enum AdminError {
     /// A body where there must be none.
     #[error("a {0} request must not have a body; send it without one")]
     BodyUnexpected(String),
+    /// So many answers are being made, or wait to be.
+    #[error("too many answers wait to be made; try again in {seconds} s")]
+    Busy {
+        /// In how long it is worth while.
+        seconds: u64,
+    },
     /// The state does not allow it.
     #[error("{0}")]
     Conflict(String),
@@ -61,7 +67,7 @@ pub enum AdminError {
         farm: String,
     },
     /// A browser sent it on behalf of another site's page.
-    #[error("a page of \"{origin}\" may not change what \"{host}\" holds; send the request without Origin")]
+    #[error("a page of \"{origin}\" may not ask \"{host}\"; send the request without Origin")]
     ForeignOrigin {
         /// The page's origin.
         origin: String,
@@ -92,6 +98,12 @@ pub enum AdminError {
         what: String,
         /// In how long one is let in again.
         seconds: u64,
+    },
+    /// A browser asks under a name that is not known to be ours, as pages of others can have it do.
+    #[error("this is not known to be \"{host}\"; use an address or localhost, or add the name to admin.hosts")]
+    UnknownHost {
+        /// The host that the request is for.
+        host: String,
     },
     /// The credential is missing or wrong; the text says how to send one.
     #[error("{0}")]

@@ -190,6 +190,7 @@ pub(crate) fn settings() -> AdminSettings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         tls: AdminTls::Off,
         clients: None,
+        hosts: Vec::new(),
         metrics: MetricsAccess::Token,
         rate: CallRate::DEFAULT,
         tokens: Vec::new(),

@@ -1,7 +1,11 @@
 //! What is refused of every call, whatever its shape and before any effect. Pure.
 //!
 //! No signature of a shape covers everything, so what it may leave open is closed here: a body where there is none to
-//! expect, a body that is not UTF-8 JSON, and a write that a browser sends for another site's page.
+//! expect, a body that is not UTF-8 JSON, and whatever a browser sends for another site's page, reads too: what they cost
+//! and what they count against is the operator's. A page can be of another site under a name that leads here; so what a
+//! browser asks must be asked of an address or of a name that is known to be ours.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Method, Version, header};
 
@@ -12,6 +16,10 @@ use super::error::AdminError;
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How much of a value as given an error repeats, in bytes.
 const QUOTED_BYTES_MAX: usize = 200;
+/// What browsers say of each request, and nothing else does.
+const FETCH_FIELDS: [&str; 4] = ["sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user"];
+/// Pages for people that others may link to.
+const LINKED_PATHS: [&str; 4] = ["/", "/1.0/auth/validate", "/api", "/v1/auth/validate"];
 
 /// Checks that a request says once which host it is for. HTTP/1.0 need not, and later versions say it elsewhere.
 pub(super) fn host(version: Version, headers: &HeaderMap) -> Result<(), AdminError> {
@@ -27,13 +35,27 @@ pub(super) fn before_body(call: &Call, has_body: bool) -> Result<(), AdminError>
     if has_body && !takes_body(&call.method) {
         return Err(AdminError::BodyUnexpected(call.method.to_string()));
     }
-    if is_write(&call.method) {
-        same_origin(&call.headers)?;
-    }
     match content_length(&call.headers) {
         Some(length) if length > BODY_BYTES_MAX as u64 => Err(AdminError::BodyTooLarge { max: BODY_BYTES_MAX }),
         _ => Ok(()),
     }
+}
+
+/// Checks that no page of another site asks; `hosts`: names that are known to be ours. What goes somewhere else by a link
+/// gets the page, which shows nothing by itself.
+pub(super) fn site(call: &Call, hosts: &[Box<str>]) -> Result<(), AdminError> {
+    let headers = &call.headers;
+    let is_browser = headers.contains_key(header::ORIGIN) || FETCH_FIELDS.iter().any(|it| headers.contains_key(*it));
+    if !is_browser {
+        return Ok(());
+    }
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
+    let name = name_of(host);
+    let mut known = hosts.iter().map(|host| &**host).chain(["localhost"]);
+    if !is_address(name) && !known.any(|known| known.eq_ignore_ascii_case(name)) {
+        return Err(AdminError::UnknownHost { host: quoted(name) });
+    }
+    if is_followed_link(call) { Ok(()) } else { same_origin(headers) }
 }
 
 /// Checks a whole call: a body there is must be JSON in UTF-8, of any kind.
@@ -61,8 +83,32 @@ fn takes_body(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE)
 }
 
-fn is_write(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+/// Returns a host without its port.
+fn name_of(host: &str) -> &str {
+    let without = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    match without {
+        // An IPv6 address in brackets may end in digits behind a colon.
+        Some((name, _)) if !name.starts_with('[') || name.ends_with(']') => name,
+        Some(_) | None => host,
+    }
+}
+
+fn is_address(name: &str) -> bool {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    bare.map_or_else(|| name.parse::<Ipv4Addr>().is_ok(), |name| name.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Whether somebody went by a link to a page for people.
+fn is_followed_link(call: &Call) -> bool {
+    let is = |name: &str, wanted: &str| {
+        let mut sent = call.headers.get_all(name).iter();
+        sent.next().is_some_and(|value| value.as_bytes() == wanted.as_bytes()) && sent.next().is_none()
+    };
+    matches!(call.method, Method::GET | Method::HEAD)
+        && LINKED_PATHS.contains(&call.uri.path())
+        && !call.headers.contains_key(header::ORIGIN)
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -128,6 +174,47 @@ mod tests {
             headers.insert("sec-fetch-site", site.parse().unwrap());
             assert_eq!(same_origin(&headers).is_ok(), is_own, "{site}");
         }
+    }
+
+    #[test]
+    fn browser_asks_an_address_or_a_name_that_is_known_and_tools_ask_what_they_like() {
+        let of = |host: &str, field: Option<(&'static str, &str)>, path: &str| {
+            let mut call = crate::admin::vendor_fixture::call("GET", path, "");
+            call.headers.insert(header::HOST, host.parse().unwrap());
+            field.map(|(name, value)| call.headers.insert(name, value.parse().unwrap()));
+            site(&call, &["lb.example".into()])
+        };
+        let own = Some(("sec-fetch-site", "same-origin"));
+        for host in
+            ["127.0.0.1:9090", "127.0.0.1", "[::1]:9090", "[::1]", "localhost:9090", "LB.example:9090", "lb.example"]
+        {
+            assert_eq!(of(host, own, "/api/v1/status"), Ok(()), "{host}");
+        }
+        for host in ["evil.example:9090", "127.0.0.1.evil.example", "lb.example.evil", "", "[::1", "lb.example:x"] {
+            assert!(matches!(of(host, own, "/"), Err(AdminError::UnknownHost { .. })), "{host}");
+            assert_eq!(of(host, None, "/api/v1/status"), Ok(()), "{host}: no browser");
+        }
+        let foreign = Some(("origin", "http://evil.example"));
+        assert!(matches!(of("127.0.0.1:9090", foreign, "/"), Err(AdminError::ForeignOrigin { .. })));
+    }
+
+    #[test]
+    fn link_of_another_site_leads_to_a_page_and_nowhere_else() {
+        let go = |path: &str, mode: &str, method: &str| {
+            let mut call = crate::admin::vendor_fixture::call(method, path, "");
+            for (name, value) in [
+                ("host", "127.0.0.1:9090"),
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", "document"),
+            ] {
+                crate::admin::vendor_fixture::put_header(&mut call, name, value);
+            }
+            site(&call, &[]).is_ok()
+        };
+        assert!(go("/", "navigate", "GET") && go("/1.0/auth/validate?credentialId=1", "navigate", "GET"));
+        assert!(!go("/", "no-cors", "GET") && !go("/", "navigate", "POST"));
+        assert!(!go("/api/v1/status", "navigate", "GET") && !go("/metrics", "navigate", "GET"));
     }
 
     #[test]

@@ -19,10 +19,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::clock;
 use crate::model::settings::MetricsAccess;
 
+use super::aside::Share;
 use super::call::Call;
 use super::error::AdminError;
+use super::native;
 use super::server::Site;
-use super::{aside, native};
 
 /// The path of the statistics page, which here is the CSV only.
 const STATS: &str = "/haproxy/stats";
@@ -67,14 +68,17 @@ pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
         return Some(refused);
     }
     let store = std::sync::Arc::clone(&site.state.store);
-    let made = aside::made(move || {
+    let made = site.state.aside(call, (Share::Scrapes, ""), move || {
         let snapshot = store.snapshot(clock::wall());
         match text {
             Text::Csv => csv::render(&snapshot, &store.load()),
             Text::ServersState => servers_state::render(&snapshot),
         }
     });
-    let Some(body) = made.await else { return Some(native::bug(call)) };
+    let body = match made.await {
+        Ok(body) => body,
+        Err(why) => return Some(native::not_made(call, why)),
+    };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -84,7 +88,7 @@ pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
 fn let_in(site: &Site, call: &Call) -> Result<(), AdminError> {
     let asked = with_token(call);
     let caller = || native::caller(&site.state.credentials.load(), &asked);
-    site.state.let_in(call, caller, |caller| &caller.grant).map(drop)
+    site.state.let_in(call, native::shown(&asked), caller, |caller| &caller.grant).map(drop)
 }
 
 /// The call with the password of HTTP's Basic scheme, if it has one, as its bearer token.

@@ -4,8 +4,8 @@
 //! Counters are read, never touched: the data plane does not know of it. Rates are what the counters gained in a minute;
 //! work of a server that leaves within one is counted up to the last tick before.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{FarmId, FrontendId, ServerId, Timestamp};
 use crate::store::{Store, Table};
@@ -47,7 +47,7 @@ pub struct Minutes(Mutex<State>);
 struct State {
     /// The counters at the beginning of the minute that is open; none before the first look.
     open: Option<Counters>,
-    closed: VecDeque<Minute>,
+    closed: VecDeque<Arc<Minute>>,
     values: usize,
 }
 
@@ -88,7 +88,7 @@ impl Minutes {
             return;
         }
         state.values += loads.len();
-        state.closed.push_back(Minute { number: was, loads });
+        state.closed.push_back(Arc::new(Minute { number: was, loads }));
         while state.closed.len() > MINUTES_MAX || state.values > VALUES_MAX {
             let Some(gone) = state.closed.pop_front() else { break };
             state.values -= gone.loads.len();
@@ -100,14 +100,17 @@ impl Minutes {
     pub fn of(&self, frontends: &[FrontendId], store: &Store, now: Timestamp) -> Vec<(u64, Load)> {
         self.tick(store, now);
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed: Vec<_> = state.closed.iter().cloned().collect();
+        let open = state.open.as_ref().map(|open| (minute_of(open.at), open.loads(&store.load(), now)));
+        // The rest takes longer, and the next tick does not wait for it.
+        drop(state);
+        let frontends: HashSet<FrontendId> = frontends.iter().copied().collect();
         let sum = |loads: &[(FrontendId, Load)]| {
             let own = loads.iter().filter(|(id, _)| frontends.contains(id)).map(|(_, load)| *load);
             own.reduce(|all, one| all + one)
         };
-        let closed = state.closed.iter().filter_map(|minute| Some((minute.number, sum(&minute.loads)?)));
-        let open = state.open.as_ref();
-        let open = open.and_then(|open| Some((minute_of(open.at), sum(&open.loads(&store.load(), now))?)));
-        closed.chain(open).collect()
+        let closed = closed.iter().filter_map(|minute| Some((minute.number, sum(&minute.loads)?)));
+        closed.chain(open.and_then(|(minute, loads)| Some((minute, sum(&loads)?)))).collect()
     }
 }
 
@@ -126,7 +129,7 @@ impl Counters {
     fn loads(&self, table: &Table, now: Timestamp) -> Vec<(FrontendId, Load)> {
         // What follows a look within the same second is a rate over that second.
         let seconds = now.since(self.at).as_secs_f64().max(1.0);
-        let load = |frontend: &std::sync::Arc<crate::store::FrontendTable>| {
+        let load = |frontend: &Arc<crate::store::FrontendTable>| {
             let id = frontend.frontend.id;
             let before = self.connections.get(&id).copied().unwrap_or(0);
             let connections = frontend.cells.sum(|c| c.connections.value()).saturating_sub(before);

@@ -37,7 +37,7 @@ use crate::model::{Access, ServerKey};
 use crate::store::Snapshot;
 use crate::store::snapshot::{FarmRow, FrontendRow, LeavingRow, ServerRow};
 
-use super::aside;
+use super::aside::{NotMade, Share};
 use super::call::{AdminState, Call, Caller, Succession};
 use super::error::AdminError;
 use super::guard::quoted;
@@ -47,7 +47,7 @@ use query::Query;
 use route::{Explained, Read, Route, Write};
 use timeline::About;
 
-pub(super) use auth::caller;
+pub(super) use auth::{caller, shown};
 
 /// Returns true: what no other shape claims is answered here, if only with 404.
 #[must_use]
@@ -61,6 +61,12 @@ pub async fn answer(state: &AdminState, call: &Call) -> Response {
         Ok(response) => response,
         Err(failure) => failure.response(call),
     }
+}
+
+/// Returns whether a call shows a credential that there is.
+#[must_use]
+pub fn is_known(state: &AdminState, call: &Call) -> bool {
+    caller(&state.credentials.load(), call).is_ok()
 }
 
 /// Refuses a call that failed before it was whole.
@@ -79,6 +85,11 @@ pub(super) fn bug(call: &Call) -> Response {
     Failure::bug().response(call)
 }
 
+/// Answers a call of one of the process's own pages that was not made.
+pub(super) fn not_made(call: &Call, why: NotMade) -> Response {
+    Failure::from(why).response(call)
+}
+
 /// What a read is made of: bytes and what they are.
 struct Made {
     content_type: &'static str,
@@ -86,7 +97,7 @@ struct Made {
 }
 
 async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
-    let caller = state.let_in(call, || caller(&state.credentials.load(), call), |caller| &caller.grant)?;
+    let caller = state.let_in(call, shown(call), || caller(&state.credentials.load(), call), |caller| &caller.grant)?;
     let path = call.uri.path();
     let unknown = || AdminError::NotFound { kind: "path", id: quoted(path) };
     let route = Route::of(path).ok_or_else(unknown)?;
@@ -107,8 +118,8 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             operate(&caller)?;
             orders::drain(state, call, &caller, (farm, server), query.wait()?).await
         }
-        Route::Drain { farm, server } if streams(call) => orders::stream(state, call, (farm, server)),
-        Route::Drain { farm, server } => orders::read(state, call, (farm, server), query.wait()?).await,
+        Route::Drain { farm, server } if streams(call) => orders::stream(state, call, &caller, (farm, server)),
+        Route::Drain { farm, server } => orders::read(state, call, &caller, (farm, server), query.wait()?).await,
         Route::Read(Read::Credential { id }) => {
             caller.needs(Access::Admin)?;
             answered(&credentials::one(state, id, call.now)?)
@@ -117,16 +128,13 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Response, Failure> {
             caller.needs(Access::Admin)?;
             answered(&credentials::list(state, call.now))
         }
-        Route::Read(Read::Events) if streams(call) => events::stream(state, call, &query),
-        Route::Read(_) | Route::Replay { .. } => read(state, call, query).await,
+        Route::Read(Read::Events) if streams(call) => events::stream(state, call, &caller, &query),
+        Route::Read(_) | Route::Replay { .. } => read(state, call, &caller, query).await,
         Route::Write(write) => {
             operate(&caller)?;
             match write {
                 Write::Act { farm, server, act } => orders::act(state, call, &caller, (farm, server), act).await,
-                Write::Refresh => {
-                    caller.needs(Access::Admin)?;
-                    objects::told::refresh(state, call, &caller).await
-                }
+                Write::Refresh => objects::told::refresh(state, call, &caller).await,
                 Write::Credential { id, act } => {
                     caller.needs(Access::Admin)?;
                     credentials::act(state, call, &caller, (id, act)).await
@@ -160,10 +168,14 @@ fn streams(call: &Call) -> bool {
 }
 
 /// Makes the answer of a read on a thread of its own.
-async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response, Failure> {
-    let (state, uri, body, now) = (state.clone(), call.uri.clone(), call.body.clone(), call.now);
-    let own = state.clone();
-    let made = aside::made(move || {
+async fn read(state: &AdminState, call: &Call, caller: &Caller, query: Query) -> Result<Response, Failure> {
+    let (own, uri, body, now) = (state, call.uri.clone(), call.body.clone(), call.now);
+    let share = match Route::of(uri.path()) {
+        Some(Route::Replay { .. } | Route::Read(Read::Shadow { .. })) => Share::Replays,
+        Some(Route::Drain { .. } | Route::Read(_) | Route::Write(_)) | None => Share::Reads,
+    };
+    let state = own.clone();
+    let made = own.aside(call, (share, &caller.grant.name), move || {
         let snapshot = state.store.snapshot(now);
         match Route::of(uri.path()) {
             Some(Route::Read(read)) => read_from(&state, &snapshot, read, &query),
@@ -171,11 +183,11 @@ async fn read(state: &AdminState, call: &Call, query: Query) -> Result<Response,
             Some(Route::Drain { .. } | Route::Write(_)) | None => Err(Failure::bug()),
         }
     });
-    let Made { content_type, body } = made.await.unwrap_or_else(|| Err(Failure::bug()))?;
+    let Made { content_type, body } = made.await??;
     let mut response = json(StatusCode::OK, body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(Route::Read(read)) = Route::of(call.uri.path())
-        && let Some(tag) = objects::etag(&own, read)
+        && let Some(tag) = objects::etag(own, read)
     {
         response.headers_mut().insert(header::ETAG, tag);
     }

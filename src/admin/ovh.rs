@@ -15,6 +15,7 @@ mod error;
 mod face;
 mod fields;
 mod filter;
+mod listed;
 mod path;
 mod rollup;
 mod service;
@@ -31,12 +32,14 @@ use axum::response::Response;
 use http::Method;
 use serde::Serialize;
 
+use super::aside::Share;
 use super::call::{AdminState, Call, Caller, Credentials};
 use super::error::AdminError;
-use crate::model::Act;
+use crate::model::{Access, Act};
 use crate::objects::{EditError, Objects, View};
 use crate::store::Snapshot;
 
+pub(super) use auth::shown;
 use credential::Known;
 use error::Refusal;
 use face::Look;
@@ -63,6 +66,12 @@ pub async fn answer(state: &AdminState, call: &Call) -> Response {
 #[must_use]
 pub fn refuse(call: &Call, error: &AdminError) -> Response {
     Refusal::from(error).response(&call.request_id, call.now)
+}
+
+/// Returns whether a call shows a credential that there is, as far as that can be told without its body.
+#[must_use]
+pub fn is_known(state: &AdminState, call: &Call) -> bool {
+    auth::is_known(state, call)
 }
 
 /// Counts what goes through the zone until told to stop.
@@ -104,19 +113,70 @@ async fn respond(state: &AdminState, call: &Call) -> Result<Outcome, Refusal> {
         return json(&credential::ask(state, &credentials, call).await?);
     }
     let who = || auth::authenticate(&credentials, &state.asked, call);
-    let known = state.let_in(call, who, |known| &known.caller.grant)?;
+    let known = state.let_in(call, shown(call), who, |known| &known.caller.grant)?;
     credential::note_use(state, &known, call.now).await;
-    match service::paging::Page::of(call)? {
-        Some(page) => page.answer(state, call, &known).await,
-        None => serve(state, call, &known).await,
+    if !is_read {
+        return act(state, call, &known).await;
+    }
+    let page = service::paging::Page::of(call)?;
+    let (name, own, part) = (known.caller.grant.name.clone(), state.clone(), call.clone());
+    let made = state.aside(call, (Share::Reads, &name), move || {
+        let (snapshot, view) = (own.store.snapshot(part.now), own.objects.view());
+        let reading = Reading { state: &own, call: &part, known: &known, snapshot: &snapshot, view: &view };
+        match page {
+            Some(page) => page.answer(&reading),
+            None => reading.answer(),
+        }
+    });
+    made.await?
+}
+
+fn target_of(call: &Call) -> Result<Target<'_>, Refusal> {
+    let unknown = || AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() };
+    path::without_prefix(call.uri.path()).and_then(path::parse).ok_or_else(|| unknown().into())
+}
+
+/// A read of somebody known: all of it is answered from one view and one Snapshot.
+#[derive(Clone, Copy)]
+struct Reading<'r> {
+    state: &'r AdminState,
+    call: &'r Call,
+    known: &'r Known,
+    snapshot: &'r Snapshot,
+    view: &'r View,
+}
+
+impl Reading<'_> {
+    fn answer(self) -> Result<Outcome, Refusal> {
+        let Self { state, call, known, snapshot, view } = self;
+        match target_of(call)? {
+            Target::Of(service, part) if service == snapshot.service.name.as_str() => {
+                if let Part::Service(place) = part {
+                    return service::read(self, place).map(Outcome::Body);
+                }
+                part_of(snapshot, view, &part, &Query::of(&call.uri)?)
+            }
+            Target::Of(service, _) => Err(AdminError::NotFound { kind: "service", id: service.to_owned() }.into()),
+            Target::Ask | Target::Document(_) | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
+            Target::Time => json(&call.now.unix_seconds()),
+            Target::Details => json(&to_wire::details(known)),
+            Target::Credential => {
+                let credentials = state.credentials.load();
+                let position = credential_position(&credentials, &known.caller);
+                json(&to_wire::credential(&credentials, known, position, call.now))
+            }
+            // Nothing has tags.
+            Target::Services if Query::of(&call.uri)?.text("iamTags").is_some() => json(&[(); 0]),
+            Target::Services => json(&[snapshot.service.name.as_str()]),
+            Target::Validate => Ok(Outcome::Page(credential::page(call))),
+            Target::Zones => json(&[snapshot.service.zone.as_str()]),
+        }
     }
 }
 
-/// Answers a call of somebody known.
-async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome, Refusal> {
-    let Some(target) = path::without_prefix(call.uri.path()).and_then(path::parse) else {
-        return Err(AdminError::NotFound { kind: "path", id: call.uri.path().to_owned() }.into());
-    };
+/// Answers a call of somebody known that is no read.
+async fn act(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome, Refusal> {
+    let target = target_of(call)?;
     if target == Target::LogOut && call.method == Method::POST {
         credential::log_out(state, known, call).await?;
         return json(&());
@@ -126,29 +186,7 @@ async fn serve(state: &AdminState, call: &Call, known: &Known) -> Result<Outcome
     {
         return service::answer(state, call, known, place).await.map(Outcome::Body);
     }
-    if !matches!(call.method, Method::GET | Method::HEAD) {
-        return write(state, call, known, &target).await;
-    }
-    let snapshot = state.store.snapshot(call.now);
-    match target {
-        Target::Ask | Target::Document(_) | Target::LogOut => Err(Refusal::writes_alone(&call.method)),
-        Target::Time => json(&call.now.unix_seconds()),
-        Target::Details => json(&to_wire::details(known)),
-        Target::Credential => {
-            let credentials = state.credentials.load();
-            let position = credential_position(&credentials, &known.caller);
-            json(&to_wire::credential(&credentials, known, position, call.now))
-        }
-        // Nothing has tags.
-        Target::Services if Query::of(&call.uri)?.text("iamTags").is_some() => json(&[(); 0]),
-        Target::Services => json(&[snapshot.service.name.as_str()]),
-        Target::Validate => Ok(Outcome::Page(credential::page(call))),
-        Target::Zones => json(&[snapshot.service.zone.as_str()]),
-        Target::Of(service, part) if service == snapshot.service.name.as_str() => {
-            part_of(&snapshot, &state.objects.view(), &part, &Query::of(&call.uri)?)
-        }
-        Target::Of(service, _) => Err(AdminError::NotFound { kind: "service", id: service.to_owned() }.into()),
-    }
+    write(state, call, known, &target).await
 }
 
 /// Carries a write out, wherever it belongs.
@@ -160,7 +198,10 @@ async fn write(state: &AdminState, call: &Call, known: &Known, target: &Target<'
     }
     match part {
         Part::Refresh if call.method == Method::POST => {
-            service::follow(state, call, known).await?;
+            // It changes frontends, which whoever only operates may not.
+            if known.caller.grant.access >= Access::Admin {
+                service::follow(state, call, known).await?;
+            }
             json(&tasks::refresh(state, call, known).await?)
         }
         Part::Refresh => Err(Refusal::not_with(&call.method, "POST")),

@@ -8,9 +8,10 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::model::settings::MetricsAccess;
 use crate::report::report;
 
+use super::aside::Share;
 use super::call::Call;
 use super::server::Site;
-use super::{aside, haproxy, native, page};
+use super::{haproxy, native, page};
 
 /// Answers a call of one of the process's own pages; none if the path is another's.
 pub(super) async fn answer(site: &Site, call: &Call) -> Option<Response> {
@@ -48,16 +49,20 @@ fn readyz(site: &Site) -> Response {
 
 async fn metrics(site: &Site, call: &Call) -> Response {
     if site.metrics == MetricsAccess::Token
-        && let Err(error) =
-            site.state.let_in(call, || native::caller(&site.state.credentials.load(), call), |caller| &caller.grant)
+        && let Err(error) = site.state.let_in(
+            call,
+            native::shown(call),
+            || native::caller(&site.state.credentials.load(), call),
+            |caller| &caller.grant,
+        )
     {
         return native::refuse(call, &error);
     }
     let collector = site.collector.clone();
-    match aside::made(move || collector.render()).await {
-        None => native::bug(call),
-        Some(Ok(exposition)) => text(StatusCode::OK, prometheus::TEXT_FORMAT, exposition),
-        Some(Err(error)) => {
+    match site.state.aside(call, (Share::Scrapes, ""), move || collector.render()).await {
+        Err(why) => native::not_made(call, why),
+        Ok(Ok(exposition)) => text(StatusCode::OK, prometheus::TEXT_FORMAT, exposition),
+        Ok(Err(error)) => {
             tracing::error!(request_id = call.request_id, error = %report(&error), "metrics cannot be rendered");
             native::bug(call)
         }

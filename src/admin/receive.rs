@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::clock;
 
 use super::call::{AdminState, Call};
+use super::dispatch;
 use super::error::AdminError;
 use super::guard::{self, BODY_BYTES_MAX};
 use super::tls::ShownCertificate;
@@ -73,12 +74,20 @@ pub(super) async fn receive(
         retry_after: OnceLock::new(),
     };
     let has_body = !HttpBody::is_end_stream(&body);
-    let is_let_in = state.let_source_in(&call).and(host).and_then(|()| guard::before_body(&call, has_body));
+    // Pages of other sites first: they take nothing from what the source may.
+    let is_let_in = host
+        .and_then(|()| guard::site(&call, &state.credentials.load().hosts))
+        .and_then(|()| state.let_source_in(&call))
+        .and_then(|()| guard::before_body(&call, has_body));
     if let Err(error) = is_let_in {
         return Err(Box::new(Refused { call, error }));
     }
     if has_body {
-        match bodies.read(body).await {
+        let is_small = is_small(&body);
+        if !is_small && let Err(error) = is_known(state, &call) {
+            return Err(Box::new(Refused { call, error }));
+        }
+        match bodies.read(body, is_small).await {
             Ok(bytes) => call.body = bytes,
             Err(error) => return Err(Box::new(Refused { call, error })),
         }
@@ -92,15 +101,29 @@ pub(super) async fn receive(
     }
 }
 
+/// By the framing's own length, which the body cannot exceed.
+fn is_small(body: &Body) -> bool {
+    HttpBody::size_hint(body).exact().is_some_and(|length| length <= SMALL_BODY_BYTES_MAX)
+}
+
+/// Checks that what a call shows is known: the turns of large bodies are not for strangers. What is wrong is a guess, as
+/// it is when the shape finds out.
+fn is_known(state: &AdminState, call: &Call) -> Result<(), AdminError> {
+    if dispatch::is_known(state, call) {
+        return Ok(());
+    }
+    let why =
+        format!("a body of more than {SMALL_BODY_BYTES_MAX} bytes is read of known callers only; send a credential");
+    state.guess(call, dispatch::shown(call)).and(Err(AdminError::Unauthorized(why)))
+}
+
 impl Bodies {
     /// Returns a reader that gives a body `deadline`, waiting for its turn included.
     pub(super) fn new(deadline: Duration) -> Self {
         Self { permits: Semaphore::new(LARGE_BODIES_AT_ONCE), deadline }
     }
 
-    async fn read(&self, body: Body) -> Result<Bytes, AdminError> {
-        // The framing's own length, which the body cannot exceed.
-        let is_small = HttpBody::size_hint(&body).exact().is_some_and(|length| length <= SMALL_BODY_BYTES_MAX);
+    async fn read(&self, body: Body, is_small: bool) -> Result<Bytes, AdminError> {
         let whole = async {
             let _permit = if is_small { None } else { Some(self.permits.acquire().await) };
             Limited::new(body, BODY_BYTES_MAX).collect().await

@@ -3,10 +3,11 @@
 //! Everything that a stranger can make it hold or wait for has a bound below. It is bound early, so that a port in
 //! use is found before anything else starts, and stops last. Runs on the admin runtime.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -35,10 +36,13 @@ use super::long::StillOpen;
 use super::metrics::Collector;
 use super::receive::{Bodies, Peer, receive};
 use super::tls::{ShownCertificate, Tls, TlsError};
-use super::{dispatch, pages};
+use super::{dispatch, gate, pages};
 
 /// Connections open at once; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 256;
+/// Those of one source; of this machine, half of all.
+const CONNECTIONS_OF_SOURCE_MAX: usize = 32;
+const CONNECTIONS_OF_MACHINE_MAX: usize = CONNECTIONS_MAX / 2;
 /// HTTP/2 calls under way on one connection.
 const STREAMS_PER_CONNECTION_MAX: u32 = 8;
 /// A request head over HTTP/1.1, in bytes.
@@ -174,7 +178,7 @@ impl AdminServer {
         let router = Router::new().fallback(answer).with_state(Arc::new(site));
         let tls = self.tls;
         let looking = tls.clone().map(|tls| tokio::spawn(look_at_files(tls, deadlines.look)));
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (permits, sources) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Sources::default()));
         let mut open = JoinSet::new();
         loop {
             let (stream, from, permit) = tokio::select! {
@@ -190,10 +194,14 @@ impl AdminServer {
                 },
             };
             let ip = from.ip().to_canonical();
+            let Some(place) = Place::take(&sources, ip) else {
+                tracing::debug!(peer = %ip, "admin connection closed: too many from there");
+                continue;
+            };
             let (tls, peer) = (tls.clone(), Peer { ip, is_tls: tls.is_some(), certificate: None });
             let talk = Talk { router: router.clone(), peer, deadline: deadlines.idle, closing: shutdown.clone() };
             open.spawn(async move {
-                let _permit = permit;
+                let (_permit, _place) = (permit, place);
                 match tls {
                     None => talk.converse(stream, None).await,
                     Some(tls) => talk.shake_hands(stream, &tls, deadlines.handshake).await,
@@ -210,6 +218,46 @@ impl AdminServer {
             tracing::warn!(connections = open.len(), "admin calls cut off");
         }
         Ok(())
+    }
+}
+
+/// How many connections each source has.
+#[derive(Default)]
+struct Sources(Mutex<BTreeMap<IpAddr, usize>>);
+
+/// A connection of a source, until it is dropped.
+struct Place {
+    sources: Arc<Sources>,
+    source: IpAddr,
+}
+
+impl Place {
+    /// Returns none if the source has as many as one may.
+    fn take(sources: &Arc<Sources>, peer: IpAddr) -> Option<Self> {
+        let (source, most) = if peer.is_loopback() {
+            // Whatever address of it was chosen.
+            (IpAddr::V4(Ipv4Addr::LOCALHOST), CONNECTIONS_OF_MACHINE_MAX)
+        } else {
+            (gate::source(peer), CONNECTIONS_OF_SOURCE_MAX)
+        };
+        let mut open = sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = open.entry(source).or_default();
+        if *own >= most {
+            return None;
+        }
+        *own += 1;
+        drop(open);
+        Some(Self { sources: Arc::clone(sources), source })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get_mut(&self.source) {
+            Some(own) if *own > 1 => *own -= 1,
+            Some(_) | None => drop(open.remove(&self.source)),
+        }
     }
 }
 
@@ -391,4 +439,28 @@ fn finish(call: &Call, mut response: Response) -> Response {
         "admin call"
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_has_some_connections_and_leaves_others_theirs() {
+        let sources = Arc::new(Sources::default());
+        let fill = |peer: &str| {
+            let peer = peer.parse().unwrap();
+            std::iter::from_fn(|| Place::take(&sources, peer)).take(CONNECTIONS_MAX).collect::<Vec<_>>()
+        };
+        let own = fill("127.0.0.1");
+        assert_eq!((own.len(), fill("127.0.0.2").len(), fill("::1").len()), (CONNECTIONS_OF_MACHINE_MAX, 0, 0));
+        let mut one = fill("2001:db8:1:2::1");
+        assert_eq!((one.len(), fill("2001:db8:1:2:ffff::").len()), (CONNECTIONS_OF_SOURCE_MAX, 0));
+        assert_eq!(fill("2001:db8:1:3::1").len(), CONNECTIONS_OF_SOURCE_MAX);
+        assert_eq!(fill("192.0.2.1").len(), CONNECTIONS_OF_SOURCE_MAX);
+        one.pop();
+        assert_eq!(fill("2001:db8:1:2::2").len(), 1);
+        drop((own, one));
+        assert!(sources.0.lock().unwrap().is_empty(), "nothing is left of who is gone");
+    }
 }

@@ -141,7 +141,8 @@ fn guards_refuse_before_any_effect() {
     assert_eq!(running.store.load().generation, before);
     let own = format!("http://{}", running.addr);
     assert_eq!(running.send("POST", &drain, &origin(&own), b"").status, 200);
-    assert_eq!(running.send("GET", SERVER, &origin("http://evil.example"), b"").status, 200);
+    assert_eq!(running.send("GET", SERVER, &origin("http://evil.example"), b"").status, 403);
+    assert_eq!(running.send("GET", SERVER, &origin(&own), b"").status, 200);
 }
 
 #[test]
@@ -215,6 +216,29 @@ fn small_body_is_read_while_large_ones_drip() {
     let began = crate::clock::monotonic();
     assert_eq!(running.call("POST", &format!("{SERVER}/drain"), OPS, "{}").status, 200);
     assert!(began.elapsed() < Duration::from_secs(5), "it waited for its turn: {:?}", began.elapsed());
+}
+
+#[test]
+fn large_body_of_a_stranger_takes_no_turn() {
+    let running = Running::start();
+    for (path, shown, status) in [
+        ("/api/v1/farms/web/servers/s1/drain", "Authorization: Bearer wrong\r\n", 401),
+        ("/api/v1/farms/web/servers/s1/drain", "", 401),
+        ("/1.0/ipLoadbalancing/x/ssl", "X-Ovh-Application: a\r\nX-Ovh-Consumer: c\r\nX-Ovh-Signature: $1$0\r\n", 401),
+        ("/1.0/ipLoadbalancing/x/ssl", "Authorization: Bearer wrong\r\n", 401),
+        ("/api/v2/zlb", "Authorization: ZC2-HMAC-SHA256 Credential=x, SignedHeaders=host, Signature=0\r\n", 401),
+        ("/api/v2/zlb", "", 401),
+    ] {
+        // Of the body comes nothing: an answer is not waited for behind it.
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{shown}Content-Length: 16385\r\n\r\n");
+        let mut stream = running.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(String::from_utf8_lossy(&first), format!("HTTP/1.1 {status}"), "{path} {shown}");
+    }
+    let body = format!("{{\"reason\": \"{}\"}}", " ".repeat(20_000));
+    assert_ne!(running.call("POST", &format!("{SERVER}/drain"), OPS, &body).status, 401);
 }
 
 #[test]

@@ -138,19 +138,8 @@ fn record(status: CheckStatus, code: Option<u16>, content: &str) -> CheckRecord 
 
 /// Returns a state whose farm `web` has one server in each of [`CASES`].
 pub(super) fn state() -> AdminState {
-    let service = Arc::new(Service {
-        name: name("lb-demo"),
-        addresses: vec!["203.0.113.7".parse().unwrap(), "10.0.0.2".parse().unwrap(), "2001:db8::7".parse().unwrap()],
-        api_ports: 1024..=49151,
-        api_files: Vec::new(),
-        api_sockets: Vec::new(),
-        instance_id: InstanceId(7),
-        zone: name("local"),
-    });
-    let store = Store::new(Arc::clone(&service), 1, Arc::new(NoJournal), Vec::new()).unwrap();
-    let topology = topology(service);
-    let objects = objects::MemoryObjects::beside(topology.clone());
-    store.reload(topology, &Sockets, Timestamp(1)).unwrap();
+    let state = state_of(topology(service()));
+    let store = &state.store;
     for server in ["up", "drain", "maint", "backup", "zero"] {
         store.observe_one(key("web", server), record(CheckStatus::L7Ok, Some(200), "OK"));
     }
@@ -158,10 +147,39 @@ pub(super) fn state() -> AdminState {
     store.observe_one(key("web", "down-con"), record(CheckStatus::L4Con, None, "connection refused"));
     store.observe_one(key("db", "db-1"), record(CheckStatus::L4Ok, None, ""));
     store.first_round_done();
+    state
+}
+
+/// Returns a state of this topology that nothing has happened in.
+pub(super) fn state_of(topology: Topology) -> AdminState {
+    let store = Store::new(Arc::clone(&topology.service), 1, Arc::new(NoJournal), Vec::new()).unwrap();
+    let objects = objects::MemoryObjects::beside(topology.clone());
+    store.reload(topology, &Sockets, Timestamp(1)).unwrap();
     let credentials = Arc::new(ArcSwap::from_pointee(credentials()));
     let mut state = AdminState::new(Arc::new(store), credentials, Arc::new(Process));
     state.objects = Arc::new(objects);
     state
+}
+
+/// Returns the topology of [`state`] with a farm `many` of so many servers.
+pub(super) fn topology_with(servers: u16) -> Topology {
+    let mut topology = topology(service());
+    let all = (0..servers).map(|n| server("many", &format!("s{n}"), u8::try_from(n % 250).unwrap()));
+    let tcp = ProbeKind::Tcp { banner: None, negate: Negate::AsWritten };
+    topology.farms.push(farm("many", Protocol::Http, tcp, all.collect()));
+    topology
+}
+
+fn service() -> Arc<Service> {
+    Arc::new(Service {
+        name: name("lb-demo"),
+        addresses: vec!["203.0.113.7".parse().unwrap(), "10.0.0.2".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+        api_ports: 1024..=49151,
+        api_files: Vec::new(),
+        api_sockets: Vec::new(),
+        instance_id: InstanceId(7),
+        zone: name("local"),
+    })
 }
 
 fn credentials() -> Credentials {

@@ -31,12 +31,15 @@ use axum::response::Response;
 use http::Method;
 use serde::Serialize;
 
+use super::aside::Share;
 use super::call::{AdminState, Call};
 use super::error::AdminError;
 use super::guard::quoted;
 use crate::model::settings::Actions;
+use crate::store::Snapshot;
 
 use action::{Action, Service};
+pub(super) use auth::shown;
 use backends::Deed;
 use error::Refusal;
 use request::Fields;
@@ -63,6 +66,12 @@ pub fn refuse(call: &Call, error: &AdminError) -> Response {
     Refusal::from(error).response(&request_id(&call.request_id))
 }
 
+/// Returns whether a call shows a credential that there is, as far as that can be told without its body.
+#[must_use]
+pub fn is_known(state: &AdminState, call: &Call) -> bool {
+    auth::is_known(&state.credentials.load(), call)
+}
+
 /// The published form is `T` and a UUID in capitals.
 fn request_id(id: &str) -> String {
     format!("T{}", id.to_uppercase())
@@ -70,7 +79,7 @@ fn request_id(id: &str) -> String {
 
 async fn respond(state: &AdminState, call: &Call, id: &str) -> Result<Vec<u8>, Refusal> {
     let who = || auth::authenticate(&state.credentials.load(), call);
-    let (caller, actions) = state.let_in(call, who, |(caller, _)| &caller.grant)?;
+    let (caller, actions) = state.let_in(call, shown(call), who, |(caller, _)| &caller.grant)?;
     let Some(service) = Service::at(call.uri.path()) else {
         return Err(AdminError::NotFound { kind: "path", id: quoted(call.uri.path()) }.into());
     };
@@ -99,7 +108,7 @@ fn check_listed(actions: &Actions, action: Action) -> Result<(), Refusal> {
 }
 
 async fn perform(asked: Asked<'_>, fields: &Fields, id: &str) -> Result<Vec<u8>, Refusal> {
-    let snapshot = asked.state.store.snapshot(asked.call.now);
+    let state = asked.state;
     match asked.action {
         Action::AddLoadBalancersPrivateIps => envelope(id, load_balancers::addresses(asked, fields, true).await?),
         Action::AddResourceResourceGroup => envelope(id, load_balancers::group(asked, fields).await?),
@@ -112,22 +121,65 @@ async fn perform(asked: Asked<'_>, fields: &Fields, id: &str) -> Result<Vec<u8>,
         Action::DeleteListener => envelope(id, listeners::delete(asked, fields).await?),
         Action::DeleteLoadBalancersPrivateIps => envelope(id, load_balancers::addresses(asked, fields, false).await?),
         Action::DeregisterBackend => envelope(id, backends::change(asked, fields, Deed::Deregister).await?),
-        Action::DescribeBackendHealth => envelope(id, backends::describe_health(&snapshot, fields)?),
-        Action::DescribeBackends => envelope(id, backends::describe(&snapshot, fields)?),
-        Action::DescribeListeners => envelope(id, listeners::describe(&snapshot, fields)?),
-        Action::DescribeLoadBalancerMonitorData => envelope(id, monitor::describe(asked.state, &snapshot, fields)?),
-        Action::DescribeLoadBalancerRegions => envelope(id, market::regions(&snapshot)),
-        Action::DescribeLoadBalancers => envelope(id, load_balancers::describe(&snapshot, fields)?),
-        Action::InquiryPriceCreateLoadBalancer => envelope(id, market::prices(&snapshot, fields)?),
         Action::ModifyBackend => envelope(id, backends::change(asked, fields, Deed::Modify).await?),
         Action::ModifyListener => envelope(id, listeners::modify(asked, fields).await?),
         Action::ModifyLoadBalancersAttribute => envelope(id, load_balancers::modify(asked, fields).await?),
         Action::ModifyResourceTags => envelope(id, load_balancers::tag(asked, fields).await?),
         Action::RegisterBackend => envelope(id, backends::change(asked, fields, Deed::Register).await?),
         Action::RestoreLoadBalancer => envelope(id, load_balancers::restore(asked, fields).await?),
-        Action::SetSecurityGroupForLoadBalancers => envelope(id, market::set_security_group(&snapshot, fields)?),
         Action::TerminateLoadBalancer => envelope(id, load_balancers::terminate(asked, fields).await?),
-        Action::UnbindSecurityGroupFromLoadBalancers => envelope(id, market::unbind_security_group(&snapshot, fields)?),
+        action @ (Action::DescribeBackendHealth
+        | Action::DescribeBackends
+        | Action::DescribeListeners
+        | Action::DescribeLoadBalancerMonitorData
+        | Action::DescribeLoadBalancerRegions
+        | Action::DescribeLoadBalancers
+        | Action::InquiryPriceCreateLoadBalancer
+        | Action::SetSecurityGroupForLoadBalancers
+        | Action::UnbindSecurityGroupFromLoadBalancers) => {
+            let (own, fields, id, now) = (state.clone(), fields.clone(), id.to_owned(), asked.call.now);
+            let told = state.aside(asked.call, (Share::Reads, &asked.caller.grant.name), move || {
+                tell(&own, &own.store.snapshot(now), action, &fields, &id)
+            });
+            told.await?
+        }
+    }
+}
+
+/// Answers an action that changes nothing. May take long.
+fn tell(
+    state: &AdminState,
+    snapshot: &Snapshot,
+    action: Action,
+    fields: &Fields,
+    id: &str,
+) -> Result<Vec<u8>, Refusal> {
+    match action {
+        Action::DescribeBackendHealth => envelope(id, backends::describe_health(snapshot, fields)?),
+        Action::DescribeBackends => envelope(id, backends::describe(snapshot, fields)?),
+        Action::DescribeListeners => envelope(id, listeners::describe(snapshot, fields)?),
+        Action::DescribeLoadBalancerMonitorData => envelope(id, monitor::describe(state, snapshot, fields)?),
+        Action::DescribeLoadBalancerRegions => envelope(id, market::regions(snapshot)),
+        Action::DescribeLoadBalancers => envelope(id, load_balancers::describe(snapshot, fields)?),
+        Action::InquiryPriceCreateLoadBalancer => envelope(id, market::prices(snapshot, fields)?),
+        Action::SetSecurityGroupForLoadBalancers => envelope(id, market::set_security_group(snapshot, fields)?),
+        Action::UnbindSecurityGroupFromLoadBalancers => envelope(id, market::unbind_security_group(snapshot, fields)?),
+        // Carried out before, as the writes that they are.
+        Action::AddLoadBalancersPrivateIps
+        | Action::AddResourceResourceGroup
+        | Action::AssignLoadBalancerIpv6
+        | Action::CreateListener
+        | Action::CreateLoadBalancer
+        | Action::DeleteListener
+        | Action::DeleteLoadBalancersPrivateIps
+        | Action::DeregisterBackend
+        | Action::ModifyBackend
+        | Action::ModifyListener
+        | Action::ModifyLoadBalancersAttribute
+        | Action::ModifyResourceTags
+        | Action::RegisterBackend
+        | Action::RestoreLoadBalancer
+        | Action::TerminateLoadBalancer => Err(Refusal::bug()),
     }
 }
 

@@ -72,12 +72,19 @@ fn push_targets(farm: &Farm, entry: &ServerEntry, targets: &mut Vec<Target>) {
 impl StoreChecks {
     /// A name that leads to the admin side leads nowhere.
     fn is_own(&self, key: ServerKey, addr: SocketAddr) -> bool {
-        let is_own = self.own.is(addr);
+        let is_own = self.own.is(addr) || self.is_checked_there(key, addr);
         if is_own {
             let (farm, server) = (key.farm.0, key.server.0);
             tracing::error!(farm, server, %addr, "name of server leads to the admin side: not used");
         }
         is_own
+    }
+
+    fn is_checked_there(&self, key: ServerKey, addr: SocketAddr) -> bool {
+        let table = self.store.load();
+        let Some(farm) = table.farm(key.farm) else { return false };
+        let server = farm.position(key.server).map(|position| &farm.servers[position].server);
+        server.is_some_and(|server| self.own.checked(&farm.farm, server, Some(addr.ip())).is_some())
     }
 
     /// Says, in the operator's names, that the name of a server has no address. One that has left needs none.

@@ -204,7 +204,8 @@ pub(super) const SERVER: &[&str] = &[
 /// A server's `probe`, where it is a mapping; the same keys of a farm's probe say where it goes and as whom.
 pub(super) const AIM: &[&str] = &["port", "address", "host", "tls", "sni", "verify", "ca", "proxy", "source"];
 /// `admin`.
-pub(super) const ADMIN: &[&str] = &["listen", "tls", "metrics", "allow_commands", "rate", "tokens", "ovh", "zenlayer"];
+pub(super) const ADMIN: &[&str] =
+    &["listen", "tls", "hosts", "metrics", "allow_commands", "rate", "tokens", "ovh", "zenlayer"];
 /// `admin.rate`.
 pub(super) const CALL_RATE: &[&str] = &["requests", "window", "burst"];
 /// `admin.tls`, where it is a mapping.

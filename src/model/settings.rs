@@ -140,6 +140,8 @@ pub struct AdminSettings {
     pub tls: AdminTls,
     /// How clients are asked for certificates, if they are. A reload changes it.
     pub clients: Option<ClientAuth>,
+    /// Names under which browsers may ask it, beside addresses and localhost. A reload changes them.
+    pub hosts: Vec<Box<str>>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
     /// How often one credential may call. A reload changes it.
@@ -256,6 +258,7 @@ mod tests {
             listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
             tls: AdminTls::Off,
             clients: None,
+            hosts: Vec::new(),
             metrics: MetricsAccess::Token,
             rate: CallRate::DEFAULT,
             tokens: Vec::new(),

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-/// Keys whose values are never told, whatever their case; and so is what ends in one of them behind `_` or `-`.
-const SECRET_KEYS: [&str; 6] = ["authorization", "cookie", "key", "password", "secret", "token"];
+use crate::model::secrecy::is_secret;
+
 /// The longest value that is told, in bytes as JSON.
 const TOLD_BYTES_MAX: usize = 4096;
 
@@ -101,12 +101,6 @@ fn bounded(json: String) -> String {
         return json;
     }
     Value::String(format!("… ({} bytes)", json.len())).to_string()
-}
-
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let last = key.rsplit(['_', '-']).next().unwrap_or(&key);
-    SECRET_KEYS.contains(&last)
 }
 
 fn masked(key: &str, value: &Value) -> Value {

@@ -7,6 +7,7 @@ use crate::model::credential::{Granted, PENDING_LIFETIME};
 use crate::model::settings::CallRule;
 use crate::model::{Access, Act, Secret};
 
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const NOON: Timestamp = Timestamp(1_763_726_400_000_000);
 
 /// Keeps in memory; refuses when told to.
@@ -84,7 +85,7 @@ pub(crate) fn asked() -> (Arc<Memory>, Asked) {
 fn credential_is_found_by_its_key_alone_and_survives_the_process() {
     let (memory, asked) = asked();
     let of = application("as");
-    let (id, key) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    let (id, key) = asked.ask(&of, wanted(1, NOON), HERE, NOON).unwrap();
     assert_eq!(key.len(), 32);
     assert_eq!(asked.find(&of, &key).unwrap().state(NOON), AskedState::PendingValidation);
     asked.decide(id, verdict(true, NOON)).unwrap();
@@ -102,12 +103,12 @@ fn credential_is_found_by_its_key_alone_and_survives_the_process() {
 fn credential_is_decided_once_and_in_time() {
     let (_, asked) = asked();
     let of = application("as");
-    let (id, key) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    let (id, key) = asked.ask(&of, wanted(1, NOON), HERE, NOON).unwrap();
     asked.decide(id, verdict(false, NOON)).unwrap();
     assert_eq!(asked.find(&of, &key).unwrap().state(NOON), AskedState::Refused);
     let refused = asked.decide(id, verdict(true, NOON)).unwrap_err().to_string();
     assert!(refused.contains("is refused and not pending"), "{refused}");
-    let (late, _) = asked.ask(&of, wanted(2, NOON), NOON).unwrap();
+    let (late, _) = asked.ask(&of, wanted(2, NOON), HERE, NOON).unwrap();
     assert!(asked.decide(late, verdict(true, NOON + PENDING_LIFETIME)).is_err());
     assert!(matches!(asked.decide(99, verdict(true, NOON)), Err(AskError::Unknown(99))));
     asked.revoke(id).unwrap();
@@ -119,12 +120,13 @@ fn whoever_only_asks_fills_nothing_for_long() {
     let (_, asked) = asked();
     let of = application("as");
     for nonce in 0..PENDING_MAX {
-        asked.ask(&of, wanted(u8::try_from(nonce).unwrap(), NOON), NOON).unwrap();
+        let nonce = u8::try_from(nonce).unwrap();
+        asked.ask(&of, wanted(nonce, NOON), [192, 0, 2, nonce / 8].into(), NOON).unwrap();
     }
-    let error = asked.ask(&of, wanted(99, NOON), NOON).unwrap_err();
+    let error = asked.ask(&of, wanted(99, NOON), HERE, NOON).unwrap_err();
     assert!(error.to_string().contains("wait for an operator"), "{error}");
     let later = NOON + PENDING_LIFETIME;
-    asked.ask(&of, wanted(99, later), later).unwrap();
+    asked.ask(&of, wanted(99, later), HERE, later).unwrap();
     assert_eq!(asked.all().len(), 1);
 }
 
@@ -132,9 +134,9 @@ fn whoever_only_asks_fills_nothing_for_long() {
 fn what_cannot_be_kept_does_not_count() {
     let (memory, asked) = asked();
     let of = application("as");
-    let (id, key) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    let (id, key) = asked.ask(&of, wanted(1, NOON), HERE, NOON).unwrap();
     memory.is_full.store(true, Ordering::Relaxed);
-    assert!(matches!(asked.ask(&of, wanted(2, NOON), NOON), Err(AskError::Journal(_))));
+    assert!(matches!(asked.ask(&of, wanted(2, NOON), HERE, NOON), Err(AskError::Journal(_))));
     assert!(matches!(asked.decide(id, verdict(true, NOON)), Err(AskError::Journal(_))));
     assert!(matches!(asked.revoke(id), Err(AskError::Journal(_))));
     assert_eq!(asked.find(&of, &key).unwrap().state(NOON), AskedState::PendingValidation);
@@ -145,7 +147,7 @@ fn what_cannot_be_kept_does_not_count() {
 #[test]
 fn last_use_is_kept_once_a_minute() {
     let (memory, asked) = asked();
-    let (id, _) = asked.ask(&application("as"), wanted(1, NOON), NOON).unwrap();
+    let (id, _) = asked.ask(&application("as"), wanted(1, NOON), HERE, NOON).unwrap();
     let kept = |memory: &Memory| memory.rows.lock().unwrap()[&id].last_use;
     asked.used(id, NOON);
     asked.used(id, NOON + Duration::from_secs(59));
@@ -197,7 +199,7 @@ fn credentials_are_looked_up_while_one_is_being_kept() {
     let asked = Arc::new(Asked::load(Box::new(Arc::clone(&looking))).unwrap());
     looking.asked.set(Arc::downgrade(&asked)).unwrap();
     let of = application("as");
-    let (id, _) = asked.ask(&of, wanted(1, NOON), NOON).unwrap();
+    let (id, _) = asked.ask(&of, wanted(1, NOON), HERE, NOON).unwrap();
     asked.decide(id, verdict(true, NOON)).unwrap();
     assert!(asked.is_use_due(id, NOON));
     asked.used(id, NOON);
@@ -206,4 +208,39 @@ fn credentials_are_looked_up_while_one_is_being_kept() {
     asked.used(id, NOON + USE_KEPT_EVERY);
     assert_eq!((looking.looked.load(Ordering::Relaxed), asked.all().len()), (4, 0));
     assert_eq!(looking.memory.all().unwrap(), []);
+}
+
+#[test]
+fn source_fills_a_few_places_and_leaves_others_theirs() {
+    let (_, asked) = asked();
+    let (of, other) = (application("as"), IpAddr::from([192, 0, 2, 1]));
+    for nonce in 0..8 {
+        asked.ask(&of, wanted(nonce, NOON), HERE, NOON).unwrap();
+    }
+    let error = asked.ask(&of, wanted(9, NOON), HERE, NOON).unwrap_err().to_string();
+    assert!(error.contains("asked for from 127.0.0.1"), "{error}");
+    asked.ask(&of, wanted(9, NOON), other, NOON).unwrap();
+    asked.decide(3, verdict(false, NOON)).unwrap();
+    asked.ask(&of, wanted(10, NOON), HERE, NOON).unwrap();
+}
+
+#[test]
+fn refused_and_expired_ones_make_room_and_good_ones_do_not() {
+    let memory = Arc::new(Memory::default());
+    for n in 0..KEPT_MAX {
+        let mut verdict = verdict(n != 7, NOON);
+        if let Some(granted) = verdict.granted.as_mut().filter(|_| n == 9) {
+            granted.until = Some(NOON + Duration::from_secs(1));
+        }
+        let credential = AskedCredential { verdict: Some(verdict), ..wanted(1, NOON) };
+        Keep::add(&memory, &credential).unwrap();
+    }
+    let asked = Asked::load(Box::new(memory)).unwrap();
+    let (of, later) = (application("as"), NOON + Duration::from_secs(2));
+    for (nonce, gone) in [(1, 8), (2, 10)] {
+        asked.ask(&of, wanted(nonce, later), HERE, later).unwrap();
+        assert!(asked.all().iter().all(|it| it.id != gone) && asked.all().len() == KEPT_MAX, "{gone}");
+    }
+    let error = asked.ask(&of, wanted(3, later), HERE, later).unwrap_err().to_string();
+    assert!(error.contains("revoke some"), "{error}");
 }

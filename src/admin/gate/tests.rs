@@ -57,23 +57,78 @@ fn source_that_calls_too_often_is_refused_before_anything_but_what_watchdogs_ask
     }
 }
 
+fn grant(name: &str) -> Grant {
+    Grant { name: name.into(), access: crate::model::Access::Read, farms: None }
+}
+
+fn token(text: &str) -> Option<Shown> {
+    Some(Shown::of(&[text.as_bytes()]))
+}
+
+/// Guesses until it is refused for that.
+fn guess(state: &AdminState, call: &Call, shown: impl Fn(u32) -> Option<Shown>) -> bool {
+    let unknown = || Err::<Grant, _>(AdminError::Unauthorized("who?".to_owned()));
+    (0..20_000).any(|n| {
+        matches!(state.let_in(call, shown(n), unknown, |grant| grant), Err(AdminError::TooManyRequests { .. }))
+    })
+}
+
 #[test]
-fn source_that_failed_too_often_is_not_let_in_with_what_is_right_either() {
+fn source_that_guesses_is_slowed_down_and_whoever_was_right_before_is_not() {
     let state = vendor_fixture::state();
-    let mut call = vendor_fixture::call("GET", "/api/v1/farms", "");
-    let unknown = || AdminError::Unauthorized("who?".to_owned());
-    let grant = Grant { name: "ops".into(), access: crate::model::Access::Read, farms: None };
-    let enter = |call: &Call, who: Result<Grant, AdminError>| state.let_in(call, || who, |grant| grant);
-    let is_kept_out = |told: &Result<Grant, AdminError>| matches!(told, Err(AdminError::TooManyRequests { .. }));
-    // A token comes back ten times a second, so the two looks must follow one another quickly once.
-    let caught = (0..10_000).any(|_| {
-        let failed = enter(&call, Err(unknown()));
-        is_kept_out(&failed) && is_kept_out(&enter(&call, Ok(grant.clone())))
+    let call = vendor_fixture::call("GET", "/api/v1/farms", "");
+    let enter = |shown, name: &str| state.let_in(&call, shown, || Ok::<_, AdminError>(grant(name)), |grant| grant);
+    assert_eq!(enter(token("known"), "ops"), Ok(grant("ops")));
+    let refused = |told: Result<Grant, AdminError>| matches!(told, Err(AdminError::TooManyRequests { .. }));
+    // Ever other ones; a place comes back a hundred times a second, so one look must follow quickly once.
+    let caught = (0..100).any(|_| {
+        assert!(guess(&state, &call, |n| token(&n.to_string())), "nobody was slowed down");
+        assert_eq!(enter(token("known"), "ops"), Ok(grant("ops")), "a right one is not refused for others' guesses");
+        refused(enter(token("new"), "new"))
     });
-    assert!(caught, "nobody was kept out");
-    call.peer = "127.0.0.2".parse().unwrap();
-    assert_eq!(enter(&call, Ok(grant.clone())), Ok(grant), "another source goes on");
-    assert_eq!(enter(&call, Err(unknown())), Err(unknown()));
+    assert!(caught, "a guess that is right is not let in while so many are wrong");
+    let mut elsewhere = call.clone();
+    elsewhere.peer = "127.0.0.2".parse().unwrap();
+    let other = state.let_in(&elsewhere, token("new"), || Ok::<_, AdminError>(grant("new")), |grant| grant);
+    assert_eq!(other, Ok(grant("new")), "another source goes on");
+}
+
+#[test]
+fn source_that_repeats_one_wrong_credential_keeps_no_other_out() {
+    let state = vendor_fixture::state();
+    let call = vendor_fixture::call("GET", "/api/v1/farms", "");
+    for _ in 0..20 {
+        assert!(guess(&state, &call, |_| token("wrong")));
+    }
+    let enter = state.let_in(&call, token("right"), || Ok::<_, AdminError>(grant("ops")), |grant| grant);
+    assert_eq!(enter, Ok(grant("ops")), "which was never seen before");
+}
+
+#[test]
+fn what_shows_nothing_or_is_known_and_may_not_is_no_guess() {
+    let running = Running::start();
+    for _ in 0..250 {
+        assert_eq!(running.send("GET", "/api/v1/status", &[], b"").status, 401);
+        assert_eq!(running.call("POST", "/api/v1/reload", VIEWER, "").status, 403);
+    }
+    assert_eq!(running.call("GET", "/api/v1/farms", OPS, "").status, 200);
+    for _ in 0..250 {
+        let fields = [("Origin", "http://evil.example"), ("Authorization", "Bearer wrong")];
+        assert_eq!(running.send("GET", "/api/v1/status", &fields, b"").status, 403);
+    }
+    assert_eq!(running.call("GET", "/api/v1/farms", "another-wrong-one", "").status, 401, "it was never looked at");
+}
+
+#[test]
+fn page_of_another_site_takes_nothing_from_what_its_source_may() {
+    let running = running();
+    for n in 0..3 * RATE.burst * CREDENTIALS_PER_SOURCE {
+        let fields = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")];
+        for path in ["/1.0/auth/time", "/api/v1/status", "/metrics", "/healthz"] {
+            assert_eq!(running.send("GET", path, &fields, b"").status, 403, "{path} {n}");
+        }
+    }
+    assert_eq!(running.call("GET", "/api/v1/farms", OPS, "").status, 200);
 }
 
 #[test]
@@ -81,7 +136,7 @@ fn source_is_an_address_and_of_ipv6_its_network() {
     let of = |peer: &str| {
         let mut call = vendor_fixture::call("GET", "/", "");
         call.peer = peer.parse().unwrap();
-        source(&call)
+        source(call.peer)
     };
     assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::"));
     assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));

@@ -1,9 +1,10 @@
 //! Bearer tokens and clients' certificates → who calls. A token that is sent counts, whatever certificate was shown. Every known token is compared, so that how long it takes does not tell which one fits.
 
-use http::header;
+use http::{HeaderValue, header};
 
 use crate::admin::call::{Call, Caller, Credentials};
 use crate::admin::error::AdminError;
+use crate::admin::gate::Shown;
 use crate::admin::secret;
 
 /// Returns whose token the call carries, or whose certificate was shown.
@@ -35,6 +36,15 @@ pub(in crate::admin) fn caller(credentials: &Credentials, call: &Call) -> Result
         Some(caller) => Ok(caller),
         None => refuse("the token is none of admin.tokens; check it for a typing error or a line end too many"),
     }
+}
+
+/// Returns what a call shows to say who makes it, if anything.
+pub(in crate::admin) fn shown(call: &Call) -> Option<Shown> {
+    let mut sent = call.headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes).peekable();
+    if sent.peek().is_some() {
+        return Some(Shown::of(&sent.collect::<Vec<_>>()));
+    }
+    call.certificate.as_ref().map(|certificate| Shown::of(&[&certificate.sha256]))
 }
 
 /// The scheme's name has no case (RFC 9110).

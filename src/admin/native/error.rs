@@ -3,9 +3,10 @@
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 
+use crate::admin::aside::NotMade;
 use crate::admin::call::Call;
 use crate::admin::error::AdminError;
-use crate::admin::long::LONG_CALLS_MAX;
+use crate::admin::long::{LONG_CALLS_MAX, LONG_CALLS_OF_ONE_MAX, TooManyOpen};
 use crate::objects::EditError;
 
 use super::query::QueryError;
@@ -54,8 +55,15 @@ impl Failure {
     }
 
     /// So many waits and streams are open that another would keep others out.
-    pub(super) fn too_many_open() -> Self {
-        let message = format!("{LONG_CALLS_MAX} waits and streams are open; close one, or ask again later");
+    pub(super) fn too_many_open(why: TooManyOpen) -> Self {
+        let message = match why {
+            TooManyOpen::OfAll => {
+                format!("{LONG_CALLS_MAX} waits and streams are open; close one, or ask again later")
+            }
+            TooManyOpen::OfOne => {
+                format!("{LONG_CALLS_OF_ONE_MAX} waits and streams of this credential are open; close one first")
+            }
+        };
         Self::told(StatusCode::SERVICE_UNAVAILABLE, "too_many_open", message)
     }
 
@@ -192,6 +200,12 @@ impl From<EditError> for Failure {
     }
 }
 
+impl From<NotMade> for Failure {
+    fn from(why: NotMade) -> Self {
+        why.refusal().map_or_else(Self::bug, Self::from)
+    }
+}
+
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         let (status, code) = match &error {
@@ -201,6 +215,7 @@ impl From<AdminError> for Failure {
             AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "body_late"),
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             AdminError::BodyUnexpected(_) => (StatusCode::BAD_REQUEST, "body_unexpected"),
+            AdminError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             AdminError::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "foreign_origin"),
@@ -210,6 +225,7 @@ impl From<AdminError> for Failure {
             AdminError::NotKept => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
             AdminError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            AdminError::UnknownHost { .. } => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
         };
         Self { status, code, message: error.to_string(), details: Vec::new(), allow: None }
     }

@@ -15,11 +15,11 @@ use tokio::time::{Interval, interval};
 use crate::feed::{Ring, Since};
 use crate::store::{Chronicle, EventQuery, JournalError, Order};
 
-use crate::admin::aside;
-use crate::admin::call::{AdminState, Call};
+use crate::admin::aside::{NotMade, Share, Turns};
+use crate::admin::call::{AdminState, Call, Caller};
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::admin::long::{HEARTBEAT, Over, Stream, event};
+use crate::admin::long::{HEARTBEAT, Held, NOT_HELD, Over, Stream, event};
 
 use super::error::Failure;
 use super::query::Query;
@@ -35,7 +35,7 @@ const ASK_AGAIN_MAX: u32 = 100;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Opens the stream that a query asks for: from `after` or the field Last-Event-ID, else from now.
-pub(super) fn stream(state: &AdminState, call: &Call, query: &Query) -> Result<Response, Failure> {
+pub(super) fn stream(state: &AdminState, call: &Call, caller: &Caller, query: &Query) -> Result<Response, Failure> {
     let about = super::about_named(&state.store.snapshot(call.now), query)?;
     query.limit()?;
     let resumed = match call.headers.get(LAST_EVENT_ID) {
@@ -50,12 +50,13 @@ pub(super) fn stream(state: &AdminState, call: &Call, query: &Query) -> Result<R
     };
     // A browser that lost the stream repeats its first target: what it says in the field is newer.
     let after = resumed.or(query.after()?);
-    let long = state.long_calls.begin().ok_or_else(Failure::too_many_open)?;
+    let long = state.long_calls.begin(&caller.grant.name).map_err(Failure::too_many_open)?;
     let (response, stream) = Stream::open(long);
     let feed = Arc::clone(&state.feed);
     let last = after.unwrap_or_else(|| feed.latest());
     let (chronicle, heartbeat) = (state.chronicle.clone(), interval(HEARTBEAT));
-    tokio::spawn(Teller { feed, chronicle, about, last, heartbeat, asked: 0, stream }.run());
+    let (held, turns) = (Held::of(state, call, caller), Arc::clone(&state.turns));
+    tokio::spawn(Teller { feed, chronicle, about, last, heartbeat, asked: 0, stream, held, turns }.run());
     Ok(response)
 }
 
@@ -70,6 +71,8 @@ struct Teller {
     /// How often the journal was asked in vain.
     asked: u32,
     stream: Stream,
+    held: Held,
+    turns: Arc<Turns>,
 }
 
 impl Teller {
@@ -83,6 +86,9 @@ impl Teller {
 
     /// Tells what there is, or waits for more.
     async fn step(&mut self) -> Result<(), Over> {
+        if self.held.is_to_look() {
+            self.look_again()?;
+        }
         if self.last > self.feed.latest() {
             // Without a state_dir the ids begin anew with each process.
             self.stream.send(": the ids began anew\n\n").await?;
@@ -104,18 +110,30 @@ impl Teller {
 
     /// Waits until something comes; meanwhile says that the stream is alive.
     async fn wait(&mut self) -> Result<(), Over> {
-        while self.feed.latest() == self.last {
+        while self.feed.latest() == self.last && !self.held.is_to_look() {
             tokio::select! {
                 () = self.stream.call.closed() => {
                     self.stream.end(": farmgate stops\n\n");
                     return Err(Over);
                 }
                 () = self.stream.is_left() => return Err(Over),
-                _ = self.heartbeat.tick() => self.stream.beat().await?,
+                _ = self.heartbeat.tick() => {
+                    self.look_again()?;
+                    self.stream.beat().await?;
+                }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
         Ok(())
+    }
+
+    /// Ends the stream if its credential is one no more.
+    fn look_again(&mut self) -> Result<(), Over> {
+        if self.held.is_good() {
+            return Ok(());
+        }
+        self.stream.end(NOT_HELD);
+        Err(Over)
     }
 
     async fn tell(&mut self, text: String) -> Result<(), Over> {
@@ -135,22 +153,29 @@ impl Teller {
             return self.stream.send(format!(": events {first} to {missing_up_to} are not held any more\n\n")).await;
         };
         let (about, last) = (self.about, self.last);
-        let read = aside::made(move || part(&*chronicle, about, last, missing_up_to)).await;
+        let read = self.turns.made(Share::Looks, "", move || part(&*chronicle, about, last, missing_up_to)).await;
         match read {
-            Some(Ok(Part::Events { text, up_to })) => {
+            Ok(Ok(Part::Events { text, up_to })) => {
                 (self.last, self.asked) = (up_to, 0);
                 self.tell(text).await
             }
-            Some(Ok(Part::OnItsWay)) => {
+            Err(NotMade::Busy) => {
+                if self.stream.call.rest(LOOK_EVERY).await {
+                    Ok(())
+                } else {
+                    Err(Over)
+                }
+            }
+            Ok(Ok(Part::OnItsWay)) => {
                 self.asked += 1;
                 if self.stream.call.rest(LOOK_EVERY).await { Ok(()) } else { Err(Over) }
             }
-            Some(Err(error)) => {
+            Ok(Err(error)) => {
                 let _ = unreadable(&error);
                 self.stream.end(": the journal cannot be read; see the log\n\n");
                 Err(Over)
             }
-            None => Err(Over),
+            Err(NotMade::Broken) => Err(Over),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::store::Snapshot;
 use crate::admin::call::{AdminState, Call, Caller};
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
+use crate::admin::secret;
 
 use super::error::Failure;
 use super::query::Query;
@@ -122,12 +123,9 @@ fn tag_of(world: &World, target: &Target) -> Option<HeaderValue> {
             return None;
         }
     };
-    // FNV-1a: tags tell versions of one object apart, nobody gains by making two meet.
-    let text = Value::Object(form).to_string();
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    HeaderValue::from_str(&format!("\"{hash:016x}\"")).ok()
+    // A form has its secrets, and whoever may read has everything else of it: no digest that he could compute too. Tags of
+    // an earlier process are nobody's.
+    HeaderValue::from_str(&format!("\"{}\"", secret::keyed(&Value::Object(form).to_string()))).ok()
 }
 
 fn edit(

@@ -13,11 +13,11 @@ use crate::model::{Change, Reserve, ServerKey, Terms, Wish};
 use crate::report::report;
 use crate::store::ChangeError;
 
-use crate::admin::aside;
+use crate::admin::aside::{self, NotMade, Share};
 use crate::admin::call::{AdminState, Call, Caller};
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::admin::long::{LongCall, Over, Stream, event};
+use crate::admin::long::{Held, LongCall, NOT_HELD, Over, Stream, event};
 
 use super::error::Failure;
 use super::from_wire::{self, Asked};
@@ -40,10 +40,10 @@ pub(super) async fn drain(
 ) -> Result<Response, Failure> {
     let asked = from_wire::terms(&call.body, call.now)?;
     // Before anything is changed: who may not wait is told so at once.
-    let long = wait.map(|_| state.long_calls.begin().ok_or_else(Failure::too_many_open)).transpose()?;
+    let long = wait.map(|_| begin(state, caller)).transpose()?;
     change(state, call, caller, names, wished(ServerAct::Drain, asked)).await?;
     if let Some((wait, long)) = wait.zip(long) {
-        until_idle(state, names, wait, &long).await?;
+        until_idle(state, call, names, wait, &long).await?;
     }
     server(state, names).await
 }
@@ -83,38 +83,58 @@ pub(super) async fn weight(
 pub(super) async fn read(
     state: &AdminState,
     call: &Call,
+    caller: &Caller,
     names: (&str, &str),
     wait: Option<Duration>,
 ) -> Result<Response, Failure> {
-    let mut order = look(state, names).await?.ok_or_else(|| Failure::no_order(names.0, names.1))?;
+    let mut order = look(state, call, names).await?.ok_or_else(|| Failure::no_order(names.0, names.1))?;
     if let Some(wait) = wait {
-        let long = state.long_calls.begin().ok_or_else(Failure::too_many_open)?;
-        until_idle(state, names, wait, &long).await?;
-        order = look(state, names).await?.unwrap_or(order);
+        let long = begin(state, caller)?;
+        until_idle(state, call, names, wait, &long).await?;
+        order = look(state, call, names).await?.unwrap_or(order);
     }
     tracing::trace!(request_id = call.request_id, left = order.left, "drain asked about");
     answered(&order)
 }
 
 /// Opens a stream that tells each second how an order stands, until nothing is open any more or it is over.
-pub(super) fn stream(state: &AdminState, call: &Call, names: (&str, &str)) -> Result<Response, Failure> {
+pub(super) fn stream(
+    state: &AdminState,
+    call: &Call,
+    caller: &Caller,
+    names: (&str, &str),
+) -> Result<Response, Failure> {
     let snapshot = state.store.snapshot(call.now);
     if rows_of(&snapshot, names)?.1.order.is_none() {
         return Err(Failure::no_order(names.0, names.1));
     }
-    let long = state.long_calls.begin().ok_or_else(Failure::too_many_open)?;
-    let (response, stream) = Stream::open(long);
-    let (state, farm, server) = (state.clone(), names.0.to_owned(), names.1.to_owned());
+    let (response, stream) = Stream::open(begin(state, caller)?);
+    let (held, state) = (Held::of(state, call, caller), state.clone());
+    let (call, farm, server) = (call.clone(), names.0.to_owned(), names.1.to_owned());
     tokio::spawn(async move {
         // Over: nobody listens any more, or nothing is left to tell.
-        let _ = tell(&state, (&farm, &server), stream).await;
+        let _ = tell(&state, &call, (&farm, &server), held, stream).await;
     });
     Ok(response)
 }
 
-async fn tell(state: &AdminState, names: (&str, &str), mut stream: Stream) -> Result<(), Over> {
+fn begin(state: &AdminState, caller: &Caller) -> Result<LongCall, Failure> {
+    state.long_calls.begin(&caller.grant.name).map_err(Failure::too_many_open)
+}
+
+async fn tell(
+    state: &AdminState,
+    call: &Call,
+    names: (&str, &str),
+    mut held: Held,
+    mut stream: Stream,
+) -> Result<(), Over> {
     loop {
-        let Ok(Some(order)) = look(state, names).await else {
+        if !held.is_good() {
+            stream.end(NOT_HELD);
+            return Ok(());
+        }
+        let Ok(Some(order)) = look(state, call, names).await else {
             stream.end(": the order is over\n\n");
             return Ok(());
         };
@@ -132,9 +152,15 @@ async fn tell(state: &AdminState, names: (&str, &str), mut stream: Stream) -> Re
 }
 
 /// Waits until nothing is open on the server, its order is over, the time is up or the admin side stops.
-async fn until_idle(state: &AdminState, names: (&str, &str), wait: Duration, long: &LongCall) -> Result<(), Failure> {
+async fn until_idle(
+    state: &AdminState,
+    call: &Call,
+    names: (&str, &str),
+    wait: Duration,
+    long: &LongCall,
+) -> Result<(), Failure> {
     let idle = async {
-        while look(state, names).await?.is_some_and(|order| order.left > 0) && long.rest(LOOK_EVERY).await {}
+        while look(state, call, names).await?.is_some_and(|order| order.left > 0) && long.rest(LOOK_EVERY).await {}
         Ok(())
     };
     // The time being up is no failure: the answer says what is left.
@@ -142,14 +168,18 @@ async fn until_idle(state: &AdminState, names: (&str, &str), wait: Duration, lon
 }
 
 /// Returns how a server's order stands, if it is under one.
-async fn look(state: &AdminState, names: (&str, &str)) -> Result<Option<OrderWire>, Failure> {
+async fn look(state: &AdminState, call: &Call, names: (&str, &str)) -> Result<Option<OrderWire>, Failure> {
     let (store, farm, server) = (state.store.clone(), names.0.to_owned(), names.1.to_owned());
-    let seen = aside::made(move || {
+    let seen = state.aside(call, (Share::Looks, ""), move || {
         let snapshot = store.snapshot(clock::wall());
         let (_, row) = rows_of(&snapshot, (&farm, &server))?;
         Ok::<_, AdminError>(row.order.as_ref().map(|order| to_wire::order::order(order, snapshot.at)))
     });
-    Ok(seen.await.unwrap_or(Ok(None))?)
+    match seen.await {
+        Ok(seen) => Ok(seen?),
+        Err(NotMade::Broken) => Ok(None),
+        Err(busy @ NotMade::Busy) => Err(busy.into()),
+    }
 }
 
 fn wished(act: ServerAct, asked: Asked<Terms>) -> Asked<(Wish, Terms)> {
@@ -218,7 +248,8 @@ fn change_now(
 /// Answers with the server as it is now.
 async fn server(state: &AdminState, names: (&str, &str)) -> Result<Response, Failure> {
     let (store, farm, server) = (state.store.clone(), names.0.to_owned(), names.1.to_owned());
-    let answer = aside::made(move || {
+    // What is done is told, however much waits for its turn.
+    let answer = aside::done(move || {
         let snapshot = store.snapshot(clock::wall());
         let (farm, server) = rows_of(&snapshot, (&farm, &server))?;
         answered(&to_wire::server(farm, server, &snapshot.made, snapshot.at))

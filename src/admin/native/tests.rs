@@ -192,5 +192,6 @@ fn change_that_cannot_be_kept_is_refused_without_the_inside() {
 }
 
 mod credentials;
+mod hidden;
 mod orders;
 mod why;

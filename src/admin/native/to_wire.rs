@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::config::to_yaml::{aim_view, farm_view, frontend_view, probe_view, server_view};
+use crate::model::secrecy::is_secret;
 use crate::model::{
     AdminStatus, CheckRecord, Health, Limits, Made, ObjectId, Override, Probe, Role, Route, Service, Timestamp,
     Verdict, Wish,
@@ -160,7 +161,7 @@ fn route(made: &Made, route: &Route, written: &crate::config::schema::Route) -> 
         origin: origin(made, route.id.into()),
         priority: route.priority,
         rules: written.rules.iter().flatten().map(json).collect(),
-        action: json(&written.action),
+        action: hushed(json(&written.action)),
     }
 }
 
@@ -212,10 +213,39 @@ pub(super) fn frontend(snapshot: &Snapshot, row: &FrontendRow) -> FrontendWire {
         deny: written.deny,
         hsts: json(&written.hsts),
         maintenance: json(&written.maintenance.filter(|_| frontend.maintenance.is_some())),
-        request_headers: json(&written.request_headers),
-        response_headers: json(&written.response_headers),
+        request_headers: headers(&written.request_headers),
+        response_headers: headers(&written.response_headers),
         timeouts: deadlines,
         limits: limits(&frontend.limits, json(&written.limits.and_then(|limits| limits.rate))),
+    }
+}
+
+/// Returns rules for headers, without what secrets of them are.
+fn headers<T: Serialize>(rules: &T) -> Value {
+    let mut rules = json(rules);
+    hush(&mut rules, true);
+    rules
+}
+
+/// Returns what may set headers, without what secrets of them are.
+fn hushed(mut value: Value) -> Value {
+    hush(&mut value, false);
+    value
+}
+
+fn hush(value: &mut Value, is_headers: bool) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| hush(item, is_headers)),
+        Value::Object(map) => {
+            for (name, value) in map {
+                if is_headers && is_secret(name) && (value.is_array() || value.is_string()) {
+                    *value = Value::from("…");
+                } else {
+                    hush(value, is_headers || name.ends_with("_headers"));
+                }
+            }
+        }
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -4,6 +4,7 @@
 //! An object is in one of three places: in the file, made through an API and in force, or made and kept only (a
 //! disabled frontend, a route of none, a server without a port). The last has a declaration and no definition.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -159,18 +160,25 @@ impl<'v> Ahead<'v> {
     pub(super) fn servers(self, farm: &Item<Farm>) -> Vec<Item<Server>> {
         let model = |server: &Arc<Server>| self.item(server.id.into(), server.name.clone(), Some(Arc::clone(server)));
         let mut all: Vec<_> = farm.model.iter().flat_map(|farm| &farm.servers).map(model).collect();
-        for made in self.world.made().of(Some(farm.id), ObjectKind::Server) {
-            if !all.iter().any(|server| server.id == made.id) {
-                all.push(Item::kept(made));
-            }
-        }
+        let known: BTreeSet<ObjectId> = all.iter().map(|server| server.id).collect();
+        let kept = self.world.made().of(Some(farm.id), ObjectKind::Server).filter(|made| !known.contains(&made.id));
+        all.extend(kept.map(Item::kept));
         all.retain(Item::is_told);
         all
     }
 
-    /// Returns a server of a farm by id or name.
+    /// Returns a server of a farm by name or id.
     pub(super) fn server(self, farm: &Item<Farm>, text: &str) -> Option<Item<Server>> {
-        self.servers(farm).into_iter().find(|it| it.name.as_str() == text || it.id.to_string() == text)
+        let id = id_of(text);
+        let in_force = || farm.model.iter().flat_map(|farm| &farm.servers);
+        let named = in_force().find(|it| it.name.as_str() == text);
+        if let Some(it) = named.or_else(|| in_force().find(|it| Some(it.id.into()) == id)) {
+            return Some(self.item(it.id.into(), it.name.clone(), Some(Arc::clone(it))));
+        }
+        let made = self.world.made();
+        let is_its = |it: &&Arc<Declaration>| it.kind == ObjectKind::Server && it.parent == Some(farm.id);
+        let kept = made.named(Some(farm.id), ObjectKind::Server, text);
+        kept.or_else(|| made.get(id?).filter(is_its)).map(Item::kept)
     }
 
     /// Returns every frontend, in the order written, then made; of one kind where one is named.
@@ -210,7 +218,7 @@ impl<'v> Ahead<'v> {
                 all.push(RouteItem { item, frontend: Some(FrontendId(frontend.id.0)), kind });
             }
         }
-        let known: std::collections::BTreeSet<ObjectId> = all.iter().map(|route| route.item.id).collect();
+        let known: BTreeSet<ObjectId> = all.iter().map(|route| route.item.id).collect();
         let kept = self.world.made().iter().filter(|it| it.kind == ObjectKind::Route && !known.contains(&it.id));
         all.extend(kept.filter_map(|made| self.kept_route(made)).filter(|it| kind.is_none_or(|kind| it.kind == kind)));
         all.sort_by_key(|route| (order_of(&route.item), route.item.id));
@@ -219,8 +227,9 @@ impl<'v> Ahead<'v> {
 
     /// Returns a route by id or name.
     pub(super) fn route(self, kind: Kind, text: &str) -> Option<RouteItem> {
+        let id = id_of(text);
         let mut all = self.routes(Some(kind)).into_iter();
-        all.find(|it| it.item.id.to_string() == text || it.item.name.as_str() == text)
+        all.find(|it| Some(it.item.id) == id || it.item.name.as_str() == text)
     }
 
     /// Returns the rules of a route, in their order.
@@ -253,7 +262,7 @@ impl<'v> Ahead<'v> {
     }
 
     fn with_kept<T>(self, mut all: Vec<Item<T>>, kind: ObjectKind) -> Vec<Item<T>> {
-        let known: std::collections::BTreeSet<ObjectId> = all.iter().map(|item| item.id).collect();
+        let known: BTreeSet<ObjectId> = all.iter().map(|item| item.id).collect();
         let kept = self.world.made().of(None, kind).filter(|made| !known.contains(&made.id));
         all.extend(kept.map(Item::kept).filter(Item::is_told));
         all
@@ -266,6 +275,11 @@ impl<'v> Ahead<'v> {
         let kind = item.said().kind.as_deref().and_then(Kind::parse).or_else(of_frontend)?;
         Some(RouteItem { item, frontend, kind })
     }
+}
+
+/// Returns the id that a path has, as it is written everywhere.
+pub(super) fn id_of(text: &str) -> Option<ObjectId> {
+    text.parse().ok().map(ObjectId).filter(|id| id.to_string() == text)
 }
 
 /// Returns the kind of a farm.

@@ -15,11 +15,12 @@ use super::credential::Known;
 use super::error::Refusal;
 use super::path;
 use crate::admin::asked::Asked;
-use crate::admin::call::{Call, Caller, Credentials};
+use crate::admin::call::{AdminState, Call, Caller, Credentials};
+use crate::admin::gate::Shown;
 use crate::admin::{native, secret};
 use crate::model::Secret;
 use crate::model::credential::AskedCredential;
-use crate::model::settings::{CallRule, Grant, OvhApplication};
+use crate::model::settings::{CallRule, Grant, OvhApplication, OvhCredential};
 
 /// How far a client's clock may be from ours, either way.
 pub(super) const SKEW_SECONDS_MAX: u64 = 300;
@@ -38,6 +39,31 @@ pub(super) fn authenticate(credentials: &Credentials, asked: &Asked, call: &Call
     }
     let caller = native::caller(credentials, call).map_err(|why| Refusal::unknown_token(&why))?;
     Ok(Known { caller, asked: None, rules: CallRule::every() })
+}
+
+/// Returns what a call shows to say who makes it, if anything: of a signature the keys that it is by.
+pub(in crate::admin) fn shown(call: &Call) -> Option<Shown> {
+    if !call.headers.contains_key("x-ovh-signature") {
+        return native::shown(call);
+    }
+    let part = |name: &str| call.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
+    Some(Shown::of(&[part("x-ovh-application"), part("x-ovh-consumer")]))
+}
+
+/// Returns whether the keys that a call shows are known, as far as that can be told without its body.
+pub(super) fn is_known(state: &AdminState, call: &Call) -> bool {
+    let credentials = state.credentials.load();
+    if !call.headers.contains_key("x-ovh-signature") {
+        return native::caller(&credentials, call).is_ok();
+    }
+    let keys = header(call, "x-ovh-application").zip(header(call, "x-ovh-consumer"));
+    keys.is_some_and(|(application, consumer)| {
+        let is_it = |c: &&OvhCredential| *c.application_key == *application;
+        let mut declared = credentials.ovh.iter().filter(is_it);
+        let asking = credentials.ovh_applications.iter().find(|known| *known.key == *application);
+        declared.any(|c| secret::is_same(c.consumer_key.reveal(), consumer))
+            || asking.is_some_and(|application| state.asked.find(application, consumer).is_some())
+    })
 }
 
 fn signed(credentials: &Credentials, asked: &Asked, call: &Call, signature: &str) -> Result<Known, Refusal> {

@@ -18,6 +18,7 @@ use crate::admin::asked::AskError;
 use crate::admin::audit;
 use crate::admin::call::{AdminState, Call, Caller, Credentials};
 use crate::admin::error::AdminError;
+use crate::admin::gate;
 use crate::admin::guard::quoted;
 use crate::model::credential::AskedCredential;
 use crate::model::settings::{CallRule, OvhApplication};
@@ -56,7 +57,8 @@ fn ask_now(state: &AdminState, credentials: &Credentials, call: &Call) -> Result
     let wanted: wire::WantedCredential =
         serde_json::from_slice(&call.body).map_err(|e| AdminError::BadBody(e.to_string()))?;
     let credential = credential(application, wanted, call.now)?;
-    let asked = state.asked.ask(application, credential.clone(), call.now);
+    state.let_ask(call)?;
+    let asked = state.asked.ask(application, credential.clone(), gate::source(call.peer), call.now);
     let (id, consumer_key) = asked.map_err(|error| refused(call, &error))?;
     let (actor, source) = (application.name.clone(), call.peer.to_string().into());
     let act = Act { actor, source, reason: None, at: call.now };

@@ -8,7 +8,9 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::wire;
+use crate::admin::aside::NotMade;
 use crate::admin::error::AdminError;
+use crate::admin::gate::Denied;
 use crate::model::Timestamp;
 use crate::objects::EditError;
 
@@ -33,6 +35,14 @@ pub(super) struct Refusal {
     message: String,
     /// The methods that are allowed instead.
     allow: Option<&'static str>,
+    /// Whether it is of who shows what is no credential.
+    is_guess: bool,
+}
+
+impl Denied for Refusal {
+    fn is_guess(&self) -> bool {
+        self.is_guess
+    }
 }
 
 impl Refusal {
@@ -45,7 +55,7 @@ impl Refusal {
 
     /// The application key is in no credential of the config.
     pub(super) fn unknown_application() -> Self {
-        Self::forbidden("INVALID_KEY", "This application key is invalid")
+        Self { is_guess: true, ..Self::forbidden("INVALID_KEY", "This application key is invalid") }
     }
 
     /// The application key is in credentials of the config only.
@@ -57,7 +67,7 @@ impl Refusal {
 
     /// The application key is known, the consumer key is not one of its.
     pub(super) fn unknown_consumer() -> Self {
-        Self::forbidden("NOT_CREDENTIAL", "This credential does not exist")
+        Self { is_guess: true, ..Self::forbidden("NOT_CREDENTIAL", "This credential does not exist") }
     }
 
     /// The credential is pending, refused or expired.
@@ -89,7 +99,8 @@ impl Refusal {
 
     /// The bearer token is in no credential of the config.
     pub(super) fn unknown_token(why: &AdminError) -> Self {
-        Self::forbidden("INVALID_CREDENTIAL", &format!("This credential is not valid: {why}"))
+        let message = format!("This credential is not valid: {why}");
+        Self { is_guess: true, ..Self::forbidden("INVALID_CREDENTIAL", &message) }
     }
 
     /// The timestamp is no timestamp, or too far from our clock.
@@ -105,7 +116,8 @@ impl Refusal {
     /// The signature is not that of this request.
     pub(super) fn bad_signature() -> Self {
         let message = "Invalid signature".to_owned();
-        Self::new(StatusCode::BAD_REQUEST, "Client::BadRequest", "INVALID_SIGNATURE", message)
+        let refusal = Self::new(StatusCode::BAD_REQUEST, "Client::BadRequest", "INVALID_SIGNATURE", message);
+        Self { is_guess: true, ..refusal }
     }
 
     /// The path can be read, and is not written through this shape.
@@ -163,7 +175,7 @@ impl Refusal {
     }
 
     fn new(status: StatusCode, class: &'static str, code: &'static str, message: String) -> Self {
-        Self { status, class, code, message, allow: None }
+        Self { status, class, code, message, allow: None, is_guess: false }
     }
 }
 
@@ -179,6 +191,9 @@ impl From<&AdminError> for Refusal {
             AdminError::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "Client::PayloadTooLarge", "PAYLOAD_TOO_LARGE")
             }
+            AdminError::Busy { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Server::ServiceUnavailable", "SERVICE_UNAVAILABLE")
+            }
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "Client::Conflict", "CONFLICT"),
             AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } | AdminError::ForeignOrigin { .. } => {
                 (StatusCode::FORBIDDEN, "Client::Forbidden", "FORBIDDEN")
@@ -192,6 +207,9 @@ impl From<&AdminError> for Refusal {
                 (StatusCode::TOO_MANY_REQUESTS, "Client::TooManyRequests", "TOO_MANY_REQUESTS")
             }
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Client::Unauthorized", "NOT_LOGGED_IN"),
+            AdminError::UnknownHost { .. } => {
+                (StatusCode::MISDIRECTED_REQUEST, "Client::MisdirectedRequest", "MISDIRECTED_REQUEST")
+            }
         };
         Self::new(status, class, code, error.to_string())
     }
@@ -200,6 +218,12 @@ impl From<&AdminError> for Refusal {
 impl From<AdminError> for Refusal {
     fn from(error: AdminError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<NotMade> for Refusal {
+    fn from(why: NotMade) -> Self {
+        why.refusal().map_or_else(Self::bug, Self::from)
     }
 }
 

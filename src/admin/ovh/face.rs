@@ -16,19 +16,22 @@ mod frontend;
 mod route;
 mod server;
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::ahead::{Ahead, Item};
-use crate::model::Name;
+use crate::model::{FarmId, Name, ObjectId};
 use crate::objects::View;
 use crate::store::Snapshot;
+use crate::store::snapshot::ServerRow;
 
 pub(super) use farm::farm;
 pub(super) use frontend::frontend;
 pub(super) use route::{route, rule};
-pub(super) use server::{server, told};
+pub(super) use server::{server, server_at, told};
 
 /// What objects are told from.
 #[derive(Clone, Copy)]
@@ -54,10 +57,26 @@ impl<'l> Look<'l> {
         Self { ahead: Ahead::of(view), view, snapshot: None, zone: &view.ahead.of_file().service.zone }
     }
 
+    /// Returns what is live of the servers of a farm.
+    pub(super) fn rows(self, farm: FarmId) -> Rows<'l> {
+        let row = self.snapshot.and_then(|snapshot| snapshot.farms.iter().find(|row| row.farm.id == farm));
+        Rows(row.iter().flat_map(|row| &row.servers).map(|row| (row.server.id.into(), row)).collect())
+    }
+
     /// Returns the zone that an object was made for.
     pub(super) fn zone_of<T>(self, item: &Item<T>) -> String {
         let made = item.made.as_ref().and_then(|made| made.zone.as_deref());
         made.unwrap_or(self.zone.as_str()).to_owned()
+    }
+}
+
+/// What is live of the servers of one farm, by id: for whoever tells of many.
+pub(super) struct Rows<'l>(HashMap<ObjectId, &'l ServerRow>);
+
+impl<'l> Rows<'l> {
+    /// Returns what is live of a server.
+    pub(super) fn get(&self, server: ObjectId) -> Option<&'l ServerRow> {
+        self.0.get(&server).copied()
     }
 }
 

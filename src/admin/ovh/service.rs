@@ -38,8 +38,7 @@ use super::credential::Known;
 use super::error::Refusal;
 use super::filter::Query;
 use super::to_wire;
-
-use super::write::SHAPE;
+use super::{Reading, write::SHAPE};
 use nothing::Nothing;
 
 pub(super) use followers::{certificates, tls};
@@ -123,7 +122,7 @@ pub(super) fn parse<'a>(part: &[&'a str]) -> Option<Place<'a>> {
     })
 }
 
-/// Answers a call of somebody known.
+/// Answers a call of somebody known that is no read.
 ///
 /// # Errors
 /// A [`Refusal`]; nothing was changed.
@@ -136,23 +135,17 @@ pub(super) async fn answer(
     if let Place::Nothing(nothing) = place {
         return Err(nothing.refusal());
     }
+    let desk = Writing::of(state, call, known, Access::Admin)?;
     match (&call.method, place) {
-        (&Method::GET | &Method::HEAD, Place::FreeCertificate) => Err(Refusal::writes_alone(&call.method)),
-        (&Method::GET | &Method::HEAD, place) => read(state, call, place),
-        (_, place) => {
-            let desk = Writing::of(state, call, known, Access::Admin)?;
-            match (&call.method, place) {
-                (&Method::DELETE, Place::Certificate(id)) => ssl::delete(&desk, id).await,
-                (&Method::DELETE, Place::Zone(_)) => Err(nothing::ZONE.refusal()),
-                (&Method::POST, Place::Certificates) => ssl::create(&desk).await,
-                (&Method::POST, Place::FreeCertificate) => free::order(&desk).await,
-                (&Method::PUT, Place::Certificate(id)) => ssl::put(&desk, id).await,
-                (&Method::PUT, Place::Infos) => settings::put_infos(&desk),
-                (&Method::PUT, Place::Itself) => settings::put(&desk).await,
-                (&Method::PUT, Place::Quota(zone)) => traffic::put(&desk, zone).await,
-                (method, place) => Err(Refusal::not_with(method, place.methods())),
-            }
-        }
+        (&Method::DELETE, Place::Certificate(id)) => ssl::delete(&desk, id).await,
+        (&Method::DELETE, Place::Zone(_)) => Err(nothing::ZONE.refusal()),
+        (&Method::POST, Place::Certificates) => ssl::create(&desk).await,
+        (&Method::POST, Place::FreeCertificate) => free::order(&desk).await,
+        (&Method::PUT, Place::Certificate(id)) => ssl::put(&desk, id).await,
+        (&Method::PUT, Place::Infos) => settings::put_infos(&desk),
+        (&Method::PUT, Place::Itself) => settings::put(&desk).await,
+        (&Method::PUT, Place::Quota(zone)) => traffic::put(&desk, zone).await,
+        (method, place) => Err(Refusal::not_with(method, place.methods())),
     }
 }
 
@@ -161,21 +154,26 @@ pub(super) async fn answer(
 /// # Errors
 /// A [`Refusal`]; nothing was changed.
 pub(super) async fn follow(state: &AdminState, call: &Call, known: &Known) -> Result<(), Refusal> {
-    ssl::follow(&Writing::of(state, call, known, Access::Operate)?).await
+    ssl::follow(&Writing::of(state, call, known, Access::Admin)?).await
 }
 
-fn read(state: &AdminState, call: &Call, place: Place<'_>) -> Result<Vec<u8>, Refusal> {
-    let (snapshot, query) = (state.store.snapshot(call.now), Query::of(&call.uri)?);
+/// Answers a read of somebody known.
+///
+/// # Errors
+/// A [`Refusal`].
+pub(super) fn read(reading: Reading<'_>, place: Place<'_>) -> Result<Vec<u8>, Refusal> {
+    let Reading { state, call, snapshot, view, .. } = reading;
+    let query = Query::of(&call.uri)?;
     let (service, zone) = (&snapshot.service, snapshot.service.zone.as_str());
     match place {
-        Place::Certificate(id) => ssl::one(&state.objects.view(), id),
-        Place::Certificates => ssl::list(&state.objects.view(), &query),
+        Place::Certificate(id) => ssl::one(view, id),
+        Place::Certificates => ssl::list(view, &query),
         Place::Failover => json(&[(); 0]),
         Place::Histories => traffic::list(state, call.now, &query),
         Place::History(id) => traffic::past(state, call.now, id),
         Place::Infos => json(&settings::infos(service)),
-        Place::Instances => json(&to_wire::instances(&snapshot, &state.objects.view())),
-        Place::Itself => json(&settings::service(&state.objects.view(), &snapshot)),
+        Place::Instances => json(&to_wire::instances(snapshot, view)),
+        Place::Itself => json(&settings::service(view, snapshot)),
         Place::NatIp if query.is_in("zone", zone) => json(&to_wire::nat_ips(service)),
         Place::NatIp => json(&[(); 0]),
         Place::Quota(wanted) if wanted == zone => json(&traffic::quota(state, call.now, zone)),
@@ -183,7 +181,8 @@ fn read(state: &AdminState, call: &Call, place: Place<'_>) -> Result<Vec<u8>, Re
         Place::Quotas | Place::Zones => json(&[zone]),
         Place::Zone(wanted) if wanted == zone => json(&to_wire::zone(service)),
         Place::Zone(wanted) => Err(not_found("zone", wanted)),
-        Place::FreeCertificate | Place::Nothing(_) => Err(Refusal::bug()),
+        Place::FreeCertificate => Err(Refusal::writes_alone(&call.method)),
+        Place::Nothing(nothing) => Err(nothing.refusal()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::ahead::{Item, RouteItem, kind_of_farm, kind_of_frontend};
+use super::ahead::{Item, RouteItem, id_of, kind_of_farm, kind_of_frontend};
 use super::face::{self, Look};
 use super::fields::{self, FARM, FRONTEND, Field, ROUTE, RULE, SERVER, STATUSES};
 use super::filter::{self, Query};
@@ -10,7 +10,7 @@ use super::not_found;
 use super::path::{Kind, Object};
 use super::wire;
 use crate::admin::error::AdminError;
-use crate::model::Farm;
+use crate::model::{Farm, FarmId};
 
 /// Returns the answer to a read.
 ///
@@ -50,7 +50,7 @@ pub(super) fn body(look: Look<'_>, object: Object<'_>, query: &Query) -> Result<
         }
         Object::Rule(kind, id, rule) => {
             let rules = look.ahead.rules(&route(look, kind, id)?);
-            let rule = rules.iter().find(|it| it.id.to_string() == rule).ok_or_else(|| not_found("rule", rule))?;
+            let rule = rules.iter().find(|it| Some(it.id) == id_of(rule)).ok_or_else(|| not_found("rule", rule))?;
             trimmed(&face::rule(rule), kind, RULE)
         }
     })
@@ -98,7 +98,11 @@ fn server_ids(look: Look<'_>, kind: Kind, farm: &Item<Farm>, query: &Query) -> R
             && cookie.is_none_or(|like| server.cookie.as_deref().is_some_and(|it| filter::is_like(like, it)))
     };
     let servers = look.ahead.servers(farm);
-    let all = servers.iter().map(|server| face::server(look, farm, server));
+    if status.is_none() && cookie.is_none() && query.text("address").is_none() {
+        return Ok(servers.iter().map(|server| server.id.0).collect());
+    }
+    let rows = look.rows(FarmId(farm.id.0));
+    let all = servers.iter().map(|server| face::server_at(look, farm, server, rows.get(server.id)));
     Ok(all.filter(is_asked_for).map(|server| server.server_id).collect())
 }
 
@@ -116,7 +120,7 @@ fn frontend_ids(look: Look<'_>, kind: Kind, query: &Query) -> Result<Vec<u64>, A
 }
 
 /// Returns an object without what its kind does not have.
-fn trimmed<T: serde::Serialize>(face: &T, kind: Kind, table: &[Field]) -> Value {
+pub(super) fn trimmed<T: serde::Serialize>(face: &T, kind: Kind, table: &[Field]) -> Value {
     let mut map = face::object(face);
     fields::trim(&mut map, kind, table);
     Value::Object(map)

@@ -8,7 +8,7 @@ use super::fields::{self, Purpose, REFRESH};
 use super::filter::Query;
 use super::path::Kind;
 use super::wire;
-use super::write::{EVERY_ZONE, unbounded};
+use super::write::EVERY_ZONE;
 use crate::admin::call::{AdminState, Call};
 use crate::admin::error::AdminError;
 use crate::model::{Access, Task, Timestamp};
@@ -71,8 +71,10 @@ pub(super) fn ids(view: &View, query: &Query) -> Result<Vec<u64>, AdminError> {
 
 /// Returns a task.
 pub(super) fn task(view: &View, zone: &str, id: &str) -> Option<wire::Task> {
-    let task = view.tasks.iter().find(|task| task.id.to_string() == id)?;
-    wire_of(task, zone)
+    // By id, and no other digits are the same one.
+    let wanted = id.parse().ok().filter(|wanted: &u64| wanted.to_string() == id)?;
+    let at = view.tasks.binary_search_by_key(&wanted, |task| task.id.0).ok()?;
+    wire_of(&view.tasks[at], zone)
 }
 
 /// Begins to make live what is staged, for one zone or for all.
@@ -81,7 +83,7 @@ pub(super) fn task(view: &View, zone: &str, id: &str) -> Option<wire::Task> {
 /// [`Refusal`]: a zone that is none, or a credential that may not.
 pub(super) async fn refresh(state: &AdminState, call: &Call, known: &Known) -> Result<wire::Task, Refusal> {
     known.caller.needs(Access::Operate)?;
-    unbounded(&known.caller)?;
+    known.caller.may_change_all()?;
     let body = fields::read(&call.body, Kind::Http, REFRESH, Purpose::Change)?;
     let view = state.objects.view();
     let own = view.ahead.of_file().service.zone.clone();
@@ -91,6 +93,7 @@ pub(super) async fn refresh(state: &AdminState, call: &Call, known: &Known) -> R
         return Err(fields::outside("zone", format!("{zone:?}"), &format!("{EVERY_ZONE}, {own}")).into());
     }
     let zones: Option<Vec<Box<str>>> = wanted.map(|_| vec![own.as_str().into()]);
+    known.caller.may_refresh(&view, zones.as_deref())?;
     let (objects, act) = (Arc::clone(&state.objects), known.caller.act(call, None));
     let begun = tokio::task::spawn_blocking(move || objects.refresh(zones.as_deref(), REFRESH_ACTION, &act));
     let task = begun.await.map_err(|_| Refusal::bug())??;

@@ -3,6 +3,7 @@
 mod credentials;
 mod follow;
 mod fuzz;
+mod scale;
 mod writes;
 
 use insta::assert_json_snapshot;

@@ -257,7 +257,7 @@ fn allow(view: &View, caller: &Caller, order: &Order) -> Result<(), AdminError> 
 }
 
 /// Refuses a credential of some farms what concerns all.
-pub(super) fn unbounded(caller: &Caller) -> Result<(), AdminError> {
+fn unbounded(caller: &Caller) -> Result<(), AdminError> {
     match caller.grant.farms {
         None => Ok(()),
         Some(_) => Err(AdminError::ForbiddenFarm { name: caller.grant.name.clone(), farm: "(all of them)".to_owned() }),

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::error::Refusal;
 use super::request::header;
 use crate::admin::call::{Call, Caller, Credentials};
+use crate::admin::gate::Shown;
 use crate::admin::guard::quoted;
 use crate::admin::{native, secret};
 use crate::model::settings::Actions;
@@ -44,7 +45,7 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<(Ca
     let key = credentials.zenlayer.iter().find(|key| *key.id == *sent.credential).ok_or_else(|| {
         let id = quoted(sent.credential);
         let id = id.escape_default();
-        Refusal::bad_signature(format!("access key \"{id}\" does not exist; use one of the config's"))
+        Refusal::guessed(format!("access key \"{id}\" does not exist; use one of the config's"))
     })?;
     let fits = |form: Form| {
         let canonical = canonical_request(call, &sent.signed_headers, form)?;
@@ -54,9 +55,24 @@ pub(super) fn authenticate(credentials: &Credentials, call: &Call) -> Result<(Ca
     if fits(Form::AsSent) == Some(true) || fits(Form::Normal) == Some(true) {
         return Ok((Caller::of(&key.grant), key.actions.clone()));
     }
-    Err(Refusal::bad_signature(
+    Err(Refusal::guessed(
         "the signature does not match the request; check the access key password, the host and the body".to_owned(),
     ))
+}
+
+/// Returns what a call shows to say who makes it, if anything: of a signature the id of the key that it is by.
+pub(in crate::admin) fn shown(call: &Call) -> Option<Shown> {
+    let key = header(call, "authorization").and_then(|value| Authorization::parse(value.strip_prefix(SCHEME)?));
+    key.map(|sent| Shown::of(&[sent.credential.as_bytes()])).or_else(|| native::shown(call))
+}
+
+/// Returns whether what a call shows is known, as far as that can be told without its body.
+pub(super) fn is_known(credentials: &Credentials, call: &Call) -> bool {
+    match header(call, "authorization").and_then(|value| value.strip_prefix(SCHEME)) {
+        Some(fields) => Authorization::parse(fields)
+            .is_some_and(|sent| credentials.zenlayer.iter().any(|key| *key.id == *sent.credential)),
+        None => native::caller(credentials, call).is_ok(),
+    }
 }
 
 /// What follows the scheme's name: `Credential=…, SignedHeaders=…, Signature=…`

@@ -9,7 +9,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::wire;
+use crate::admin::aside::NotMade;
 use crate::admin::error::AdminError;
+use crate::admin::gate::Denied;
 use crate::admin::guard::quoted;
 use crate::objects::EditError;
 
@@ -24,12 +26,20 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Whether it is of who shows what is no credential.
+    is_guess: bool,
+}
+
+impl Denied for Refusal {
+    fn is_guess(&self) -> bool {
+        self.is_guess
+    }
 }
 
 impl Refusal {
     /// A refusal in these words.
     pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self { status, code, message }
+        Self { status, code, message, is_guess: false }
     }
 
     /// Returns the code.
@@ -41,22 +51,24 @@ impl Refusal {
     /// Unknown key, wrong secret, altered request or a clock that is off; clients tell them from other errors by one
     /// code.
     pub(super) fn bad_signature(message: String) -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, code: "AUTHFAILURE_SIGNATURE_FAILURE", message }
+        Self::new(StatusCode::UNAUTHORIZED, "AUTHFAILURE_SIGNATURE_FAILURE", message)
+    }
+
+    /// An unknown key, or a signature that is not by it.
+    pub(super) fn guessed(message: String) -> Self {
+        Self { is_guess: true, ..Self::bad_signature(message) }
     }
 
     /// No credential at all, or an unknown bearer token.
     pub(super) fn not_authorized(message: &str) -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            code: "AUTHFAILURE_INVALID_AUTHORIZATION",
-            message: message.to_owned(),
-        }
+        let code = "AUTHFAILURE_INVALID_AUTHORIZATION";
+        Self { is_guess: true, ..Self::new(StatusCode::UNAUTHORIZED, code, message.to_owned()) }
     }
 
     /// `X-ZC-Action` is missing.
     pub(super) fn missing_action() -> Self {
         let message = AdminError::Missing("X-ZC-Action").to_string();
-        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_ACTION", message }
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_ACTION", message)
     }
 
     /// `X-ZC-Action` names nothing.
@@ -65,13 +77,13 @@ impl Refusal {
             "X-ZC-Action: \"{}\" is no action of this API; see the list of actions of version {version}",
             action.escape_default()
         );
-        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_ACTION", message }
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_ACTION", message)
     }
 
     /// The action has no meaning on one's own machines.
     pub(super) fn not_offered(action: &str, why: &str) -> Self {
         let message = format!("{action} is not offered: {why}");
-        Self { status: StatusCode::FORBIDDEN, code: "OPERATION_DENIED_NOT_OFFERED", message }
+        Self::new(StatusCode::FORBIDDEN, "OPERATION_DENIED_NOT_OFFERED", message)
     }
 
     /// No listener of that id in the load balancer.
@@ -86,32 +98,32 @@ impl Refusal {
 
     /// The load balancer is not in the state that the action needs.
     pub(super) fn wrong_status(message: String) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_LB_STATUS", message }
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_LB_STATUS", message)
     }
 
     /// A value that makes no sense.
     pub(super) fn bad_value(message: String) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_PARAMETER", message }
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER", message)
     }
 
     /// The action is none of those that the key lists.
     pub(super) fn not_listed(action: &str) -> Self {
         let message =
             format!("this access key may not ask for {}; add it to the actions of the key", action.escape_default());
-        Self { status: StatusCode::FORBIDDEN, code: "OPERATION_DENIED_ACTION", message }
+        Self::new(StatusCode::FORBIDDEN, "OPERATION_DENIED_ACTION", message)
     }
 
     /// `X-ZC-Version` is not ours.
     pub(super) fn unknown_version(version: &str, want: &str) -> Self {
         let message =
             format!("X-ZC-Version: \"{}\" is not offered; send {want} or leave it out", version.escape_default());
-        Self { status: StatusCode::BAD_REQUEST, code: "INVALID_VERSION", message }
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_VERSION", message)
     }
 
     /// Something that cannot happen did.
     pub(super) fn bug() -> Self {
         let message = "internal error; see the log for this request id".to_owned();
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_SERVER_ERROR", message }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", message)
     }
 
     /// Returns the HTTP answer.
@@ -134,6 +146,7 @@ impl From<&AdminError> for Refusal {
             AdminError::BadValue { .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
             AdminError::BodyLate { .. } => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMED_OUT"),
             AdminError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_BODY_TOO_LARGE"),
+            AdminError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
             AdminError::Conflict(_) => (StatusCode::CONFLICT, "OPERATION_CONFLICT"),
             AdminError::Forbidden { .. } | AdminError::ForbiddenFarm { .. } => {
                 (StatusCode::FORBIDDEN, "OPERATION_DENIED_ROLE")
@@ -145,14 +158,21 @@ impl From<&AdminError> for Refusal {
             AdminError::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
             AdminError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "REQUEST_LIMIT_EXCEEDED"),
             AdminError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "AUTHFAILURE_INVALID_AUTHORIZATION"),
+            AdminError::UnknownHost { .. } => (StatusCode::MISDIRECTED_REQUEST, "INVALID_HOST"),
         };
-        Self { status, code, message: error.to_string() }
+        Self { status, code, message: error.to_string(), is_guess: false }
     }
 }
 
 impl From<AdminError> for Refusal {
     fn from(error: AdminError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<NotMade> for Refusal {
+    fn from(why: NotMade) -> Self {
+        why.refusal().map_or_else(Self::bug, Self::from)
     }
 }
 
@@ -179,7 +199,7 @@ impl From<EditError> for Refusal {
                 (StatusCode::NOT_FOUND, "OPERATION_FAILED_RESOURCE_NOT_FOUND")
             }
         };
-        Self { status, code, message: error.to_string() }
+        Self { status, code, message: error.to_string(), is_guess: false }
     }
 }
 

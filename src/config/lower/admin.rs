@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use super::{Commands, Listeners, ReadFile, access, listen_addr, path};
-use crate::config::bounds::{ADMIN_LISTEN, RATE_REQUESTS, RATE_WINDOW};
+use crate::config::bounds::{ADMIN_LISTEN, LIST_MAX, RATE_REQUESTS, RATE_WINDOW};
 use crate::config::error::Findings;
 use crate::config::keys;
 use crate::config::read::{Section, Value};
@@ -16,6 +16,8 @@ use crate::model::tls::ClientAuth;
 
 /// Whether a client must show a certificate.
 const ASKS: &[(&str, bool)] = &[("required", true), ("optional", false)];
+/// The longest host name there is, in bytes.
+const HOST_BYTES_MAX: usize = 253;
 const METRICS: &[(&str, MetricsAccess)] = &[("token", MetricsAccess::Token), ("open", MetricsAccess::Open)];
 
 /// Lowers `admin`.
@@ -29,6 +31,7 @@ pub(super) fn lower(
     let tls = section.get("tls").map_or(Some((AdminTls::Off, None)), |value| tls(&value, findings));
     let (tls, clients) = tls.map_or((None, None), |(tls, clients)| (Some(tls), clients));
     let listen = listen(&section, tls.as_ref(), listeners, findings);
+    let hosts = section.get("hosts").map(|value| hosts(&value, findings)).unwrap_or_default();
     let metrics =
         section.or(findings, "metrics", MetricsAccess::Token, |value, findings| value.word(findings, METRICS));
     let commands = allowed(&section, findings);
@@ -51,6 +54,7 @@ pub(super) fn lower(
         listen: listen?,
         tls: tls?,
         clients,
+        hosts,
         metrics,
         rate: rate?,
         tokens,
@@ -73,6 +77,19 @@ pub(super) fn commands(file: &Section<'_>) -> Commands {
 
 fn allowed(section: &Section<'_>, findings: &mut Findings) -> Commands {
     if section.or(findings, "allow_commands", false, Value::flag) { Commands::Allowed } else { Commands::Refused }
+}
+
+/// Reads names of the admin side: without port, and none that only looks like one.
+fn hosts(value: &Value<'_>, findings: &mut Findings) -> Vec<Box<str>> {
+    let items = value.list(findings, "host names", LIST_MAX);
+    let name = |item: &Value<'_>, findings: &mut Findings| {
+        item.parsed(findings, "a host name", |text| {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            let is_good = (1..=HOST_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain);
+            is_good.then(|| Box::from(text)).ok_or("is no host name; write it without scheme and port, e.g. lb.example")
+        })
+    };
+    items.iter().filter_map(|item| name(item, findings)).collect()
 }
 
 fn rate(value: &Value<'_>, findings: &mut Findings) -> Option<CallRate> {

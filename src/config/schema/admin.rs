@@ -16,6 +16,9 @@ pub struct Admin {
     /// Its encryption; needed outside loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsForm>,
+    /// Names under which browsers may ask it, beside addresses and localhost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
     /// Who may read /metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Filled<MetricsAccess>>,

@@ -489,3 +489,19 @@ fn access_log_has_the_fields_that_are_named_in_their_order() {
         assert_eq!(load(&text).unwrap().settings.log.access.unwrap().fields, want);
     }
 }
+
+#[test]
+fn admin_side_knows_the_names_that_it_has() {
+    let with = |hosts: &str| {
+        load(&format!(
+            "service: lb\nfrontends: {{}}\nfarms: {{}}\nadmin: {{{hosts}tokens: [{{name: a, token: 0123456789abcdef}}]}}\n"
+        ))
+    };
+    let hosts = |hosts: &str| with(hosts).unwrap().settings.admin.unwrap().hosts;
+    assert_eq!(hosts(""), []);
+    assert_eq!(hosts("hosts: [lb.example, LB-2], "), ["lb.example".into(), Box::<str>::from("LB-2")]);
+    for wrong in ["https://lb.example", "lb.example:9090", "''", "'*.example'"] {
+        let why = with(&format!("hosts: [{wrong}], ")).unwrap_err().to_string();
+        assert!(why.contains("admin.hosts[0]") && why.contains("without scheme and port"), "{why}");
+    }
+}

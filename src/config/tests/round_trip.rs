@@ -298,6 +298,7 @@ fn load_with_secrets(text: &str) -> Result<Loaded, crate::config::ConfigErrors> 
     let env = |name: &str| match name {
         _ if !name.starts_with("FARMGATE_") => super::env(name),
         "FARMGATE_TOKEN" => super::env(name),
+        _ if name.ends_with("URL_PATH") => Some("/0123456789abcdef".to_owned()),
         _ if name.ends_with("PASSWORD") => Some("0".to_owned()),
         _ => Some("0123456789abcdef".to_owned()),
     };
@@ -309,9 +310,11 @@ fn live_config_keeps_references_as_the_file_has_them_and_makes_one_for_what_stoo
     let text = "service: lb\nworkers: ${env:WEIGHT}\nadmin:\n  tokens:\n  - {name: a, token: \"${env:FARMGATE_TOKEN}\"}\n  \
         - {name: b, token_file: /secret}\n  - {name: c, token: 0123456789abcdef}\nlog: {level: 'info'}\n\
         tracing: {otlp: {url: 'http://127.0.0.1:4318/', headers: {x.key: '0123456789abcdef'}}}\n\
-        webhooks: {w: {url: 'http://127.0.0.1:1/', secret: 0123456789abcdef}}\n\
+        webhooks: {w: {url: 'http://127.0.0.1:1/', secret: 0123456789abcdef}, \
+        x: {url: 'http://127.0.0.1:2/0123456789abcdef', secret_file: /secret}}\n\
         frontends:\n  web: {protocol: http, listen: ['127.0.0.1:0'], farm: web, \
-        request_headers: {set: {Authorization: \"Bearer ${env:FARMGATE_TOKEN}\"}}}\n\
+        request_headers: {set: {Authorization: \"Bearer ${env:FARMGATE_TOKEN}\", X-Api-Key: 0123456789abcdef, \
+        X-Plain: plain}, add: {Cookie: [0123456789abcdef]}}}\n\
         farms:\n  web:\n    protocol: http\n    probe: {type: redis, password_file: /secret}\n    \
         stickiness: {cookie: {key: 0123456789abcdef}}\n    servers: {s: {address: '10.0.0.1:1', weight: \"${env:WEIGHT}\"}}\n";
     let loaded = load(text).unwrap();
@@ -321,9 +324,12 @@ fn live_config_keeps_references_as_the_file_has_them_and_makes_one_for_what_stoo
         paths,
         [
             "FARMGATE_FARMS_WEB_STICKINESS_COOKIE_KEY=farms.web.stickiness.cookie.key",
+            "FARMGATE_FRONTENDS_WEB_REQUEST_HEADERS_SET_X_API_KEY=frontends.web.request_headers.set.X-Api-Key",
+            "FARMGATE_FRONTENDS_WEB_REQUEST_HEADERS_ADD_COOKIE_0=frontends.web.request_headers.add.Cookie[0]",
             "FARMGATE_ADMIN_TOKENS_2_TOKEN=admin.tokens[2].token",
             "FARMGATE_TRACING_OTLP_HEADERS_X_KEY=tracing.otlp.headers.\"x.key\"",
             "FARMGATE_WEBHOOKS_W_SECRET=webhooks.w.secret",
+            "FARMGATE_WEBHOOKS_X_URL_PATH=webhooks.x.url, what follows http://127.0.0.1:2",
         ]
     );
     for line in [
@@ -335,6 +341,8 @@ fn live_config_keeps_references_as_the_file_has_them_and_makes_one_for_what_stoo
         "Authorization: \"Bearer ${env:FARMGATE_TOKEN}\"",
         "key: \"${env:FARMGATE_FARMS_WEB_STICKINESS_COOKIE_KEY}\"",
         "level: \"info\"",
+        "X-Plain: plain",
+        "url: \"http://127.0.0.1:2${env:FARMGATE_WEBHOOKS_X_URL_PATH}\"",
     ] {
         assert!(written.yaml.contains(line), "{line} is not in\n{}", written.yaml);
     }

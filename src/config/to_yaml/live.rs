@@ -13,11 +13,14 @@ use super::{ExportError, file, refuse_lossy};
 use crate::config::declared::Declared;
 use crate::config::tree::{Content, Entry, Scalar, Style, Tree, join};
 use crate::model::Topology;
+use crate::model::secrecy::is_secret;
 
 /// Keys of secrets outside `farms`, each with a twin that ends in `_file`.
 const SECRET_KEYS: [&str; 5] = ["application_secret", "consumer_key", "password", "secret", "token"];
 /// Where every value is a secret: fields that are sent with each post of traces.
 const SECRET_MAP: &str = "tracing.otlp.headers";
+/// What sets headers, by their names.
+const HEADER_KEYS: [&str; 2] = ["request_headers", "response_headers"];
 /// What a secret's file is named with.
 const FILE_SUFFIX: &str = "_file";
 /// What stands in the text for a reference until it is whole; no name and no word of a config has this.
@@ -68,6 +71,7 @@ pub fn live(declared: &Declared, topology: &Topology) -> Result<LiveConfig, Expo
                 if let Some(tree) = declared.frontend_tree(&name) {
                     writer.as_written(frontend, tree);
                 }
+                writer.headers_in(frontend, false, &join("frontends", &name));
             }
         }
         for entry in declared.rest() {
@@ -176,12 +180,68 @@ impl Writer {
         }
     }
 
+    /// Puts references in the place of what headers say that are secrets, in whatever sets headers below.
+    fn headers_in(&mut self, value: &mut Value, is_headers: bool, path: &str) {
+        match value {
+            Value::Mapping(map) => {
+                for (name, value) in named(map) {
+                    let path = join(path, &name);
+                    if is_headers && is_secret(&name) {
+                        self.hide(value, &path);
+                    } else {
+                        self.headers_in(value, is_headers || HEADER_KEYS.contains(&name.as_str()), &path);
+                    }
+                }
+            }
+            Value::Sequence(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.headers_in(item, is_headers, &format!("{path}[{i}]"));
+                }
+            }
+            Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
+        }
+    }
+
+    fn hide(&mut self, value: &mut Value, path: &str) {
+        match value {
+            Value::String(text) if !text.starts_with(MARK) => *value = self.variable(path),
+            Value::Sequence(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.hide(item, &format!("{path}[{i}]"));
+                }
+            }
+            Value::Bool(_)
+            | Value::Mapping(_)
+            | Value::Null
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Tagged(_) => {}
+        }
+    }
+
+    /// Returns the URL of a receiver, of which whatever follows the host may be what lets one post there.
+    fn receiver(&mut self, url: &str, path: &str) -> Value {
+        let start = url.find("://").map_or(0, |at| at + 3);
+        let host = url.get(start..).unwrap_or_default();
+        let end = host.find(['/', '?', '#']).unwrap_or(host.len());
+        // A name and a password stand before the host.
+        let open = if host.get(..end).is_some_and(|host| host.contains('@')) { start } else { start + end };
+        match url.split_at_checked(open) {
+            Some((_, "" | "/")) | None => self.reference(quoted(url)),
+            Some((open, _)) => {
+                let name = self.name(&join(path, "path"), &format!("{path}, what follows {open}"));
+                self.reference(quoted(&format!("{open}${{env:{name}}}")))
+            }
+        }
+    }
+
     /// Returns a setting as it stands in the file, its secrets as references.
     fn setting(&mut self, entry: &Entry, parent: &str) -> (Value, Value) {
         let path = join(parent, &entry.key);
-        let is_secret = SECRET_KEYS.contains(&entry.key.as_str()) || parent == SECRET_MAP;
+        let is_hidden = SECRET_KEYS.contains(&entry.key.as_str()) || parent == SECRET_MAP;
         let value = match &entry.value.content {
-            Content::Scalar(Scalar { written: None, .. }) if is_secret => self.variable(&path),
+            Content::Scalar(Scalar { written: None, .. }) if is_hidden => self.variable(&path),
+            Content::Scalar(Scalar { written: None, text, .. }) if is_receiver(&path) => self.receiver(text, &path),
             Content::Broken | Content::List(_) | Content::Map(_) | Content::Scalar(_) => self.tree(&entry.value, &path),
         };
         (entry.key.as_str().into(), value)
@@ -211,6 +271,12 @@ impl Writer {
 
     /// Returns a reference to a variable that is new.
     fn variable(&mut self, path: &str) -> Value {
+        let name = self.name(path, path);
+        self.reference(quoted(&format!("${{env:{name}}}")))
+    }
+
+    /// Returns the name of a variable that is new, which is told to be for what is at `shown`.
+    fn name(&mut self, path: &str, shown: &str) -> String {
         let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
         let mut name = String::from("FARMGATE_");
         for c in path.chars().map(upper).filter(|c| c.is_ascii_graphic()) {
@@ -226,8 +292,8 @@ impl Writer {
             }
             name = format!("{base}_{number}");
         }
-        self.variables.push((name.clone(), path.to_owned()));
-        self.reference(quoted(&format!("${{env:{name}}}")))
+        self.variables.push((name.clone(), shown.to_owned()));
+        name
     }
 
     fn reference(&mut self, text: String) -> Value {
@@ -258,6 +324,11 @@ impl Writer {
         text.push_str(rest);
         text
     }
+}
+
+/// Returns whether that is the key path of the URL of a receiver of events.
+fn is_receiver(path: &str) -> bool {
+    path.starts_with("webhooks.") && path.ends_with(".url")
 }
 
 fn child<'t>(tree: &'t Tree, key: &str) -> Option<&'t Tree> {

@@ -2,10 +2,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use arc_swap::ArcSwap;
+
 use super::*;
+use crate::admin::Credentials;
+use crate::admin::fixture::credentials;
 use crate::admin::fixture::kept::Kept;
 use crate::admin::fixture::{Lines, OPS, Running, VIEWER, settings};
-use crate::admin::long::{LONG_CALLS_MAX, LongCalls};
+use crate::admin::long::{LONG_CALLS_OF_ONE_MAX, LongCalls};
+use crate::admin::vendor_fixture;
 use crate::feed::samples::{NOON, transition};
 use crate::model::Health;
 use crate::store::NoJournal;
@@ -123,12 +128,14 @@ fn stream_outlives_the_deadlines_of_calls_and_ends_with_the_admin_side() {
 #[test]
 fn streams_beyond_the_bound_are_refused_and_others_are_not() {
     let running = Running::start();
-    let mut open: Vec<_> = (0..LONG_CALLS_MAX).map(|_| Lines::of(&running, "/api/v1/events", STREAM)).collect();
+    let mut open: Vec<_> = (0..LONG_CALLS_OF_ONE_MAX).map(|_| Lines::of(&running, "/api/v1/events", STREAM)).collect();
     let (_, refused) = Lines::ask(&running, "/api/v1/events", STREAM);
     assert!(refused.starts_with("HTTP/1.0 503"), "{refused}");
     let waits = running.call("POST", &format!("{S1}/drain?wait=5s"), OPS, "");
     assert_eq!((waits.status, &waits.json()["error"]["code"]), (503, &"too_many_open".into()));
     assert_eq!(running.call("GET", S1, VIEWER, "").json()["admin"], "active", "and nothing was changed");
+    let other = running.call("GET", &format!("{S1}/drain?wait=5s"), VIEWER, "");
+    assert_eq!(other.json()["error"]["code"], "no_order", "another credential has places of its own");
     open.pop();
     let again = || Lines::ask(&running, "/api/v1/events", STREAM).1.starts_with("HTTP/1.0 200");
     assert!((0..200).any(|_| again() || {
@@ -142,11 +149,15 @@ async fn silent_stream_says_that_it_is_alive() {
     use http_body_util::BodyExt as _;
 
     let calls = LongCalls::default();
-    let (response, stream) = Stream::open(calls.begin().unwrap());
+    let (response, stream) = Stream::open(calls.begin("a").unwrap());
     let mut body = response.into_body();
     let heartbeat = interval(HEARTBEAT);
     let feed = Arc::new(Ring::new(0));
-    let teller = Teller { feed, chronicle: None, about: About::default(), last: 0, heartbeat, asked: 0, stream };
+    let (state, call) = (vendor_fixture::state(), vendor_fixture::bearer_call("GET", "/api/v1/events", ""));
+    let caller = crate::admin::native::caller(&state.credentials.load(), &call).unwrap();
+    let (held, turns) = (Held::of(&state, &call, &caller), Arc::default());
+    let teller =
+        Teller { feed, chronicle: None, about: About::default(), last: 0, heartbeat, asked: 0, stream, held, turns };
     let running = tokio::spawn(teller.run());
     let began = tokio::time::Instant::now();
     let mut beats = 0;
@@ -189,4 +200,24 @@ fn list_goes_on_after_an_event_or_shows_the_newest() {
     ] {
         assert_eq!(running.call("GET", path, VIEWER, "").json()["error"]["message"], message, "{path}");
     }
+}
+
+#[test]
+fn stream_ends_when_its_credential_is_taken_away_and_no_other_does() {
+    let known = Arc::new(ArcSwap::from_pointee(credentials()));
+    let live = Arc::clone(&known);
+    let running = Running::start_as(&settings(), None, Arc::new(NoJournal), |state| state.credentials = live);
+    running.call("POST", &format!("{S1}/drain"), OPS, "");
+    let mut stream = Lines::of(&running, "/api/v1/events", STREAM);
+    // Another secret of somebody else's ends nothing.
+    let mut others = credentials();
+    others.tokens.retain(|token| &*token.grant.name != "viewer");
+    known.store(Arc::new(others));
+    running.call("POST", &format!("{S1}/maintenance"), OPS, "");
+    assert_eq!(stream.values("event", 1), ["changed"]);
+    let mut gone = Credentials::default();
+    gone.tokens.extend(credentials().tokens.into_iter().filter(|token| &*token.grant.name == "viewer"));
+    known.store(Arc::new(gone));
+    let last = ": the credential of this stream is one no more";
+    assert!(stream.by_ref().any(|line| line == last), "the stream of events goes on");
 }

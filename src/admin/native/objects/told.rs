@@ -25,10 +25,10 @@ pub(in crate::admin::native) async fn refresh(
     call: &Call,
     caller: &Caller,
 ) -> Result<Response, Failure> {
-    caller.may_change_all()?;
     let order: RefreshOrder =
         if call.body.is_empty() { RefreshOrder::default() } else { from_wire::parse(&call.body)? };
     let zones: Option<Vec<Box<str>>> = order.zones.map(|zones| zones.into_iter().map(Into::into).collect());
+    caller.may_refresh(&state.objects.view(), zones.as_deref())?;
     let (objects, act) = (Arc::clone(&state.objects), caller.act(call, order.reason.as_deref()));
     let begun = tokio::task::spawn_blocking(move || objects.refresh(zones.as_deref(), REFRESH, &act));
     let task = begun.await.map_err(|_| Failure::bug())??;

@@ -54,7 +54,7 @@ impl Office {
     fn pending(&mut self) -> u64 {
         self.nonce += 1;
         let now = clock::wall();
-        self.asked.ask(&application("as"), wanted(self.nonce, now), now).unwrap().0
+        self.asked.ask(&application("as"), wanted(self.nonce, now), [192, 0, 2, self.nonce].into(), now).unwrap().0
     }
 
     fn act(&self, id: u64, act: &str, token: &str, body: &str) -> Reply {

@@ -17,6 +17,17 @@ pub(in crate::admin::ovh) fn server(look: Look<'_>, farm: &Item<Farm>, item: &It
         let farm = snapshot.farms.iter().find(|row| row.farm.id == key.farm)?;
         farm.servers.iter().find(|row| row.server.id == key.server)
     });
+    server_at(look, farm, item, row)
+}
+
+/// Returns a server of a farm whose live row is known.
+pub(in crate::admin::ovh) fn server_at(
+    look: Look<'_>,
+    farm: &Item<Farm>,
+    item: &Item<Server>,
+    row: Option<&ServerRow>,
+) -> wire::Server {
+    let key = ServerKey { farm: FarmId(farm.id.0), server: ServerId(item.id.0) };
     let base = item.model.as_ref().map(|server| of_model(server, row)).unwrap_or_default();
     let mut sights: Vec<&Sight> = row.iter().flat_map(|row| &row.sights).collect();
     // The vendor's own page looks at the last one.

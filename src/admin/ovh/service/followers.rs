@@ -20,8 +20,12 @@ pub(in crate::admin::ovh) type Files<'f> = &'f dyn Fn(ObjectId) -> Option<[PathB
 /// Returns the certificates that clients can be shown, by id: not those that are waited for, nor those that servers are
 /// verified with.
 pub(in crate::admin::ovh) fn certificates(made: &Made) -> impl Iterator<Item = &Declaration> {
-    let all = made.of(None, ObjectKind::Certificate).map(|it| &**it);
-    all.filter(|it| !it.is_inert && &*it.shape != CHAIN_SHAPE)
+    made.of(None, ObjectKind::Certificate).map(|it| &**it).filter(|it| is_shown(it))
+}
+
+/// Returns whether an object is one of [`certificates`].
+pub(super) fn is_shown(it: &Declaration) -> bool {
+    it.kind == ObjectKind::Certificate && it.parent.is_none() && !it.is_inert && &*it.shape != CHAIN_SHAPE
 }
 
 /// Returns what the form of a frontend says of TLS: with these certificates, and in this configuration unless it is the

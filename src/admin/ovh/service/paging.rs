@@ -1,7 +1,8 @@
 //! Pages of lists, asked for with `X-Pagination-*`: for every list of this shape, in one place.
 //!
 //! Such a list has whole objects where it would have ids: each is asked for as a client would, at the list's path and the
-//! id, and only where the credential's rules allow that call. Then it is filtered, sorted and cut. Of pages the answer
+//! id, and only where the credential's rules allow that call. Then it is filtered, sorted and cut; where nothing is
+//! filtered or sorted it is cut first, and only what is on the page is asked for. Of pages the answer
 //! says how many objects there are (`X-Pagination-Elements`), of cursors where to go on (`X-Pagination-Cursor-Next`), which
 //! is absent on the last page. A list that has objects anyway is paged as it is. The words are those of the vendor's own
 //! page and command line.
@@ -11,12 +12,14 @@ use std::cmp::Ordering;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use serde_json::Value;
 
-use super::super::{Outcome, serve};
-use super::{Known, Refusal};
-use crate::admin::call::{AdminState, Call};
+use super::super::face::Look;
+use super::super::listed::Listed;
+use super::super::path::{self, Part, Target};
+use super::super::{Outcome, Reading, error, filter::is_like};
+use super::Refusal;
+use crate::admin::call::Call;
 use crate::admin::error::AdminError;
 use crate::admin::guard::quoted;
-use crate::admin::ovh::{error, filter::is_like, path};
 
 const MODE: &str = "x-pagination-mode";
 const SIZE: &str = "x-pagination-size";
@@ -112,30 +115,36 @@ impl Page {
     ///
     /// # Errors
     /// As without paging.
-    pub(in crate::admin::ovh) async fn answer(
-        &self,
-        state: &AdminState,
-        call: &Call,
-        known: &Known,
-    ) -> Result<Outcome, Refusal> {
-        let body = match serve(state, call, known).await? {
+    pub(in crate::admin::ovh) fn answer(&self, reading: &Reading<'_>) -> Result<Outcome, Refusal> {
+        let call = reading.call;
+        let body = match reading.answer()? {
             Outcome::Body(body) => body,
             other @ (Outcome::Page(_) | Outcome::Refused(_)) => return Ok(other),
         };
         let Ok(Value::Array(items)) = serde_json::from_slice(&body) else { return Ok(Outcome::Body(body)) };
-        let mut objects = Vec::with_capacity(items.len());
-        for item in items {
-            objects.extend(whole(state, call, known, item).await?);
-        }
-        objects.retain(|object| self.conditions.iter().all(|condition| condition.holds(object)));
-        self.put_in_order(&mut objects);
-        let total = objects.len();
         let from = match self.way {
             Way::Cursor(from) => from,
             Way::Number(number) => (number - 1).saturating_mul(self.size),
         };
-        let page: Vec<Value> = objects.into_iter().skip(from).take(self.size).collect();
-        let body = serde_json::to_vec(&page).map_err(|_| Refusal::bug())?;
+        let whole = Wholes::of(reading);
+        let cut = |all: Vec<Value>| all.into_iter().skip(from).take(self.size);
+        let (total, page) = if self.conditions.is_empty() && self.sort.is_none() {
+            // What is not on the page need not be looked at.
+            let total = items.len();
+            let page: Result<Vec<_>, _> = cut(items).filter_map(|it| whole.of_item(it).transpose()).collect();
+            (total, page?)
+        } else {
+            let objects: Result<Vec<_>, _> = items.into_iter().filter_map(|it| whole.of_item(it).transpose()).collect();
+            let mut objects = objects?;
+            objects.retain(|object| self.conditions.iter().all(|condition| condition.holds(object)));
+            self.put_in_order(&mut objects);
+            (objects.len(), cut(objects).collect::<Vec<_>>())
+        };
+        self.told(call, total, &page)
+    }
+
+    fn told(&self, call: &Call, total: usize, page: &[Value]) -> Result<Outcome, Refusal> {
+        let body = serde_json::to_vec(page).map_err(|_| Refusal::bug())?;
         let mut response = error::success(&call.request_id, call.now, body);
         let mut tell = |name: &'static str, value: usize| {
             response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(value));
@@ -166,27 +175,48 @@ impl Page {
     }
 }
 
-/// Returns the object of an id, as its own path would; what is no id, or has no path, is returned itself. One that is gone
-/// meanwhile is left out.
-async fn whole(state: &AdminState, call: &Call, known: &Known, item: Value) -> Result<Option<Value>, Refusal> {
-    let id = match &item {
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => return Ok(Some(item)),
-    };
-    let path = format!("{}/{id}", call.uri.path());
-    let below = path::without_prefix(&path).unwrap_or_default();
-    let Ok(uri) = path.parse::<Uri>() else { return Ok(Some(item)) };
-    if path::parse(below).is_none() {
-        return Ok(Some(item));
+/// Whole objects of a list, by what stands in it.
+struct Wholes<'r> {
+    reading: &'r Reading<'r>,
+    /// Farms, servers, frontends, routes or rules, where they are what is listed.
+    listed: Option<Listed<'r>>,
+}
+
+impl<'r> Wholes<'r> {
+    fn of(reading: &'r Reading<'r>) -> Self {
+        let listed = match path::without_prefix(reading.call.uri.path()).and_then(path::parse) {
+            Some(Target::Of(_, Part::Object(object))) => Listed::of(Look::at(reading.view, reading.snapshot), object),
+            Some(_) | None => None,
+        };
+        Self { reading, listed }
     }
-    if !known.rules.iter().any(|rule| rule.allows("GET", below)) {
-        return Err(Refusal::not_granted());
-    }
-    let one = call.part(uri, http::HeaderMap::new());
-    match Box::pin(serve(state, &one, known)).await {
-        Ok(Outcome::Body(body)) => Ok(serde_json::from_slice(&body).ok()),
-        Ok(Outcome::Page(_) | Outcome::Refused(_)) | Err(_) => Ok(None),
+
+    /// Returns the object of an id, as its own path would; what is no id, or has no path, is returned itself. One that is
+    /// gone meanwhile is left out.
+    fn of_item(&self, item: Value) -> Result<Option<Value>, Refusal> {
+        let Reading { call, known, .. } = self.reading;
+        let id = match &item {
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
+            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => return Ok(Some(item)),
+        };
+        let path = format!("{}/{id}", call.uri.path());
+        let below = path::without_prefix(&path).unwrap_or_default();
+        let Ok(uri) = path.parse::<Uri>() else { return Ok(Some(item)) };
+        if path::parse(below).is_none() {
+            return Ok(Some(item));
+        }
+        if !known.rules.iter().any(|rule| rule.allows("GET", below)) {
+            return Err(Refusal::not_granted());
+        }
+        if let (Some(listed), Some(id)) = (&self.listed, item.as_u64()) {
+            return Ok(listed.one(id));
+        }
+        let one = call.part(uri, http::HeaderMap::new());
+        match (Reading { call: &one, ..*self.reading }).answer() {
+            Ok(Outcome::Body(body)) => Ok(serde_json::from_slice(&body).ok()),
+            Ok(Outcome::Page(_) | Outcome::Refused(_)) | Err(_) => Ok(None),
+        }
     }
 }
 

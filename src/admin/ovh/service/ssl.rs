@@ -70,7 +70,15 @@ pub(super) async fn create(write: &Writing<'_>) -> Result<Vec<u8>, Refusal> {
         (id, vec![certificate_of(id, false, form.clone(), extras.clone())])
     })
     .await?;
-    follow(write).await?;
+    if follow(write).await.is_err() {
+        // It is there all the same: whoever is told that it failed makes another. The next refresh does this too.
+        let request_id = &write.call.request_id;
+        tracing::warn!(
+            request_id,
+            certificate = id.0,
+            "frontends do not show a new certificate before the next refresh"
+        );
+    }
     one(&write.view(), &id.to_string())
 }
 
@@ -234,10 +242,9 @@ fn there(made: &Made) -> impl Iterator<Item = &Declaration> {
 }
 
 fn find<'m>(made: &'m Made, id: &str) -> Result<&'m Declaration, AdminError> {
-    let wanted = id.parse().ok().map(ObjectId);
-    let found = there(made).find(|it| Some(it.id) == wanted);
+    let found = id.parse().ok().and_then(|id| made.get(ObjectId(id))).filter(|it| followers::is_shown(it));
     let missing = || AdminError::NotFound { kind: "certificate", id: crate::admin::guard::quoted(id) };
-    found.ok_or_else(missing)
+    found.map(|it| &**it).ok_or_else(missing)
 }
 
 fn unknown(id: ObjectId) -> EditError {

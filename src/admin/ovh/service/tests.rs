@@ -1,11 +1,16 @@
 //! This room as a whole where nothing is kept: what is read, paged, described and refused.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::admin::ovh::answer;
+use crate::admin::vendor_fixture::objects::MemoryObjects;
 use crate::admin::vendor_fixture::{CASES, bearer_call, key, put_header, read, state};
 use crate::metrics::WorkerIx;
-use crate::model::FarmId;
+use crate::model::{Act, FarmId, ObjectKind, Task, TaskId, Timestamp};
+use crate::objects::edit::Create;
+use crate::objects::{Desk, Edit, EditError, Edited, Objects, Plan, View, When};
 
 const LB: &str = "/1.0/ipLoadbalancing/lb-demo";
 
@@ -124,7 +129,7 @@ async fn writes_that_cannot_be_are_refused_before_anything_is_kept() {
         assert_eq!((status, error["message"].as_str()), (400, Some(want)), "{method} {part}");
     }
     let mut nowhere = state();
-    nowhere.objects = std::sync::Arc::new(crate::objects::NoObjects::default());
+    nowhere.objects = Arc::new(crate::objects::NoObjects::default());
     let name = bearer_call("PUT", LB, r#"{"displayName": "x"}"#);
     let (status, _) = read(answer(&nowhere, &name).await).await;
     assert_eq!(status, 500, "a process that keeps nothing says so");
@@ -144,7 +149,7 @@ async fn writes_that_cannot_be_are_refused_before_anything_is_kept() {
         }],
         ..Default::default()
     };
-    state.credentials.store(std::sync::Arc::new(credentials));
+    state.credentials.store(Arc::new(credentials));
     put_header(&mut reader, "authorization", "Bearer t-eye");
     let (status, error) = read(answer(&state, &reader).await).await;
     assert_eq!((status, &error["class"]), (403, &json!("Client::Forbidden")));
@@ -233,4 +238,86 @@ async fn documents_are_there_for_everybody_and_name_where_they_are() {
         assert!(document["apis"].as_array().unwrap().iter().any(|api| api["path"] == path), "{path}");
         assert!(document["models"][model]["enum"].is_array(), "{model}");
     }
+}
+
+/// Keeps what is live, and nothing that is staged.
+struct Unstaged(MemoryObjects);
+
+impl Objects for Unstaged {
+    fn view(&self) -> Arc<View> {
+        self.0.view()
+    }
+
+    fn edit(&self, plan: Plan<'_>, when: When<'_>, act: &Act) -> Result<Edited, EditError> {
+        match when {
+            When::Live => self.0.edit(plan, when, act),
+            When::Staged { .. } => Err(EditError::NotKept("disk full".into())),
+        }
+    }
+
+    fn refresh(&self, zones: Option<&[Box<str>]>, action: &str, act: &Act) -> Result<Task, EditError> {
+        self.0.refresh(zones, action, act)
+    }
+
+    fn begin_task(&self, action: &str, zones: &[Box<str>], act: &Act) -> Result<Task, EditError> {
+        self.0.begin_task(action, zones, act)
+    }
+
+    fn report_task(&self, id: TaskId, progress: Result<u8, &str>) -> Result<Task, EditError> {
+        self.0.report_task(id, progress)
+    }
+
+    fn certificate_files(&self, id: crate::model::ObjectId) -> Option<[std::path::PathBuf; 2]> {
+        self.0.certificate_files(id)
+    }
+
+    fn position(&self, path: &[&str]) -> Option<String> {
+        self.0.position(path)
+    }
+}
+
+#[tokio::test]
+async fn settings_are_changed_whole_or_not_at_all() {
+    let mut state = state();
+    let topology = state.objects.view().live.of_file().clone();
+    state.objects = Arc::new(Unstaged(MemoryObjects::beside(topology)));
+    let ask = async |method: &str, body: &str| read(answer(&state, &bearer_call(method, LB, body)).await).await;
+    let (status, _) = ask("PUT", r#"{"displayName": "other", "sslConfiguration": "modern"}"#).await;
+    assert_eq!(status, 500);
+    assert_eq!(ask("GET", "").await.1["displayName"], "lb-demo", "who is told that it failed finds nothing changed");
+    assert_eq!(ask("PUT", r#"{"displayName": "other"}"#).await.0, 200);
+    assert_eq!(ask("GET", "").await.1["displayName"], "other");
+}
+
+#[tokio::test]
+async fn certificate_that_no_frontend_shows_yet_is_there_once_and_told_so() {
+    let mut state = state();
+    let topology = state.objects.view().live.of_file().clone();
+    let objects = MemoryObjects::beside(topology);
+    // A frontend of this shape that is encrypted, and behind.
+    let frontend = Edit::Create(Create {
+        id: crate::model::ObjectId(crate::model::object::FIRST_MADE_ID),
+        kind: ObjectKind::Frontend,
+        name: crate::admin::vendor_fixture::name("secure"),
+        parent: None,
+        service: None,
+        zone: None,
+        shape: "ovh".into(),
+        is_inert: true,
+        form: r#"{"protocol": "http"}"#.into(),
+        extras: r#"{"ovh": {"kind": "http", "fields": {"ssl": true}, "form": {}}}"#.into(),
+    });
+    let act = Act { actor: "ops".into(), source: "test".into(), reason: None, at: Timestamp(1) };
+    let plan = |desk: &Desk<'_>| {
+        let _ = desk.fresh_id();
+        Ok(vec![frontend.clone()])
+    };
+    objects.edit(&plan, When::Live, &act).unwrap();
+    state.objects = Arc::new(Unstaged(objects));
+    let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let body = json!({"certificate": made.cert.pem(), "key": made.signing_key.serialize_pem()}).to_string();
+    let path = format!("{LB}/ssl");
+    let (status, ssl) = read(answer(&state, &bearer_call("POST", &path, &body)).await).await;
+    assert_eq!((status, &ssl["type"]), (200, &json!("custom")), "{ssl}");
+    assert_eq!(read(answer(&state, &bearer_call("GET", &path, "")).await).await.1, json!([ssl["id"]]));
 }

@@ -642,3 +642,41 @@ async fn credential_of_some_farms_writes_these_and_a_reader_none() {
     assert_eq!(shape.refused("DELETE", &weighed, Value::Null).await.0, 403);
     shape.ok("PUT", &weighed, json!({"weight": 3, "status": "inactive"})).await;
 }
+
+#[tokio::test]
+async fn operator_makes_live_what_an_operator_may_write_and_no_more() {
+    let shape = shape();
+    let be = |access| {
+        let mut credentials = (**shape.0.credentials.load()).clone();
+        credentials.tokens[0].grant = Grant { name: "ops".into(), access, farms: None };
+        shape.0.credentials.store(credentials.into());
+    };
+    // Both shapes have one rule.
+    let native = async || {
+        let call = bearer_call("POST", "/api/v1/refresh", "");
+        read(crate::admin::native::answer(&shape.0, &call).await).await
+    };
+    let farm = json!({"zone": "all", "port": 80, "displayName": "shop"});
+    let farm = shape.make("/http/farm", "farmId", farm).await;
+    let server = json!({"address": "10.0.0.1", "status": "active"});
+    let server = shape.make(&format!("/http/farm/{farm}/server"), "serverId", server).await;
+    be(Access::Operate);
+    let (status, why) = shape.refused("POST", "/refresh", Value::Null).await;
+    assert_eq!((status, why.contains("this needs role admin")), (403, true), "{why}");
+    assert_eq!(native().await.0, 403);
+    be(Access::Admin);
+    shape.ok("POST", "/refresh", Value::Null).await;
+    be(Access::Operate);
+    shape.ok("PUT", &format!("/http/farm/{farm}/server/{server}"), json!({"weight": 3, "status": "inactive"})).await;
+    shape.ok("PUT", "/http/farm/web/server/up", json!({"weight": 7})).await;
+    shape.ok("POST", "/refresh", Value::Null).await;
+    assert_eq!(native().await.0, 202, "nothing waits");
+    be(Access::Admin);
+    shape.ok("PUT", &format!("/http/farm/{farm}/server/{server}"), json!({"backup": true})).await;
+    be(Access::Operate);
+    // A write of an operator's own to the same does not make it one.
+    shape.ok("PUT", &format!("/http/farm/{farm}/server/{server}"), json!({"weight": 4})).await;
+    assert_eq!((shape.refused("POST", "/refresh", Value::Null).await.0, native().await.0), (403, 403));
+    be(Access::Read);
+    assert_eq!((shape.refused("POST", "/refresh", Value::Null).await.0, native().await.0), (403, 403));
+}
