@@ -178,7 +178,7 @@ impl<'v> Ahead<'v> {
         let made = self.world.made();
         let is_its = |it: &&Arc<Declaration>| it.kind == ObjectKind::Server && it.parent == Some(farm.id);
         let kept = made.named(Some(farm.id), ObjectKind::Server, text);
-        kept.or_else(|| made.get(id?).filter(is_its)).map(Item::kept)
+        kept.or_else(|| made.get(id?).filter(is_its)).map(Item::kept).filter(Item::is_told)
     }
 
     /// Returns every frontend, in the order written, then made; of one kind where one is named.
