@@ -3,8 +3,8 @@
 //! A worker has its own: what it knows is made when first asked for and used by every connection after, so sessions are
 //! resumed, and never between settings that differ in what they trust or show. Files are looked at again after
 //! [`LOOK_AGAIN`], when a connection is made, and read anew where they changed; a bad one never replaces a good one.
-//! They are read on a thread of their own, and whoever needs them waits for that no longer than [`LOOK_WAIT_MAX`]: a disk
-//! that hangs holds up no other connection. TLS 1.2 and 1.3, ring.
+//! They are read on a thread of their own, and whoever needs them waits for that no longer than [`LOOK_WAIT_MAX`], or
+//! [`FIRST_LOOK_WAIT_MAX`]: a disk that hangs holds up no other connection. TLS 1.2 and 1.3, ring.
 
 use std::fmt;
 use std::io;
@@ -31,6 +31,8 @@ use crate::{clock, files};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a look at files is waited for, from when it began: then what is known is used.
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// The same where nothing good is known, and this machine may have much else to do.
+const FIRST_LOOK_WAIT_MAX: Duration = Duration::from_secs(5);
 /// What is known of files until they have been read.
 const UNREAD: &str = "the files for TLS with the server are still being read; look at the disk that they are on";
 /// How long settings are remembered that no connection is made with.
@@ -70,7 +72,7 @@ pub(super) struct ClientConfigs {
     shared: Arc<Shared>,
 }
 
-/// Ends once files have been looked at, or after [`LOOK_WAIT_MAX`].
+/// Ends once files have been looked at, or when that takes too long.
 pub(super) type Look = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What looks at files have in common with whoever waits for them.
@@ -117,14 +119,17 @@ impl ClientConfigs {
         let now = clock::monotonic();
         let mut all = self.shared.known();
         let since = |known: &Known| now.saturating_duration_since(known.looked_at);
+        let mut patience = FIRST_LOOK_WAIT_MAX;
         match all.iter_mut().find(|known| known.is(tls, offer)) {
             // A disk hangs: what is known has to do.
-            Some(known) if known.is_being_looked_at && since(known) >= LOOK_WAIT_MAX => return None,
-            Some(known) if known.is_being_looked_at => {}
-            Some(known) if since(known) < LOOK_AGAIN => return None,
+            Some(known) if known.is_being_looked_at && since(known) >= known.patience() => return None,
+            Some(known) if !known.is_being_looked_at && since(known) < LOOK_AGAIN => return None,
             Some(known) => {
-                (known.looked_at, known.is_being_looked_at) = (now, true);
-                self.shared.begin(known);
+                patience = known.patience();
+                if !known.is_being_looked_at {
+                    (known.looked_at, known.is_being_looked_at) = (now, true);
+                    self.shared.begin(known);
+                }
             }
             None => {
                 // What no server asks for any more, after reloads that name other files.
@@ -145,7 +150,7 @@ impl ClientConfigs {
         let (shared, tls) = (Arc::clone(&self.shared), tls.clone());
         Some(Box::pin(async move {
             // Late: it goes on, and what is known is used.
-            let _ = timeout(LOOK_WAIT_MAX, shared.settled(&tls, offer)).await;
+            let _ = timeout(patience, shared.settled(&tls, offer)).await;
         }))
     }
 
@@ -235,6 +240,10 @@ impl Drop for Ending {
 }
 
 impl Known {
+    fn patience(&self) -> Duration {
+        if self.profile.is_ok() { LOOK_WAIT_MAX } else { FIRST_LOOK_WAIT_MAX }
+    }
+
     fn is(&self, tls: &ServerTls, offer: Offer) -> bool {
         let own = &self.tls;
         self.offer == offer && (&own.ca, own.verify, &own.identity) == (&tls.ca, tls.verify, &tls.identity)
@@ -543,6 +552,13 @@ mod tests {
         assert_eq!(profile(&configs, &tls).await.unwrap().version, 1);
         assert_eq!(began.elapsed(), LOOK_WAIT_MAX);
         configs.shared.known()[0].looked_at -= LOOK_WAIT_MAX;
+        assert!(configs.look(&tls, Offer::Http1).is_none());
+        // Nothing good is known: it is waited for longer, and not for ever.
+        configs.shared.known()[0].profile = Err(UNREAD.into());
+        let began = tokio::time::Instant::now();
+        assert_eq!(profile(&configs, &tls).await.unwrap_err().as_ref(), UNREAD);
+        assert_eq!(began.elapsed(), FIRST_LOOK_WAIT_MAX);
+        configs.shared.known()[0].looked_at -= FIRST_LOOK_WAIT_MAX;
         assert!(configs.look(&tls, Offer::Http1).is_none());
     }
 }
