@@ -16,8 +16,8 @@ use super::error::AdminError;
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How much of a value as given an error repeats, in bytes.
 const QUOTED_BYTES_MAX: usize = 200;
-/// What browsers say of each request, and nothing else does.
-const FETCH_FIELDS: [&str; 4] = ["sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user"];
+/// What browsers say of each request, and nothing else does: the mode is said by Node's own fetch too.
+const FETCH_FIELDS: [&str; 3] = ["sec-fetch-dest", "sec-fetch-site", "sec-fetch-user"];
 /// Pages for people that others may link to.
 const LINKED_PATHS: [&str; 4] = ["/", "/1.0/auth/validate", "/api", "/v1/auth/validate"];
 
@@ -194,6 +194,8 @@ mod tests {
             assert!(matches!(of(host, own, "/"), Err(AdminError::UnknownHost { .. })), "{host}");
             assert_eq!(of(host, None, "/api/v1/status"), Ok(()), "{host}: no browser");
         }
+        let node = Some(("sec-fetch-mode", "cors"));
+        assert_eq!(of("any.example", node, "/api/v1/status"), Ok(()), "as Node's fetch asks");
         let foreign = Some(("origin", "http://evil.example"));
         assert!(matches!(of("127.0.0.1:9090", foreign, "/"), Err(AdminError::ForeignOrigin { .. })));
     }

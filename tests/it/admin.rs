@@ -220,9 +220,23 @@ fn write_that_a_browser_sends_for_another_sites_page_is_refused() {
     let (_origin, farmgate) = one();
     let foreign = [("Origin", "http://evil.example")];
     let path = "/api/v1/farms/web/servers/a/maintenance";
+    // The client of these tests calls it by a name that the config does not have.
     let response = farmgate.admin_with("POST", path, Some(OPS_TOKEN), &foreign, b"");
-    assert_eq!(response.status, 403, "{}", response.text());
+    assert_eq!(response.status, 421, "{}", response.text());
     assert_eq!(farmgate.server("a")["admin"], "active");
+}
+
+#[test]
+fn browser_is_answered_under_the_names_of_the_config_and_for_their_own_pages() {
+    let origin = Origin::start("a");
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).admin("hosts: [test.example]");
+    let farmgate = Farmgate::start_in(&Arc::new(tempfile::tempdir().unwrap()), &setup, &[]);
+    let ask =
+        |fields: &[(&str, &str)]| farmgate.admin_with("GET", "/api/v1/farms", Some(OPS_TOKEN), fields, b"").status;
+    assert_eq!(ask(&[("Origin", "http://test.example")]), 200);
+    assert_eq!(ask(&[("Sec-Fetch-Site", "same-origin")]), 200);
+    assert_eq!(ask(&[("Origin", "http://evil.example")]), 403);
+    assert_eq!(ask(&[("Sec-Fetch-Site", "cross-site")]), 403);
 }
 
 #[test]

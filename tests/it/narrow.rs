@@ -146,10 +146,13 @@ fn who_may_operate_writes_no_object() {
     writes.push(("POST", FARMS.to_owned(), running.farm("new")));
     writes.push(("POST", FRONTENDS.to_owned(), front));
     writes.push(("DELETE", format!("{FRONTENDS}/web"), Value::Null));
-    writes.push(("POST", "/api/v1/refresh".to_owned(), json!({})));
     for (method, path, body) in writes {
         running.forbidden(CREW_TOKEN, method, &path, &body, "needs role admin");
     }
+    running.allowed(CREW_TOKEN, "POST", "/api/v1/refresh", &json!({}));
+    running.allowed(SHOP_TOKEN, "POST", &format!("{FARMS}?stage=gra"), &running.farm("shop"));
+    // An object waits, which whoever operates could not have made.
+    running.forbidden(CREW_TOKEN, "POST", "/api/v1/refresh", &json!({}), "needs role admin");
     running.allowed(CREW_TOKEN, "POST", &format!("{FARMS}/web/servers/a/drain"), &Value::Null);
     running.allowed(CREW_TOKEN, "PUT", &format!("{FARMS}/web/servers/a/weight"), &json!({"weight": 2}));
 }
