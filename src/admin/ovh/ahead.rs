@@ -19,6 +19,9 @@ use crate::objects::{View, World, form};
 /// The key of what this shape keeps in the extras of an object.
 const OWN: &str = "ovh";
 
+/// The field of what another shape made that is written together with all others only: where it is closed here.
+const WRITTEN_WITH_ALL: &str = "disabled";
+
 /// An object: what declares it, where an API does, and its definition, where it is in force.
 #[derive(Clone, Debug)]
 pub(super) struct Item<T> {
@@ -37,10 +40,12 @@ impl<T> Item<T> {
         Self { id: made.id, name: made.name.clone(), made: Some(Arc::clone(made)), model: None }
     }
 
-    /// Returns whether it can be told: it is in force, or this shape knows what it is to be. What another shape made and
-    /// keeps out of force is that shape's own.
+    /// Returns whether it can be told: it is in force, or this shape knows what it is to be, as it made it or closed it.
+    /// What another shape made and keeps out of force is that shape's own.
     fn is_told(&self) -> bool {
-        self.model.is_some() || self.made.as_ref().is_some_and(|made| &*made.shape == SHAPE)
+        let is_known =
+            |made: &Arc<Declaration>| &*made.shape == SHAPE || Said::of(made).fields.contains_key(WRITTEN_WITH_ALL);
+        self.model.is_some() || self.made.as_ref().is_some_and(is_known)
     }
 
     /// Returns what an API wrote of it; nothing of what the file has.

@@ -350,3 +350,22 @@ fn every_instance_tells_what_it_sees_the_latest_last() {
         [(7, "running"), (9, "unknown")]
     );
 }
+
+#[tokio::test]
+async fn frontend_of_another_that_is_disabled_here_is_told_and_opens_again() {
+    let shape = shape();
+    let form = json!({"protocol": "tcp", "listen": ["10.0.0.2:8000"], "reject": true, "deny": ["192.0.2.0/24"]});
+    let made = |create| Create { form: form.to_string().into(), ..create };
+    let id = shape.other(ObjectKind::Frontend, "front", made).0;
+    let part = format!("/tcp/frontend/{id}");
+    let open = shape.get(&part).await;
+    shape.ok("PUT", &part, json!({"disabled": true})).await;
+    assert!(shape.opened(id).is_none());
+    let mut closed = shape.get(&part).await;
+    assert_eq!((&closed["disabled"], &closed["deniedSource"]), (&json!(true), &json!(["192.0.2.0/24"])));
+    closed["disabled"] = json!(false);
+    assert_eq!(closed, open, "else it is told as before");
+    assert!(shape.get("/definedFrontends").await.as_array().unwrap().iter().any(|it| it["id"] == id));
+    shape.ok("PUT", &part, json!({"disabled": false})).await;
+    assert_eq!((shape.opened(id).is_some(), shape.get(&part).await, shape.form(id)), (true, open, form));
+}

@@ -1,6 +1,7 @@
 //! Frontends.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -10,9 +11,9 @@ use crate::admin::ovh::face::{self, frontend_key};
 use crate::admin::ovh::fields::{self, FRONTEND, LISTENERS_MAX, Purpose, outside};
 use crate::admin::ovh::path::Kind;
 use crate::admin::ovh::{service, wire};
-use crate::model::{FarmId, FrontendId, ObjectId, ObjectKind, Service};
+use crate::model::{Declaration, FarmId, FrontendId, ObjectId, ObjectKind, Service};
 use crate::objects::edit::Replace;
-use crate::objects::{Edit, EditError};
+use crate::objects::{Edit, EditError, form};
 
 /// What HTTP clients are answered where there is no farm.
 const NO_SERVER: u16 = 503;
@@ -54,7 +55,10 @@ impl Planning<'_> {
         let mut edits = Vec::new();
         if let Some(replace) = self.change(&change)? {
             let zone = if was.zone == frontend.zone { None } else { Some(Some(self.zone(&frontend.zone)?)) };
-            edits.push(Edit::Replace(Replace { zone, ..replace }));
+            let closes = frontend.disabled && !was.disabled;
+            let extras = item.made.as_ref().filter(|_| closes).and_then(|made| remembered(made, &replace, &new, kind));
+            let extras = extras.or_else(|| replace.extras.clone());
+            edits.push(Edit::Replace(Replace { zone, extras, ..replace }));
             self.settle_frontends(&mut edits, [FrontendId(item.id.0)])?;
             let farms = [was.default_farm_id, frontend.default_farm_id];
             self.settle_farms(&mut edits, farms.into_iter().flatten().map(FarmId))?;
@@ -132,6 +136,21 @@ impl Planning<'_> {
         }
         Ok(Some(service::tls(&ids, self.files, service::configuration(made).as_deref())))
     }
+}
+
+/// Returns the extras of a frontend that another shape made and that is closed here: what is told of it as long as it is
+/// out of force, which its form alone does not tell.
+fn remembered(made: &Declaration, replace: &Replace, face: &Map<String, Value>, kind: Kind) -> Option<Arc<str>> {
+    let (form, extras) = (replace.form.as_ref().unwrap_or(&made.form), replace.extras.as_ref()?);
+    let own = form::object(form);
+    let mut said = Said::of(&Declaration { extras: Arc::clone(extras), ..made.clone() });
+    for (field, value) in kept(face.clone(), kind, FRONTEND) {
+        if let Some((key, value)) = frontend_key(&field).and_then(|key| Some((key, own.get(key)?))) {
+            said.form.insert(key.to_owned(), value.clone());
+        }
+        said.fields.entry(field).or_insert(value);
+    }
+    Some(said.extras(extras))
 }
 
 /// Returns how a frontend without a farm and a redirect answers what no route takes, as the vendor's engine does: with
