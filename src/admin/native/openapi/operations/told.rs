@@ -298,7 +298,7 @@ const TOLD: &[Told] = &[
         id: "refresh",
         tag: "config",
         summary: "Makes live what is staged",
-        about: "",
+        about: "Role operate will do where no more waits than the status and weight of servers.",
         role: Access::Admin,
         sent: Some(("RefreshOrder", false, r#"{"zones": ["local"]}"#)),
         answers: &[Said::Json(202, "TaskWire", "The task that does it.")],
