@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::call::{AdminState, Call};
@@ -18,6 +19,10 @@ use super::long::LONG_CALLS_MAX;
 
 /// In how many seconds a call that found the queue full may be made again.
 const BUSY_SECONDS: u64 = 1;
+
+/// By how much threads that make answers give way to those that carry traffic; a niceness once given stays, so each
+/// answer has a thread of its own.
+const NICENESS: i32 = 10;
 
 /// What is made: each has turns of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +139,21 @@ impl Turns {
         let Ok(turn) = place.0.turns.acquire().await else { return Err(NotMade::Broken) };
         turn.forget();
         let turn = Turn(place);
+        let (told, made) = oneshot::channel();
+        let runtime = Handle::current();
         // The turn ends with the work, not with the client's patience.
-        let made = spawn_blocking(move || {
+        let work = move || {
             let _turn = turn;
-            make()
-        });
+            let _within = runtime.enter();
+            // Where it is not allowed, the work is done all the same.
+            let _ = rustix::process::nice(NICENESS);
+            // Whoever asked may have left.
+            let _ = told.send(make());
+        };
+        std::thread::Builder::new().name("aside".to_owned()).spawn(work).map_err(|error| {
+            tracing::error!(%error, "no thread for an answer");
+            NotMade::Broken
+        })?;
         made.await.map_err(|_| NotMade::Broken)
     }
 }

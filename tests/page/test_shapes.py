@@ -30,7 +30,7 @@ class Shapes(unittest.TestCase):
         cls.admin = f"127.0.0.1:{free_port()}"
         config = {
             "service": {"name": "lb-shapes", "addresses": ["127.0.0.1"], "api_ports": "1024-65535"},
-            "state_dir": "state",
+            "state_dir": str(pathlib.Path(cls.directory.name) / "state"),
             "frontends": {},
             "farms": {"web": {"protocol": "http", "servers": {"w": cls.origins[0].address}}},
             "admin": {"listen": cls.admin, "tokens": [{"name": "ops", "role": "admin", "token": TOKEN}]},
