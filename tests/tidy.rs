@@ -116,7 +116,8 @@ const RUNTIME_PATHS: &[&str] =
 const CLOCK: &[&str] = &["clock"];
 const CLOCK_READS: &[&str] =
     &["Instant::now", "SystemTime::now", "OffsetDateTime::now_utc", "OffsetDateTime::now_local"];
-const THREADS: &[&str] = &["app", "cli/demo", "journal/writer", "lifecycle", "proxy/worker", "telemetry"];
+const THREADS: &[&str] =
+    &["admin/aside", "app", "cli/demo", "journal/writer", "lifecycle", "proxy/worker", "telemetry"];
 const THREAD_STARTS: &[&str] = &["thread::spawn", "thread::Builder"];
 const SERDE: &[&str] = &[
     "config/schema",

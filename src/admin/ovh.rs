@@ -2,7 +2,7 @@
 //!
 //! A call is parsed into a [`path::Target`], authenticated ([`auth`]), and answered or refused in the shape's own body
 //! ([`error`]). Farms, servers, frontends, routes and rules are told from what is declared and staged ([`ahead`],
-//! [`face`], [`shown`]) and from one Snapshot of what is live; they are written through [`write`](mod@write), which stages, and a
+//! [`face`], [`shown`](mod@shown)) and from one Snapshot of what is live; they are written through [`write`](mod@write), which stages, and a
 //! refresh ([`tasks`]) makes that live. What concerns the service itself is [`service`]'s; the rest is
 //! told through [`to_wire`] and [`rollup`]. Nothing outside this folder
 //! knows its words. Success is exactly 200: older clients take any other 2xx for an error. Field by field the source is
