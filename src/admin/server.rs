@@ -49,6 +49,11 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 8;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How often the counters of traffic are looked at, for those minutes that are over.
 const TRAFFIC_LOOKS: Duration = Duration::from_secs(1);
+/// How long a connection that was let in and has asked nothing yet may still ask once the admin side stops: its request
+/// may be on its way.
+const FIRST_CALL: Duration = Duration::from_millis(500);
+/// How often such a connection is looked at.
+const FIRST_CALL_LOOKS: Duration = Duration::from_millis(10);
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -287,6 +292,19 @@ struct Activity {
     ended: AtomicU64,
 }
 
+impl Activity {
+    /// Returns once something was asked, or nothing is to be expected any more.
+    async fn first_call(&self) {
+        let asked = async {
+            while self.begun.load(Relaxed) == 0 {
+                sleep(FIRST_CALL_LOOKS).await;
+            }
+        };
+        // Who says nothing has nothing to lose.
+        let _ = timeout(FIRST_CALL, asked).await;
+    }
+}
+
 /// What one connection is answered with, and when it ends.
 struct Talk {
     router: Router,
@@ -316,8 +334,13 @@ impl Talk {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { router, peer, deadline, closing } = self;
-        let mut closing = std::pin::pin!(is_to_close(closing, changes));
         let activity = Arc::new(Activity::default());
+        let asked = Arc::clone(&activity);
+        let closing = async move {
+            is_to_close(closing, changes).await;
+            asked.first_call().await;
+        };
+        let mut closing = std::pin::pin!(closing);
         let (seen, ip) = (Arc::clone(&activity), peer.ip);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (router, activity, peer) = (router.clone(), Arc::clone(&seen), peer.clone());

@@ -549,3 +549,17 @@ fn metrics_tell_what_the_outlets_count() {
         assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
     }
 }
+
+/// As of a process that another one takes over from: who was let in just before is answered.
+#[test]
+fn connection_let_in_before_the_end_may_ask_once_more() {
+    let running = Running::start();
+    let mut early = running.connect();
+    // Connections are let in one after the other, so that one was.
+    assert_eq!(running.send("GET", "/healthz", &[], b"").status, 200);
+    running.stop.send(true).unwrap();
+    early.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // It is read to its end: once answered, the connection is closed.
+    let reply = Reply::read(early);
+    assert_eq!(reply.status, 200, "{}", reply.head);
+}
