@@ -261,6 +261,23 @@ class Page(unittest.TestCase):
         schema = self.find("#schema-ErrorBody")
         until("the schema", lambda: schema.get_attribute("open") is not None and "ErrorWire" in schema.text)
 
+    def test_answer_that_comes_after_signing_out_is_not_shown(self):
+        self.sign_in()
+        until("the rows", lambda: self.row("web/web-1"))
+        self.browser.execute_script("""
+            const real = window.fetch;
+            window.held = null;
+            window.fetch = async (...asked) => {
+              const answer = await real(...asked);
+              if (asked[0] === "/api/v1/status") await new Promise((go) => { window.held = go; });
+              return answer;
+            };
+        """)
+        until("an answer on its way", lambda: self.browser.execute_script("return window.held !== null"))
+        self.find("#sign-out").click()
+        self.browser.execute_async_script("const done = arguments[0]; window.held(); setTimeout(done, 300);")
+        self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, ".farm"), [])
+
     def test_sign_out_forgets_the_token(self):
         self.sign_in()
         until("the rows", lambda: self.row("web/web-1"))

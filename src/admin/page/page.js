@@ -263,7 +263,11 @@ async function call(path, headers = {}) {
 }
 
 async function refresh() {
-  view.status = await call("/api/v1/status");
+  const { session } = view;
+  const status = await call("/api/v1/status");
+  // Who has signed out meanwhile is shown nothing any more.
+  if (session !== view.session) return;
+  view.status = status;
   render();
   await refreshDetails();
 }
@@ -312,7 +316,7 @@ async function follow(session) {
       }
       await reader.cancel().catch(() => {});
     } catch (error) {
-      if (error instanceof SignedOut) return signOut(error.message);
+      if (session === view.session && error instanceof SignedOut) return signOut(error.message);
     }
     if (session !== view.session) return;
     live("reconnecting", "off");
@@ -326,7 +330,7 @@ async function poll(session) {
     await new Promise((done) => setTimeout(done, REFRESH_MS));
     if (session !== view.session || document.hidden) continue;
     await refresh().catch((error) => {
-      if (error instanceof SignedOut) signOut(error.message);
+      if (session === view.session && error instanceof SignedOut) signOut(error.message);
     });
   }
 }
@@ -359,8 +363,9 @@ async function begin() {
     for (const event of recent.events.slice().reverse()) onEvent(event);
     view.last = Math.max(view.last, view.status.last_event ?? 0);
   } catch (error) {
-    return signOut(error.message);
+    return session === view.session ? signOut(error.message) : undefined;
   }
+  if (session !== view.session) return;
   at("sign-in").hidden = true;
   at("sign-out").hidden = false;
   follow(session);
