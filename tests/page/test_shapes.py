@@ -86,24 +86,25 @@ class Shapes(unittest.TestCase):
         fields = {"X-ZC-Action": action, "X-ZC-Version": "2025-04-01"}
         return cls.ask("POST", "/api/v2/zlb", {"loadBalancerId": "lb-shapes", "listenerId": "shop", **body}, **fields)
 
-    # What the page shows.
+    # What the page shows, at one instant: it draws itself anew again and again.
+
+    def look(self, script):
+        return self.browser.execute_script(f"const text = (of, what) => of.querySelector(what).textContent; {script}")
 
     def rows(self):
-        """Of the farm `shop`, by the servers' addresses: the name, the state's word, the configured weight, tags."""
-        found = {}
-        for row in self.browser.find_elements(By.CSS_SELECTOR, 'article[aria-label="Farm shop"] tbody tr'):
-            name, state, weight, *_ = row.find_elements(By.TAG_NAME, "td")
-            address = name.find_element(By.CSS_SELECTOR, ".mono").text
-            tags = [tag.text for tag in state.find_elements(By.CSS_SELECTOR, ".tag")]
-            found[address] = [state.find_element(By.CSS_SELECTOR, ".state").text, weight.text.split(" / ")[-1], tags]
-        return found
+        """Of the farm `shop`, by the servers' addresses: the state's word, the configured weight, tags."""
+        return self.look("""
+            const rows = [...document.querySelectorAll('article[aria-label="Farm shop"] tbody tr')];
+            const weight = (row) => text(row, "td.number").split(" / ").pop();
+            const tags = (row) => [...row.querySelectorAll(".tag")].map((tag) => tag.textContent);
+            return Object.fromEntries(rows.map((row) => [text(row, ".mono"), [text(row, ".state"), weight(row), tags(row)]]));
+        """)
 
-    def head(self, farm="shop"):
-        (card,) = self.browser.find_elements(By.CSS_SELECTOR, f'article[aria-label="Farm {farm}"]')
-        return card.find_element(By.CSS_SELECTOR, ".line").text
+    def balance(self):
+        return self.look('return document.querySelector(\'article[aria-label="Farm shop"] .line\').children[2].textContent')
 
     def farms(self):
-        return {card.text for card in self.browser.find_elements(By.CSS_SELECTOR, "article.farm h2")}
+        return set(self.look('return [...document.querySelectorAll("article.farm h2")].map((head) => head.textContent)'))
 
     def agrees(self, changes):
         for n, (change, shows, want) in enumerate(changes):
@@ -137,7 +138,7 @@ class Shapes(unittest.TestCase):
         addresses = lambda: sorted(self.rows())
         named = lambda address: {"backendServers": [{"privateIpAddress": "127.0.0.1", "port": port(address)}]}
         fourth = {"address": "127.0.0.1", "port": port(four), "status": "active", "displayName": "four"}
-        balance = lambda: self.head().split()[2]
+        balance = self.balance
         listener = {"listenerName": "zen", "protocol": "TCP", "scheduler": "wrr", "port": str(free_port())}
         self.agrees([
             (lambda: self.zenlayer("RegisterBackend", **named(three)), addresses, sorted([one, two, three])),
