@@ -13,7 +13,7 @@ ARGS ?=
 # The checkers of `make lint`, pinned. Built without optimisation: they run for seconds and compile for minutes.
 TOOLS := cargo-deny@0.20.2 cargo-machete@0.9.2 typos-cli@1.52.0
 
-.PHONY: help demo test lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients probes page traffic load prereqs tools
+.PHONY: help demo test acme lint fmt clippy doc deny machete typos release bench bench-micro bench-compare bench-checks clients probes page traffic load prereqs tools
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -23,6 +23,9 @@ demo: prereqs ## Run the main job on embedded origins (ARGS=--once: by itself, c
 
 test: prereqs ## Run every test: unit, integration, tidy, documentation
 	cargo test --locked --no-fail-fast $(ARGS)
+
+acme: prereqs ## Obtain certificates from Debian's pebble, which must be there (apt-get install pebble)
+	cargo test --locked --test it -- --ignored acme:: ovh_service::
 
 lint: fmt clippy doc deny machete typos ## Run every check that is not a test
 

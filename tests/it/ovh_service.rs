@@ -289,7 +289,7 @@ fn order_is_filled_by_an_authority_and_the_certificate_is_there() {
     refresh(&running);
     assert!(connect(addr, "localhost", &authority).is_ok());
     let running = running.again(true);
-    assert_eq!(running.read("/ssl"), all);
+    assert_eq!(running.read("/ssl?type=built"), all);
     assert!(running.origin.addr().port() > 0);
 }
 
