@@ -28,6 +28,9 @@ APPLICATION = {"name": "storm", "role": "admin", "application_key": "storm-key",
 BACKEND_PORTS = range(9, 14)
 SERVICE = "lb-storm"
 OVH = f"/1.0/ipLoadbalancing/{SERVICE}"
+# Credentials a writer has, and how many of them wait for an operator, at most. All writers ask from one address, of which
+# the service lets eight wait.
+CREDENTIALS, WAITING = 6, 2
 # How long the writers write before the process is killed, at most; s.
 STORM_S_MAX = 0.6
 
@@ -212,7 +215,9 @@ class Writer:
     def decide(self, chance):
         """Asks for a credential, or grants, refuses or ends one."""
         now = self.possible[0]
-        if not now["credentials"] or (len(now["credentials"]) < 6 and chance.random() < 0.5):
+        known = now["credentials"]
+        is_room = len(known) < CREDENTIALS and list(known.values()).count("pendingValidation") < WAITING
+        if not known or (is_room and chance.random() < 0.5):
             rules = [{"method": "GET", "path": f"/writer/{self.n}"}]
             told = {}
 
@@ -225,9 +230,9 @@ class Writer:
             # One that was not answered is nobody's: it may be there, and waits.
             self.make("ask", copy.deepcopy(now), ask, keeps=True)
             return
-        number = chance.choice(sorted(now["credentials"]))
+        number = chance.choice(sorted(known))
         then = copy.deepcopy(now)
-        if now["credentials"][number] == "pendingValidation":
+        if known[number] == "pendingValidation":
             verb = chance.choice(["grant", "refuse"])
             then["credentials"][number] = "validated" if verb == "grant" else "refused"
         else:
