@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::model::object::FIRST_MADE_ID;
-use crate::model::{Act, Made, Task, TaskId, TaskStatus, Timestamp, Topology, Wish};
+use crate::model::{Act, Made, ObjectId, Task, TaskId, TaskStatus, Timestamp, Topology, Wish};
 use crate::objects::staging::Staging;
 use crate::objects::{Desk, EditError, Edited, Objects, Plan, View, When, World, resolve};
 
@@ -113,11 +113,52 @@ impl Objects for MemoryObjects {
         Ok(task.clone())
     }
 
-    fn certificate_files(&self, id: crate::model::ObjectId) -> Option<[PathBuf; 2]> {
+    fn certificate_files(&self, id: ObjectId) -> Option<[PathBuf; 2]> {
         Some(["cert", "key"].map(|part| PathBuf::from(format!("/state/{id}.{part}.pem"))))
     }
 
     fn position(&self, _path: &[&str]) -> Option<String> {
         Some("farmgate.yaml:1:1".to_owned())
+    }
+}
+
+/// Objects whose staged writes are all refused.
+pub(crate) struct Unstaged {
+    /// What keeps the rest.
+    pub(crate) objects: Arc<dyn Objects>,
+    /// What a staged write comes to.
+    pub(crate) why: fn() -> EditError,
+}
+
+impl Objects for Unstaged {
+    fn view(&self) -> Arc<View> {
+        self.objects.view()
+    }
+
+    fn edit(&self, plan: Plan<'_>, when: When<'_>, act: &Act) -> Result<Edited, EditError> {
+        match when {
+            When::Live => self.objects.edit(plan, when, act),
+            When::Staged { .. } => Err((self.why)()),
+        }
+    }
+
+    fn refresh(&self, zones: Option<&[Box<str>]>, action: &str, act: &Act) -> Result<Task, EditError> {
+        self.objects.refresh(zones, action, act)
+    }
+
+    fn begin_task(&self, action: &str, zones: &[Box<str>], act: &Act) -> Result<Task, EditError> {
+        self.objects.begin_task(action, zones, act)
+    }
+
+    fn report_task(&self, id: TaskId, progress: Result<u8, &str>) -> Result<Task, EditError> {
+        self.objects.report_task(id, progress)
+    }
+
+    fn certificate_files(&self, id: ObjectId) -> Option<[PathBuf; 2]> {
+        self.objects.certificate_files(id)
+    }
+
+    fn position(&self, path: &[&str]) -> Option<String> {
+        self.objects.position(path)
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::admin::ovh::answer;
-use crate::admin::vendor_fixture::objects::MemoryObjects;
+use crate::admin::vendor_fixture::objects::{MemoryObjects, Unstaged};
 use crate::admin::vendor_fixture::{CASES, bearer_call, key, put_header, read, state};
 use crate::metrics::WorkerIx;
-use crate::model::{Act, FarmId, ObjectKind, Task, TaskId, Timestamp};
+use crate::model::{Act, FarmId, ObjectKind, Timestamp};
 use crate::objects::edit::Create;
-use crate::objects::{Desk, Edit, EditError, Edited, Objects, Plan, View, When};
+use crate::objects::{Desk, Edit, EditError, Objects, When};
 
 const LB: &str = "/1.0/ipLoadbalancing/lb-demo";
 
@@ -240,47 +240,16 @@ async fn documents_are_there_for_everybody_and_name_where_they_are() {
     }
 }
 
-/// Keeps what is live, and nothing that is staged.
-struct Unstaged(MemoryObjects);
-
-impl Objects for Unstaged {
-    fn view(&self) -> Arc<View> {
-        self.0.view()
-    }
-
-    fn edit(&self, plan: Plan<'_>, when: When<'_>, act: &Act) -> Result<Edited, EditError> {
-        match when {
-            When::Live => self.0.edit(plan, when, act),
-            When::Staged { .. } => Err(EditError::NotKept("disk full".into())),
-        }
-    }
-
-    fn refresh(&self, zones: Option<&[Box<str>]>, action: &str, act: &Act) -> Result<Task, EditError> {
-        self.0.refresh(zones, action, act)
-    }
-
-    fn begin_task(&self, action: &str, zones: &[Box<str>], act: &Act) -> Result<Task, EditError> {
-        self.0.begin_task(action, zones, act)
-    }
-
-    fn report_task(&self, id: TaskId, progress: Result<u8, &str>) -> Result<Task, EditError> {
-        self.0.report_task(id, progress)
-    }
-
-    fn certificate_files(&self, id: crate::model::ObjectId) -> Option<[std::path::PathBuf; 2]> {
-        self.0.certificate_files(id)
-    }
-
-    fn position(&self, path: &[&str]) -> Option<String> {
-        self.0.position(path)
-    }
+/// Objects that keep what is live, and nothing that is staged.
+fn full(objects: MemoryObjects) -> Arc<dyn Objects> {
+    Arc::new(Unstaged { objects: Arc::new(objects), why: || EditError::NotKept("disk full".into()) })
 }
 
 #[tokio::test]
 async fn settings_are_changed_whole_or_not_at_all() {
     let mut state = state();
     let topology = state.objects.view().live.of_file().clone();
-    state.objects = Arc::new(Unstaged(MemoryObjects::beside(topology)));
+    state.objects = full(MemoryObjects::beside(topology));
     let ask = async |method: &str, body: &str| read(answer(&state, &bearer_call(method, LB, body)).await).await;
     let (status, _) = ask("PUT", r#"{"displayName": "other", "sslConfiguration": "modern"}"#).await;
     assert_eq!(status, 500);
@@ -313,7 +282,7 @@ async fn certificate_that_no_frontend_shows_yet_is_there_once_and_told_so() {
         Ok(vec![frontend.clone()])
     };
     objects.edit(&plan, When::Live, &act).unwrap();
-    state.objects = Arc::new(Unstaged(objects));
+    state.objects = full(objects);
     let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
     let body = json!({"certificate": made.cert.pem(), "key": made.signing_key.serialize_pem()}).to_string();
     let path = format!("{LB}/ssl");

@@ -1,6 +1,5 @@
 //! What follows from a write, and what of others is left alone: probes, listeners, certificates.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -11,13 +10,14 @@ use super::super::filter::Query;
 use super::super::path::{Kind, Object};
 use super::super::{answer, follow_certificates, shown, to_wire};
 use super::writes::{BASE, Shape, shape};
+use crate::admin::vendor_fixture::objects::Unstaged;
 use crate::admin::vendor_fixture::{NOW, bearer_call, read, state};
 use crate::model::{
     Act, Action, CheckRecord, FarmId, Frontend, FrontendId, InstanceId, Name, ObjectId, ObjectKind, Task, TaskId,
     TaskStatus, Timestamp,
 };
 use crate::objects::obtained::Obtained;
-use crate::objects::{Create, Desk, Edit, EditError, Edited, NoObjects, Objects, Plan, View, When};
+use crate::objects::{Create, Desk, Edit, EditError, NoObjects, View, When};
 use crate::store::snapshot::{InstanceRow, Sight};
 
 fn act() -> Act {
@@ -243,46 +243,13 @@ async fn name_that_is_ordered_again_has_one_certificate_that_both_tasks_wait_for
     assert_eq!(said.iter().find(|said| &*said.name == "a.test").unwrap().tasks, [second, third]);
 }
 
-/// Objects whose staged writes are all refused.
-struct Unstaged(Arc<dyn Objects>);
-
-impl Objects for Unstaged {
-    fn view(&self) -> Arc<View> {
-        self.0.view()
-    }
-
-    fn edit(&self, plan: Plan<'_>, when: When<'_>, act: &Act) -> Result<Edited, EditError> {
-        match when {
-            When::Live => self.0.edit(plan, when, act),
-            When::Staged { .. } => Err(EditError::fault("sslConfiguration", "cannot be")),
-        }
-    }
-
-    fn refresh(&self, zones: Option<&[Box<str>]>, action: &str, act: &Act) -> Result<Task, EditError> {
-        self.0.refresh(zones, action, act)
-    }
-
-    fn begin_task(&self, action: &str, zones: &[Box<str>], act: &Act) -> Result<Task, EditError> {
-        self.0.begin_task(action, zones, act)
-    }
-
-    fn report_task(&self, id: TaskId, progress: Result<u8, &str>) -> Result<Task, EditError> {
-        self.0.report_task(id, progress)
-    }
-
-    fn certificate_files(&self, id: ObjectId) -> Option<[PathBuf; 2]> {
-        self.0.certificate_files(id)
-    }
-
-    fn position(&self, path: &[&str]) -> Option<String> {
-        self.0.position(path)
-    }
-}
-
 #[tokio::test]
 async fn settings_that_are_refused_together_leave_nothing_behind() {
     let mut shape = shape();
-    shape.0.objects = Arc::new(Unstaged(Arc::clone(&shape.0.objects)));
+    shape.0.objects = Arc::new(Unstaged {
+        objects: Arc::clone(&shape.0.objects),
+        why: || EditError::fault("sslConfiguration", "cannot be"),
+    });
     let both = json!({"displayName": "shop", "sslConfiguration": "modern"});
     assert_eq!(shape.refused("PUT", "", both).await, (400, "sslConfiguration: cannot be".to_owned()));
     assert_eq!(shape.get("").await["displayName"], "lb-demo");
