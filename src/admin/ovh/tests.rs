@@ -3,6 +3,7 @@
 mod credentials;
 mod follow;
 mod fuzz;
+mod refused;
 mod scale;
 mod writes;
 

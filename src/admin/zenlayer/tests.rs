@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 mod fuzz;
 mod kept;
+mod refused;
 mod strict;
 mod writes;
 
