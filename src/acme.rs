@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::model::Name;
 use crate::model::settings::AcmeSettings;
+use crate::trust::TrustError;
 
 use plan::Plans;
 use shelf::Shelf;
@@ -45,9 +46,9 @@ pub enum AcmeError {
         #[source]
         cause: instant_acme::Error,
     },
-    /// The authority to verify the directory against cannot be used.
-    #[error("acme.ca: {0}; give a PEM file with certificates")]
-    Authorities(String),
+    /// There are no authorities to verify the directory against.
+    #[error("acme.ca: cannot verify the directory: {0}")]
+    Authorities(#[source] TrustError),
     /// A key or a request could not be made.
     #[error("cannot make a key or a request: {0}")]
     Make(#[from] rcgen::Error),

@@ -9,6 +9,7 @@ pub mod alarm;
 pub mod clock;
 pub mod files;
 pub mod report;
+pub mod trust;
 
 pub mod model;
 

@@ -14,14 +14,12 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::AcmeError;
-use crate::files;
+use crate::trust;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(30);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
-/// Bytes of a file of authorities.
-const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// See the module's doc.
 pub(super) struct Client(Agent);
@@ -69,21 +67,19 @@ fn send(agent: &Agent, parts: http::request::Parts, body: &[u8]) -> Result<Bytes
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCerts, AcmeError> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let read = match ca {
-        Some(path) => files::read(path, AUTHORITIES_BYTES_MAX)
-            .map_err(rustls::pki_types::pem::Error::Io)
-            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
-            .map_err(|why| {
-                AcmeError::Authorities(format!("{path:?} cannot be read: {}", why.to_string().to_lowercase()))
-            })?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    if read.is_empty() {
-        let words = "there are no authorities to verify the directory against; install ca-certificates or name a file";
-        return Err(AcmeError::Authorities(words.to_owned()));
+    let read = trust::certificates(ca).map_err(AcmeError::Authorities)?;
+    Ok(read.iter().map(|der| Certificate::from_der(der).to_owned()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_without_authorities_is_told_by_its_key() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let why = format!("cannot use the authorities in {:?}: it holds no certificate in PEM", empty.path());
+        let told = client(Some(empty.path())).err().unwrap().to_string();
+        assert_eq!(told, format!("acme.ca: cannot verify the directory: {why}; give a PEM file with certificates"));
     }
-    let certificates: Vec<_> = read.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    Ok(RootCerts::from(certificates))
 }

@@ -14,18 +14,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::model::tls::{CertificateFiles, ServerTls};
 use crate::model::{Host, PeerAddr, Verify};
-use crate::{clock, files};
+use crate::trust::{TrustError, Verifier, verify_but_name};
+use crate::{clock, files, trust};
 
 /// How long files are taken as they were.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const FIRST_LOOK_WAIT_MAX: Duration = Duration::from_secs(5);
 const UNREAD: &str = "the files for TLS with the server are still being read; look at the disk that they are on";
 /// How long settings are remembered that no connection is made with.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
-/// Bytes of a file.
+/// Bytes of a file with a certificate or its key.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How often it is said that TLS to servers fails.
 const SAID_EVERY: Duration = Duration::from_secs(10);
@@ -281,13 +281,17 @@ fn config(provider: &Arc<CryptoProvider>, tls: &ServerTls, offer: Offer) -> Resu
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| Arc::from(error.to_string()))?;
     let builder = match tls.verify {
-        Verify::Off => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(provider)))),
+        // Any certificate that belongs to the key that is used.
+        Verify::Off => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier::new(provider, |_| Ok(()))))
+        }
         Verify::Chain | Verify::On => {
             let roots = roots(tls.ca.as_deref())?;
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
             let verifier = verifier.map_err(|error| format!("cannot use the authorities: {error}"))?;
             if tls.verify == Verify::Chain {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(verifier)))
+                let verifier = Verifier::new(provider, move |shown| verify_but_name(&verifier, shown));
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
             } else {
                 builder.with_webpki_verifier(verifier)
             }
@@ -310,29 +314,10 @@ fn config(provider: &Arc<CryptoProvider>, tls: &ServerTls, offer: Offer) -> Resu
 }
 
 fn roots(file: Option<&Path>) -> Result<RootCertStore, Arc<str>> {
-    let mut roots = RootCertStore::empty();
-    match file {
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        Some(file) => {
-            let pem = read(file).map_err(|why| format!("cannot use the authorities in {file:?}: {why}"))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let added =
-                    certificate.map_err(|e| e.to_string()).and_then(|c| roots.add(c).map_err(|e| e.to_string()));
-                added.map_err(|why| format!("cannot use the authorities in {file:?}: {why}"))?;
-            }
-        }
-    }
-    match file {
-        _ if !roots.is_empty() => Ok(roots),
-        Some(file) => Err(format!("cannot use the authorities in {file:?}: it holds no certificate in PEM").into()),
-        None => {
-            Err("this system has no certificate authorities; install ca-certificates, name a file with tls.ca, or \
-                     set tls.verify to false"
-                .into())
-        }
-    }
+    trust::roots(file).map_err(|error| {
+        let or = if matches!(error, TrustError::NoneHere) { ", or set tls.verify to false" } else { "" };
+        format!("{error}{or}").into()
+    })
 }
 
 fn identity(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Arc<str>> {
@@ -402,91 +387,6 @@ impl fmt::Display for Untrusted {
     }
 }
 
-/// Takes any certificate that belongs to the key that is used.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Takes a certificate of a trusted authority for whatever name.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        use CertificateError::{NotValidForName, NotValidForNameContext};
-        // The name comes last: whatever else is wrong has been told by then.
-        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            Err(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
-                Ok(ServerCertVerified::assertion())
-            }
-            told => told,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -514,7 +414,7 @@ mod tests {
         let pipe = dir.path().join("ca.pem");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let why = profile(&ClientConfigs::default(), &settings(&pipe)).await.unwrap_err();
-        assert!(why.ends_with("it is not a regular file"), "{why}");
+        assert!(why.contains("it is not a regular file"), "{why}");
     }
 
     #[tokio::test]

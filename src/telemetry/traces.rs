@@ -176,7 +176,10 @@ fn mixed(mut z: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::settings::Otlp;
 
     fn tracing(sample_ppm: u32) -> Tracing {
         let settings = TraceSettings { sample_ppm, service_name: "it".into(), otlp: None };
@@ -217,5 +220,16 @@ mod tests {
         }
         let counters = SpanHandle(counted).counters();
         assert_eq!(counters, SpanCounters { taken: 0, dropped: 4, refused: 0 });
+    }
+
+    #[test]
+    fn receiver_that_cannot_be_verified_is_told_by_its_key_at_the_start() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let ca = Some(empty.path().to_owned());
+        let otlp = Otlp { url: "https://a/".into(), headers: Vec::new(), ca, timeout: Duration::from_secs(1) };
+        let settings = TraceSettings { sample_ppm: 0, service_name: "it".into(), otlp: Some(otlp) };
+        let why = format!("cannot use the authorities in {:?}: it holds no certificate in PEM", empty.path());
+        let told = crate::report::report(&Tracing::start(&settings).err().unwrap()).to_string();
+        assert_eq!(told, format!("tracing.otlp.ca: {why}; give a PEM file with certificates"));
     }
 }

@@ -4,7 +4,6 @@
 //! is tried within the same deadline. Of an answer the status counts; its body is read up to [`ANSWER_BYTES_MAX`] so
 //! that the connection can be kept.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,45 +13,34 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use crate::files;
 use crate::model::Timestamp;
 use crate::model::settings::{Secret, Webhook};
+use crate::trust::{self, TrustError};
 
 use super::url::Target;
 
 /// Bytes of an answer that are read; a longer one ends its connection.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a file of authorities.
-const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why a receiver cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
-    /// The authorities to verify it against cannot be read.
-    #[error("webhook \"{name}\": cannot read ca {path:?}; give a PEM file with certificates")]
+    /// There are no authorities to verify it against.
+    #[error("webhook \"{name}\": ca: {cause}")]
     Authorities {
         /// The receiver.
         name: Box<str>,
-        /// The file.
-        path: PathBuf,
         /// Why.
         #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// This machine has no authorities to verify anybody against.
-    #[error("webhook \"{name}\": this machine has no certificate authorities; install them or name a file as ca")]
-    NoAuthorities {
-        /// The receiver.
-        name: Box<str>,
+        cause: TrustError,
     },
     /// TLS cannot be set up.
     #[error("webhook \"{name}\": cannot set up TLS")]
@@ -207,30 +195,8 @@ pub(super) fn signature(secret: &Secret, now: Timestamp, body: &[u8]) -> String 
 }
 
 fn connector(webhook: &Webhook) -> Result<TlsConnector, ReceiverError> {
-    let mut roots = RootCertStore::empty();
-    match &webhook.ca {
-        Some(path) => {
-            let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| {
-                let (name, path) = (webhook.name.clone(), path.clone());
-                ReceiverError::Authorities { name, path, cause }
-            };
-            let pem = files::read(path, AUTHORITIES_BYTES_MAX).map_err(|error| unreadable(error.into()))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| unreadable(error.to_string().into()))?;
-                roots.add(certificate).map_err(|error| unreadable(error.into()))?;
-            }
-            if roots.is_empty() {
-                return Err(unreadable("it holds no certificate".into()));
-            }
-        }
-        None => {
-            // Some of a machine's authorities may be unreadable: the others count.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(ReceiverError::NoAuthorities { name: webhook.name.clone() });
-            }
-        }
-    }
+    let roots = trust::roots(webhook.ca.as_deref());
+    let roots = roots.map_err(|cause| ReceiverError::Authorities { name: webhook.name.clone(), cause })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -391,8 +391,8 @@ fn receiver_that_cannot_be_told_says_why() {
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "").unwrap();
     let refused = refused(Webhook { ca: Some(empty.clone()), ..webhook("https://a") });
-    let want = format!("cannot read ca {empty:?}; give a PEM file with certificates: it holds no certificate");
-    assert!(refused.ends_with(&want), "{refused}");
+    let why = format!("cannot use the authorities in {empty:?}: it holds no certificate in PEM");
+    assert_eq!(refused, format!("webhook \"pager\": ca: {why}; give a PEM file with certificates"));
 }
 
 #[tokio::test]

@@ -166,8 +166,11 @@ async fn authorities_that_cannot_be_read_are_sockerr_and_name_the_file() {
     let shown = authority.good(&[]);
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (file, why) in [
-        (std::path::Path::new("/nonexistent/ca.pem"), "No such file or directory"),
-        (empty.path(), "it holds no certificate in PEM"),
+        (
+            std::path::Path::new("/nonexistent/ca.pem"),
+            "no such file or directory (os error 2); check the path and who may read it",
+        ),
+        (empty.path(), "it holds no certificate in PEM; give a PEM file with certificates"),
     ] {
         let record = shake(&shown, Aim { ca: Some(file.into()), ..authority.aim() }).await;
         let words = format!("cannot use the authorities in {file:?}: {why}");

@@ -9,19 +9,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustls::ClientConfig;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::witness::{Names, Witness};
-use crate::{clock, files};
+use crate::clock;
+use crate::trust::{self, TrustError};
 
 /// How long a file is taken as it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Bytes of a file of authorities.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Files that are remembered.
 const FILES_MAX: usize = 256;
 
@@ -97,10 +94,10 @@ impl Trust {
     }
 
     fn read(&self, file: Option<&Path>) -> Authorities {
-        let roots = match file {
-            Some(file) => roots_of(file).map_err(|why| format!("cannot use the authorities in {file:?}: {why}"))?,
-            None => system_roots()?,
-        };
+        let roots = trust::roots(file).map_err(|error| {
+            let or = if matches!(error, TrustError::NoneHere) { ", or set verify to off" } else { "" };
+            format!("{error}{or}")
+        })?;
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
         builder.build().map_err(|error| Arc::from(format!("cannot use the authorities: {error}")))
     }
@@ -109,28 +106,4 @@ impl Trust {
 fn version(file: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(file).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
-}
-
-fn roots_of(file: &Path) -> Result<RootCertStore, String> {
-    let pem = files::read(file, FILE_BYTES_MAX).map_err(|error| super::errno_text(&error))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| format!("it is no PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("it holds no certificate in PEM".to_owned());
-    }
-    Ok(roots)
-}
-
-fn system_roots() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err("this system has no certificate authorities; install ca-certificates, name a file with ca, or \
-                    set verify to off"
-            .to_owned());
-    }
-    Ok(roots)
 }

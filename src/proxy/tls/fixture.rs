@@ -10,14 +10,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, Tls12Resumption};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ServerConfig, ServerConnection, SignatureScheme, SupportedProtocolVersion,
 };
 
 use tokio::io::AsyncReadExt;
@@ -28,6 +25,7 @@ use crate::metrics::HandshakeFailure;
 use crate::model::tls::{Alpn, CertificateFiles, ClientAuth, FrontendTls, TlsProfile};
 use crate::model::{FarmId, Frontend, FrontendId, Name, Protocol};
 use crate::store::seams::FileError;
+use crate::trust::Verifier;
 
 /// A certificate that is shown, without its signature being looked at.
 type Shown = Option<CertificateDer<'static>>;
@@ -190,9 +188,9 @@ impl Client {
 
     pub(super) fn of(versions: &[&'static SupportedProtocolVersion], identity: Option<&Pair>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let all = provider.signature_verification_algorithms.supported_schemes();
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-        let verifier = Arc::new(Gullible { provider, schemes: all });
+        // It believes every certificate.
+        let verifier = Arc::new(Verifier::new(&provider, |_| Ok(())));
+        let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(versions).unwrap();
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let config = match identity {
@@ -209,8 +207,7 @@ impl Client {
     /// One that verifies only such signatures.
     pub(super) fn verifying(schemes: &[SignatureScheme]) -> Self {
         let mut client = Self::new();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Gullible { provider, schemes: schemes.to_vec() };
+        let verifier = Verifier::new(&rustls::crypto::ring::default_provider(), |_| Ok(())).asking_for(schemes);
         client.config.dangerous().set_certificate_verifier(Arc::new(verifier));
         client
     }
@@ -290,48 +287,4 @@ fn carry(
         read(&mut rest).unwrap();
     }
     wire.len()
-}
-
-/// Believes every certificate; says which signatures it can verify.
-#[derive(Debug)]
-struct Gullible {
-    provider: Arc<CryptoProvider>,
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _leaf: &CertificateDer<'_>,
-        _chain: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, leaf, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, leaf, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }

@@ -5,7 +5,7 @@
 //! a bound for each answer. Blocking, with nobody waiting for it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,8 +15,9 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::clock;
 use crate::model::settings::{Otlp, Secret};
-use crate::{clock, files};
+use crate::trust::{self, TrustError};
 
 use super::span::Span;
 use super::{Counted, wire};
@@ -27,8 +28,6 @@ const GATHER: Duration = Duration::from_millis(500);
 const SPANS_AT_ONCE: usize = 512;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-/// Bytes of a file of authorities.
-const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How often it is said that spans are lost.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Characters of the receiver's own words that are told.
@@ -37,18 +36,9 @@ const WORDS_CHARS_MAX: usize = 200;
 /// Why no spans could be posted at all.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
-    /// The authorities to verify the receiver against cannot be read.
-    #[error("tracing.otlp.ca: cannot read {path:?}; give a PEM file with certificates")]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: rustls_pki_types::pem::Error,
-    },
-    /// There are no authorities to verify anybody against.
-    #[error("tracing.otlp: there are no certificate authorities; install ca-certificates or name a file as ca")]
-    NoAuthorities,
+    /// There are no authorities to verify the receiver against.
+    #[error("tracing.otlp.ca: {0}")]
+    Authorities(#[source] TrustError),
     /// The thread could not be started.
     #[error("cannot start the thread of the traces; check the limit on threads")]
     Thread(#[source] io::Error),
@@ -155,18 +145,6 @@ fn gathered(first: Vec<Span>, waiting: &Receiver<Vec<Span>>) -> Vec<Span> {
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCerts, PostError> {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject as _;
-    let read = match ca {
-        Some(path) => files::read(path, AUTHORITIES_BYTES_MAX)
-            .map_err(rustls_pki_types::pem::Error::Io)
-            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
-            .map_err(|cause| PostError::Authorities { path: path.to_owned(), cause })?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    if read.is_empty() {
-        return Err(PostError::NoAuthorities);
-    }
-    let certificates: Vec<_> = read.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    Ok(RootCerts::from(certificates))
+    let read = trust::certificates(ca).map_err(PostError::Authorities)?;
+    Ok(read.iter().map(|der| Certificate::from_der(der).to_owned()).into())
 }
