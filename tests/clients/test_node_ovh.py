@@ -12,27 +12,27 @@ import urllib.error
 import urllib.request
 
 import farmgate
-from farmgate import SERVICE, until
+import ovh_gate
+from ovh_gate import BASE
 
-BASE = f"/ipLoadbalancing/{SERVICE}"
 HERE = os.path.dirname(os.path.abspath(__file__))
-APPLICATION = {"appKey": farmgate.APPLICATION["application_key"], "appSecret": farmgate.APPLICATION["application_secret"]}
-BOUND = {"appKey": "ak-bound", "appSecret": "as-bound-secret", "consumerKey": "ck-bound"}
 
 
-class Gate(farmgate.Farmgate):
-    """A farmgate that keeps objects, whose admin speaks TLS, with an application that asks for a credential and one that may read and make farms."""
+def named(keys):
+    """Returns the keys of a credential as the package calls them."""
+    names = {"application_key": "appKey", "application_secret": "appSecret", "consumer_key": "consumerKey"}
+    return {names[key]: value for key, value in keys.items()}
+
+
+APPLICATION, BOUND = named(farmgate.APPLICATION), named(ovh_gate.BOUND)
+
+
+class Gate(ovh_gate.Gate):
+    """One whose admin side speaks TLS."""
 
     def _config(self):
         config = super()._config()
-        config["state_dir"] = os.path.join(self.dir.name, "state")
-        config["service"] = {"name": SERVICE, "addresses": ["127.0.0.1"], "api_ports": "1024-65535"}
-        rules = [{"method": "GET", "path": "/*"}, {"method": "POST", "path": "/ipLoadbalancing/*/http/farm"}]
-        config["admin"]["ovh"]["probe_interval_min"] = "1s"
-        keys = {"application_key": BOUND["appKey"], "application_secret": BOUND["appSecret"], "consumer_key": BOUND["consumerKey"]}
-        config["admin"]["ovh"]["credentials"].append({"name": "bound", "role": "admin", "rules": rules, **keys})
-        self.lets_ask(config)
-        self.cert, key = self.certificate("127.0.0.1", "IP:127.0.0.1")
+        self.cert, key = self.certificate_files("127.0.0.1", "IP:127.0.0.1")
         config["admin"]["tls"] = {"cert": self.cert, "key": key}
         return config
 
@@ -44,14 +44,6 @@ class Gate(farmgate.Farmgate):
         with open(self.cert, encoding="ascii") as pem:
             der = ssl.PEM_cert_to_DER_cert(pem.read())
         return {"FARMGATE_FINGERPRINT": hashlib.sha256(der).hexdigest()}
-
-    def certificate(self, name, alternative):
-        """Makes a certificate and its key; returns where they are."""
-        cert, key = (os.path.join(self.dir.name, f"{name}.{end}") for end in ("pem", "key"))
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "30", "-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative}"]
-        subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
-        return cert, key
 
     def _is_ready(self):
         context = ssl.create_default_context(cafile=self.cert)
@@ -148,98 +140,9 @@ def granted():
     return credential
 
 
-def status_of(port, path="/"):
-    """Returns the status that a frontend answers with; nothing where nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=farmgate.PATIENCE_S) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except (urllib.error.URLError, OSError):
-        return None
-
-
-class Life(unittest.TestCase):
+class Life(ovh_gate.Life, unittest.TestCase):
     def setUp(self):
-        self.client = Client(WRITER)
-
-    def refresh(self):
-        """Makes live what is staged."""
-        self.assertTrue(self.client.get(f"{BASE}/pendingChanges"))
-        task = self.client.post(f"{BASE}/refresh")
-        self.assertEqual(task["action"], "refreshIplb")
-        path = f"{BASE}/task/{task['id']}"
-        task = until("the task to end", lambda: next((t for t in [self.client.get(path)] if t["status"] == "done"), None))
-        self.assertEqual(task["progress"], 100)
-        self.assertEqual(self.client.get(f"{BASE}/task", action="refreshIplb", status="doing"), [])
-        self.assertEqual(self.client.get(f"{BASE}/pendingChanges"), [])
-
-    def state(self, path, status):
-        def look():
-            states = self.client.get(path)["serverState"]
-            return states[-1] if states and states[-1]["status"] == status else None
-
-        return until(f"{path} to be {status}", look)
-
-    def test_objects_live_from_the_first_post_to_the_last_delete(self):
-        call, ill = self.client, farmgate.Origin(200)
-        self.addCleanup(ill.close)
-        port = farmgate.free_port()
-        probe = {"type": "http", "url": "/", "interval": 1, "match": "status", "pattern": "200"}
-        # Beyond ASCII: the package escapes it, and signs what it escaped.
-        farm = call.post(f"{BASE}/http/farm", zone="all", displayName="café", probe=probe, balance="roundrobin")
-        self.assertEqual(farm["displayName"], "café")
-        farm_path = f"{BASE}/http/farm/{farm['farmId']}"
-        servers = f"{farm_path}/server"
-        one = call.post(servers, address="127.0.0.1", status="active", port=ill.port, probe=True)
-        two = call.post(servers, address="127.0.0.1", status="active", port=gate.good.port, probe=True, backup=True)
-        one_path, two_path = f"{servers}/{one['serverId']}", f"{servers}/{two['serverId']}"
-        frontend = call.post(f"{BASE}/http/frontend", zone="all", port=str(port), defaultFarmId=farm["farmId"])
-        action = {"type": "reject", "status": 429}
-        route = call.post(f"{BASE}/http/route", action=action, frontendId=frontend["frontendId"])
-        route_path = f"{BASE}/http/route/{route['routeId']}"
-        rule = call.post(f"{route_path}/rule", field="uri", match="startswith", pattern="/no")
-        self.assertIsNone(status_of(port))
-        self.refresh()
-        until("the frontend to answer", lambda: status_of(port) == 200)
-        self.assertEqual(status_of(port, "/no/way"), 429)
-        self.assertEqual(call.get(route_path)["rules"][0]["ruleId"], rule["ruleId"])
-        self.assertEqual(call.get(servers, address="127.0.0.1"), [one["serverId"], two["serverId"]])
-        self.assertEqual(self.state(one_path, "UP")["checkStatus"], "L7OK")
-
-        ill.close()
-        down = self.state(one_path, "DOWN")
-        self.assertEqual((down["checkStatus"], down["checkCode"]), ("L4CON", None))
-        self.assertTrue(down["lastCheckContent"] and down["checkTime"])
-        self.assertEqual(status_of(port), 200)
-
-        self.assertIsNone(call.put(two_path, backup=False, weight=7))
-        self.assertIsNone(call.put(one_path, status="inactive"))
-        self.assertEqual((call.get(one_path)["status"], call.get(two_path)["weight"]), ("inactive", 7))
-        self.refresh()
-        self.state(one_path, "MAINT")
-        self.assertEqual(status_of(port), 200)
-
-        self.refused(409, "is used by", call.delete, farm_path)
-        frontend_path = f"{BASE}/http/frontend/{frontend['frontendId']}"
-        for path in (f"{route_path}/rule/{rule['ruleId']}", route_path, frontend_path, one_path, two_path, farm_path):
-            self.assertIsNone(call.delete(path))
-            self.refused(404, "", call.get, path)
-        self.assertEqual(status_of(port), 200)
-        self.refresh()
-        until("the frontend to close", lambda: status_of(port) is None)
-
-    def test_certificate_is_brought_and_removed(self):
-        files = gate.certificate("shop.test", "DNS:shop.test")
-        texts = []
-        for file in files:
-            with open(file, encoding="ascii") as text:
-                texts.append(text.read())
-        made = self.client.post(f"{BASE}/ssl", certificate=texts[0], key=texts[1], displayName="mine")
-        self.assertEqual((made["type"], made["san"], made["displayName"]), ("custom", ["shop.test"], "mine"))
-        self.assertEqual(self.client.get(f"{BASE}/ssl", type="custom"), [made["id"]])
-        self.assertIsNone(self.client.delete(f"{BASE}/ssl/{made['id']}"))
-        self.refused(404, "", self.client.get, f"{BASE}/ssl/{made['id']}")
+        self.gate, self.client = gate, Client(WRITER)
 
     def test_each_wrong_call_is_rejected_with_its_status_and_sentence(self):
         get, post, farms = self.client.get, self.client.post, f"{BASE}/http/farm"

@@ -13,7 +13,7 @@ import unittest
 
 import farmgate
 from farmgate import SERVICE
-from test_ovh_service import WRITER, Gate, certificate_in
+from test_ovh_service import WRITER, Gate
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -58,7 +58,7 @@ class Replay(unittest.TestCase):
     def replay(self, fixture):
         with open(os.path.join(HERE, "fixtures", fixture), encoding="utf-8") as file:
             scenes = json.load(file)["scenes"]
-        pem = certificate_in(self.gate, "shop.test")
+        pem = self.gate.certificate("shop.test")
         for scene in scenes:
             known = {name: json.dumps(text)[1:-1] for name, text in zip(("certificate", "key"), pem)}
             with self.subTest(scene=scene["scene"]):

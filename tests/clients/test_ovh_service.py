@@ -3,28 +3,25 @@
 import json
 import os
 import ssl
-import subprocess
 import unittest
 import urllib.request
 
 import ovh
 
 import farmgate
+import ovh_gate
 from farmgate import SERVICE
+from ovh_gate import BASE
 
-BASE = f"/ipLoadbalancing/{SERVICE}"
 WRITER = {"application_key": "ak-writer", "application_secret": "as-writer-secret", "consumer_key": "ck-writer"}
 
 
-class Gate(farmgate.Farmgate):
-    """A farmgate that keeps objects, and lets one credential write them."""
+class Gate(ovh_gate.Gate):
+    """One in which one credential writes all."""
 
     def _config(self):
         config = super()._config()
-        config["state_dir"] = os.path.join(self.dir.name, "state")
-        config["service"] = {"name": SERVICE, "addresses": ["127.0.0.1"], "api_ports": "1024-65535"}
         config["admin"]["ovh"]["credentials"].append({"name": "writer", "role": "admin", **WRITER})
-        config["admin"]["tokens"].append({"name": "operator", "role": "admin", "token": farmgate.OPERATOR})
         return config
 
 
@@ -38,21 +35,6 @@ def setUpModule():
 
 def client(credential):
     return ovh.Client(endpoint="farmgate-service", **credential)
-
-
-def certificate(name):
-    """Makes a certificate and its key; returns both as PEM."""
-    return certificate_in(gate, name)
-
-
-def certificate_in(place, name):
-    """Makes them in the directory of a running farmgate."""
-    cert, key = (os.path.join(place.dir.name, f"{name}.{end}") for end in ("pem", "key"))
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
-    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True)
-    with open(cert, encoding="ascii") as cert, open(key, encoding="ascii") as key:
-        return cert.read(), key.read()
 
 
 class Service(unittest.TestCase):
@@ -74,7 +56,7 @@ class Service(unittest.TestCase):
             client(farmgate.OVH).put(BASE, displayName="x")
 
     def test_certificate_is_brought_shown_to_clients_and_removed(self):
-        cert, key = certificate("shop.test")
+        cert, key = gate.certificate("shop.test")
         made = self.client.post(f"{BASE}/ssl", certificate=cert, key=key, displayName="mine")
         self.assertEqual((made["type"], made["san"], made["displayName"]), ("custom", ["shop.test"], "mine"))
         self.assertIsInstance(made["id"], int)
@@ -95,7 +77,7 @@ class Service(unittest.TestCase):
         with self.assertRaises(ovh.exceptions.ResourceNotFoundError):
             self.client.get(f"{BASE}/ssl/{made['id']}")
         with self.assertRaisesRegex(ovh.exceptions.BadParametersError, "key: is not the key of certificate"):
-            self.client.post(f"{BASE}/ssl", certificate=cert, key=certificate("other.test")[1])
+            self.client.post(f"{BASE}/ssl", certificate=cert, key=gate.certificate("other.test")[1])
 
     def native(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()

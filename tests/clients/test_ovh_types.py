@@ -4,15 +4,14 @@ are whole, texts are texts, lists are never null, and null is only where it may 
 
 import ipaddress
 import json
-import os
 import re
 import unittest
 import urllib.error
 import urllib.request
 
 import farmgate
+import ovh_gate
 from farmgate import SERVICE
-from test_ovh_service import certificate_in
 
 HOME = f"/ipLoadbalancing/{SERVICE}"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)")
@@ -21,14 +20,10 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 KINDS = ("http", "tcp", "udp")
 
 
-class Gate(farmgate.Farmgate):
+class Gate(ovh_gate.Gate):
     def _config(self):
         config = super()._config()
-        config["state_dir"] = os.path.join(self.dir.name, "state")
-        config["service"] = {"name": SERVICE, "addresses": ["127.0.0.1"], "api_ports": "1024-65535"}
-        config["admin"]["ovh"]["probe_interval_min"] = "1s"
         config["admin"]["rate"] = {"requests": 100000, "window": "1s"}
-        self.lets_ask(config)
         return config
 
 
@@ -154,7 +149,7 @@ class Types(unittest.TestCase):
         """Makes one of everything with every field, and one with as few as may be."""
         probe = {"type": "http", "url": "/", "interval": 5, "match": "status", "pattern": "200", "method": "GET", "negate": False,
                  "forceSsl": False, "port": gate.good.port}  # fmt: skip
-        cert, key = certificate_in(gate, "types.test")
+        cert, key = gate.certificate("types.test")
         brought = self.make(f"{HOME}/ssl", {"certificate": cert, "key": key, "displayName": "types"})
         ask("PUT", HOME, {"sslConfiguration": "intermediate"})
         for kind in KINDS:

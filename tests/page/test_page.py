@@ -1,103 +1,26 @@
-"""The page as a person sees it: signing in, farms live, a server's details, and nothing that a server sends is ever run.
+"""The page as a person sees it: signing in, farms live, a server's details, and nothing that a server sends is ever run."""
 
-Everything is on loopback: origins are threads of this process, farmgate a child process in a directory of its own,
-Chromium another. Every wait has a deadline.
-"""
-
-import http.server
 import json
 import os
 import pathlib
-import socket
-import subprocess
-import tempfile
-import threading
 import time
 import unittest
 import urllib.request
 
-from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
-TOKEN = "token-of-the-page-tests"
-PATIENCE_S = 20
+from rig import PATIENCE_S, Origin, Shown, free_port, until
+
 # What a hostile server could send to be run in an operator's browser.
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
-class Origin:
-    """A web server whose answers to /healthz can be changed."""
-
-    def __init__(self):
-        origin = self
-        self.status, self.reason, self.body = 200, "OK", "fine"
-
-        class Answer(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                body = f"{origin.body}\n".encode()
-                self.send_response(origin.status, origin.reason)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def until(what, look):
-    """Returns the first true value of `look`, which may fail meanwhile because the page draws itself anew."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            if found := look():
-                return found
-        except (NoSuchElementException, StaleElementReferenceException, OSError):
-            pass
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {PATIENCE_S} s in vain for {what}")
-        time.sleep(0.05)
-
-
-def chromium():
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    # As root in a container Chromium has no sandbox of its own; it opens nothing but the farmgate of the test.
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,820"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-
-
-class Page(unittest.TestCase):
+class Page(Shown):
     @classmethod
     def setUpClass(cls):
-        cls.directory = tempfile.TemporaryDirectory(prefix="farmgate-page-")
-        cls.addClassCleanup(cls.directory.cleanup)
         cls.origins = {name: Origin() for name in ("web-1", "web-2", "web-3", "web-4", "db-1")}
         for origin in cls.origins.values():
             cls.addClassCleanup(origin.close)
-        cls.admin = f"127.0.0.1:{free_port()}"
         probe = {"type": "http", "url": "/healthz", "interval": "200ms"}
         address = {name: origin.address for name, origin in cls.origins.items()}
         config = {
@@ -114,29 +37,14 @@ class Page(unittest.TestCase):
                 },
                 "db": {"protocol": "tcp", "servers": {"db-1": address["db-1"]}},
             },
-            "admin": {"listen": cls.admin, "tokens": [{"name": "ops", "role": "operate", "token": TOKEN}]},
         }
-        file = pathlib.Path(cls.directory.name) / "farmgate.yaml"
-        file.write_text(json.dumps(config))
-        log = open(pathlib.Path(cls.directory.name) / "log", "wb")
-        cls.addClassCleanup(log.close)
-        argv = [os.environ["FARMGATE_BIN"], "run", "-c", str(file)]
-        cls.farmgate = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        cls.addClassCleanup(cls.stop)
-        until("farmgate to be ready", lambda: urllib.request.urlopen(f"http://{cls.admin}/readyz", timeout=5).status == 200)
-        cls.browser = chromium()
-        cls.addClassCleanup(cls.browser.quit)
-
-    @classmethod
-    def stop(cls):
-        cls.farmgate.terminate()
-        cls.farmgate.wait(PATIENCE_S)
+        cls.start(config, "operate")
 
     def setUp(self):
         for origin in self.origins.values():
             origin.status, origin.reason, origin.body = 200, "OK", "fine"
         for name in ("web-1", "web-2", "web-3", "web-4"):
-            self.call("POST", f"{name}/ready", "{}")
+            self.call("POST", f"{name}/ready", {})
             until(f"{name} to be up", lambda: self.api(name)["state"] == "UP")
         self.browser.get(f"http://{self.admin}/")
         self.browser.execute_script("sessionStorage.clear()")
@@ -149,21 +57,10 @@ class Page(unittest.TestCase):
         self.assertNotEqual(self.browser.title, "owned")
 
     def call(self, method, path, body=None):
-        url = f"http://{self.admin}/api/v1/farms/web/servers/{path}"
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-        request = urllib.request.Request(url, method=method, data=body.encode() if body else None, headers=headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.loads(answer.read())
+        return self.ask(method, f"/api/v1/farms/web/servers/{path}", body)
 
     def api(self, name):
         return self.call("GET", name)
-
-    def find(self, selector):
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def sign_in(self, token=TOKEN):
-        until("the sign-in", lambda: self.find("#sign-in").is_displayed())
-        self.find("#token").send_keys(token, Keys.ENTER)
 
     def row(self, server):
         return self.find(f'tr[data-server="{server}"]')
@@ -197,7 +94,7 @@ class Page(unittest.TestCase):
         until("DOWN", lambda: self.row("web/web-2").find_element(By.CSS_SELECTOR, ".state").text == "DOWN")
         until("the reason in the row", lambda: "L7STS 503 Service Unavailable" in self.row("web/web-2").text)
         until("the event", lambda: "web-2" in self.find("#event-list li").text)
-        self.call("POST", "web-3/drain", '{"reason": "new kernel"}')
+        self.call("POST", "web-3/drain", {"reason": "new kernel"})
         until("DRAIN", lambda: self.row("web/web-3").find_element(By.CSS_SELECTOR, ".state").text == "DRAIN")
 
     def test_details_show_what_the_manager_shows_then_why_then_the_timeline(self):
@@ -219,7 +116,7 @@ class Page(unittest.TestCase):
         until("the details to be closed", lambda: not self.find("#details").is_displayed())
 
     def test_drain_is_shown_with_who_and_why(self):
-        self.call("POST", "web-3/drain", '{"reason": "new kernel"}')
+        self.call("POST", "web-3/drain", {"reason": "new kernel"})
         self.sign_in()
         text = self.open_details("web/web-3")
         for word in ("DRAIN", "ops from 127.0.0.1", "new kernel", "Still open"):
@@ -288,8 +185,8 @@ class Page(unittest.TestCase):
 
     @unittest.skipUnless("FARMGATE_PICTURE" in os.environ, "only for the README's pictures")
     def test_picture(self):
-        self.call("POST", "web-3/drain", '{"reason": "new kernel", "deadline": "10m"}')
-        self.call("POST", "web-4/maintenance", '{"reason": "new disk", "until": "2h"}')
+        self.call("POST", "web-3/drain", {"reason": "new kernel", "deadline": "10m"})
+        self.call("POST", "web-4/maintenance", {"reason": "new disk", "until": "2h"})
         sick = self.origins["web-2"]
         sick.status, sick.reason, sick.body = 503, "Service Unavailable", "database connection lost"
         until("it to be down", lambda: self.api("web-2")["state"] == "DOWN")

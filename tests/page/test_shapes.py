@@ -1,72 +1,34 @@
 """What any of the three APIs changes is on the page without its being loaded again: the native one, OVHcloud's shape after a
 refresh, Zenlayer's. That the APIs, the command line and the metrics agree with one another is tests/it's."""
 
-import json
-import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
-import urllib.request
 
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-
-from test_page import PATIENCE_S, TOKEN, Origin, chromium, free_port, until
+from rig import Origin, Shown, free_port, until
 
 OVH = "/1.0/ipLoadbalancing/lb-shapes"
 ONE = "/farms/shop/servers/one"
 OVH_ONE = "/tcp/farm/shop/server/one"
 
 
-class Shapes(unittest.TestCase):
+class Shapes(Shown):
     @classmethod
     def setUpClass(cls):
-        cls.directory = tempfile.TemporaryDirectory(prefix="farmgate-shapes-")
-        cls.addClassCleanup(cls.directory.cleanup)
         cls.origins = [Origin() for _ in range(4)]
         for origin in cls.origins:
             cls.addClassCleanup(origin.close)
-        cls.admin = f"127.0.0.1:{free_port()}"
         config = {
             "service": {"name": "lb-shapes", "addresses": ["127.0.0.1"], "api_ports": "1024-65535"},
-            "state_dir": str(pathlib.Path(cls.directory.name) / "state"),
             "frontends": {},
             "farms": {"web": {"protocol": "http", "servers": {"w": cls.origins[0].address}}},
-            "admin": {"listen": cls.admin, "tokens": [{"name": "ops", "role": "admin", "token": TOKEN}]},
         }
-        file = pathlib.Path(cls.directory.name) / "farmgate.yaml"
-        file.write_text(json.dumps(config))
-        log = open(pathlib.Path(cls.directory.name) / "log", "wb")
-        cls.addClassCleanup(log.close)
-        argv = [os.environ["FARMGATE_BIN"], "run", "-c", str(file)]
-        cls.farmgate = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        cls.addClassCleanup(cls.stop)
-        until("farmgate to be ready", lambda: urllib.request.urlopen(f"http://{cls.admin}/readyz", timeout=5).status == 200)
-        cls.browser = chromium()
-        cls.addClassCleanup(cls.browser.quit)
+        cls.start(config, "admin", keeps_state=True)
         cls.browser.get(f"http://{cls.admin}/")
-        until("the sign-in", lambda: cls.browser.find_element(By.CSS_SELECTOR, "#sign-in").is_displayed())
-        cls.browser.find_element(By.CSS_SELECTOR, "#token").send_keys(TOKEN, Keys.ENTER)
+        cls.sign_in()
         one, two, *_ = (origin.address for origin in cls.origins)
         servers = {"one": {"address": one, "weight": 3}, "two": two}
         probe = {"type": "tcp", "interval": "10s", "rise": 1}
         cls.native("POST", "/farms", {"name": "shop", "protocol": "tcp", "probe": probe, "servers": servers})
         cls.native("POST", "/frontends", {"name": "shop", "protocol": "tcp", "listen": [f"127.0.0.1:{free_port()}"], "farm": "shop"})
-
-    @classmethod
-    def stop(cls):
-        cls.farmgate.terminate()
-        cls.farmgate.wait(PATIENCE_S)
-
-    @classmethod
-    def ask(cls, method, path, body, **fields):
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **fields}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{cls.admin}{path}", method=method, data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            text = answer.read()
-        return json.loads(text) if text.strip() else None
 
     # The three ways of making a change; each returns once it is to be seen.
 
