@@ -10,7 +10,7 @@ use farmgate::model::tls::ServerTls;
 use farmgate::model::{Farm, Protocol, ProxyOut, Server, Verify};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::harness::{InProcess, client::find};
+use crate::harness::{InProcess, client::find, until};
 
 mod restarts;
 mod verified;
@@ -131,11 +131,22 @@ impl Certified {
     }
 }
 
-/// A server in TLS with a certificate for `name`; returns where, the file of its authority, and the kinds of handshakes.
-fn encrypted(dir: &Path, name: &str, more: &'static str) -> (SocketAddr, ServerTls, Arc<Mutex<Vec<HandshakeKind>>>) {
+/// A server in TLS.
+struct Encrypted {
+    addr: SocketAddr,
+    /// How it is spoken to.
+    tls: ServerTls,
+    /// The kinds of its handshakes.
+    kinds: Arc<Mutex<Vec<HandshakeKind>>>,
+    /// Connections that it has closed.
+    closed: Arc<AtomicUsize>,
+}
+
+/// Begins one with a certificate for `name`; after an answer with `more` fields it closes the connection.
+fn encrypted(dir: &Path, name: &str, more: &'static str) -> Encrypted {
     let Certified { config, ca } = Certified::new(dir, name);
-    let kinds = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&kinds);
+    let (kinds, closed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let (seen, counted) = (Arc::clone(&kinds), Arc::clone(&closed));
     let (addr, _) = server(move |stream| {
         let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
         if tls.conn.complete_io(&mut tls.sock).is_err() {
@@ -145,15 +156,17 @@ fn encrypted(dir: &Path, name: &str, more: &'static str) -> (SocketAddr, ServerT
         answer(&mut tls, "in TLS", more);
         tls.conn.send_close_notify();
         let _ = tls.conn.write_tls(&mut tls.sock);
+        drop(tls);
+        counted.fetch_add(1, SeqCst);
     });
     let tls = ServerTls { ca: Some(ca.into()), sni: Some(name.into()), verify: Verify::On, identity: None };
-    (addr, tls, kinds)
+    Encrypted { addr, tls, kinds, closed }
 }
 
 #[test]
 fn connection_in_tls_is_used_again_and_its_session_resumed() {
     let dir = tempfile::tempdir().unwrap();
-    let (addr, tls, kinds) = encrypted(dir.path(), "kept.example", "");
+    let Encrypted { addr, tls, kinds, .. } = encrypted(dir.path(), "kept.example", "");
     let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
         each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
     });
@@ -161,7 +174,7 @@ fn connection_in_tls_is_used_again_and_its_session_resumed() {
     (0..5).for_each(|_| assert_eq!(client.get("/").text(), "in TLS"));
     assert_eq!(kinds.lock().unwrap().len(), 1, "one connection");
 
-    let (addr, tls, kinds) = encrypted(dir.path(), "closed.example", "Connection: close\r\n");
+    let Encrypted { addr, tls, kinds, .. } = encrypted(dir.path(), "closed.example", "Connection: close\r\n");
     let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
         each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
     });
@@ -205,7 +218,7 @@ fn http_2_is_agreed_on_in_tls_and_shares_one_connection() {
 #[test]
 fn server_that_agrees_to_http_1_only_is_spoken_to_so() {
     let dir = tempfile::tempdir().unwrap();
-    let (addr, tls, kinds) = encrypted(dir.path(), "one.example", "");
+    let Encrypted { addr, tls, kinds, .. } = encrypted(dir.path(), "one.example", "");
     let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
         farm.http2 = true;
         each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
@@ -221,7 +234,7 @@ fn server_that_agrees_to_http_1_only_is_spoken_to_so() {
 fn post_on_a_kept_connection_in_tls_that_was_closed_is_served_on_another() {
     let dir = tempfile::tempdir().unwrap();
     // Other fields than Connection: the connection is kept by who is not told.
-    let (addr, tls, kinds) = encrypted(dir.path(), "leaves.example", "X-Last: 1\r\n");
+    let Encrypted { addr, tls, kinds, closed } = encrypted(dir.path(), "leaves.example", "X-Last: 1\r\n");
     let plane = InProcess::start(Protocol::Http, &[("a", addr)], |farm| {
         each(farm, |server| server.tls = Some(Arc::new(tls.clone())));
     });
@@ -229,6 +242,8 @@ fn post_on_a_kept_connection_in_tls_that_was_closed_is_served_on_another() {
     for n in 0..20 {
         let response = client.request("POST", "/", &[], b"");
         assert_eq!(response.status, 200, "{n}: {}", response.text());
+        // Before that nobody can know, and a POST is never sent twice.
+        until("the server to close the connection", || (closed.load(SeqCst) > n).then_some(()));
     }
     assert_eq!(kinds.lock().unwrap().len(), 20);
 }
@@ -236,8 +251,8 @@ fn post_on_a_kept_connection_in_tls_that_was_closed_is_served_on_another() {
 #[test]
 fn server_whose_certificate_is_wrong_is_told_by_the_reason() {
     let dir = tempfile::tempdir().unwrap();
-    let (addr, good, _) = encrypted(dir.path(), "a.example", "");
-    let (_, other, _) = encrypted(dir.path(), "b.example", "");
+    let Encrypted { addr, tls: good, .. } = encrypted(dir.path(), "a.example", "");
+    let Encrypted { tls: other, .. } = encrypted(dir.path(), "b.example", "");
     for (tls, want) in [
         (good.clone(), None),
         (ServerTls { ca: other.ca, ..good.clone() }, Some("the server's certificate is of an unknown authority")),
