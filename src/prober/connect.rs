@@ -85,13 +85,16 @@ pub(super) fn take_what_has_arrived(stream: &TcpStream) {
     empty(&mut [0; DRAIN_BYTES], |buffer| stream.try_read(buffer));
 }
 
-/// Reads until a read that must not wait does not fill the buffer.
-pub(super) fn empty(buffer: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) {
+/// Reads until a read that must not wait does not fill the buffer. Returns whether that was the end.
+pub(super) fn empty(buffer: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> bool {
     for _ in 0..DRAIN_READS_MAX {
-        if !read(buffer).is_ok_and(|n| n == buffer.len()) {
-            return;
+        match read(buffer) {
+            Ok(count) if count == buffer.len() => {}
+            Ok(count) => return count == 0,
+            Err(_) => return false,
         }
     }
+    false
 }
 
 /// Returns a socket to connect to `addr` with, that waits for nothing, and `addr` as it is told.

@@ -39,7 +39,7 @@ pub(super) struct Lane {
     free: Vec<usize>,
     /// Who is to end when, by the time that they had: each line is in order. Those that have ended go when they lead it.
     deadlines: BTreeMap<Duration, VecDeque<(Instant, Key)>>,
-    /// Who had its turn and has more to read.
+    /// Who has its turn next without being told of: who had one and has more to read, and who has just asked.
     unread: VecDeque<Key>,
     buffer: Box<[u8]>,
     ended: Vec<Ended>,
@@ -119,7 +119,17 @@ impl Lane {
         }));
         match opened {
             Ok(Ok((conn, Step::Done(finding)))) => self.end(conn, finding),
-            Ok(Ok((conn, Step::Wait | Step::Unread))) => self.watch(conn),
+            Ok(Ok((conn, Step::Wait | Step::Unread))) => {
+                let has_asked = conn.has_asked();
+                let key = self.put(conn);
+                // A server that is near has answered by the time that all who begin now have asked: a look costs less
+                // than being told.
+                if has_asked {
+                    self.unread.push_back(key);
+                } else {
+                    self.watch(key);
+                }
+            }
             Ok(Err(record)) => self.ended.push(Ended { ticket, addr: aimed.addr.clone(), began, record: Some(record) }),
             Err(_) => self.ended.push(Ended { ticket, addr: aimed.addr.clone(), began, record: None }),
         }
@@ -183,23 +193,32 @@ impl Lane {
         self.ended.drain(..)
     }
 
-    fn watch(&mut self, mut conn: Box<Conn>) {
+    /// Gives a connection a place and a deadline.
+    fn put(&mut self, conn: Box<Conn>) -> Key {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             self.places.len() - 1
         });
         let key = Key { place: u32::try_from(place).unwrap_or(u32::MAX), stamp: self.places[place].stamp };
+        let (after, at) = (conn.probe.timeout, conn.began + conn.probe.timeout);
+        self.deadlines.entry(after).or_default().push_back((at, key));
+        self.places[place].conn = Some(conn);
+        key
+    }
+
+    /// Has the kernel tell what comes for a connection; nothing where it does.
+    fn watch(&mut self, key: Key) {
+        let Some(conn) = find(&mut self.places, key).filter(|conn| !conn.is_watched) else { return };
         // Whoever has sent its question waits for the answer alone.
         let interest = if conn.has_asked() { Interest::READABLE } else { Interest::READABLE.add(Interest::WRITABLE) };
-        if let Err(error) = self.poll.registry().register(&mut SourceFd(&conn.fd()), key.token(), interest) {
-            self.free.push(place);
-            let finding = conn.cannot_wait(&error);
-            return self.end(conn, finding);
+        let Err(error) = self.poll.registry().register(&mut SourceFd(&conn.fd()), key.token(), interest) else {
+            conn.is_watched = true;
+            return;
+        };
+        let finding = conn.cannot_wait(&error);
+        if let Some(conn) = self.leave(key.place as usize) {
+            self.end(conn, finding);
         }
-        let (after, at) = (conn.probe.timeout, conn.began + conn.probe.timeout);
-        let line = self.deadlines.entry(after).or_default();
-        line.push_back((at, key));
-        self.places[place].conn = Some(conn);
     }
 
     fn go_on(&mut self, key: Key, is_closed: bool) {
@@ -212,7 +231,7 @@ impl Lane {
                     self.end(conn, finding);
                 }
             }
-            Ok(Step::Wait) => {}
+            Ok(Step::Wait) => self.watch(key),
             Ok(Step::Unread) if self.unread.contains(&key) => {}
             Ok(Step::Unread) => self.unread.push_back(key),
             Err(_) => {

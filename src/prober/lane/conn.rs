@@ -30,6 +30,8 @@ pub(super) struct Conn {
     pub(super) began: Instant,
     /// The server has ended its side.
     pub(super) is_closed: bool,
+    /// What comes is told of.
+    pub(super) is_watched: bool,
     stream: TcpStream,
     phase: Phase,
     talk: Talk,
@@ -109,7 +111,8 @@ impl Conn {
         };
         let (addr, probe) = (aimed.addr.clone(), Arc::clone(&aimed.probe));
         let phase = Phase::Connecting;
-        Ok(Box::new(Self { ticket, addr, probe, began, is_closed: false, stream, phase, talk, trace }))
+        let (is_closed, is_watched) = (false, false);
+        Ok(Box::new(Self { ticket, addr, probe, began, is_closed, is_watched, stream, phase, talk, trace }))
     }
 
     /// Asks, if the connection is there already. Whether the answer is too, nobody looks yet.
@@ -160,10 +163,13 @@ impl Conn {
             let is_answer = finding.status.verdict() == Verdict::Passed;
             if !is_answer && connect::has_met_itself(self.stream.local_addr(), &self.addr) {
                 finding = connect::refused(&mut self.trace);
-            } else if !self.trace.is_emptied {
-                self.take_what_has_arrived(buffer);
-            } else if self.is_closed {
-                SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).ok();
+            } else {
+                if !self.trace.is_emptied || !self.is_watched {
+                    self.is_closed |= connect::empty(buffer, |buffer| self.stream.read(buffer));
+                }
+                if self.is_closed {
+                    SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).ok();
+                }
             }
         }
         let Self { probe, stream, trace, .. } = *self;
@@ -252,10 +258,6 @@ impl Conn {
             }
         }
         Step::Unread
-    }
-
-    fn take_what_has_arrived(&mut self, buffer: &mut [u8]) {
-        connect::empty(buffer, |buffer| self.stream.read(buffer));
     }
 }
 

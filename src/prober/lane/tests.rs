@@ -80,6 +80,21 @@ async fn check_that_is_cut_short_has_no_result_and_leaves_its_place() {
 }
 
 #[tokio::test]
+async fn who_has_answered_by_the_first_turn_is_looked_at_and_who_has_not_is_told_of() {
+    let (good, silent) = (start(Script::Reply(OK)).await, start(Script::Silent).await);
+    let mut lane = Lane::new().unwrap();
+    let tickets = tickets(2);
+    lane.start(tickets[0], &aimed(good, probe(5000)));
+    lane.start(tickets[1], &aimed(silent, probe(5000)));
+    assert!(lane.is_busy() && lane.places.iter().all(|place| !place.conn.as_ref().unwrap().is_watched));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    lane.turn();
+    let ended: Vec<Ended> = lane.take_ended().collect();
+    assert_eq!(ended.iter().map(|ended| ended.ticket).collect::<Vec<_>>(), [tickets[0]]);
+    assert!(lane.places[1].conn.as_ref().unwrap().is_watched && !lane.is_busy());
+}
+
+#[tokio::test]
 async fn event_that_is_late_is_not_taken_for_the_next_one_at_its_place() {
     let silent = start(Script::Silent).await;
     let mut lane = Lane::new().unwrap();
