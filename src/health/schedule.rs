@@ -1,8 +1,8 @@
 //! Says when which check is run, and never more than so many at once.
 //!
 //! Pure: time is a `Duration` since the schedule began, chance is the entropy handed in. What a check is, and whom it
-//! serves, the caller knows; here it is a number with an interval. A check waits for its next run, or is under way; it
-//! never runs twice at once.
+//! serves, is the caller's, who has it kept here beside its times: what a run needs lies together. A check waits for its
+//! next run, or is under way; it never runs twice at once.
 //!
 //! The first run is due when the caller says. The second follows after a part of the interval that spreads checks
 //! evenly over it; every further one an interval, or up to [`JITTER`] less, after the last one was *due*, so delays do
@@ -56,10 +56,10 @@ pub enum RunEnd {
     Prompt,
 }
 
-/// When every check runs next.
+/// When every check runs next, and what it is.
 #[derive(Debug)]
-pub struct Schedule {
-    slots: ScatterMap<CheckId, Slot>,
+pub struct Schedule<T> {
+    slots: ScatterMap<CheckId, Slot<T>>,
     prompt: Lane,
     hung: Lane,
     at_once: usize,
@@ -79,7 +79,8 @@ struct Lane {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<T> {
+    what: T,
     interval: Duration,
     state: State,
     /// How its last run ended, which is its lane.
@@ -133,7 +134,7 @@ impl Lane {
     }
 }
 
-impl Slot {
+impl<T> Slot<T> {
     /// When the next run is due after the last one ended.
     fn next_due(&self) -> Duration {
         let Some(last) = self.last else { return self.due };
@@ -142,7 +143,7 @@ impl Slot {
     }
 }
 
-impl Schedule {
+impl<T> Schedule<T> {
     /// Returns a schedule of nothing that lets so many checks be under way at once, at least one.
     #[must_use]
     pub fn new(checks_at_once: usize, entropy: u64) -> Self {
@@ -158,11 +159,12 @@ impl Schedule {
     }
 
     /// Runs this check too, first when `due`. Nothing changes where the number is known already.
-    pub fn add(&mut self, check: CheckId, interval: Duration, due: Duration) {
+    pub fn add(&mut self, check: CheckId, what: T, interval: Duration, due: Duration) {
         if self.slots.contains_key(&check) {
             return;
         }
         let slot = Slot {
+            what,
             interval: interval.max(INTERVAL_MIN),
             state: State::Waiting,
             last_end: RunEnd::Prompt,
@@ -173,6 +175,18 @@ impl Schedule {
         };
         self.slots.insert(check, slot);
         self.wait(check);
+    }
+
+    /// Returns what a check is.
+    #[must_use]
+    pub fn get(&self, check: CheckId) -> Option<&T> {
+        self.slots.get(&check).filter(|slot| slot.state != State::Leaving).map(|slot| &slot.what)
+    }
+
+    /// Returns what a check is, to be changed.
+    #[must_use]
+    pub fn get_mut(&mut self, check: CheckId) -> Option<&mut T> {
+        self.slots.get_mut(&check).filter(|slot| slot.state != State::Leaving).map(|slot| &mut slot.what)
     }
 
     /// Runs this check no more. Returns its run under way: it counts no longer, may be cut short, and must still be
@@ -337,7 +351,7 @@ impl Schedule {
             return;
         }
         for lane in [RunEnd::Hung, RunEnd::Prompt] {
-            let is_of = |slot: &Slot| slot.state == State::Waiting && slot.last_end == lane;
+            let is_of = |slot: &Slot<T>| slot.state == State::Waiting && slot.last_end == lane;
             let live = self.slots.iter().filter(|(_, slot)| is_of(slot));
             let mut entries: Vec<_> = live.map(|(check, slot)| (slot.due, slot.stamp, *check)).collect();
             entries.sort_unstable();

@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::model::standing::RECENT_CHECKS_MAX;
 use crate::model::{
     AdminStatus, AgentHealth, AgentSays, CheckBrief, CheckRecord, Farm, Health, Pace, Probe, ProbeSlot, ProbeStanding,
@@ -31,7 +33,8 @@ const RUN_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct ServerHealth {
     is_probed: bool,
-    probes: Vec<ProbeHealth>,
+    /// Nearly always one, which lies here.
+    probes: SmallVec<[ProbeHealth; 1]>,
     quorum: Option<u8>,
     slow_start: Duration,
     agent: Option<Arc<AgentSays>>,
@@ -63,6 +66,10 @@ impl ProbeHealth {
         let machine = Machine::new(Rule::of(probe), probe.start);
         let is_agent = probe.kind.is_agent();
         Self { slot, is_agent, machine, last: None, last_counted: None, run: Vec::new(), next_at: None }
+    }
+
+    fn counts(&self) -> bool {
+        !self.is_agent && self.slot != ProbeSlot::SHADOW
     }
 
     fn record(&mut self, record: &Arc<CheckRecord>) {
@@ -123,7 +130,7 @@ impl ServerHealth {
         }
         let mut health = Self {
             is_probed: server.probed,
-            probes: Vec::new(),
+            probes: SmallVec::new(),
             quorum: None,
             slow_start: Duration::ZERO,
             agent: None,
@@ -325,6 +332,12 @@ impl ServerHealth {
         self.probes.iter().map(ProbeHealth::standing).collect()
     }
 
+    /// Returns whether a probe's checks count for or against the server: the shadow's do not, and an agent advises.
+    #[must_use]
+    pub fn counts(&self, slot: ProbeSlot) -> bool {
+        self.probes.iter().any(|probe| probe.slot == slot && probe.counts())
+    }
+
     /// Returns which of a probe's intervals counts now.
     #[must_use]
     pub fn pace(&self, slot: ProbeSlot) -> Pace {
@@ -421,7 +434,7 @@ impl ServerHealth {
     }
 
     fn counted(&self) -> impl Iterator<Item = &ProbeHealth> {
-        self.probes.iter().filter(|probe| !probe.is_agent && probe.slot != ProbeSlot::SHADOW)
+        self.probes.iter().filter(|probe| probe.counts())
     }
 
     /// How many of so many counted probes must find the server good.

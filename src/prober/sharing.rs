@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::health::scatter::ScatterMap;
 use crate::health::{CheckId, RunEnd, Schedule, Ticket};
 use crate::model::{Encryption, Epoch, Host, HttpProbe, Pace, Paced, PeerAddr, Probe, ProbeKind, ProbeSlot, ServerKey};
@@ -78,7 +80,7 @@ type Key = (PeerAddr, Option<Box<str>>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Done {
     /// The targets that were there when the run began, in the order they came, and how often each was checked so far.
-    pub(super) subscribers: Vec<(Subscription, Epoch, Pace)>,
+    pub(super) subscribers: SmallVec<[(Subscription, Epoch, Pace); 1]>,
     /// When the next run is due at the present pace.
     pub(super) next_due: Option<Duration>,
 }
@@ -86,8 +88,7 @@ pub(super) struct Done {
 /// Every check, whom it serves and when it runs.
 #[derive(Debug)]
 pub(super) struct Sharing {
-    schedule: Schedule,
-    checks: ScatterMap<CheckId, Check>,
+    schedule: Schedule<Check>,
     found: HashMap<Key, Vec<CheckId>>,
     known: ScatterMap<Subscription, Known>,
     last_id: u64,
@@ -106,7 +107,8 @@ struct Known {
 #[derive(Debug)]
 struct Check {
     aimed: Aimed,
-    subscribers: Vec<Subscriber>,
+    /// Nearly always one.
+    subscribers: SmallVec<[Subscriber; 1]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +132,6 @@ impl Sharing {
     pub(super) fn new(checks_at_once: usize, entropy: u64) -> Self {
         Self {
             schedule: Schedule::new(checks_at_once, entropy),
-            checks: ScatterMap::default(),
             found: HashMap::new(),
             known: ScatterMap::default(),
             last_id: 0,
@@ -155,7 +156,7 @@ impl Sharing {
     /// checked in another way is due no later than it was; any other at once. Returns a run to cut short.
     pub(super) fn put(&mut self, whose: Subscription, epoch: Epoch, aimed: Aimed, now: Duration) -> Option<Ticket> {
         let before = self.known.get(&whose).copied().filter(|known| known.epoch == epoch);
-        let old = before.and_then(|known| Some((known.check, self.checks.get_mut(&known.check)?)));
+        let old = before.and_then(|known| Some((known.check, self.schedule.get_mut(known.check)?)));
         let (mut pace, mut due) = (Pace::Steady, now);
         if let Some((check, old)) = old {
             if old.aimed.is_same_check(&aimed) {
@@ -177,7 +178,7 @@ impl Sharing {
     /// Begins the run that has been due for the longest, if one is due and there is room.
     pub(super) fn start(&mut self, now: Duration) -> Option<(Ticket, &Aimed)> {
         let ticket = self.schedule.start(now)?;
-        let check = self.checks.get_mut(&ticket.check)?;
+        let check = self.schedule.get_mut(ticket.check)?;
         check.subscribers.iter_mut().for_each(|subscriber| subscriber.is_in_run = true);
         Some((ticket, &check.aimed))
     }
@@ -187,7 +188,7 @@ impl Sharing {
         if !self.schedule.finish(ticket, now, end) {
             return None;
         }
-        let subscribers = &self.checks.get(&ticket.check)?.subscribers;
+        let subscribers = &self.schedule.get(ticket.check)?.subscribers;
         let of_run = subscribers.iter().filter(|subscriber| subscriber.is_in_run);
         let subscribers = of_run.map(|subscriber| (subscriber.whose, subscriber.epoch, subscriber.pace)).collect();
         Some(Done { subscribers, next_due: self.schedule.due_of(ticket.check) })
@@ -198,11 +199,12 @@ impl Sharing {
         for Paced { server, slot, pace } in paced {
             let whose = Subscription { server: *server, slot: *slot };
             let Some(id) = self.known.get(&whose).map(|known| known.check) else { continue };
-            let Some(check) = self.checks.get_mut(&id) else { continue };
+            let Some(check) = self.schedule.get_mut(id) else { continue };
             let Some(subscriber) = check.subscribers.iter_mut().find(|s| s.whose == whose) else { continue };
             if subscriber.pace != *pace {
                 subscriber.pace = *pace;
-                self.schedule.pace(id, check.interval());
+                let interval = check.interval();
+                self.schedule.pace(id, interval);
             }
         }
     }
@@ -221,31 +223,35 @@ impl Sharing {
     fn join(&mut self, subscriber: Subscriber, aimed: Aimed, due: Duration) {
         let key = aimed.key();
         let same = self.found.get(&key).into_iter().flatten().copied();
-        let same = same.into_iter().find(|id| self.checks.get(id).is_some_and(|c| c.aimed.is_same_check(&aimed)));
+        let same = same.into_iter().find(|id| self.schedule.get(*id).is_some_and(|c| c.aimed.is_same_check(&aimed)));
         let id = same.unwrap_or_else(|| {
             self.last_id += 1;
             CheckId(self.last_id)
         });
         self.known.insert(subscriber.whose, Known { check: id, epoch: subscriber.epoch, list: self.list });
-        if same.is_none() {
+        if let Some(check) = self.schedule.get_mut(id) {
+            check.subscribers.push(subscriber);
+            let interval = check.interval();
+            self.schedule.pace(id, interval);
+            self.schedule.hasten(id, due);
+        } else {
             self.found.entry(key).or_default().push(id);
+            let check = Check { aimed, subscribers: smallvec![subscriber] };
+            let interval = check.interval();
+            self.schedule.add(id, check, interval, due);
         }
-        let check = self.checks.entry(id).or_insert_with(|| Check { aimed, subscribers: Vec::with_capacity(1) });
-        check.subscribers.push(subscriber);
-        self.schedule.add(id, check.interval(), due);
-        self.schedule.pace(id, check.interval());
-        self.schedule.hasten(id, due);
     }
 
     fn leave(&mut self, whose: Subscription) -> Option<Ticket> {
         let id = self.known.remove(&whose)?.check;
-        let check = self.checks.get_mut(&id)?;
+        let check = self.schedule.get_mut(id)?;
         check.subscribers.retain(|subscriber| subscriber.whose != whose);
         if !check.subscribers.is_empty() {
-            self.schedule.pace(id, check.interval());
+            let interval = check.interval();
+            self.schedule.pace(id, interval);
             return None;
         }
-        let key = self.checks.remove(&id)?.aimed.key();
+        let key = check.aimed.key();
         if let Some(ids) = self.found.get_mut(&key) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {

@@ -109,10 +109,9 @@ impl Store {
         let Checked { server, slot, epoch, record, next_at } = checked;
         let row = state.rows.get_mut(&server).filter(|row| row.epoch == epoch)?;
         let is_shadow = slot == ProbeSlot::SHADOW;
-        let counts = !is_shadow && row.farm.probe_at(slot).is_some_and(|probe| !probe.kind.is_agent());
         let health = row.health.as_mut()?;
         let outcome = health.checked(slot, &record, next_at, record.at)?;
-        let pace = health.pace(slot);
+        let (counts, pace) = (health.counts(slot), health.pace(slot));
         self.journal.note(Entry::Check { server, brief: record.brief(slot) });
         if outcome.is_notable {
             self.journal.note(Entry::Evidence { server, slot, record: Arc::clone(&record) });

@@ -41,7 +41,7 @@ pub(crate) struct Check {
 /// See the module's doc.
 #[derive(Debug)]
 pub(crate) struct Prober {
-    schedule: Schedule,
+    schedule: Schedule<()>,
     at_once: usize,
     checks: BTreeMap<CheckId, Check>,
     ids: BTreeMap<Subject, CheckId>,
@@ -100,7 +100,7 @@ impl Prober {
         before.into_iter().for_each(|id| self.leave(id));
         self.last_id += 1;
         let id = CheckId(self.last_id);
-        self.schedule.add(id, probe.interval_in(pace), due);
+        self.schedule.add(id, (), probe.interval_in(pace), due);
         let check = Check {
             server,
             slot,

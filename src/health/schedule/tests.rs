@@ -13,13 +13,13 @@ fn ms(n: u64) -> Duration {
 }
 
 /// A schedule of checks 0, 1, … that are all due at once.
-fn schedule_of(at_once: usize, entropy: u64, count: u64, interval_ms: u64) -> Schedule {
+fn schedule_of(at_once: usize, entropy: u64, count: u64, interval_ms: u64) -> Schedule<()> {
     let mut schedule = Schedule::new(at_once, entropy);
-    (0..count).for_each(|n| schedule.add(CheckId(n), ms(interval_ms), Duration::ZERO));
+    (0..count).for_each(|n| schedule.add(CheckId(n), (), ms(interval_ms), Duration::ZERO));
     schedule
 }
 
-fn start_all(schedule: &mut Schedule, now: Duration) -> Vec<Ticket> {
+fn start_all(schedule: &mut Schedule<()>, now: Duration) -> Vec<Ticket> {
     std::iter::from_fn(|| schedule.start(now)).collect()
 }
 
@@ -28,7 +28,7 @@ fn ids(tickets: &[Ticket]) -> Vec<u64> {
 }
 
 /// Runs the only check once, as soon as it is due, for so long; returns when it began.
-fn run_once(schedule: &mut Schedule, lasts: Duration) -> Duration {
+fn run_once(schedule: &mut Schedule<()>, lasts: Duration) -> Duration {
     let began = schedule.next_due().unwrap();
     let ticket = schedule.start(began).unwrap();
     assert!(schedule.finish(ticket, began + lasts, Prompt));
@@ -37,7 +37,7 @@ fn run_once(schedule: &mut Schedule, lasts: Duration) -> Duration {
 
 /// A simulated prober: runs take what `lasts` says; records when each check's runs began.
 struct Sim {
-    schedule: Schedule,
+    schedule: Schedule<()>,
     now: Duration,
     ending: BTreeMap<(Duration, Ticket), ()>,
     begun: BTreeMap<u64, Vec<Duration>>,
@@ -48,7 +48,7 @@ struct Sim {
 }
 
 impl Sim {
-    fn new(schedule: Schedule) -> Self {
+    fn new(schedule: Schedule<()>) -> Self {
         Self {
             schedule,
             now: Duration::ZERO,
@@ -136,9 +136,9 @@ fn check_added_later_is_due_when_it_says_and_others_keep_their_place() {
     let mut schedule = schedule_of(10, 0, 1, 1000);
     run_once(&mut schedule, ms(1));
     let due = schedule.next_due().unwrap();
-    schedule.add(CheckId(7), ms(1000), ms(2));
-    schedule.add(CheckId(8), ms(1000), ms(100_000));
-    schedule.add(CheckId(0), ms(5), Duration::ZERO);
+    schedule.add(CheckId(7), (), ms(1000), ms(2));
+    schedule.add(CheckId(8), (), ms(1000), ms(100_000));
+    schedule.add(CheckId(0), (), ms(5), Duration::ZERO);
     assert_eq!(ids(&start_all(&mut schedule, ms(2))), [7]);
     assert_eq!((schedule.next_due(), schedule.due_of(CheckId(0))), (Some(due), Some(due)));
     assert_eq!((schedule.due_of(CheckId(8)), schedule.due_of(CheckId(7))), (Some(ms(100_000)), None));
@@ -305,7 +305,7 @@ fn changes_without_end_do_not_grow_the_lanes() {
     for turn in 0..10_000u64 {
         let n = turn % 10;
         schedule.remove(CheckId(turn));
-        schedule.add(CheckId(turn + 10), ms(1000), ms(turn));
+        schedule.add(CheckId(turn + 10), (), ms(1000), ms(turn));
         schedule.hasten(CheckId(turn + 1 + n), ms(turn / 2));
     }
     assert!(schedule.prompt.entries <= 2 * 10 + OUTDATED_ENTRIES_KEPT + 10);
@@ -323,7 +323,7 @@ proptest! {
         percent in 0..80u64,
     ) {
         let mut schedule = Schedule::new(64, entropy);
-        (0..).zip(&intervals).for_each(|(n, interval)| schedule.add(CheckId(n), ms(*interval), Duration::ZERO));
+        (0..).zip(&intervals).for_each(|(n, interval)| schedule.add(CheckId(n), (), ms(*interval), Duration::ZERO));
         let mut sim = Sim::new(schedule);
         sim.run(ms(10_000), |n| ms(intervals[usize::try_from(n).unwrap()] * percent / 100));
         for (begun, interval) in sim.begun.values().zip(&intervals) {
@@ -404,7 +404,7 @@ proptest! {
                 0 | 1 => {
                     last += 1;
                     known.push(CheckId(last));
-                    schedule.add(CheckId(last), ms(50), now + ms(n));
+                    schedule.add(CheckId(last), (), ms(50), now + ms(n));
                 }
                 2 if !known.is_empty() => {
                     let check = known.remove(pick(known.len()));

@@ -9,7 +9,7 @@ use crate::model::{CheckStatus, Host, HttpProbe};
 
 fn tickets(count: u64) -> Vec<Ticket> {
     let mut schedule = Schedule::new(1000, 1);
-    (0..count).for_each(|n| schedule.add(CheckId(n), Duration::from_secs(9), Duration::ZERO));
+    (0..count).for_each(|n| schedule.add(CheckId(n), (), Duration::from_secs(9), Duration::ZERO));
     std::iter::from_fn(|| schedule.start(Duration::ZERO)).collect()
 }
 

@@ -114,7 +114,8 @@ fn target_that_leaves_disturbs_nobody_and_the_last_one_ends_the_check() {
     let ticket = start(&mut sharing, due.unwrap())[0];
     assert_eq!(set(&mut sharing, &[], ms(3)), [ticket]);
     assert_eq!(finish(&mut sharing, ticket, ms(4)), None);
-    assert_eq!((sharing.next_due(), sharing.checks.len(), sharing.found.len(), sharing.known.len()), (None, 0, 0, 0));
+    assert!((1..=sharing.last_id).all(|id| sharing.schedule.get(CheckId(id)).is_none()));
+    assert_eq!((sharing.next_due(), sharing.found.len(), sharing.known.len()), (None, 0, 0));
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn new_incarnation_starts_afresh() {
     assert_eq!(finish(&mut sharing, old, ms(2)), None);
     let new = start(&mut sharing, ms(2))[0];
     let done = sharing.finish(new, ms(3), RunEnd::Prompt).unwrap();
-    assert_eq!(done.subscribers, [(whose(1), Epoch(2), Pace::Steady)]);
+    assert_eq!(*done.subscribers, [(whose(1), Epoch(2), Pace::Steady)]);
     assert_eq!(done.next_due, sharing.next_due());
 }
 
