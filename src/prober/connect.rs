@@ -119,11 +119,16 @@ fn tcp_socket(addr: SocketAddr, aim: &Aim, opening: Opening, trace: &mut Trace) 
         None => unbound(addr).map_err(|error| failed(&error, trace))?,
         Some(source) => bound_to(source, addr)?,
     };
+    prepare(&socket, opening);
+    Ok(socket)
+}
+
+/// Readies a socket for its next connection.
+pub(super) fn prepare(socket: &Socket, opening: Opening) {
     if opening == Opening::OneQuestion {
         // The request acknowledges the server's part of the handshake; a packet for that alone is saved.
         socket.set_tcp_quickack(false).ok();
     }
-    Ok(socket)
 }
 
 async fn connect(addr: &PeerAddr, aim: &Aim, opening: Opening, trace: &mut Trace) -> Result<TcpStream, Finding> {

@@ -7,6 +7,7 @@
 //! says by when it is to be called at the latest. One that panics is a failed check. Lives in the prober's task.
 
 mod conn;
+mod spares;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -25,6 +26,7 @@ use super::check::{self, Finding, READ_BYTES};
 use super::sharing::Aimed;
 
 use conn::{Conn, Step};
+use spares::Spares;
 
 /// Events taken from the kernel at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -42,6 +44,7 @@ pub(super) struct Lane {
     /// Who has its turn next without being told of: who had one and has more to read, and who has just asked.
     unread: VecDeque<Key>,
     buffer: Box<[u8]>,
+    spares: Spares,
     ended: Vec<Ended>,
 }
 
@@ -105,6 +108,7 @@ impl Lane {
             deadlines: BTreeMap::new(),
             unread: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
+            spares: Spares::default(),
             ended: Vec::new(),
         })
     }
@@ -113,7 +117,7 @@ impl Lane {
     pub(super) fn start(&mut self, ticket: Ticket, aimed: &Aimed) {
         let began = clock::monotonic();
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let mut conn = Conn::open(ticket, aimed, began)?;
+            let mut conn = Conn::open(ticket, aimed, began, &mut self.spares)?;
             let step = conn.begin();
             Ok((conn, step))
         }));
@@ -245,7 +249,7 @@ impl Lane {
 
     fn end(&mut self, conn: Box<Conn>, finding: Finding) {
         let (ticket, addr, began) = (conn.ticket, conn.addr.clone(), conn.began);
-        let record = catch_unwind(AssertUnwindSafe(|| conn.end(finding, &mut self.buffer))).ok();
+        let record = catch_unwind(AssertUnwindSafe(|| conn.end(finding, &mut self.buffer, &mut self.spares))).ok();
         self.ended.push(Ended { ticket, addr, began, record });
     }
 

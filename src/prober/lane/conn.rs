@@ -1,12 +1,13 @@
 //! One check of the lane: connects, asks and reads as far as its socket goes without waiting.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use crate::health::Ticket;
@@ -17,6 +18,7 @@ use super::super::connect::{self, Opening};
 use super::super::http::Exchange;
 use super::super::sharing::Aimed;
 use super::super::trace::Trace;
+use super::spares::{Spares, reset};
 
 /// Reads that one check makes before others have their turn.
 const READS_AT_ONCE: usize = 16;
@@ -74,7 +76,12 @@ enum Sent {
 
 impl Conn {
     /// Begins to connect.
-    pub(super) fn open(ticket: Ticket, aimed: &Aimed, began: Instant) -> Result<Box<Self>, CheckRecord> {
+    pub(super) fn open(
+        ticket: Ticket,
+        aimed: &Aimed,
+        began: Instant,
+        spares: &mut Spares,
+    ) -> Result<Box<Self>, CheckRecord> {
         let mut trace = Trace::new(began);
         let talk = match &aimed.probe.kind {
             ProbeKind::Http(asked) => {
@@ -97,15 +104,7 @@ impl Conn {
             Talk::Connect => Opening::Any,
             Talk::Http { .. } => Opening::OneQuestion,
         };
-        let connecting = connect::socket(&aimed.addr, &aimed.probe.aim, opening, &mut trace);
-        let stream = match connecting {
-            Ok((socket, to)) => match socket.connect(&to) {
-                Err(error) if !is_under_way(&error) => Err(connect::failed(&error, &mut trace)),
-                Ok(()) | Err(_) => Ok(TcpStream::from(socket)),
-            },
-            Err(finding) => Err(finding),
-        };
-        let stream = match stream {
+        let stream = match connecting(aimed, opening, spares, &mut trace) {
             Ok(stream) => stream,
             Err(finding) => return Err(check::record(&aimed.probe.kind, finding, trace)),
         };
@@ -157,24 +156,33 @@ impl Conn {
         }
     }
 
-    /// Closes the connection and makes the record.
-    pub(super) fn end(mut self: Box<Self>, mut finding: Finding, buffer: &mut [u8]) -> CheckRecord {
+    /// Ends the connection and makes the record.
+    pub(super) fn end(
+        mut self: Box<Self>,
+        mut finding: Finding,
+        buffer: &mut [u8],
+        spares: &mut Spares,
+    ) -> CheckRecord {
+        let mut is_left = false;
         if self.phase != Phase::Connecting {
             let is_answer = finding.status.verdict() == Verdict::Passed;
             if !is_answer && connect::has_met_itself(self.stream.local_addr(), &self.addr) {
                 finding = connect::refused(&mut self.trace);
             } else {
                 if !self.trace.is_emptied || !self.is_watched {
-                    self.is_closed |= connect::empty(buffer, |buffer| self.stream.read(buffer));
+                    self.is_closed |= connect::empty(buffer, |buffer| receive(&self.stream, buffer));
                 }
-                if self.is_closed {
-                    SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).ok();
-                }
+                is_left = self.is_closed;
             }
         }
-        let Self { probe, stream, trace, .. } = *self;
+        let Self { addr, probe, is_watched, stream, trace, .. } = *self;
         let record = check::record(&probe.kind, finding, trace);
-        drop(stream);
+        match (is_left, is_watched) {
+            (true, false) => spares.put(stream, &addr, &probe.aim),
+            // A socket that is watched stays so while it is open.
+            (true, true) => reset(stream),
+            (false, _) => drop(stream),
+        }
         record
     }
 
@@ -210,7 +218,8 @@ impl Conn {
                 Phase::Reading => return Ok(Sent::All),
             };
             let so_far = self.trace.elapsed();
-            let result = self.stream.write(&question[sent..]);
+            let result =
+                rustix::net::send(&self.stream, &question[sent..], SendFlags::NOSIGNAL).map_err(io::Error::from);
             match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Sent::Part),
@@ -239,7 +248,7 @@ impl Conn {
         let Talk::Http { exchange, .. } = &mut self.talk else { return Step::Wait };
         let ProbeKind::Http(asked) = &self.probe.kind else { return Step::Wait };
         for _ in 0..READS_AT_ONCE {
-            let read = match self.stream.read(buffer) {
+            let read = match receive(&self.stream, buffer) {
                 Ok(count) => Ok(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::Wait,
@@ -259,6 +268,31 @@ impl Conn {
         }
         Step::Unread
     }
+}
+
+/// Begins to connect, with a socket that has served before where there is one.
+fn connecting(aimed: &Aimed, opening: Opening, spares: &mut Spares, trace: &mut Trace) -> Result<TcpStream, Finding> {
+    let (addr, aim) = (&aimed.addr, &aimed.probe.aim);
+    let (stream, to) = match (spares.take(addr, aim), addr) {
+        (Some(spare), PeerAddr::Ip(addr)) => {
+            connect::prepare(&SockRef::from(&spare), opening);
+            (spare, (*addr).into())
+        }
+        (_, addr) => {
+            let (socket, to) = connect::socket(addr, aim, opening, trace)?;
+            (TcpStream::from(socket), to)
+        }
+    };
+    let connected = SockRef::from(&stream).connect(&to);
+    match connected {
+        Err(error) if !is_under_way(&error) => Err(connect::failed(&error, trace)),
+        Ok(()) | Err(_) => Ok(stream),
+    }
+}
+
+/// Reads without the C library, which marks a point of cancellation around each call; so does sending.
+fn receive(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(stream, buffer, RecvFlags::empty())?.0)
 }
 
 fn is_under_way(error: &io::Error) -> bool {

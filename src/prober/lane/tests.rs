@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::super::origins::{OK, Script, black_hole, start};
 use super::*;
 use crate::health::{CheckId, Schedule};
-use crate::model::{CheckStatus, Host, HttpProbe};
+use crate::model::{Aim, CheckStatus, Host, HttpProbe};
 
 fn tickets(count: u64) -> Vec<Ticket> {
     let mut schedule = Schedule::new(1000, 1);
@@ -95,6 +95,26 @@ async fn who_has_answered_by_the_first_turn_is_looked_at_and_who_has_not_is_told
 }
 
 #[tokio::test]
+async fn checks_one_after_the_other_share_a_socket_and_nothing_else() {
+    let busy = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (good, sick) = (start(Script::Reply(OK)).await, start(Script::Reply(busy)).await);
+    let mut lane = Lane::new().unwrap();
+    for (n, ticket) in tickets(6).into_iter().enumerate() {
+        let (addr, code, reply) = [(good, 200, OK), (sick, 503, busy)][n % 2];
+        lane.start(ticket, &aimed(addr, probe(5000)));
+        // It answers and leaves before it is looked at.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let record = until_ended(&mut lane, 1).await.pop().unwrap().record.unwrap();
+        let evidence = record.evidence.unwrap();
+        assert_eq!((record.code, evidence.errno, &*evidence.received), (Some(code), None, reply.as_bytes()));
+        assert!(lane.spares.take(&"[::1]:80".parse::<SocketAddr>().unwrap().into(), &Aim::default()).is_none());
+        let spare = lane.spares.take(&addr.into(), &Aim::default()).unwrap();
+        assert!(lane.spares.take(&addr.into(), &Aim::default()).is_none(), "one serves all");
+        lane.spares.put(spare, &addr.into(), &Aim::default());
+    }
+}
+
+#[tokio::test]
 async fn event_that_is_late_is_not_taken_for_the_next_one_at_its_place() {
     let silent = start(Script::Silent).await;
     let mut lane = Lane::new().unwrap();
@@ -119,7 +139,7 @@ async fn endless_reply_has_its_turn_and_lets_others_have_theirs() {
 
 #[test]
 fn common_checks_are_made_here_and_no_others() {
-    use crate::model::{Aim, Encryption, HttpVersion, Negate, ProxyHeader};
+    use crate::model::{Encryption, HttpVersion, Negate, ProxyHeader};
     let of = |kind| takes(&Probe::new(kind));
     let http = HttpProbe::get("/");
     assert!(of(ProbeKind::Http(http.clone())));
