@@ -177,13 +177,13 @@ impl<T> Schedule<T> {
         self.wait(check);
     }
 
-    /// Returns what a check is.
+    /// Returns what a check is; nothing of one unknown or removed.
     #[must_use]
     pub fn get(&self, check: CheckId) -> Option<&T> {
         self.slots.get(&check).filter(|slot| slot.state != State::Leaving).map(|slot| &slot.what)
     }
 
-    /// Returns what a check is, to be changed.
+    /// Returns what a check is, to be changed; nothing of one unknown or removed.
     #[must_use]
     pub fn get_mut(&mut self, check: CheckId) -> Option<&mut T> {
         self.slots.get_mut(&check).filter(|slot| slot.state != State::Leaving).map(|slot| &mut slot.what)

@@ -85,7 +85,7 @@ pub(super) fn take_what_has_arrived(stream: &TcpStream) {
     empty(&mut [0; DRAIN_BYTES], |buffer| stream.try_read(buffer));
 }
 
-/// Reads until a read that must not wait does not fill the buffer. Returns whether that was the end.
+/// Reads until a read that must not wait does not fill the buffer. Returns whether the last one found the end.
 pub(super) fn empty(buffer: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> bool {
     for _ in 0..DRAIN_READS_MAX {
         match read(buffer) {

@@ -31,6 +31,9 @@ use spares::Spares;
 /// Events taken from the kernel at once.
 const EVENTS_AT_ONCE: usize = 256;
 
+/// Checks begun before it is seen what came of those before: how long one took is measured no later.
+pub(super) const STARTS_AT_ONCE: usize = 32;
+
 /// The checks under way.
 #[derive(Debug)]
 pub(super) struct Lane {

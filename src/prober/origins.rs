@@ -85,7 +85,8 @@ pub(super) async fn black_hole() -> (SocketAddr, Vec<socket2::Socket>) {
     (addr.as_socket().unwrap(), guard)
 }
 
-async fn play(mut stream: TcpStream, script: Script) {
+/// Treats one connection so.
+pub(super) async fn play(mut stream: TcpStream, script: Script) {
     match script {
         Script::EndlessBody => endless(&mut stream, "HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096]).await,
         Script::EndlessHead => endless(&mut stream, "HTTP/1.1 200 OK\r\nX-More: ", b"and more ").await,

@@ -45,9 +45,6 @@ const STIR: Duration = Duration::from_millis(250);
 /// Results of tasks handed to the source at once.
 const BATCH_MAX: usize = 1024;
 
-/// Checks begun in the lane before it is seen what came of those before: how long one took is measured no later.
-const STARTS_AT_ONCE: usize = 32;
-
 /// The world outside, so that tests can put another one there.
 pub(super) trait Net: Send + Sync + 'static {
     /// Whether such checks go through the lane.
@@ -305,7 +302,7 @@ impl<N: Net> Rounds<N> {
             if let Some(lane) = self.lane.as_mut().filter(|_| self.net.is_for_lane(aimed)) {
                 lane.get_mut().start(ticket, aimed);
                 in_lane += 1;
-                if in_lane == STARTS_AT_ONCE {
+                if in_lane == lane::STARTS_AT_ONCE {
                     starts = Starts::More;
                     break;
                 }

@@ -169,10 +169,11 @@ impl Conn {
             if !is_answer && connect::has_met_itself(self.stream.local_addr(), &self.addr) {
                 finding = connect::refused(&mut self.trace);
             } else {
-                if !self.trace.is_emptied || !self.is_watched {
+                let is_quiet = self.trace.is_emptied;
+                if !is_quiet || !self.is_watched {
                     self.is_closed |= connect::empty(buffer, |buffer| receive(&self.stream, buffer));
                 }
-                is_left = self.is_closed;
+                is_left = is_quiet && self.is_closed;
             }
         }
         let Self { addr, probe, is_watched, stream, trace, .. } = *self;

@@ -1,8 +1,13 @@
-//! Sockets that have served one check and serve another.
+//! Sockets that have served one check of a server on this host and serve another.
 //!
 //! A check needs a connection of its own, not a socket of its own: to make one and throw it away is a tenth of what a
 //! check costs the kernel. `connect` to no address dissolves a connection, with the reset that closing without lingering
-//! would send, and leaves a socket as good as new; its options stay, so only sockets without any of their own are kept.
+//! would send. Options stay, but for the one that [`connect::prepare`](super::super::connect::prepare) sets each time:
+//! only sockets without any of their own are kept.
+//!
+//! One thing is not as with a new socket: the kernel goes on numbering bytes where the last connection ended, so that
+//! a server knows from one check at which number the next one begins, which may be another server's. Who knows that could
+//! forge answers, if packets could be forged. Those of the loopback cannot, so it is done for servers there alone.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -13,8 +18,10 @@ use socket2::SockRef;
 
 use crate::model::{Aim, PeerAddr};
 
-/// Sockets of a family that are kept: a few more than are done with at once.
-const SPARES_MAX: usize = 64;
+use super::STARTS_AT_ONCE;
+
+/// Sockets of a family that are kept: as many as are used at once where every check begins in turn.
+const SPARES_MAX: usize = STARTS_AT_ONCE;
 
 /// The spare sockets, without a connection.
 #[derive(Debug, Default)]
@@ -39,7 +46,7 @@ impl Spares {
 
     fn kept(&mut self, addr: &PeerAddr, aim: &Aim) -> Option<&mut Vec<TcpStream>> {
         match addr.ip()? {
-            _ if aim.source.is_some() => None,
+            addr if aim.source.is_some() || !addr.ip().is_loopback() => None,
             SocketAddr::V4(_) => Some(&mut self.ipv4),
             SocketAddr::V6(_) => Some(&mut self.ipv6),
         }
@@ -118,6 +125,9 @@ mod tests {
             assert_eq!(server.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
         assert!(spares.take(&addr, &bound).is_none());
+        for elsewhere in ["10.0.0.1:80", "[2001:db8::1]:80", "[::ffff:127.0.0.1]:80"] {
+            assert!(spares.take(&elsewhere.parse::<SocketAddr>().unwrap().into(), &Aim::default()).is_none());
+        }
         assert!(spares.take(&"[::1]:80".parse::<SocketAddr>().unwrap().into(), &Aim::default()).is_none());
     }
 }

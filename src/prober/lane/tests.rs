@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::super::origins::{OK, Script, black_hole, start};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::super::origins::{OK, Script, black_hole, play, serve, start};
 use super::*;
 use crate::health::{CheckId, Schedule};
 use crate::model::{Aim, CheckStatus, Host, HttpProbe};
@@ -20,6 +22,19 @@ fn probe(timeout_ms: u64) -> Probe {
 
 fn aimed(addr: SocketAddr, probe: Probe) -> Aimed {
     Aimed::new(addr, Host::Name("origin.test".into()), probe.into())
+}
+
+/// Starts an origin that replies and closes, and returns where, and what hears of each connection when that is done.
+async fn leaving(reply: &'static str) -> (SocketAddr, UnboundedReceiver<()>) {
+    let (told, left) = unbounded_channel();
+    let each = move |stream| {
+        let told = told.clone();
+        async move {
+            play(stream, Script::Reply(reply)).await;
+            told.send(()).unwrap();
+        }
+    };
+    (serve(each).await, left)
 }
 
 /// Turns the lane until so many checks are over.
@@ -81,13 +96,13 @@ async fn check_that_is_cut_short_has_no_result_and_leaves_its_place() {
 
 #[tokio::test]
 async fn who_has_answered_by_the_first_turn_is_looked_at_and_who_has_not_is_told_of() {
-    let (good, silent) = (start(Script::Reply(OK)).await, start(Script::Silent).await);
+    let ((good, mut left), silent) = (leaving(OK).await, start(Script::Silent).await);
     let mut lane = Lane::new().unwrap();
     let tickets = tickets(2);
     lane.start(tickets[0], &aimed(good, probe(5000)));
     lane.start(tickets[1], &aimed(silent, probe(5000)));
     assert!(lane.is_busy() && lane.places.iter().all(|place| !place.conn.as_ref().unwrap().is_watched));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    left.recv().await.unwrap();
     lane.turn();
     let ended: Vec<Ended> = lane.take_ended().collect();
     assert_eq!(ended.iter().map(|ended| ended.ticket).collect::<Vec<_>>(), [tickets[0]]);
@@ -97,13 +112,14 @@ async fn who_has_answered_by_the_first_turn_is_looked_at_and_who_has_not_is_told
 #[tokio::test]
 async fn checks_one_after_the_other_share_a_socket_and_nothing_else() {
     let busy = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let (good, sick) = (start(Script::Reply(OK)).await, start(Script::Reply(busy)).await);
+    let (mut good, mut sick) = (leaving(OK).await, leaving(busy).await);
     let mut lane = Lane::new().unwrap();
     for (n, ticket) in tickets(6).into_iter().enumerate() {
-        let (addr, code, reply) = [(good, 200, OK), (sick, 503, busy)][n % 2];
+        let ((addr, left), code, reply) = if n % 2 == 0 { (&mut good, 200, OK) } else { (&mut sick, 503, busy) };
+        let addr = *addr;
         lane.start(ticket, &aimed(addr, probe(5000)));
-        // It answers and leaves before it is looked at.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Nobody looks before it has answered and left.
+        left.recv().await.unwrap();
         let record = until_ended(&mut lane, 1).await.pop().unwrap().record.unwrap();
         let evidence = record.evidence.unwrap();
         assert_eq!((record.code, evidence.errno, &*evidence.received), (Some(code), None, reply.as_bytes()));
