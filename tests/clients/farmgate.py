@@ -8,13 +8,14 @@ import http.server
 import json
 import os
 import re
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
+
+from ports import free_port
 
 SERVICE = "lb-clients"
 INSTANCE_ID = 4711
@@ -64,12 +65,6 @@ def until(what, look):
             return found
         time.sleep(0.05)
     raise AssertionError(f"waited {PATIENCE_S} s in vain for {what}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Farmgate:

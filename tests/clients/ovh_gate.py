@@ -8,6 +8,7 @@ import urllib.request
 
 import farmgate
 from farmgate import SERVICE, until
+from ports import free_port
 
 BASE = f"/ipLoadbalancing/{SERVICE}"
 # A credential of which everything is read, and by which farms are made and no more.
@@ -94,7 +95,7 @@ class Life:
     def test_objects_live_from_the_first_post_to_the_last_delete(self):
         call, ill = self.client, farmgate.Origin(200)
         self.addCleanup(ill.close)
-        port, good = farmgate.free_port(), self.gate.good.port
+        port, good = free_port(), self.gate.good.port
         probe = {"type": "http", "url": "/", "interval": 1, "match": "status", "pattern": "200"}
         farm = call.post(f"{BASE}/http/farm", zone="all", displayName=self.NAME, probe=probe, balance="roundrobin")
         self.assertEqual(farm["displayName"], self.NAME)

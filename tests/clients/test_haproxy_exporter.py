@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 
 import farmgate
+from ports import free_port
 
 
 class Exporter(unittest.TestCase):
@@ -19,7 +20,7 @@ class Exporter(unittest.TestCase):
         self.addCleanup(gate.close)
         with urllib.request.urlopen(f"http://127.0.0.1:{gate.web_port}/", timeout=farmgate.PATIENCE_S) as answer:
             answer.read()
-        port = farmgate.free_port()
+        port = free_port()
         # It knows Basic only: the token is the password.
         stats = f"http://any:{farmgate.TOKEN}@{gate.admin}/haproxy/stats;csv"
         command = [exporter, f"--haproxy.scrape-uri={stats}", f"--web.listen-address=127.0.0.1:{port}"]

@@ -12,6 +12,7 @@ import farmgate
 import ovh_gate
 from farmgate import SERVICE
 from ovh_gate import BASE
+from ports import free_port
 
 WRITER = {"application_key": "ak-writer", "application_secret": "as-writer-secret", "consumer_key": "ck-writer"}
 
@@ -63,7 +64,7 @@ class Service(unittest.TestCase):
         self.assertEqual(self.client.get(f"{BASE}/ssl", type="custom"), [made["id"]])
         self.assertIsNone(self.client.put(f"{BASE}/ssl/{made['id']}", displayName="yours"))
         self.assertEqual(self.client.get(f"{BASE}/ssl/{made['id']}")["displayName"], "yours")
-        port = farmgate.free_port()
+        port = free_port()
         files = {part: os.path.join(gate.dir.name, f"state/made/{made['id']}.{part}.pem") for part in ("cert", "key")}
         tls = {"certificates": [files]}
         secure = {"name": "secure", "protocol": "http", "listen": [f"127.0.0.1:{port}"], "farm": "web", "tls": tls}

@@ -12,6 +12,7 @@ import urllib.request
 import farmgate
 import ovh_gate
 from farmgate import SERVICE
+from ports import free_port
 
 HOME = f"/ipLoadbalancing/{SERVICE}"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)")
@@ -167,11 +168,11 @@ class Types(unittest.TestCase):
             self.make(servers, {"address": "127.0.0.1", "status": "active", "displayName": "one", "port": gate.good.port, **more})
             self.make(servers, {"address": "127.0.0.1", "status": "inactive", "port": 9})
             self.make(f"{home}/farm/{few['farmId']}/server", {"address": "127.0.0.1", "status": "active"})
-            self.make(f"{home}/frontend", {"zone": "all", "port": str(farmgate.free_port()), "disabled": True})
+            self.make(f"{home}/frontend", {"zone": "all", "port": str(free_port()), "disabled": True})
             more = {} if is_udp else {"allowedSource": ["127.0.0.0/8"], "ssl": True, "defaultSslId": brought["id"]}
             if kind == "http":
                 more |= {"hsts": True, "httpHeader": ["X-Ip: %ci"]}
-            port = str(farmgate.free_port())
+            port = str(free_port())
             front = {"zone": "all", "port": port, "displayName": f"{kind}-front", "defaultFarmId": many["farmId"], **more}
             frontend = self.make(f"{home}/frontend", front)
             if is_udp:

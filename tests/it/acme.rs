@@ -1,6 +1,6 @@
 //! Certificates obtained from a real authority: Let's Encrypt's test server, from Debian's package `pebble`.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::certificates::connect;
-use crate::harness::{Farmgate, Origin, Server, Setup, until};
+use crate::harness::{Farmgate, Origin, Server, Setup, free_port, until};
 
 /// An authority that trusts the system's resolver and looks at these ports.
 pub(crate) struct Pebble {
@@ -23,10 +23,6 @@ impl Drop for Pebble {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Pebble {

@@ -18,7 +18,7 @@ pub(crate) use farmgate::{BINARY, Farmgate, run_to_end};
 pub(crate) use h2::{Frames, H2};
 pub(crate) use h2_origin::{Asked, H2Origin, Says};
 pub(crate) use load::Load;
-pub(crate) use origin::{Behaviour, Origin, place, refused_port};
+pub(crate) use origin::{Behaviour, Origin, free_port, place, refused_port};
 pub(crate) use plane::InProcess;
 pub(crate) use receiver::{Delivery, Does, Receiver};
 pub(crate) use tcp_origin::{TcpBehaviour, TcpOrigin};

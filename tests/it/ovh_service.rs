@@ -9,9 +9,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::acme::{Pebble, free_port};
+use crate::acme::Pebble;
 use crate::certificates::{connect, get};
-use crate::harness::{Client, EYE_TOKEN, Farmgate, OPS_TOKEN, Origin, Response, Server, Setup, place, until};
+use crate::harness::{
+    Client, EYE_TOKEN, Farmgate, OPS_TOKEN, Origin, Response, Server, Setup, free_port, place, until,
+};
 
 const LB: &str = "/1.0/ipLoadbalancing/it";
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, PATIENCE, Server, Setup, refused_port, until};
+use crate::harness::{Behaviour, Client, Farmgate, Fault, Origin, PATIENCE, Server, Setup, place, refused_port, until};
 
 fn one(behaviour: Behaviour) -> (Origin, Farmgate) {
     one_with(behaviour, |setup| setup)
@@ -339,9 +339,7 @@ fn tcp_connection_that_no_server_takes_is_logged_and_its_retries_counted_as_made
 #[test]
 fn frontend_renamed_under_load_costs_no_request() {
     let origin = Origin::start("a");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let front = free.local_addr().unwrap();
-    drop(free);
+    let front = place();
     let setup = Setup::http(&[Server::new("a", origin.addr(), "")]).frontend(&format!("listen: [\"{front}\"]"));
     let farmgate = Farmgate::start(&setup);
     let is_over = Arc::new(AtomicBool::new(false));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use farmgate::metrics::Refusal;
 use farmgate::model::{AdminStatus, Balance, Farm, Frontend, Protocol, Sources};
 
-use crate::harness::{Behaviour, Farmgate, InProcess, Origin, PATIENCE, Server, Setup, until};
+use crate::harness::{Behaviour, Farmgate, InProcess, Origin, PATIENCE, Server, Setup, place, until};
 
 /// Answers every datagram with its name, a colon and what it got; stops when dropped.
 pub(crate) struct Echo {
@@ -59,11 +59,6 @@ pub(crate) fn ask(client: &UdpSocket, front: SocketAddr, what: &[u8]) -> String 
 
 fn plane(servers: &[(&'static str, SocketAddr)], adjust: impl FnOnce(&mut Farm, &mut Frontend)) -> InProcess {
     InProcess::start_with(Protocol::Udp, servers, adjust)
-}
-
-/// A port of this host on which nobody answers.
-fn nobody() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
@@ -118,7 +113,7 @@ fn session_ends_after_silence_and_is_logged() {
 #[test]
 fn server_that_refuses_is_left_for_another_one() {
     let b = Echo::start("b");
-    let plane = plane(&[("a", nobody()), ("b", b.addr)], |farm, _| farm.balance = Balance::First);
+    let plane = plane(&[("a", place()), ("b", b.addr)], |farm, _| farm.balance = Balance::First);
     let client = client();
     client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let answer = until("an answer of b", || {

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 
-from rig import LOOPBACK, Failure, until
+from rig import LOOPBACK, until
 
 SERVERS = "abcd"
 HANGING = "d"

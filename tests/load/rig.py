@@ -6,17 +6,16 @@ import http.client
 import json
 import os
 import pathlib
-import random
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
 from origin import PAGE
+from ports import free_port
 
 TOKEN = "token-of-the-load-tests"
 SERVICE = "lb-load"
@@ -41,25 +40,6 @@ def until(what, look, patience_s=PATIENCE_S, pause_s=0.005):
         if time.monotonic() > deadline:
             raise Failure(f"waited {patience_s} s in vain for {what}")
         time.sleep(pause_s)
-
-
-def free_port(taken=set()):
-    """Returns a port that nobody listens on and that the system gives to no connection of its own, so that it is still
-    free when an origin that was killed comes back. No port is returned twice."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        below = int(file.read().split()[0])
-    for _ in range(1000):
-        port = random.randrange(10_000, max(below, 12_000))
-        if port in taken:
-            continue
-        with socket.socket() as s:
-            try:
-                s.bind((LOOPBACK, port))
-            except OSError:
-                continue
-        taken.add(port)
-        return port
-    raise Failure("no port is free")
 
 
 def end(process, patience_s=PATIENCE_S):

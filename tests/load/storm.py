@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.parse
 
-from rig import LOOPBACK, PATIENCE_S, TOKEN, until
+from rig import LOOPBACK, TOKEN, until
 
 WRITERS = 3
 SERVERS = 5

@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,6 +19,8 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
+from ports import free_port
 
 TOKEN = "token-of-the-page-tests"
 PATIENCE_S = 20
@@ -53,12 +54,6 @@ class Origin:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def until(what, look):

@@ -9,7 +9,8 @@ import urllib.request
 
 from selenium.webdriver.common.by import By
 
-from rig import PATIENCE_S, Origin, Shown, free_port, until
+from ports import free_port
+from rig import PATIENCE_S, Origin, Shown, until
 
 # What a hostile server could send to be run in an operator's browser.
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"

@@ -3,7 +3,8 @@ refresh, Zenlayer's. That the APIs, the command line and the metrics agree with 
 
 import unittest
 
-from rig import Origin, Shown, free_port, until
+from ports import free_port
+from rig import Origin, Shown, until
 
 OVH = "/1.0/ipLoadbalancing/lb-shapes"
 ONE = "/farms/shop/servers/one"

@@ -3,10 +3,9 @@
 import os
 import socket
 
-import servers
-from farmgate import free_port
 from faults import Says
 from gate import Case, Several
+from ports import free_port
 
 # Where a command tells the processes that it started.
 SLEEPERS = "sleepers"

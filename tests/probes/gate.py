@@ -10,7 +10,8 @@ import time
 import urllib.error
 import urllib.request
 
-from farmgate import PATIENCE_S, TOKEN, free_port
+from farmgate import PATIENCE_S, TOKEN
+from ports import free_port
 
 # Of every probe here.
 TIMEOUT_MS = 800

@@ -28,10 +28,10 @@ import cases
 import faults
 import matrix
 import servers
-from farmgate import PATIENCE_S, free_port
 from faults import Says, Talker
 from gate import Case, Gate, NetnsGate, farms_of, judge
 from paced import Paced
+from ports import free_port
 from servers import Crowd
 
 

@@ -12,7 +12,8 @@ import subprocess
 import time
 from concurrent import futures
 
-from farmgate import PATIENCE_S, free_port
+from farmgate import PATIENCE_S
+from ports import free_port
 
 NOBODY, NOGROUP = 65534, 65534
 # So few that a test can take them all.

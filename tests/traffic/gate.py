@@ -16,16 +16,12 @@ import tempfile
 import threading
 import time
 
+from ports import free_port
+
 HERE = pathlib.Path(__file__).resolve().parent
 LOOPBACK = "127.0.0.1"
 PATIENCE_S = 20
 TOKEN = "token-of-the-traffic-tests"
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind((LOOPBACK, 0))
-        return s.getsockname()[1]
 
 
 def at(port):

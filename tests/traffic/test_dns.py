@@ -5,6 +5,7 @@ import subprocess
 import unittest
 
 import gate
+from ports import free_port
 
 NAMES = 40
 
@@ -15,7 +16,7 @@ class Dns(unittest.TestCase):
         cls.directory = gate.Directory()
         cls.addClassCleanup(cls.directory.close)
         cls.servers = [cls.dnsmasq(n) for n in (1, 2)]
-        cls.udp, cls.tcp = gate.free_port(socket.SOCK_DGRAM), gate.free_port()
+        cls.udp, cls.tcp = free_port(socket.SOCK_DGRAM), free_port()
         frontends = {
             "dns": {"protocol": "udp", "listen": [gate.at(cls.udp)], "farm": "dns"},
             "dns-tcp": {"protocol": "tcp", "listen": [gate.at(cls.tcp)], "farm": "dns-tcp"},
@@ -26,7 +27,7 @@ class Dns(unittest.TestCase):
 
     @classmethod
     def dnsmasq(cls, n):
-        port = gate.free_port()
+        port = free_port()
         records = [f"--address=/name-{i}.test/192.0.2.{i + 1}" for i in range(NAMES)]
         long = ["--txt-record=long.test," + ",".join(["x" * 200] * 5)]
         argv = [gate.program("dnsmasq"), "--keep-in-foreground", "--no-resolv", "--no-hosts", "--no-daemon", "--pid-file=", "--conf-file=/dev/null"]

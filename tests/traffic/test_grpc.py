@@ -6,6 +6,7 @@ import unittest
 
 import gate
 import grpc
+from ports import free_port
 
 LARGE = bytes(range(256)) * (4 * 1024 * 4)
 """4 MiB."""
@@ -79,7 +80,7 @@ class Grpc(unittest.TestCase):
                 "servers": {"s1": {"address": gate.at(secure), "tls": {"ca": str(authority.ca), "sni": "localhost"}}},
             },
         }
-        ports = {name: gate.free_port() for name in farms}
+        ports = {name: free_port() for name in farms}
         frontends = {
             "clear": {"protocol": "http", "listen": [gate.at(ports["clear"])], "farm": "clear", "h2c": True},
             "secure": {"protocol": "http", "listen": [gate.at(ports["secure"])], "farm": "secure", "tls": authority.tls()},

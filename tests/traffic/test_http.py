@@ -5,6 +5,7 @@ import ssl
 import unittest
 
 import gate
+from ports import free_port
 
 
 class Http(unittest.TestCase):
@@ -32,8 +33,8 @@ class Http(unittest.TestCase):
             "wrong-name": {"protocol": "http", "servers": {"s1": {**server, "tls": {**tls, "sni": "other.example"}}}},
             "unverified": {"protocol": "http", "servers": {"s1": {**server, "tls": {"verify": False}}}},
         }
-        cls.clear = {farm: gate.free_port() for farm in farms}
-        cls.secure = gate.free_port()
+        cls.clear = {farm: free_port() for farm in farms}
+        cls.secure = free_port()
         frontends = {farm: {"protocol": "http", "listen": [gate.at(port)], "farm": farm, "h2c": True} for farm, port in cls.clear.items()}
         frontends["secure"] = {"protocol": "http", "listen": [gate.at(cls.secure)], "farm": "plain", "tls": cls.authority.tls()}
         cls.gate = gate.Gate(directory.path, frontends, farms)

@@ -4,6 +4,7 @@ import json
 import unittest
 
 import gate
+from ports import free_port
 
 
 class Node(unittest.TestCase):
@@ -14,7 +15,7 @@ class Node(unittest.TestCase):
         origin = gate.WebOrigin()
         cls.addClassCleanup(origin.close)
         cls.authority = gate.Authority(cls.directory.path)
-        cls.clear, cls.secure = gate.free_port(), gate.free_port()
+        cls.clear, cls.secure = free_port(), free_port()
         frontends = {
             "clear": {"protocol": "http", "listen": [gate.at(cls.clear)], "farm": "web", "h2c": True},
             "secure": {"protocol": "http", "listen": [gate.at(cls.secure)], "farm": "web", "tls": cls.authority.tls()},

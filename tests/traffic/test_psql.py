@@ -7,6 +7,7 @@ import subprocess
 import unittest
 
 import gate
+from ports import free_port
 
 NOBODY, NOGROUP = 65534, 65534
 
@@ -18,7 +19,7 @@ class Psql(unittest.TestCase):
         cls.addClassCleanup(cls.directory.close)
         cls.authority = gate.Authority(cls.directory.path)
         server = cls.postgres()
-        cls.port = gate.free_port()
+        cls.port = free_port()
         frontends = {"db": {"protocol": "tcp", "listen": [gate.at(cls.port)], "farm": "db"}}
         cls.gate = gate.Gate(cls.directory.path, frontends, {"db": gate.tcp_farm(server)})
         cls.addClassCleanup(cls.gate.close)
@@ -26,7 +27,7 @@ class Psql(unittest.TestCase):
     @classmethod
     def postgres(cls):
         bin_ = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
-        home, port = cls.directory.path / "postgres", gate.free_port()
+        home, port = cls.directory.path / "postgres", free_port()
         home.mkdir()
         as_nobody = {}
         for name in ("cert.pem", "key.pem"):

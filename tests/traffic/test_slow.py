@@ -6,6 +6,7 @@ import time
 import unittest
 
 import gate
+from ports import free_port
 
 ATTACKERS, SECONDS = 200, 20
 MODES = {
@@ -30,7 +31,7 @@ class Slow(unittest.TestCase):
         cls.addClassCleanup(cls.directory.close)
         origin = gate.WebOrigin()
         cls.addClassCleanup(origin.close)
-        cls.port = gate.free_port()
+        cls.port = free_port()
         timeouts = {"header": "4s", "body": "4s", "idle": "4s", "write": "4s"}
         frontends = {"web": {"protocol": "http", "listen": [gate.at(cls.port)], "farm": "web", "timeouts": timeouts}}
         cls.gate = gate.Gate(cls.directory.path, frontends, {"web": gate.http_farm(origin.port)})

@@ -4,6 +4,7 @@ import json
 import unittest
 
 import gate
+from ports import free_port
 
 GRAVE = ("MEDIUM", "HIGH", "CRITICAL", "WARN")
 # What is said of the certificate, whose authority is one of this test, and of the origin's answers, not of our TLS.
@@ -18,7 +19,7 @@ class TestSsl(unittest.TestCase):
         origin = gate.WebOrigin()
         cls.addClassCleanup(origin.close)
         cls.authority = gate.Authority(cls.directory.path)
-        cls.ports = {profile: gate.free_port() for profile in ("intermediate", "modern")}
+        cls.ports = {profile: free_port() for profile in ("intermediate", "modern")}
         frontends = {
             profile: {"protocol": "http", "listen": [gate.at(port)], "farm": "web", "hsts": True, "tls": cls.authority.tls(profile=profile)}
             for profile, port in cls.ports.items()

@@ -9,6 +9,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 import gate
+from ports import free_port
 
 MESSAGES = 500
 BIG = bytes(range(256)) * 8192
@@ -51,7 +52,7 @@ class WebSockets(unittest.TestCase):
         cls.echo = Echo()
         cls.addClassCleanup(cls.echo.close)
         cls.authority = gate.Authority(cls.directory.path)
-        cls.plain, cls.secure = gate.free_port(), gate.free_port()
+        cls.plain, cls.secure = free_port(), free_port()
         frontends = {
             "plain": {"protocol": "http", "listen": [gate.at(cls.plain)], "farm": "web"},
             "secure": {"protocol": "http", "listen": [gate.at(cls.secure)], "farm": "web", "tls": cls.authority.tls()},

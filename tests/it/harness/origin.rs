@@ -4,8 +4,8 @@
 //! checks and traffic can be told apart. Everything received is kept.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -224,6 +224,22 @@ pub(crate) fn place() -> SocketAddr {
     static PLACES: AtomicUsize = AtomicUsize::new(1);
     let [.., high, low] = PLACES.fetch_add(1, SeqCst).to_be_bytes();
     TcpListener::bind(SocketAddr::from(([127, 77, high, low], 0))).unwrap().local_addr().unwrap()
+}
+
+/// A port of 127.0.0.1, for what must be there and comes later: nobody listens on it, the system gives it to no
+/// connection of its own, and no other test is given it.
+pub(crate) fn free_port() -> u16 {
+    const LOWEST: u16 = 10_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let below: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let ports = below.saturating_sub(LOWEST).max(1000);
+    // Of two runs at once, each begins somewhere else.
+    let first = u16::try_from(std::process::id() % u32::from(ports)).unwrap();
+    (0..ports)
+        .map(|_| LOWEST + (first + NEXT.fetch_add(1, SeqCst)) % ports)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("no port is free")
 }
 
 /// A port on which every connection is refused for as long as the value lives: bound, not listening.
