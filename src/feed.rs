@@ -14,7 +14,7 @@ use crate::model::{Event, EventKind, FarmId, ObjectKind};
 
 pub use ring::{EVENTS_HELD_MAX, Ring, Since, Told};
 pub use sentence::sentence;
-pub use wire::EventWire;
+pub use wire::{AgentWire, EventWire};
 
 /// Returns an event in the one schema, as JSON on one line.
 #[must_use]

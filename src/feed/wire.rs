@@ -22,8 +22,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event, EventKind,
-    FieldChange, Name, ProbeSlot, RefreshPhase, ServerKey, StandingChange, Suspicion, Terms, Timestamp, Wish,
+    Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event,
+    EventKind, FieldChange, Name, ProbeSlot, RefreshPhase, ServerKey, StandingChange, Suspicion, Terms, Timestamp,
+    Weight, Wish,
 };
 
 /// An event.
@@ -323,6 +324,22 @@ impl AgentWire {
             health: health.map(health_word),
             reason: reason.as_deref().map(str::to_owned),
         }
+    }
+
+    /// Reads it back; a word that nobody says is none.
+    #[must_use]
+    pub fn says(&self) -> AgentSays {
+        let weight = self.weight.as_deref().and_then(|weight| match weight.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(AgentWeight::Percent),
+            None => weight.parse().ok().and_then(Weight::new).map(AgentWeight::Weight),
+        });
+        let health = self.health.as_deref().and_then(|word| match word {
+            "down" => Some(AgentHealth::Down),
+            "up" => Some(AgentHealth::Up),
+            _ => None,
+        });
+        let admin = self.admin.as_deref().and_then(AdminStatus::parse);
+        AgentSays { weight, maxconn: self.maxconn, admin, health, reason: self.reason.as_deref().map(Box::from) }
     }
 }
 

@@ -159,11 +159,12 @@ impl ServerHealth {
                 probe.machine = Machine::known(Rule::of(declared), saved.health);
             }
         }
+        self.agent = saved.agent.clone().filter(|_| self.probes.iter().any(|probe| probe.is_agent));
         self.decided_by.clone_from(&saved.decided_by);
         self.outlier = Outlier::restored(saved.ejected);
         self.outlier.retune(farm.observe.as_ref());
         self.flapping.restore(&saved.changes, saved.held_until);
-        self.was_out = is_verdict && self.is_out();
+        self.was_out = (is_verdict || self.agent.is_some()) && self.is_out();
         let warm = saved.warm_since.filter(|_| !self.is_out());
         self.warmup = warm.and_then(|since| warmup::resumed(since, farm.slow_start, now));
     }
@@ -362,8 +363,9 @@ impl ServerHealth {
         SavedHealth {
             server,
             fingerprint,
-            health: self.health(),
+            health: self.probed_health(),
             since,
+            agent: self.agent.clone(),
             changes: self.flapping.changes(),
             held_until: self.flapping.held_until(),
             ejected: self.outlier.ejection(),

@@ -1,9 +1,12 @@
 //! The health of servers as it outlives the process: one row of JSON each. A row that this build cannot read is as good
 //! as none: that server begins anew.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use crate::feed::AgentWire;
 use crate::model::{
     CheckBrief, CheckStatus, Ejection, FarmId, Health, ProbeSlot, SavedHealth, ServerId, ServerKey, Timestamp,
     TrafficFault,
@@ -16,6 +19,8 @@ struct HealthWire {
     fingerprint: u64,
     health: String,
     since_us: u64,
+    #[serde(default)]
+    agent: Option<AgentWire>,
     #[serde(default)]
     changes_us: Vec<u64>,
     #[serde(default)]
@@ -71,7 +76,8 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<SavedHealth>>
 }
 
 fn wire(saved: &SavedHealth) -> HealthWire {
-    let SavedHealth { fingerprint, health, since, changes, held_until, ejected, warm_since, decided_by, .. } = saved;
+    let SavedHealth { fingerprint, health, since, agent, changes, held_until, ejected, warm_since, decided_by, .. } =
+        saved;
     let brief = |brief: &CheckBrief| BriefWire {
         slot: brief.slot.0,
         status: brief.status.as_str().to_owned(),
@@ -83,6 +89,7 @@ fn wire(saved: &SavedHealth) -> HealthWire {
         fingerprint: *fingerprint,
         health: health.as_str().to_owned(),
         since_us: since.0,
+        agent: agent.as_deref().map(AgentWire::of),
         changes_us: changes.iter().map(|at| at.0).collect(),
         held_until_us: held_until.map(|at| at.0),
         ejected: ejected.map(|Ejection { since, until, errors, kind, times }| EjectionWire {
@@ -113,6 +120,7 @@ fn saved(server: ServerKey, wire: HealthWire) -> Option<SavedHealth> {
         fingerprint: wire.fingerprint,
         health: Health::parse(&wire.health)?,
         since: Timestamp(wire.since_us),
+        agent: wire.agent.map(|agent| Arc::new(agent.says())),
         changes: wire.changes_us.into_iter().map(Timestamp).collect(),
         held_until: wire.held_until_us.map(Timestamp),
         ejected: wire.ejected.and_then(ejection),

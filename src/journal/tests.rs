@@ -7,8 +7,8 @@ use super::*;
 use crate::feed;
 use crate::feed::samples::{NOON, brief, every_kind, farm, server, transition};
 use crate::model::{
-    Act, AdminStatus, CheckStatus, Content, Ejection, Event, Evidence, FarmId, Health, Leftovers, Name, Override,
-    Terms, TrafficFault, Weight, Wish,
+    Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CheckStatus, Content, Ejection, Event, Evidence, FarmId,
+    Health, Leftovers, Name, Override, Terms, TrafficFault, Weight, Wish,
 };
 use crate::store::Order;
 
@@ -327,6 +327,13 @@ fn healths_are_read_as_they_were_saved_and_forgotten_when_told() {
         fingerprint: u64::MAX,
         health,
         since: seconds(n),
+        agent: Some(Arc::new(AgentSays {
+            weight: Some(AgentWeight::Percent(50)),
+            maxconn: Some(9),
+            admin: Some(AdminStatus::Drain),
+            health: Some(AgentHealth::Down),
+            reason: Some("full".into()),
+        })),
         changes: vec![NOON, seconds(1)],
         held_until: Some(seconds(3)),
         ejected: Some(ejected),

@@ -1,6 +1,7 @@
 //! What is concluded of a server from all that is observed: checks, traffic, flapping, warm-up. Derived by
 //! `health::ServerHealth`; read by the rotation, the snapshot and explain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{AgentSays, CheckBrief, CheckRecord};
@@ -8,7 +9,6 @@ use super::id::ServerKey;
 use super::probe::{Pace, ProbeSlot};
 use super::server::{AdminStatus, Health, Progress, Weight};
 use super::time::Timestamp;
-use std::sync::Arc;
 
 /// Everything observed of one server, at one instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,10 +196,12 @@ pub struct SavedHealth {
     pub server: ServerKey,
     /// Tells whether it is still the same address and probes; another one starts afresh.
     pub fingerprint: u64,
-    /// What its probes concluded.
+    /// What its probes concluded, whatever its agent says.
     pub health: Health,
-    /// Since when.
+    /// Since when it is in or out, for its probes or its agent.
     pub since: Timestamp,
+    /// What its agent said.
+    pub agent: Option<Arc<AgentSays>>,
     /// Recent changes of health, the oldest first.
     pub changes: Vec<Timestamp>,
     /// Held down until then.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Behaviour, Farmgate, Load, OPS_TOKEN, Origin, Server, Setup, until};
+use crate::harness::{Behaviour, Farmgate, Load, OPS_TOKEN, Origin, Server, Setup, TcpBehaviour, TcpOrigin, until};
 
 /// A probe that decides soon.
 const QUICK: &str = "{type: http, url: /healthz, interval: 150ms, timeout: 150ms, rise: 2, fall: 2}";
@@ -145,6 +145,49 @@ fn hold_down_ejection_and_warm_up_survive_a_kill() {
     second.wait_for_state("c", "UP");
     let mut client = second.client();
     (0..12).for_each(|_| assert_eq!(client.get("/").origin(), "c"));
+}
+
+/// Its agents are silent when the next process starts.
+#[test]
+fn what_agents_said_survives_a_kill() {
+    let lines = ["down#disk full", "drain maxconn:7", "50%", "maint"];
+    let agents = lines.map(|line| TcpOrigin::start(line, TcpBehaviour::CloseFirst));
+    let (origins, setup) = farm(1);
+    let mut setup = setup.top("state_dir: state");
+    for (name, agent) in NAMES.iter().zip(&agents) {
+        let (address, port) = (origins[0].addr(), agent.addr().port());
+        setup = setup.another_farm(&format!(
+            "{name}: {{protocol: http, probes: {{web: {QUICK}, agent: {{type: agent, port: {port}, interval: 250ms, \
+             timeout: 250ms}}}}, servers: {{it: {{address: \"{address}\", weight: 10}}}}}}"
+        ));
+    }
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let first = Farmgate::start_in(&dir, &setup, &[]);
+    let shown = |farmgate: &Farmgate, farm: &str| {
+        let (status, server) = farmgate.admin_get(&format!("/api/v1/farms/{farm}/servers/it"));
+        assert_eq!(status, 200, "{server}");
+        server
+    };
+    let wants = ["DOWN (agent)", "DRAIN (agent)", "UP", "MAINT"];
+    for (farm, state) in NAMES.iter().zip(wants) {
+        until(&format!("{farm} to be {state}"), || {
+            let server = shown(&first, farm);
+            (server["state"] == state && !server["standing"]["agent"].is_null()).then_some(())
+        });
+    }
+    drop(agents);
+    std::thread::sleep(DURABLE);
+    let said = |farmgate: &Farmgate| {
+        NAMES.map(|farm| {
+            let server = shown(farmgate, farm);
+            [&server["state"], &server["effective_weight"], &server["standing"]["agent"]].map(Value::clone)
+        })
+    };
+    let before = said(&first);
+    let second = again(first, &dir, &setup);
+    assert_eq!(said(&second), before, "from the first table on");
+    let explained = second.cli(&["explain", "a/it"]).text;
+    assert!(explained.contains("its agent says down (\"disk full\")"), "{explained}");
 }
 
 #[test]

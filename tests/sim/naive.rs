@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use farmgate::model::{
-    AgentHealth, AgentSays, CheckRecord, Farm, Health, Probe, ProbeSlot, ProbeStart, Server, Verdict,
+    AgentHealth, AgentSays, CheckRecord, Farm, Health, Probe, ProbeSlot, ProbeStart, SavedHealth, Server, Verdict,
 };
 
 /// One server.
@@ -65,8 +65,10 @@ fn thresholds(probe: &Probe) -> (u16, u16) {
 
 impl Naive {
     /// Returns a server of which nothing is known but what an earlier process concluded.
-    pub(crate) fn new(farm: &Farm, server: &Server, known: Option<Health>) -> Self {
-        let known = known.filter(|health| matches!(health, Health::Down | Health::Stopping | Health::Up));
+    pub(crate) fn new(farm: &Farm, server: &Server, saved: Option<&SavedHealth>) -> Self {
+        let known = saved
+            .map(|saved| saved.health)
+            .filter(|health| matches!(health, Health::Down | Health::Stopping | Health::Up));
         let of = |(slot, probe): (ProbeSlot, &Arc<Probe>)| {
             let (started, failures) = match probe.start {
                 ProbeStart::Check => (Health::Unknown, 0),
@@ -81,7 +83,8 @@ impl Naive {
             .probes_with_slots()
             .filter(|(slot, probe)| server.probed && *slot != ProbeSlot::SHADOW && !probe.kind.is_agent());
         let (probes, quorum) = (counted.map(of).collect(), farm.quorum);
-        Self { probes, quorum, agent: AgentSays::default(), is_checked: false }
+        let agent = saved.and_then(|saved| saved.agent.as_deref().cloned()).unwrap_or_default();
+        Self { probes, quorum, agent, is_checked: false }
     }
 
     /// The file has other thresholds.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use farmgate::farm::{FarmTable, ServerEntry};
 use farmgate::health::server::fingerprint;
 use farmgate::model::{
-    AdminStatus, AgentHealth, AgentWeight, CheckRecord, Epoch, Event, FailOpen, Farm, FarmId, Field, Health, Leftovers,
-    ProbeSlot, Role, SavedHealth, Server, ServerKey, Timestamp, Topology, Weight,
+    AdminStatus, AgentHealth, AgentSays, AgentWeight, CheckRecord, Epoch, Event, FailOpen, Farm, FarmId, Field, Health,
+    Leftovers, ProbeSlot, Role, SavedHealth, Server, ServerKey, Timestamp, Topology, Weight,
 };
 use farmgate::store::Table;
 
@@ -211,9 +211,11 @@ impl Watch {
         }
         for (key, (to, at)) in &left.led_to {
             let saved = left.healths.get(key);
-            // Where an agent alone speaks, what it said is not kept: it is asked at once.
-            let is_kept =
-                saved.is_some_and(|saved| saved.health == *to || saved.since != *at || saved.health == Health::Off);
+            let is_down = |agent: &Arc<AgentSays>| agent.health == Some(AgentHealth::Down);
+            let led_to = |saved: &SavedHealth| {
+                if saved.agent.as_ref().is_some_and(is_down) { Health::Down } else { saved.health }
+            };
+            let is_kept = saved.is_some_and(|saved| led_to(saved) == *to || saved.since != *at);
             must!(is_kept, "(4) a durable transition is remembered", "{key:?} {to:?}: {saved:?}");
         }
         let (overrides, heard) = (Wanted(left.overrides), std::mem::take(&mut self.heard));
@@ -227,7 +229,7 @@ impl Watch {
         let saved = std::mem::take(&mut self.saved);
         for (key, farm, server) in servers(file) {
             let print = fingerprint(farm, server);
-            let known = saved.get(&key).filter(|saved| saved.fingerprint == print).map(|saved| saved.health);
+            let known = saved.get(&key).filter(|saved| saved.fingerprint == print);
             self.naive.insert(key, (print, Naive::new(farm, server, known)));
         }
     }

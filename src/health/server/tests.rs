@@ -301,6 +301,21 @@ fn server_agent_keeps_what_a_later_line_leaves_out() {
 }
 
 #[test]
+fn server_restored_is_as_its_probes_say_once_its_agent_says_up() {
+    let mut bench = Bench::new(farm()).checks(&[L6Ok]);
+    bench.agent(says_health(AgentHealth::Down));
+    let saved = bench.health.saved(ServerKey { farm: bench.farm.id, server: ServerId(1) }, 7, at(1));
+    let mut restored = Bench { now: bench.now, ..Bench::new(farm()) };
+    restored.health.restore(&saved, &farm(), at(bench.now));
+    assert_eq!(restored.health.standing().health, Health::Down);
+    assert_eq!(restored.agent(says_health(AgentHealth::Up)).transition, Some((Health::Down, Health::Up)));
+    let without = Farm { probes: Box::new([probe(ProbeKind::Tls)]), ..farm() };
+    let mut restored = Bench::new(without.clone());
+    restored.health.restore(&saved, &without, at(0));
+    assert_eq!(restored.health.standing().agent, None, "it has no agent to take the word back");
+}
+
+#[test]
 fn server_remembers_the_run_that_decided_and_nothing_before_it() {
     let bench = Bench::new(farm()).checks(&[L6Ok, L7Sts, L6Ok, L7Sts, CheckStatus::L7Tout, SockErr, L7Sts]);
     let statuses: Vec<_> = bench.health.decided_by().iter().map(|brief| brief.status).collect();
@@ -339,6 +354,8 @@ fn server_restored_is_what_was_saved_and_ends_what_is_over() {
         restored.health.restore(&saved, &farm(), at(bench.now));
         let again = restored.health.saved(saved.server, 7, at(1));
         assert_eq!(again, saved, "{state}");
+        let (is, was) = (restored.health.standing(), bench.health.standing());
+        assert_eq!((is.health, is.agent), (was.health, was.agent), "{state}");
         assert_eq!(restored.health.decided_by(), bench.health.decided_by(), "{state}");
         let ended: Vec<_> = restored.tick_after(7200).changes.iter().map(word).collect();
         let standing = restored.health.standing();
