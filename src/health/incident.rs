@@ -9,9 +9,11 @@
 //!   least a second; over several farms, each within its own.
 //! - An incident *begins* at the first loss (a server goes Down, or a check fails on our own socket) at which the
 //!   servers that fail together with the lost one are at least [`SERVERS_MIN`] and more than the guard's share of the
-//!   farm's probed servers, all with causes of the network and none, a window before or after, with another; or, over the guarded farms concerned,
-//!   at least [`SERVERS_MIN`] in two farms or more, and more than half of the probed servers of those farms. So it
-//!   begins no later than the rotation would lose more than the share; servers lost a moment before belong to it too.
+//!   farm's probed servers; or, over the guarded farms concerned, at least [`SERVERS_MIN`] in two farms or more, and
+//!   more than half of the probed servers of those farms. So it begins no later than the rotation would lose more than
+//!   the share; servers lost a moment before belong to it too.
+//! - Only servers count whose failing checks all are of the network; whoever answers, well or not, can be reached. The
+//!   first of them may have been broken off after it had connected: it was under way when the network went.
 //! - While it lasts, servers of its farms that begin to fail with causes of the network belong to it, and farms of which
 //!   the same comes to be true join it; a server that then fails with another cause is let go. There is one incident
 //!   at a time.
@@ -63,9 +65,11 @@ struct Failing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// Every failing check was of the network.
+    /// Every failing check was of the network, but perhaps the first, which was broken off.
     Network,
-    /// One was not.
+    /// There was one, which was broken off after it had connected: the next one tells.
+    BrokenOff,
+    /// One was not of the network.
     Server,
     /// It counts for no incident: it was lost already, or an incident with it is over.
     Spent,
@@ -196,16 +200,29 @@ impl IncidentDetector {
         let bit = slot_bit(seen.slot);
         let was_in_work = matches!(seen.before, Health::Stopping | Health::Up);
         let is_held = self.holding(seen.server).is_some();
-        let fresh = if was_in_work || is_held { Cause::Network } else { Cause::Spent };
+        let is_of_the_network = seen.status.is_of_the_network();
+        let fresh = if !was_in_work && !is_held {
+            Cause::Spent
+        } else if is_of_the_network {
+            Cause::Network
+        } else if seen.status.is_broken_off() && !is_held {
+            Cause::BrokenOff
+        } else {
+            Cause::Server
+        };
+        let is_first = !self.failing.contains_key(&seen.server);
         let failing = self.failing.entry(seen.server).or_insert(Failing { since: now, slots: 0, cause: fresh });
         if failing.slots & bit == 0 && was_in_work {
             failing.since = now;
         }
         failing.since = failing.since.min(now);
         failing.slots |= bit;
-        if failing.cause == Cause::Network && !seen.status.is_of_the_network() {
-            failing.cause = Cause::Server;
-        }
+        failing.cause = match failing.cause {
+            Cause::BrokenOff if is_first => Cause::BrokenOff,
+            Cause::BrokenOff | Cause::Network if is_of_the_network => Cause::Network,
+            Cause::BrokenOff | Cause::Network => Cause::Server,
+            other @ (Cause::Server | Cause::Spent) => other,
+        };
         if let Some(incident) = &mut self.current
             && failing.cause == Cause::Network
             && incident.farms.contains(&seen.server.farm)
@@ -311,7 +328,7 @@ fn watched(farm: &Farm) -> Option<Watched> {
 }
 
 /// The servers that began to fail within one window together with `lost`, which is one of them: of all such windows the
-/// one that holds most. None if a server failed no more than a window before or after it for a reason of its own.
+/// one that holds most. Those that failed for a reason of their own are not among them.
 ///
 /// The window of a pair is the longer of their farms'. Cost: O(n log n) of those that fail.
 fn together(
@@ -323,13 +340,10 @@ fn together(
     let at = failing.clone().find(|(server, _)| *server == lost)?.1.since;
     let is_near = |(server, failing): &(ServerKey, Failing)| {
         let apart = failing.since.since(at).max(at.since(failing.since));
-        failing.cause != Cause::Spent && apart <= own.max(window(server.farm))
+        failing.cause == Cause::Network && apart <= own.max(window(server.farm))
     };
-    let near = failing.filter(is_near);
-    if near.clone().any(|(_, failing)| failing.cause == Cause::Server) {
-        return None;
-    }
-    let mut all: Vec<(Timestamp, ServerKey)> = near.map(|(server, failing)| (failing.since, server)).collect();
+    let mut all: Vec<(Timestamp, ServerKey)> =
+        failing.filter(is_near).map(|(server, failing)| (failing.since, server)).collect();
     all.sort();
     let longest = all.iter().map(|(_, server)| window(server.farm)).max()?;
     let (mut best, mut first) = (0..0, 0);

@@ -105,6 +105,12 @@ impl CheckStatus {
         matches!(self, Self::L4Con | Self::L4Tout | Self::SockErr)
     }
 
+    /// Returns whether such a check may have been cut by the network after it had connected.
+    #[must_use]
+    pub fn is_broken_off(self) -> bool {
+        matches!(self, Self::L6Rsp | Self::L6Tout | Self::L7Rsp | Self::L7Tout)
+    }
+
     /// Returns what such a check counts as.
     #[must_use]
     pub fn verdict(self) -> Verdict {

@@ -114,6 +114,37 @@ fn incident_does_not_begin_from_other_causes_few_servers_or_apart() {
 }
 
 #[test]
+fn incident_begins_though_a_server_fails_for_a_reason_of_its_own() {
+    let mut bench = Bench::new(vec![farm("web", 6)]);
+    assert_eq!(bench.lose(0, 5, L7Sts, at(0)), None);
+    let lost: Vec<_> = (0..4).filter_map(|n| bench.lose(0, n, L4Tout, at(1))).collect();
+    assert_eq!(lost, [("began", 4)]);
+    let answers = ServerKey { farm: bench.farms[0].id, server: ServerId(5) };
+    assert_eq!(bench.detector.holding(answers), None, "it can be reached");
+}
+
+/// The checks that were under way when the network went had connected before.
+#[test]
+fn incident_counts_a_server_whose_first_failing_check_was_broken_off() {
+    let stays = (Health::Up, Health::Up);
+    for first in [CheckStatus::L6Rsp, CheckStatus::L6Tout, CheckStatus::L7Rsp, CheckStatus::L7Tout] {
+        let mut bench = Bench::new(vec![farm("web", 3)]);
+        assert_eq!((0..3).find_map(|n| bench.check(0, n, first, stays, at(0))), None, "{first:?}");
+        let lost: Vec<_> = (0..3).map(|n| bench.lose(0, n, L4Tout, at(1))).collect();
+        assert_eq!(lost, [None, None, Some(("began", 3))], "{first:?}");
+    }
+    for (first, second) in [(L7Sts, L4Tout), (CheckStatus::L7Tout, CheckStatus::L7Tout), (L4Tout, CheckStatus::L7Tout)]
+    {
+        let mut bench = Bench::new(vec![farm("web", 3)]);
+        let checks = (0..3).flat_map(|n| [(n, first), (n, second), (n, L4Tout)]);
+        let begun: Vec<_> = checks.filter_map(|(n, status)| bench.lose(0, n, status, at(0))).collect();
+        assert_eq!(begun, [], "{first:?}, then {second:?}");
+    }
+    let mut bench = Bench::new(vec![farm("web", 3)]);
+    assert_eq!((0..3).find_map(|n| bench.lose(0, n, CheckStatus::L7Tout, at(0))), None, "it may be the servers");
+}
+
+#[test]
 fn incident_counts_no_server_that_was_not_in_work() {
     let mut bench = Bench::new(vec![farm("web", 3)]);
     for (n, before) in [(0, Health::Unknown), (1, Health::Down)] {

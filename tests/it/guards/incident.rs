@@ -2,13 +2,10 @@
 
 use super::*;
 
-const CONNECT: &str = "{type: tcp, interval: 250ms, timeout: 250ms, rise: 1, fall: 2}";
-
 /// Four servers that stop listening at once, with an incident held for so long.
 fn four_gone(hold: &str) -> (Vec<Origin>, Farmgate) {
     let (origins, setup) = farm(4, "");
-    // Connects only: an HTTP check under way at the crash is broken off, which is no failure of the network.
-    let setup = setup.probe(CONNECT).farm(&format!("incident: {{hold: {hold}}}")).farm("retries: {attempts: 3}");
+    let setup = setup.probe(QUICK).farm(&format!("incident: {{hold: {hold}}}")).farm("retries: {attempts: 3}");
     let farmgate = Farmgate::start(&setup);
     wait_until_up(&farmgate, 4);
     origins.iter().for_each(Origin::crash);
