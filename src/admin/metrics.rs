@@ -179,7 +179,7 @@ fn feed_cells(families: &mut Families, farm: &FarmTable, frontend: &FrontendTabl
 /// What waits for a farm's servers, and what is not tried again.
 fn farm_cells(families: &mut Families, table: &FarmTable) {
     let (farm, live) = (table.farm.name.as_str(), &table.live);
-    if table.servers.iter().any(|entry| entry.server.max_connections.is_some()) {
+    if table.servers.iter().any(|entry| entry.max_connections.is_some()) {
         families.value(names::QUEUE_LENGTH, &[farm], live.queue.length().into());
         families.value(names::QUEUE_WAITS, &[farm], live.waits.value());
         families.value(names::QUEUE_TIMED_OUT, &[farm], live.waits_timed_out.value());

@@ -21,6 +21,8 @@ pub struct ServerEntry {
     pub held: Option<Health>,
     /// Whether its drain has come to its deadline.
     pub is_past_deadline: bool,
+    /// How many connections it may have at once, after its agent.
+    pub max_connections: Option<u32>,
     /// Its counters.
     pub live: Arc<ServerLive>,
 }
@@ -35,7 +37,8 @@ impl ServerEntry {
         standing: Standing,
         live: Arc<ServerLive>,
     ) -> Self {
-        Self { server, epoch, addr, standing, held: None, is_past_deadline: false, live }
+        let max_connections = standing.max_connections(&server);
+        Self { server, epoch, addr, standing, held: None, is_past_deadline: false, max_connections, live }
     }
 
     /// Returns the admin status that counts: the operator's and the agent's, the stricter of the two.

@@ -113,7 +113,11 @@ impl Queue {
         loop {
             let came = self.came.load(SeqCst);
             if self.length() > 0 && place.live.places.taken() <= most() && self.hand_over(place, &may) {
-                return;
+                // Where there are more places than there were, the next in line is served as well.
+                if self.length() == 0 || !place.live.places.try_take(most()) {
+                    return;
+                }
+                continue;
             }
             place.live.places.give_back();
             // Whoever came since has found no place, perhaps, and is not to wait for another one.

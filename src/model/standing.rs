@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::check::{AgentSays, CheckBrief, CheckRecord};
 use super::id::ServerKey;
 use super::probe::{Pace, ProbeSlot};
-use super::server::{AdminStatus, Health, Progress, Weight};
+use super::server::{AdminStatus, Health, Progress, Server, Weight};
 use super::time::Timestamp;
 
 /// Everything observed of one server, at one instant.
@@ -78,6 +78,14 @@ impl Standing {
             (AdminStatus::Drain, _) | (_, AdminStatus::Drain) => AdminStatus::Drain,
             (AdminStatus::Active, AdminStatus::Active) => AdminStatus::Active,
         }
+    }
+
+    /// Returns how many connections the server may have at once, the agent's number before the server's own; none: any
+    /// number, for which an agent says 0, as to HAProxy.
+    #[must_use]
+    pub fn max_connections(&self, server: &Server) -> Option<u32> {
+        let asked = self.agent.as_ref().and_then(|agent| agent.maxconn);
+        asked.or(server.max_connections).filter(|most| *most > 0)
     }
 }
 

@@ -236,7 +236,7 @@ impl Work {
             server: ServerKey { farm: farm.farm.id, server: entry.server.id },
             live: Arc::clone(&entry.live),
             place,
-            queue: entry.server.max_connections.map(|_| Arc::clone(&farm.live.queue)),
+            queue: entry.max_connections.map(|_| Arc::clone(&farm.live.queue)),
             began: (farm.farm.balance == Balance::Ewma).then(clock::monotonic),
         }
     }
@@ -251,7 +251,7 @@ impl Work {
             let is_it = Arc::ptr_eq(&farm.servers[at].live, &place.live);
             is_it.then(|| (&farm.servers[at], farm.rotation.holds(at)))
         };
-        let most = || entry().map_or(0, |(entry, _)| entry.server.max_connections.unwrap_or(u32::MAX));
+        let most = || entry().map_or(0, |(entry, _)| entry.max_connections.unwrap_or(u32::MAX));
         queue.give_back(place, most, |wish| {
             entry().is_some_and(|(entry, is_in)| if wish.only.is_some() { entry.takes_sticky() } else { is_in })
         });
@@ -390,7 +390,7 @@ fn choose(
     }
     let has_place = |at: usize| {
         let entry = &farm.servers[at];
-        may(at) && entry.server.max_connections.is_none_or(|most| entry.live.places.taken() < most)
+        may(at) && entry.max_connections.is_none_or(|most| entry.live.places.taken() < most)
     };
     for _ in 0..RACES_MAX {
         let next = choosers.among(farm, ask, &has_place).ok_or(Nobody::WithPlace { only: None })?;
@@ -403,7 +403,7 @@ fn choose(
 
 /// Takes a place of a server that has only so many; the others have one for everybody.
 fn takes_place(entry: &ServerEntry) -> bool {
-    entry.server.max_connections.is_none_or(|most| entry.live.places.try_take(most))
+    entry.max_connections.is_none_or(|most| entry.live.places.try_take(most))
 }
 
 /// Why the choosers' choice is what it is.

@@ -97,7 +97,7 @@ fn server_row(
         effective_weight: table.rotation.effective_weight(position),
         effective_hundredths: table.rotation.effective_hundredths(position),
         in_flight: entry.live.in_flight_total(),
-        queued: entry.server.max_connections.map_or(0, |_| table.live.queue.length_for(entry.server.id)),
+        queued: entry.max_connections.map_or(0, |_| table.live.queue.length_for(entry.server.id)),
         last_check,
         since: row.map_or_else(Timestamp::default, |row| row.since),
         health_since: row.map_or_else(Timestamp::default, |row| row.health_since),

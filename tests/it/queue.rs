@@ -13,7 +13,10 @@ use farmgate::model::{
     AdminStatus, Balance, Farm, HashKey, Protocol, QueueRule, RetryBudget, Reuse, Server, Stickiness,
 };
 
-use crate::harness::{Behaviour, Client, InProcess, Origin, TcpBehaviour, TcpOrigin, refused_port, until};
+use crate::harness::{
+    Behaviour, Client, Farmgate, InProcess, Origin, Server as Declared, Setup, TcpBehaviour, TcpOrigin, refused_port,
+    until,
+};
 use crate::to_servers::{answer_each, server};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -24,6 +27,40 @@ fn places(farm: &mut Farm, most: u32, timeout: Duration) {
         *server = Arc::new(Server { max_connections: Some(most), ..(**server).clone() });
     }
     farm.queue = QueueRule { length: 100, timeout };
+}
+
+#[test]
+fn agent_says_how_many_connections_its_server_may_have() {
+    let echo = TcpOrigin::start("a", TcpBehaviour::Echo);
+    let [one, any] = ["maxconn:1", "maxconn:0"].map(|line| TcpOrigin::start(line, TcpBehaviour::CloseFirst));
+    let farm = |name: &str, agent: &TcpOrigin, most: u32| {
+        let (addr, port) = (echo.addr(), agent.addr().port());
+        format!(
+            "{name}: {{protocol: tcp, queue: {{timeout: 100ms}}, probe: {{type: agent, port: {port}, interval: 250ms, \
+             timeout: 250ms}}, servers: {{a: {{address: \"{addr}\", max_connections: {most}}}}}}}"
+        )
+    };
+    let mut setup = Setup::tcp(&[Declared::new("a", echo.addr(), "probe: false")]);
+    for (name, agent, most) in [("one", &one, 9), ("any", &any, 1)] {
+        setup = setup
+            .another_farm(&farm(name, agent, most))
+            .another_frontend(&format!("{name}: {{protocol: tcp, listen: [\"127.0.0.1:0\"], farm: {name}}}"));
+    }
+    let farmgate = Farmgate::start(&setup);
+    let explained = |farm: &str| farmgate.cli(&["explain", &format!("{farm}/a")]).text;
+    for (farm, said) in [("one", "at most 1 connection"), ("any", "any number of connections")] {
+        until(said, || explained(farm).contains(said).then_some(()));
+    }
+    let mut first = Client::connect(farmgate.front("one"));
+    assert_eq!(first.take(2).unwrap(), b"a\n");
+    let mut second = Client::connect(farmgate.front("one"));
+    assert!(second.rest().unwrap_or_default().is_empty(), "there was no place for it in time");
+    assert!(explained("one").contains("1 of 1 taken"), "{}", explained("one"));
+    drop(first);
+    until("its place to be free", || explained("one").contains("0 of 1 taken").then_some(()));
+    let mut all: Vec<_> = (0..3).map(|_| Client::connect(farmgate.front("any"))).collect();
+    all.iter_mut().for_each(|client| assert_eq!(client.take(2).unwrap(), b"a\n"));
+    assert!(!explained("any").contains("taken"), "{}", explained("any"));
 }
 
 /// One HTTP server of so many places that answers nothing until it is told to.

@@ -236,7 +236,7 @@ fn server<'l>(
     line.text("svname", server.name.as_str());
     line.set("qcur", row.queued);
     line.set("scur", row.in_flight);
-    if let Some(most) = server.max_connections {
+    if let Some(most) = row.standing.max_connections(server) {
         line.set("slim", most);
     }
     let counts = given.to(farm, row);

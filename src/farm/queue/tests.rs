@@ -99,6 +99,18 @@ fn bound_that_was_lowered_is_come_down_to_before_anybody_is_served() {
     assert_eq!((left_with(seat), taken(&a)), (Some(A), 1));
 }
 
+#[test]
+fn bound_that_was_raised_serves_as_many_of_the_line_as_there_are_places() {
+    let (queue, a) = (Arc::new(Queue::default()), full(1));
+    let seats: Vec<_> = (0..4).filter_map(|_| queue.join(any(), 10)).collect();
+    queue.give_back(&a, || 3, |_| true);
+    assert_eq!(seats.iter().map(is_served).collect::<Vec<_>>(), [true, true, true, false]);
+    assert_eq!((taken(&a), queue.length()), (3, 1));
+    queue.give_back(&a, || 9, |_| false);
+    assert_eq!((taken(&a), queue.length()), (2, 1), "nobody in line may have it");
+    assert_eq!(seats.into_iter().filter_map(left_with).count(), 3);
+}
+
 /// Eight threads, two places, everybody waits for a turn: never three at once, and in the end nothing is taken.
 #[test]
 fn eight_threads_share_two_places_and_none_is_lost() {

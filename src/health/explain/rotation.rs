@@ -24,7 +24,7 @@ pub(super) fn in_words(facts: &ServerFacts<'_>, is_kept_out: bool) -> Option<Str
 
 /// That the server has all the work it may have, and how much waits for it.
 pub(super) fn full_in_words(facts: &ServerFacts<'_>) -> Option<String> {
-    let most = facts.server.max_connections.filter(|most| facts.open >= u64::from(*most))?;
+    let most = facts.standing.max_connections(facts.server).filter(|most| facts.open >= u64::from(*most))?;
     let waiting = match facts.queued {
         0 => String::new(),
         1 => "; 1 waits".to_owned(),

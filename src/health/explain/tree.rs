@@ -30,8 +30,8 @@ pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Fact> {
     found.push(rotation(facts));
     found.extend(
         facts
-            .server
-            .max_connections
+            .standing
+            .max_connections(facts.server)
             .map(|most| Fact::plain("places", format!("{} of {most} taken, {} waiting", facts.open, facts.queued))),
     );
     found.extend(shadow(facts));
@@ -117,7 +117,10 @@ fn agent(facts: &ServerFacts<'_>) -> Option<Fact> {
         AgentWeight::Percent(percent) => format!("{percent} % of its weight"),
         AgentWeight::Weight(weight) => format!("weight {weight}"),
     }));
-    words.extend(says.maxconn.map(|most| format!("at most {}", count(u64::from(most), "connection"))));
+    words.extend(says.maxconn.map(|most| match most {
+        0 => "any number of connections".to_owned(),
+        most => format!("at most {}", count(u64::from(most), "connection")),
+    }));
     words.extend(says.reason.as_ref().map(|reason| format!("\"{reason}\"")));
     Some(Fact::plain("agent", words.join(", ")))
 }
