@@ -307,7 +307,9 @@ impl Open {
             // Only what ended in order is known to have written all that it told of.
             let _turn = lock(&self.shared.gate);
             let closed = lock(&self.acts).execute("UPDATE process SET is_open = 0", []);
-            if closed.is_err() {
+            // What is in the log beside the file goes into it, for whoever copies the file alone.
+            let carried = lock(&self.acts).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+            if closed.is_err() || carried.is_err() {
                 queue::add(&self.shared.queue.cells.failures, 1);
             }
         }

@@ -30,6 +30,10 @@ const CHECKED_WHOLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// What the log beside the file may keep between two of its uses.
 pub(super) const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// A log begins with these bytes, the last of them 82 or 83, in a head of so many (SQLite's file format, section 4.1).
+const LOG_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
+const LOG_HEAD_BYTES: usize = 32;
+
 const LAYOUT_1: &str = "
     CREATE TABLE override (
         farm INTEGER NOT NULL, server INTEGER NOT NULL, field TEXT NOT NULL,
@@ -136,6 +140,7 @@ pub(super) fn open(state_dir: &Path) -> Result<Opened, JournalError> {
     std::fs::create_dir_all(state_dir).map_err(|e| failed("make state_dir", e))?;
     let lock = lock(state_dir)?;
     let path = state_dir.join(FILE_NAME);
+    let log_aside = set_log_aside(&path).map_err(|e| failed("set a damaged journal's log aside", e))?;
     let (first, aside) = match open_sound(&path) {
         Ok(connection) => (connection, None),
         Err(OpenFailure::Damaged) => {
@@ -147,6 +152,8 @@ pub(super) fn open(state_dir: &Path) -> Result<Opened, JournalError> {
     };
     let connect = || -> rusqlite::Result<(Connection, Connection)> {
         settle(&first)?;
+        // So that the file by itself, without the log beside it, has what there was at the start.
+        first.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         // Durable when the call returns; what it leaves in the log is carried into the file by the writer.
         first.pragma_update(None, "synchronous", "FULL")?;
         first.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -159,7 +166,7 @@ pub(super) fn open(state_dir: &Path) -> Result<Opened, JournalError> {
         Ok((batches, reads))
     };
     let (batches, reads) = connect().map_err(|e| OpenFailure::from(e).into_error(state_dir))?;
-    Ok(Opened { lock: Some(lock), acts: first, batches, reads, aside })
+    Ok(Opened { lock: Some(lock), acts: first, batches, reads, aside: aside.or(log_aside) })
 }
 
 /// Makes a journal that lives as long as its connection.
@@ -294,11 +301,35 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenFailure> {
     Ok(())
 }
 
+/// Moves a log that SQLite would silently take for none out of the way: one without its head, or without the file that it
+/// belongs to. Returns where it is now.
+fn set_log_aside(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    let log = companion(path, "-wal");
+    let mut head = [0; LOG_HEAD_BYTES];
+    let is_log = match File::open(&log).map(|mut file| std::io::Read::read_exact(&mut file, &mut head)) {
+        Ok(Ok(())) => head.starts_with(&LOG_MAGIC),
+        // Nothing was written to it yet.
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(Err(error)) | Err(error) => return Err(error),
+    };
+    let has_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+    if is_log && has_file {
+        return Ok(None);
+    }
+    let aside = companion(&unused_name(path), "-wal");
+    std::fs::rename(&log, &aside)?;
+    // An index of the log, which SQLite makes anew.
+    match std::fs::remove_file(companion(path, "-shm")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(Some(aside)),
+    }
+}
+
 /// Moves the file and SQLite's companions out of the way, keeping what was set aside before. The companions keep the
 /// names that SQLite looks for, and go first: left behind, they would be taken for the next file's.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let numbered = (1..=u32::MAX).map(|n| path.with_extension(format!("damaged-{n}")));
-    let aside = numbered.into_iter().find(|aside| !aside.exists()).unwrap_or_else(|| path.with_extension("damaged"));
+    let aside = unused_name(path);
     for suffix in ["-wal", "-shm"] {
         match std::fs::rename(companion(path, suffix), companion(&aside, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -307,6 +338,12 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     }
     std::fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+fn unused_name(path: &Path) -> PathBuf {
+    let mut numbered = (1..=u32::MAX).map(|n| path.with_extension(format!("damaged-{n}")));
+    let is_unused = |aside: &PathBuf| !aside.exists() && !companion(aside, "-wal").exists();
+    numbered.find(is_unused).unwrap_or_else(|| path.with_extension("damaged"))
 }
 
 /// Returns the path of a file that SQLite keeps beside another.

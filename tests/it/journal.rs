@@ -256,6 +256,57 @@ fn damaged_journal_is_set_aside_and_the_balancer_serves() {
     }
 }
 
+/// SQLite takes such a log for none, and begins anew without a word.
+#[test]
+fn damaged_log_beside_the_journal_is_set_aside_and_said() {
+    let (_origins, setup) = farm(2);
+    let setup = setup.top("state_dir: state");
+    let log_of = |dir: &tempfile::TempDir| journal_of(dir).with_extension("sqlite-wal");
+    let damages: [(&str, fn(&Path, &Path)); 3] = [
+        ("garbage at the head", |_, log| {
+            let mut bytes = std::fs::read(log).unwrap();
+            bytes[..4096].fill(0x5a);
+            std::fs::write(log, bytes).unwrap();
+        }),
+        ("the file was emptied", |file, _| std::fs::write(file, b"").unwrap()),
+        ("the file is gone", |file, _| std::fs::remove_file(file).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut first = Farmgate::start_in(&dir, &setup, &[]);
+        act(&first, "a", "drain", "");
+        first.kill();
+        drop(first);
+        let log = std::fs::read(log_of(&dir)).unwrap();
+        damage(&journal_of(&dir), &log_of(&dir));
+        let second = Farmgate::start_in(&dir, &setup, &[]);
+        assert!(second.log().contains("journal was damaged: set aside"), "{what}: {}", second.log());
+        let aside = std::fs::read(dir.path().join("state/farmgate.damaged-1-wal")).unwrap();
+        assert_eq!(aside.len(), log.len(), "{what}");
+        second.wait_for_state("b", "UP");
+        act(&second, "b", "drain", "");
+        let third = again(second, &dir, &setup);
+        assert_eq!(third.server("b")["admin"], "drain", "{what}: the new one keeps");
+        assert!(!third.log().contains("damaged"), "{what}");
+    }
+}
+
+#[test]
+fn journal_that_was_closed_in_order_is_whole_in_its_file_alone() {
+    let (_origins, setup) = farm(1);
+    let (setup, dir) = (setup.top("state_dir: state"), Arc::new(tempfile::tempdir().unwrap()));
+    let mut first = Farmgate::start_in(&dir, &setup, &[]);
+    act(&first, "a", "drain", "");
+    first.signal("TERM");
+    first.wait();
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("state")).unwrap();
+    std::fs::copy(journal_of(&dir), journal_of(&copy)).unwrap();
+    let second = Farmgate::start_in(&Arc::new(copy), &setup, &[]);
+    assert_eq!(second.server("a")["admin"], "drain");
+    assert!(!second.log().contains("damaged"), "{}", second.log());
+}
+
 /// A file system of a megabyte, unmounted when dropped.
 struct TinyDisk(PathBuf);
 
