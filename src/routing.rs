@@ -23,7 +23,7 @@ mod spread;
 mod tests;
 mod view;
 
-pub use host::host_of;
+pub use host::{authority_of, host_of, is_authority};
 use index::Index;
 pub use spread::{Spread, is_among};
 pub use view::{Conversation, RequestView};

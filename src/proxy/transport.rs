@@ -408,6 +408,11 @@ impl Client {
         !self.is_unix || self.address != self.peer
     }
 
+    /// Returns where it came to, as a host and a port: what a request is about that does not say.
+    pub(super) fn came_to(&self) -> String {
+        if self.is_told_apart() { self.local.to_string() } else { "localhost".to_owned() }
+    }
+
     /// Returns the PROXY header that tells a server of it.
     pub(super) fn proxy_header(&self, form: ProxyOut) -> Vec<u8> {
         let known = self.is_told_apart();

@@ -178,6 +178,18 @@ fn http_1_0_request_of_18_bytes_is_answered_at_once() {
     assert!(began.elapsed() < Duration::from_secs(2), "took {:?}", began.elapsed());
 }
 
+/// It is passed on as HTTP/1.1, where servers insist on it.
+#[test]
+fn request_that_names_no_host_is_given_the_one_it_came_to() {
+    let (origin, farmgate) = one(Behaviour::Ok);
+    for (target, want) in [("/", farmgate.front("web").to_string()), ("http://a.example/", "a.example".to_owned())] {
+        let mut client = farmgate.client();
+        client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        assert_eq!(client.response().status, 200);
+        assert_eq!(origin.requests().last().unwrap().values("host"), [want.as_str()], "{target}");
+    }
+}
+
 #[test]
 fn hop_by_hop_fields_of_a_request_end_here() {
     let (origin, farmgate) = one(Behaviour::Ok);

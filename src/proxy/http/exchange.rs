@@ -9,6 +9,8 @@ use ::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TRANS
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::routing::authority_of;
+
 pub mod attempt;
 pub mod framing;
 pub mod render;
@@ -238,18 +240,20 @@ pub fn asks_to_close(headers: &HeaderMap) -> bool {
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"close"))
 }
 
-/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well, which
-/// HTTP/1.0 need not send: it is added there.
-pub fn make_origin_form(head: &mut RequestHeader) {
+/// Makes a target that is a whole URI the path and query that a server expects; its authority is in Host as well. HTTP/1.0
+/// need not send Host, and servers are spoken to in HTTP/1.1, which must: it is added, and is where the client came to
+/// unless the target says (RFC 9112 §3.3).
+pub fn make_origin_form(head: &mut RequestHeader, came_to: impl FnOnce() -> String) {
+    if head.version != Version::HTTP_2 && !head.headers.contains_key(HOST) {
+        let named = authority_of(head.raw_path()).map(HeaderValue::from_bytes);
+        if let Ok(host) = named.unwrap_or_else(|| HeaderValue::try_from(came_to())) {
+            // Fails only where there are more fields than a map can hold, which are bounded.
+            head.insert_header(HOST, host).ok();
+        }
+    }
     if !matches!(head.raw_path().first(), Some(b'/' | b'*'))
         && let Some(target) = head.uri.path_and_query().cloned()
     {
-        if !head.headers.contains_key(HOST)
-            && let Some(host) = head.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok())
-        {
-            // A text that a header value was made of can be put in.
-            head.insert_header(HOST, host).ok();
-        }
         head.set_uri(target.into());
     }
 }
@@ -435,9 +439,15 @@ mod tests {
         {
             let mut head = RequestHeader::build("GET", b"/", None).unwrap();
             head.set_raw_path(target.as_bytes()).unwrap();
-            make_origin_form(&mut head);
+            make_origin_form(&mut head, || "192.0.2.1:80".to_owned());
             assert_eq!(String::from_utf8_lossy(head.raw_path()), want, "{target}");
+            let host = if target.starts_with("http") { "a" } else { "192.0.2.1:80" };
+            assert_eq!(head.headers[HOST], host, "{target}");
         }
+        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+        head.insert_header(HOST, "b").unwrap();
+        make_origin_form(&mut head, || unreachable!("it says itself"));
+        assert_eq!(head.headers[HOST], "b");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use memchr::{memchr, memchr_iter};
 
 use crate::model::Limits;
+use crate::routing::{authority_of, is_authority};
 
 /// Fields that a head may have; the engine behind parses no more.
 pub const FIELDS_MAX: usize = 200;
@@ -211,8 +212,7 @@ fn read_request_line(line: &[u8], limits: &Limits) -> Result<Version, Fault> {
 
 /// Whether a target is in a form that its method may have (RFC 9112 §3.2): a path, a whole URI, or `*` for OPTIONS.
 fn is_target_form(method: &[u8], target: &[u8]) -> bool {
-    let has_scheme = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
-    target[0] == b'/' || has_scheme(b"http://") || has_scheme(b"https://") || (target == b"*" && method == b"OPTIONS")
+    target[0] == b'/' || authority_of(target).is_some_and(is_authority) || (target == b"*" && method == b"OPTIONS")
 }
 
 /// What decides framing and routing; every other field is only checked for form.
@@ -239,8 +239,8 @@ impl Fields {
             if self.hosts > 1 {
                 return bad("more than one Host");
             }
-            if value.is_empty() || !value.iter().all(|b| is_authority(*b)) {
-                return bad("Host is empty or no authority");
+            if !is_authority(value) {
+                return bad("Host is no host with at most a port");
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.is_some() {
@@ -288,13 +288,6 @@ fn decimal(value: &[u8]) -> Option<u64> {
         return None;
     }
     Some(value.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
-}
-
-/// What may stand in `host:port` (RFC 3986 §3.2.2); no comma, which would pass for a list.
-pub(super) fn is_authority(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'$' | b'%' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'-' | b'.' | b':' | b';' | b'=' | b'[' | b']'
-        | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
 }
 
 /// What a method and the name of a field are made of (RFC 9110 §5.6.2).
@@ -348,6 +341,8 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\nHost: a\n\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",

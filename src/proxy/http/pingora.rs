@@ -215,7 +215,10 @@ impl ProxyHttp for Engine {
             // But for HTTP/2, where each answer is written by itself.
             session.set_write_timeout(Some(connection.frontend.frontend.timeouts.write));
         }
-        exchange::make_origin_form(session.req_header_mut());
+        let connection = exchange.connection.as_ref();
+        exchange::make_origin_form(session.req_header_mut(), || {
+            connection.map(|connection| connection.from.came_to()).unwrap_or_default()
+        });
         if exchange::asks_to_close(&session.req_header().headers) {
             // The engine looks at the first Connection field only.
             session.set_keepalive(None);

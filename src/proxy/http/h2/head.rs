@@ -10,9 +10,10 @@ use ::http::{Method, uri::Scheme};
 use ::pingora::http::RequestHeader;
 
 use crate::model::Limits;
+use crate::routing::is_authority;
 
 use super::super::exchange::framing::are_names_tokens;
-use super::super::head::{FIELDS_MAX, Fault, METHOD_BYTES_MAX, is_authority};
+use super::super::head::{FIELDS_MAX, Fault, METHOD_BYTES_MAX};
 
 /// Returns why a head is refused, if it is.
 ///
@@ -41,8 +42,8 @@ pub(super) fn check(head: &RequestHeader, limits: &Limits) -> Result<(), Fault> 
     }
     let host = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| head.headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
-    if host.is_empty() || !host.iter().all(|b| is_authority(*b)) {
-        return Err(Fault::BadRequest("the authority is empty or none"));
+    if !is_authority(host) {
+        return Err(Fault::BadRequest("the authority is no host with at most a port"));
     }
     // Those of the engine may have more in their names than a token has.
     if !are_names_tokens(&head.headers) {
