@@ -81,6 +81,23 @@ pub enum Test {
     StartsWith(Box<str>),
 }
 
+impl Test {
+    /// Returns whether it is one of whole words, and that word among them.
+    #[must_use]
+    pub fn names(&self, word: &str) -> bool {
+        match self {
+            Self::Is(it) => **it == *word,
+            Self::In(all) => all.iter().any(|it| **it == *word),
+            Self::Contains(_)
+            | Self::EndsWith(_)
+            | Self::Exists
+            | Self::Matches(_)
+            | Self::StartsWith(_)
+            | Self::Within(_) => false,
+        }
+    }
+}
+
 impl PartialEq for Test {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

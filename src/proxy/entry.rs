@@ -277,11 +277,15 @@ impl Visit {
     async fn serve_tcp(mut self, door: &Arc<Door>, socket: Socket) {
         let frontend = Arc::clone(&self.frontend);
         let is_encrypted = frontend.frontend.tls.is_some();
-        let (mut said, mut ahead) = (None, Vec::new());
+        let (mut said, mut ahead, mut is_http) = (None, Vec::new(), false);
         if !is_encrypted && looks_at_hello(&frontend.frontend) {
             match Box::pin(self.hello(&socket, &mut ahead)).await {
                 Ok(hello) => said = hello,
                 Err((refusal, why)) => return self.refuse(refusal, &why),
+            }
+            if said.is_none() && !ahead.is_empty() && asks_for_http(&frontend.frontend) {
+                let told = timeout(frontend.frontend.timeouts.handshake, first::is_http(&socket, &mut ahead)).await;
+                is_http = matches!(told, Ok(Ok(true)));
             }
         }
         let Some(mut transport) = self.transport(door, socket).await else { return };
@@ -290,7 +294,7 @@ impl Visit {
             let alpn = peer.alpn.iter().map(|alpn| alpn.as_str().as_bytes().to_vec()).collect();
             said = Some(Hello { server_name: peer.sni.as_deref().map(str::to_owned), alpn });
         }
-        let Some(course) = self.course(&door.work, said.as_ref()) else {
+        let Some(course) = self.course(&door.work, said.as_ref(), is_http) else {
             return self.refuse(Refusal::Rejected, &"a route rejects it");
         };
         tcp::relay(&door.work, &self.table, &frontend, course, transport, &self.client, &door.configs).await;
@@ -312,7 +316,7 @@ impl Visit {
     }
 
     /// Returns the farm that the connection goes to, and by which route; nothing where it is rejected.
-    fn course(&self, work: &Work, said: Option<&Hello>) -> Option<tcp::Course> {
+    fn course(&self, work: &Work, said: Option<&Hello>, is_http: bool) -> Option<tcp::Course> {
         let FrontendTable { frontend, routes, .. } = &*self.frontend;
         let source = self.client.is_told_apart().then(|| self.client.address.ip());
         let turn = |route: Option<&Route>| work.turn(frontend.id, route, TurnOf::Split);
@@ -321,7 +325,7 @@ impl Visit {
         } else {
             let conversation = match said {
                 Some(hello) => Conversation::tls(source, hello.server_name.as_deref(), &hello.alpn),
-                None => Conversation::plain(source),
+                None => Conversation::plain(source, is_http),
             };
             routes.decide(&conversation, turn)
         };
@@ -346,6 +350,12 @@ impl Door {
 fn looks_at_hello(frontend: &Frontend) -> bool {
     let mut rules = frontend.routes.iter().flat_map(|route| &route.rules);
     rules.any(|rule| matches!(rule.subject, Subject::Host | Subject::Protocol))
+}
+
+/// Returns whether a route of a raw frontend asks whether HTTP is spoken in the clear.
+fn asks_for_http(frontend: &Frontend) -> bool {
+    let mut rules = frontend.routes.iter().flat_map(|route| &route.rules);
+    rules.any(|rule| rule.subject == Subject::Protocol && rule.test.names("http"))
 }
 
 /// Returns whether whoever has that address may connect.

@@ -247,7 +247,11 @@ fn connection_is_seen_by_its_name_and_what_it_offers() {
     let source = Some(IpAddr::from([192, 0, 2, 1]));
     let alpn = [b"h2".to_vec(), b"http/1.1".to_vec()];
     let tls = Conversation::tls(source, Some("DB.example.com."), &alpn);
-    let plain = Conversation::<Vec<u8>>::plain(source);
+    let plain = Conversation::<Vec<u8>>::plain(source, false);
+    let request = Conversation::<Vec<u8>>::plain(source, true);
+    for (word, want) in [("tcp", true), ("http", true), ("https", false), ("tls", false)] {
+        check(&request, &Subject::Protocol, &is(word), want);
+    }
     check(&tls, &Subject::Host, &is("db.example.com"), true);
     check(&plain, &Subject::Host, &Test::Exists, false);
     for (word, of_tls, of_plain) in [

@@ -36,21 +36,28 @@ pub trait RequestView {
 pub struct Conversation<'a, A> {
     source: Option<IpAddr>,
     is_tls: bool,
+    is_http: bool,
     server_name: Option<Cow<'a, str>>,
     alpn: &'a [A],
 }
 
 impl<'a, A: AsRef<[u8]>> Conversation<'a, A> {
-    /// Returns the view of a connection that begins with no TLS handshake.
+    /// Returns the view of a connection that begins with no TLS handshake, perhaps with a request.
     #[must_use]
-    pub fn plain(source: Option<IpAddr>) -> Self {
-        Self { source, is_tls: false, server_name: None, alpn: &[] }
+    pub fn plain(source: Option<IpAddr>, is_http: bool) -> Self {
+        Self { source, is_tls: false, is_http, server_name: None, alpn: &[] }
     }
 
     /// Returns the view of a connection whose client asks for that name, if for any, and offers these protocols.
     #[must_use]
     pub fn tls(source: Option<IpAddr>, server_name: Option<&'a str>, alpn: &'a [A]) -> Self {
-        Self { source, is_tls: true, server_name: server_name.and_then(|name| host_of(name.as_bytes())), alpn }
+        Self {
+            source,
+            is_tls: true,
+            is_http: false,
+            server_name: server_name.and_then(|name| host_of(name.as_bytes())),
+            alpn,
+        }
     }
 }
 
@@ -58,7 +65,7 @@ impl<A: AsRef<[u8]>> RequestView for Conversation<'_, A> {
     /// `h2` is offered by that name and by OVHcloud's, `http/2.0`; who offers HTTP of any version speaks `https`.
     fn any_protocol(&self, mut test: impl FnMut(&[u8]) -> bool) -> bool {
         if !self.is_tls {
-            return test(b"tcp");
+            return test(b"tcp") || (self.is_http && test(b"http"));
         }
         let mut offered = self.alpn.iter().map(AsRef::as_ref);
         let is_http = |id: &[u8]| id == b"h2" || id.starts_with(b"http/");

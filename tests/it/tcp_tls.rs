@@ -134,6 +134,27 @@ fn client_that_waits_for_the_server_to_begin_goes_to_the_default_farm() {
 }
 
 #[test]
+fn connection_is_routed_by_whether_http_is_spoken_in_the_clear() {
+    let [web, other] = ["w", "o"].map(|name| TcpOrigin::start(name, TcpBehaviour::Echo));
+    let route = "routes: [{name: web, rules: [{field: protocol, match: is, pattern: http}], action: {farm: clear}}]";
+    let setup = Setup::tcp(&[Server::new("o", other.addr(), "")])
+        .frontend(route)
+        .another_farm(&format!("clear: {{protocol: tcp, servers: {{w: {{address: \"{}\"}}}}}}", web.addr()));
+    let farmgate = Farmgate::start(&setup);
+    for (pieces, want) in [
+        (&["GET / HTTP/1.1\r\n\r\n"][..], "w\nGET / HTTP/1.1\r\n\r\n"),
+        (&["GE", "T ", "/"], "w\nGET /"),
+        (&["EHLO mail.example\r\n"], "o\nEHLO mail.example\r\n"),
+        (&["\x00\x01"], "o\n\x00\x01"),
+    ] {
+        let mut client = farmgate.client();
+        pieces.iter().for_each(|piece| client.send(piece));
+        let got = client.take(want.len());
+        assert_eq!(got.as_deref().map(String::from_utf8_lossy), Ok(want.into()), "{pieces:?}");
+    }
+}
+
+#[test]
 fn connection_that_a_route_rejects_or_that_cannot_be_read_is_closed() {
     let Routed { farmgate, _origins } = routed();
     let mut two_names = hello("a.example", &[]);

@@ -117,7 +117,7 @@ async fn protocols_that_a_rule_may_name_are_those_of_its_kind() {
         rules.as_array().unwrap().iter().find(of).unwrap()["enum"].clone()
     };
     assert_eq!(words("http"), json!(["tcp", "tls", "http", "https"]));
-    assert_eq!(words("tcp"), json!(["tcp", "tls", "https", "http/2.0"]));
+    assert_eq!(words("tcp"), json!(["tcp", "tls", "http", "https", "http/2.0"]));
     assert!(rules.as_array().unwrap().iter().any(|it| it["name"] == "uri" && it["enum"].is_null()));
 }
 

@@ -8,6 +8,9 @@ use super::super::transport::Socket;
 
 /// What HTTP/2 begins with (RFC 9113 §3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The longest method that is taken for one where nothing else is known, and what is read at once to see it.
+const REQUEST_METHOD_BYTES: usize = 20;
+const REQUEST_BEGINS_BYTES: usize = 32;
 /// Bytes looked at, or read, at once.
 const PIECE_BYTES: usize = 2048;
 
@@ -93,6 +96,41 @@ pub(super) async fn client_hello(socket: &Socket, held: &mut Vec<u8>) -> Result<
     }
 }
 
+/// Reads on into `held` until it is known whether a request of HTTP begins there, in the clear. What ends before that is
+/// none.
+pub(super) async fn is_http(socket: &Socket, held: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        if let Some(known) = begins_http(held) {
+            return Ok(known);
+        }
+        let mut piece = [0; REQUEST_BEGINS_BYTES];
+        let n = socket.peek(&mut piece).await?;
+        if n == 0 {
+            return Ok(false);
+        }
+        socket.take(&mut piece[..n])?;
+        held.extend_from_slice(&piece[..n]);
+    }
+}
+
+/// Whether that is a method, a space and the beginning of a target, HTTP/2's preface included; nothing while it may become
+/// so. Other protocols begin with words in capital letters, too: no target follows them.
+fn begins_http(said: &[u8]) -> Option<bool> {
+    let Some(end) = memchr::memchr(b' ', said) else {
+        let may_be_method = said.len() <= REQUEST_METHOD_BYTES && said.iter().all(u8::is_ascii_uppercase);
+        return if may_be_method { None } else { Some(false) };
+    };
+    let (method, target) = (&said[..end], &said[end + 1..]);
+    if method.is_empty() || method.len() > REQUEST_METHOD_BYTES || !method.iter().all(u8::is_ascii_uppercase) {
+        return Some(false);
+    }
+    match (method, target.first()?) {
+        (b"CONNECT", _) | (b"OPTIONS" | b"PRI", b'*') | (_, b'/') => Some(true),
+        _ if target.len() < b"http".len() => b"http".starts_with(&target.to_ascii_lowercase()).then_some(None)?,
+        _ => Some(target[..b"http".len()].eq_ignore_ascii_case(b"http")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -148,6 +186,39 @@ mod tests {
                 let ((is_http2, ahead), rest) = look(bytes, size, async |socket| preface(socket).await.unwrap()).await;
                 assert_eq!(is_http2, want, "{bytes:?} in pieces of {size}");
                 assert_eq!([ahead, &rest].concat(), bytes);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn request_in_the_clear_is_told_from_anything_else_and_nothing_is_lost() {
+        for (bytes, want) in [
+            ("GET / HTTP/1.1\r\n", true),
+            ("PROPFIND /a HTTP/1.0\r\n", true),
+            ("GET http://a/ HTTP/1.1\r\n", true),
+            ("OPTIONS * HTTP/1.1\r\n", true),
+            ("CONNECT a:1 HTTP/1.1\r\n", true),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true),
+            ("SSH-2.0-x\r\n", false),
+            ("EHLO mail.example\r\n", false),
+            ("EHLO h\r\n", false),
+            ("EHLO htt", false),
+            ("QUIT\r\n", false),
+            ("get / HTTP/1.1\r\n", false),
+            (" / HTTP/1.1\r\n", false),
+            ("ABCDEFGHIJKLMNOPQRSTUVWXYZ / HTTP/1.1\r\n", false),
+            ("GET", false),
+            ("GET ", false),
+            ("", false),
+        ] {
+            for size in [1, 3, 100] {
+                let (found, rest) = look(bytes.as_bytes(), size, async |socket| {
+                    let mut held = Vec::new();
+                    (is_http(socket, &mut held).await.unwrap(), held)
+                })
+                .await;
+                assert_eq!(found.0, want, "{bytes:?} in pieces of {size}");
+                assert_eq!([found.1, rest].concat(), bytes.as_bytes());
             }
         }
     }

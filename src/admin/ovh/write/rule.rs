@@ -46,8 +46,7 @@ const FEW: &[&str] = &["is", "in"];
 const TEXTS: &[&str] = &["is", "in", "contains", "startswith", "endswith", "matches"];
 const NAMED: &[&str] = &["is", "in", "contains", "startswith", "endswith", "matches", "exists"];
 const PROTOCOLS: &[&str] = &["tcp", "tls", "http", "https"];
-/// What TCP can tell apart: what is sent in the clear is not looked at.
-const PROTOCOLS_OF_TCP: &[&str] = &["tcp", "tls", "https", "http/2.0"];
+const PROTOCOLS_OF_TCP: &[&str] = &["tcp", "tls", "http", "https", "http/2.0"];
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
 
 const fn subject(name: &'static str, matches: &'static [&'static str], pattern: &'static str) -> Subject {
