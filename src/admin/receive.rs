@@ -25,6 +25,10 @@ const LARGE_BODIES_AT_ONCE: usize = 32;
 /// A body declared to be no larger, in bytes, waits for no turn: large ones that drip must not keep an operator out.
 const SMALL_BODY_BYTES_MAX: u64 = 16 * 1024;
 
+/// What is read of a body that is refused, and for how long.
+const POURED_AWAY_BYTES_MAX: usize = 16 * 1024 * 1024;
+const POURED_AWAY_WITHIN: Duration = Duration::from_secs(2);
+
 /// Reads bodies, so many large ones at once.
 pub(super) struct Bodies {
     permits: Semaphore,
@@ -80,14 +84,16 @@ pub(super) async fn receive(
         .and_then(|()| state.let_source_in(&call))
         .and_then(|()| guard::before_body(&call, has_body));
     if let Err(error) = is_let_in {
+        bodies.pour_away(&call, body).await;
         return Err(Box::new(Refused { call, error }));
     }
     if has_body {
         let is_small = is_small(&body);
         if !is_small && let Err(error) = is_known(state, &call) {
+            bodies.pour_away(&call, body).await;
             return Err(Box::new(Refused { call, error }));
         }
-        match bodies.read(body, is_small).await {
+        match bodies.read(&call, body, is_small).await {
             Ok(bytes) => call.body = bytes,
             Err(error) => return Err(Box::new(Refused { call, error })),
         }
@@ -123,16 +129,39 @@ impl Bodies {
         Self { permits: Semaphore::new(LARGE_BODIES_AT_ONCE), deadline }
     }
 
-    async fn read(&self, body: Body, is_small: bool) -> Result<Bytes, AdminError> {
+    async fn read(&self, call: &Call, mut body: Body, is_small: bool) -> Result<Bytes, AdminError> {
         let whole = async {
             let _permit = if is_small { None } else { Some(self.permits.acquire().await) };
-            Limited::new(body, BODY_BYTES_MAX).collect().await
+            Limited::new(&mut body, BODY_BYTES_MAX).collect().await
         };
         match timeout(self.deadline, whole).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(AdminError::BodyTooLarge { max: BODY_BYTES_MAX }),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                self.pour_away(call, body).await;
+                Err(AdminError::BodyTooLarge { max: BODY_BYTES_MAX })
+            }
             Ok(Err(error)) => Err(AdminError::BadBody(format!("it broke off: {error}"))),
             Err(_) => Err(AdminError::BodyLate { seconds: self.deadline.as_secs() }),
         }
+    }
+
+    /// Reads what a client still sends though it is refused, within bounds: closed while it sends, its connection would be
+    /// reset and the answer lost with it.
+    async fn pour_away(&self, call: &Call, mut body: Body) {
+        // Who waits to be told to go on sends nothing.
+        if HttpBody::is_end_stream(&body) || call.headers.contains_key(header::EXPECT) {
+            return;
+        }
+        let rest = async {
+            let mut left = POURED_AWAY_BYTES_MAX;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // Whatever is not over by then is cut.
+        let _ = timeout(POURED_AWAY_WITHIN, rest).await;
     }
 }
