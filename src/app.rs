@@ -560,6 +560,9 @@ fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJour
         Some(dir) => SqliteJournal::open(dir, settings.journal)?,
         None => (SqliteJournal::in_memory()?, None),
     };
+    if settings.state_dir.is_none() && settings.admin.is_some() {
+        tracing::warn!("no state_dir: what is set or made through the admin side ends with this process");
+    }
     journal.ring(alarm.clone());
     if let Some(aside) = aside {
         let aside = aside.display();

@@ -1,7 +1,19 @@
 //! Which values are secrets, by what they are called. Pure.
 
 /// The last words of names whose values are never told, whatever their case, behind `_` or `-`.
-const SECRET_WORDS: [&str; 6] = ["authorization", "cookie", "key", "password", "secret", "token"];
+const SECRET_WORDS: [&str; 11] = [
+    "auth",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "key",
+    "passwd",
+    "password",
+    "pwd",
+    "secret",
+    "token",
+];
 
 /// Returns whether the value of a key or of a header of that name is never told.
 #[must_use]
@@ -17,10 +29,12 @@ mod tests {
 
     #[test]
     fn name_that_ends_in_a_word_for_secrets_is_one() {
-        for name in ["Authorization", "Proxy-Authorization", "X-Api-Key", "set-cookie", "consumer_key", "TOKEN"] {
+        for name in
+            ["Authorization", "Proxy-Authorization", "X-Api-Key", "set-cookie", "consumer_key", "TOKEN", "X-Auth"]
+        {
             assert!(is_secret(name), "{name}");
         }
-        for name in ["Host", "X-Forwarded-For", "tokens", "key_id", "monkey", ""] {
+        for name in ["Host", "X-Forwarded-For", "tokens", "key_id", "monkey", "X-Author", ""] {
             assert!(!is_secret(name), "{name:?}");
         }
     }

@@ -45,6 +45,7 @@ fn without_a_state_dir_timelines_and_explanations_are_of_this_process() {
     let (origins, setup) = farm(2);
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let farmgate = Farmgate::start_in(&dir, &setup, &[]);
+    assert!(farmgate.log().contains("no state_dir"), "{}", farmgate.log());
     farmgate.wait_for_state("b", "UP");
     origins[1].health(UNWELL);
     farmgate.wait_for_state("b", "DOWN");

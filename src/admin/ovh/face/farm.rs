@@ -4,7 +4,7 @@ use super::{Look, farm_key, overlaid};
 use crate::admin::ovh::ahead::{Item, kind_of_farm};
 use crate::admin::ovh::path::Kind;
 use crate::admin::ovh::wire;
-use crate::model::{BodyMatch, Encryption, Farm, HttpProbe, Negate, Probe, ProbeKind, StatusSet, Stickiness};
+use crate::model::{Balance, BodyMatch, Encryption, Farm, HttpProbe, Negate, Probe, ProbeKind, StatusSet, Stickiness};
 
 /// Returns a farm. The port of one that this shape did not make is not set, as every server has its own; where the schema
 /// wants one (udp), it is the first server's.
@@ -26,10 +26,22 @@ fn of_model(farm: &Farm) -> wire::Farm {
     };
     wire::Farm {
         display_name: Some(farm.name.to_string()),
-        balance: Some(farm.balance.as_str().to_owned()),
+        balance: Some(balance_word(farm.balance).to_owned()),
         probe: farm.main_probe().map(|main| probe(main)),
         stickiness: stickiness.map(str::to_owned),
         ..wire::Farm::default()
+    }
+}
+
+/// Returns the schema's word: of what it has none for, that which is nearest, for typed clients take no other.
+fn balance_word(balance: Balance) -> &'static str {
+    match balance {
+        Balance::Ewma => Balance::LeastConn.as_str(),
+        Balance::Maglev => Balance::Source.as_str(),
+        Balance::Random => Balance::RoundRobin.as_str(),
+        other @ (Balance::First | Balance::LeastConn | Balance::RoundRobin | Balance::Source | Balance::Uri) => {
+            other.as_str()
+        }
     }
 }
 
@@ -106,5 +118,17 @@ fn body_match(body: &BodyMatch) -> (&'static str, String) {
     match body {
         BodyMatch::Contains(text) => ("contains", text.to_string()),
         BodyMatch::Matches(regex) => ("matches", regex.as_str().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balance_is_always_a_word_of_the_schema() {
+        use Balance::{Ewma, First, LeastConn, Maglev, Random, RoundRobin, Source, Uri};
+        let words = [Ewma, First, LeastConn, Maglev, Random, RoundRobin, Source, Uri].map(balance_word);
+        assert_eq!(words, ["leastconn", "first", "leastconn", "source", "roundrobin", "roundrobin", "source", "uri"]);
     }
 }
