@@ -215,6 +215,8 @@ fn journal_of(dir: &tempfile::TempDir) -> PathBuf {
 }
 
 type Damage = fn(&mut Vec<u8>);
+/// Of the file and its log.
+type LogDamage = fn(&Path, &Path);
 
 #[test]
 fn damaged_journal_is_set_aside_and_the_balancer_serves() {
@@ -263,7 +265,7 @@ fn damaged_log_beside_the_journal_is_set_aside_and_said() {
     let (_origins, setup) = farm(2);
     let setup = setup.top("state_dir: state");
     let log_of = |dir: &tempfile::TempDir| journal_of(dir).with_extension("sqlite-wal");
-    let damages: [(&str, fn(&Path, &Path)); 3] = [
+    let damages: [(&str, LogDamage); 3] = [
         ("garbage at the head", |_, log| {
             let mut bytes = std::fs::read(log).unwrap();
             bytes[..4096].fill(0x5a);
