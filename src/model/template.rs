@@ -10,6 +10,10 @@ use std::fmt;
 pub enum Variable {
     /// The query, with its `?`; empty where there is none.
     Arguments,
+    /// SHA-256 of the certificate that the client showed and that was verified, in hexadecimal; empty where it showed none.
+    ClientCertSha256,
+    /// The common name of that certificate's subject; empty where it has none.
+    ClientCn,
     /// The client's address.
     ClientIp,
     /// The client's port.
@@ -39,6 +43,8 @@ pub enum Variable {
 /// Every variable with its name and its short form, if it has one.
 const VARIABLES: &[(Variable, &str, Option<&str>)] = &[
     (Variable::Arguments, "arguments", None),
+    (Variable::ClientCertSha256, "client_cert_sha256", None),
+    (Variable::ClientCn, "client_cn", None),
     (Variable::ClientIp, "client_ip", Some("ci")),
     (Variable::ClientPort, "client_port", Some("cp")),
     (Variable::Domain, "domain", None),

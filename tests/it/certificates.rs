@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::{Farmgate, OPS_TOKEN, Origin, PATIENCE, Server, Setup, run_to_end, until};
 
@@ -33,11 +34,25 @@ fn setup(origin: &Origin, dir: &Path) -> Setup {
 
 /// Shakes hands with somebody whose certificate is this one.
 pub(crate) fn connect(addr: SocketAddr, name: &str, root: &CertificateDer<'static>) -> std::io::Result<Stream> {
+    connect_as(addr, name, root, None)
+}
+
+/// The same, showing a certificate of one's own if there is one.
+fn connect_as(
+    addr: SocketAddr,
+    name: &str,
+    root: &CertificateDer<'static>,
+    own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> std::io::Result<Stream> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(versions.with_root_certificates(roots).with_no_client_auth());
+    let config = versions.with_root_certificates(roots);
+    let config = Arc::new(match own {
+        Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
+        None => config.with_no_client_auth(),
+    });
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let socket = TcpStream::connect(addr)?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -66,6 +81,41 @@ fn certificate_events(farmgate: &Farmgate) -> Vec<(String, String)> {
     let all = events["events"].as_array().unwrap().iter().filter(|event| event["type"] == "certificate");
     let text = |event: &serde_json::Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
     all.map(|event| (text(event, "change"), text(event, "error"))).collect()
+}
+
+#[test]
+fn server_is_told_whose_certificate_the_client_showed() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start("a"));
+    let root = renew(dir.path());
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = KeyPair::generate().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), params.self_signed(&authority).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(params, authority);
+    let mut params = CertificateParams::new(vec!["ann.test".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "ann");
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let digest: String = Sha256::digest(&certificate).iter().map(|byte| format!("{byte:02x}")).collect();
+    let [cert, web_key, ca] = ["web.pem", "web.key", "ca.pem"].map(|name| dir.path().join(name));
+    let setup = Setup::http(&[Server::new("a", origin.addr(), "")])
+        .frontend(&format!(
+            "tls: {{certificates: [{{cert: {cert:?}, key: {web_key:?}}}], alpn: [http/1.1], client_ca: {ca:?}, client_auth: optional}}"
+        ))
+        .frontend("request_headers: {set: {X-Client: \"${client_cn}\", X-Digest: \"${client_cert_sha256}\"}}");
+    let farmgate = Farmgate::start(&setup);
+    for (own, want) in [
+        (Some((certificate, PrivateKeyDer::try_from(key.serialize_der()).unwrap())), ["ann", &digest]),
+        (None, ["", ""]),
+    ] {
+        let mut stream = connect_as(farmgate.front("web"), "localhost", &root, own).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Client: root\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer));
+        let seen = origin.requests().pop().unwrap();
+        assert_eq!([seen.values("x-client").concat(), seen.values("x-digest").concat()], want);
+    }
 }
 
 #[test]

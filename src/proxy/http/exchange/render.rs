@@ -37,6 +37,8 @@ pub struct Values<'a> {
     pub sni: &'a str,
     /// The version of TLS, or nothing.
     pub tls_version: &'static str,
+    /// SHA-256 of the client's certificate and its common name; nothing of what was not verified.
+    pub client_certificate: (&'a str, &'a str),
 }
 
 /// Which bytes stay as they are.
@@ -82,6 +84,8 @@ impl Values<'_> {
         let (path, arguments) = self.target.split_at(query_at);
         match variable {
             Variable::Arguments => encode(arguments, kind, out),
+            Variable::ClientCertSha256 => encode(self.client_certificate.0.as_bytes(), kind, out),
+            Variable::ClientCn => encode(self.client_certificate.1.as_bytes(), kind, out),
             Variable::ClientIp => encode(self.client_ip, kind, out),
             Variable::ClientPort => show(&self.client_port, kind, out),
             Variable::Domain => encode(domain(self.host), kind, out),
@@ -211,6 +215,7 @@ mod tests {
             id: &"r-1",
             sni: "sni.example.com",
             tls_version: "TLSv1.3",
+            client_certificate: ("c0ffee", "ann smith"),
         }
     }
 
@@ -231,6 +236,7 @@ mod tests {
         check("${protocol}://h:${port}/${frontend}", "h", "/", "https://h:8443/web");
         check("/?c=${client_ip}:${client_port}&r=${request_id}", "h", "/", "/?c=192.0.2.7:4711&r=r-1");
         check("/${sni}/${tls_version}", "h", "/", "/sni.example.com/TLSv1.3");
+        check("/${client_cn}/${client_cert_sha256}", "h", "/", "/ann%20smith/c0ffee");
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(super) fn values<'a>(
     frontend: &'a Frontend,
 ) -> Values<'a> {
     let tls = connection.from.tls.as_deref();
+    let certificate = tls.and_then(|peer| peer.client.as_ref()).filter(|shown| shown.is_verified);
     Values {
         client_ip: connection.client_text.as_bytes(),
         client_port: connection.client.port(),
@@ -67,6 +68,7 @@ pub(super) fn values<'a>(
         id,
         sni: tls.and_then(|peer| peer.sni.as_deref()).unwrap_or_default(),
         tls_version: tls.map_or("", |peer| peer.version),
+        client_certificate: certificate.map_or(("", ""), |shown| (&shown.digest, &shown.subject_cn)),
     }
 }
 
