@@ -152,8 +152,8 @@ pub(super) fn open(state_dir: &Path) -> Result<Opened, JournalError> {
     };
     let connect = || -> rusqlite::Result<(Connection, Connection)> {
         settle(&first)?;
-        // So that the file by itself, without the log beside it, has what there was at the start.
-        first.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        // So that the file by itself, without the log beside it, has what there was at the start; on a full disk, later.
+        let _ = first.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         // Durable when the call returns; what it leaves in the log is carried into the file by the writer.
         first.pragma_update(None, "synchronous", "FULL")?;
         first.pragma_update(None, "wal_autocheckpoint", 0)?;
