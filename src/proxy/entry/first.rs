@@ -126,8 +126,11 @@ fn begins_http(said: &[u8]) -> Option<bool> {
     }
     match (method, target.first()?) {
         (b"CONNECT", _) | (b"OPTIONS" | b"PRI", b'*') | (_, b'/') => Some(true),
-        _ if target.len() < b"http".len() => b"http".starts_with(&target.to_ascii_lowercase()).then_some(None)?,
-        _ => Some(target[..b"http".len()].eq_ignore_ascii_case(b"http")),
+        _ => {
+            let scheme = &b"http"[..target.len().min(b"http".len())];
+            let is_alike = target[..scheme.len()].eq_ignore_ascii_case(scheme);
+            if is_alike && scheme != b"http" { None } else { Some(is_alike) }
+        }
     }
 }
 
@@ -220,6 +223,25 @@ mod tests {
                 assert_eq!(found.0, want, "{bytes:?} in pieces of {size}");
                 assert_eq!([found.1, rest].concat(), bytes.as_bytes());
             }
+        }
+    }
+
+    #[test]
+    fn request_is_told_from_anything_else_as_soon_as_can_be() {
+        for (said, want) in [
+            ("GET", None),
+            ("GET ", None),
+            ("GET /", Some(true)),
+            ("GET ht", None),
+            ("GET http", Some(true)),
+            ("OPTIONS *", Some(true)),
+            ("NICK *", Some(false)),
+            ("EHLO a\r\n", Some(false)),
+            ("EHLO hx", Some(false)),
+            ("SSH-", Some(false)),
+            ("QUIT\r\n", Some(false)),
+        ] {
+            assert_eq!(begins_http(said.as_bytes()), want, "{said:?}");
         }
     }
 
