@@ -2,7 +2,7 @@
 //!
 //! Pure. The score is the number of changes between taking work and being Down within the guard's time; the first
 //! verdict after Unknown is none. At the guard's number the server is held; a change meanwhile prolongs the hold to its
-//! whole length from then. The score is kept, over [`WITHIN_UNGUARDED`], where no guard looks at it too: people do. A
+//! whole length from then, and it is the same hold, held since it began. The score is kept, over [`WITHIN_UNGUARDED`], where no guard looks at it too: people do. A
 //! clock that was set back lengthens no hold beyond its length.
 
 use std::collections::VecDeque;
@@ -21,7 +21,14 @@ pub(super) struct Flapping {
     guard: Option<FlapGuard>,
     /// The oldest first.
     changes: VecDeque<Timestamp>,
-    held_until: Option<Timestamp>,
+    hold: Option<Hold>,
+}
+
+/// Held down, from when and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) since: Timestamp,
+    pub(super) until: Timestamp,
 }
 
 impl Flapping {
@@ -30,9 +37,9 @@ impl Flapping {
     }
 
     /// Takes over what an earlier process saw.
-    pub(super) fn restore(&mut self, changes: &[Timestamp], held_until: Option<Timestamp>) {
+    pub(super) fn restore(&mut self, changes: &[Timestamp], hold: Option<Hold>) {
         self.changes = changes[changes.len().saturating_sub(CHANGES_MAX)..].iter().copied().collect();
-        self.held_until = held_until;
+        self.hold = hold;
         self.end_without_guard();
     }
 
@@ -45,8 +52,8 @@ impl Flapping {
         u16::try_from(self.changes.len()).unwrap_or(u16::MAX)
     }
 
-    pub(super) fn held_until(&self) -> Option<Timestamp> {
-        self.held_until
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.hold
     }
 
     pub(super) fn changes(&self) -> Vec<Timestamp> {
@@ -66,30 +73,32 @@ impl Flapping {
         self.changes.push_back(now);
         let guard = self.guard?;
         let limit = usize::from(guard.transitions).clamp(1, CHANGES_MAX);
-        if self.held_until.is_none() && self.changes.len() < limit {
+        if self.hold.is_none() && self.changes.len() < limit {
             return None;
         }
         let until = now + guard.hold;
-        self.held_until = Some(until);
+        let since = self.hold.map_or(now, |hold| hold.since.min(now));
+        self.hold = Some(Hold { since, until });
         Some(StandingChange::HeldDown { until, score: self.score() })
     }
 
     /// Forgets old changes and ends a hold whose time has come; returns whether there was one.
     pub(super) fn tick(&mut self, now: Timestamp) -> bool {
         self.forget_old(now);
-        if let (Some(guard), Some(until)) = (self.guard, &mut self.held_until) {
-            *until = (*until).min(now + guard.hold);
+        if let (Some(guard), Some(hold)) = (self.guard, &mut self.hold) {
+            hold.until = hold.until.min(now + guard.hold);
+            hold.since = hold.since.min(now);
         }
-        let is_over = self.held_until.is_some_and(|until| until <= now);
+        let is_over = self.hold.is_some_and(|hold| hold.until <= now);
         if is_over {
-            self.held_until = None;
+            self.hold = None;
         }
         is_over
     }
 
     pub(super) fn due(&self) -> Option<Timestamp> {
         let forgets = self.changes.front().map(|first| *first + self.within());
-        [forgets, self.held_until].into_iter().flatten().min()
+        [forgets, self.hold.map(|hold| hold.until)].into_iter().flatten().min()
     }
 
     fn within(&self) -> Duration {
@@ -108,8 +117,8 @@ impl Flapping {
 
     /// Without a guard, the next tick ends the hold.
     fn end_without_guard(&mut self) {
-        if self.guard.is_none() && self.held_until.is_some() {
-            self.held_until = Some(self.changes.back().copied().unwrap_or_default());
+        if let (None, Some(hold)) = (self.guard, &mut self.hold) {
+            hold.until = self.changes.back().copied().unwrap_or_default();
         }
     }
 }
@@ -167,7 +176,42 @@ mod tests {
         assert_eq!(flapping.changed(Down, Up, at(39)), held(at(59), 4));
         assert!(!flapping.tick(at(58)));
         assert!(flapping.tick(at(59)));
-        assert_eq!(flapping.held_until(), None);
+        assert_eq!(flapping.hold(), None);
+    }
+
+    #[test]
+    fn flapping_is_held_since_it_began_however_the_hold_changes() {
+        let mut flapping = Flapping::new(Some(GUARD));
+        for second in [0, 10, 20] {
+            flapping.changed(Up, Down, at(second));
+        }
+        let held = |since, until| Some(Hold { since: at(since), until: at(until) });
+        assert_eq!(flapping.hold(), held(20, 40));
+        flapping.changed(Down, Up, at(35));
+        assert_eq!(flapping.hold(), held(20, 55));
+        flapping.retune(Some(FlapGuard { hold: Duration::from_secs(5), ..GUARD }));
+        assert!(!flapping.tick(at(36)));
+        assert_eq!(flapping.hold(), held(20, 41));
+        flapping.changed(Up, Down, at(40));
+        assert_eq!(flapping.hold(), held(20, 45));
+        assert!(flapping.tick(at(45)));
+        for second in [46, 47, 48] {
+            flapping.changed(Up, Down, at(second));
+        }
+        assert_eq!(flapping.hold(), held(46, 53), "another hold");
+        let mut again = Flapping::new(Some(GUARD));
+        again.restore(&flapping.changes(), flapping.hold());
+        assert_eq!(again.hold(), held(46, 53));
+    }
+
+    #[test]
+    fn flapping_is_not_held_since_a_time_to_come_when_the_clock_is_set_back() {
+        let mut flapping = Flapping::new(Some(GUARD));
+        for _ in 0..3 {
+            flapping.changed(Up, Down, at(3600));
+        }
+        flapping.tick(at(0));
+        assert_eq!(flapping.hold(), Some(Hold { since: at(0), until: at(20) }));
     }
 
     #[test]
@@ -186,7 +230,7 @@ mod tests {
             flapping.changed(Up, Down, at(3600));
         }
         assert!(!flapping.tick(at(0)));
-        assert_eq!(flapping.held_until(), Some(at(20)));
+        assert_eq!(flapping.hold().map(|hold| hold.until), Some(at(20)));
         assert!(flapping.tick(at(20)));
         assert!(!flapping.tick(at(60)));
         assert_eq!(flapping.score(), 0);

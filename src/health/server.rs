@@ -20,7 +20,7 @@ use crate::model::{
     Progress, SavedHealth, Server, ServerKey, Standing, StandingChange, Timestamp, TrafficFault, Verdict, Warmup,
 };
 
-use super::flap::Flapping;
+use super::flap::{Flapping, Hold};
 use super::machine::{Machine, Rule};
 use super::outlier::Outlier;
 use super::suspicion::{Sampled, Watch};
@@ -38,6 +38,8 @@ pub struct ServerHealth {
     quorum: Option<u8>,
     slow_start: Duration,
     agent: Option<Arc<AgentSays>>,
+    /// Since when the agent keeps the server out in the manner in which it does, if it does.
+    agent_since: Option<Timestamp>,
     recent: VecDeque<CheckBrief>,
     decided_by: Vec<CheckBrief>,
     outlier: Outlier,
@@ -54,8 +56,8 @@ struct ProbeHealth {
     is_agent: bool,
     machine: Machine,
     last: Option<Arc<CheckRecord>>,
-    /// What the last check that counted said.
-    last_counted: Option<Verdict>,
+    /// The last check that counted.
+    last_counted: Option<CheckBrief>,
     /// The checks that speak against what the machine concludes, the oldest first.
     run: Vec<CheckBrief>,
     next_at: Option<Timestamp>,
@@ -83,15 +85,17 @@ impl ProbeHealth {
             (Verdict::Passed, health) => health != Health::Up,
         };
         let is_failure = |verdict| verdict == Verdict::Failed;
-        if self.last_counted.map(is_failure) != Some(is_failure(verdict)) || !is_contrary {
+        let before = self.last_counted.map(|brief| is_failure(brief.status.verdict()));
+        if before != Some(is_failure(verdict)) || !is_contrary {
             self.run.clear();
         }
-        self.last_counted = Some(verdict);
+        let brief = record.brief(self.slot);
+        self.last_counted = Some(brief);
         if is_contrary {
             if self.run.len() == RUN_MAX {
                 self.run.remove(0);
             }
-            self.run.push(record.brief(self.slot));
+            self.run.push(brief);
         }
     }
 
@@ -102,6 +106,7 @@ impl ProbeHealth {
             progress: self.machine.progress(),
             pace: pace(&self.machine),
             last: self.last.clone(),
+            last_verdict: self.last_counted,
             next_at: self.next_at,
         }
     }
@@ -134,6 +139,7 @@ impl ServerHealth {
             quorum: None,
             slow_start: Duration::ZERO,
             agent: None,
+            agent_since: None,
             recent: VecDeque::new(),
             decided_by: Vec::new(),
             outlier: Outlier::default(),
@@ -160,10 +166,16 @@ impl ServerHealth {
             }
         }
         self.agent = saved.agent.clone().filter(|_| self.probes.iter().any(|probe| probe.is_agent));
+        self.agent_since = self.agent.as_ref().and(saved.agent_since).map(|since| since.min(now));
         self.decided_by.clone_from(&saved.decided_by);
         self.outlier = Outlier::restored(saved.ejected);
         self.outlier.retune(farm.observe.as_ref());
-        self.flapping.restore(&saved.changes, saved.held_until);
+        let hold = saved.held_until.map(|until| {
+            let length = farm.flap.map_or(Duration::ZERO, |guard| guard.hold);
+            let began = Timestamp(until.0.saturating_sub(u64::try_from(length.as_micros()).unwrap_or(u64::MAX)));
+            Hold { since: saved.held_since.unwrap_or(began).min(now), until }
+        });
+        self.flapping.restore(&saved.changes, hold);
         self.was_out = (is_verdict || self.agent.is_some()) && self.is_out();
         let warm = saved.warm_since.filter(|_| !self.is_out());
         self.warmup = warm.and_then(|since| warmup::resumed(since, farm.slow_start, now));
@@ -216,7 +228,7 @@ impl ServerHealth {
     ) -> Option<Outcome> {
         let before = self.standing();
         let probe = self.probes.iter_mut().find(|probe| probe.slot == slot)?;
-        let earlier = probe.last_counted;
+        let earlier = probe.last_counted.map(|brief| brief.status.verdict());
         probe.next_at = Some(next_at);
         probe.record(record);
         let is_notable = match record.verdict() {
@@ -233,7 +245,7 @@ impl ServerHealth {
         }
         self.recent.push_back(brief);
         let mut changes = Vec::new();
-        changes.extend(record.agent.as_deref().and_then(|says| self.listen(says)));
+        changes.extend(record.agent.as_deref().and_then(|says| self.listen(says, now)));
         let health = self.health();
         let transition = (before.health != health).then_some((before.health, health));
         if let Some((from, to)) = transition {
@@ -320,11 +332,21 @@ impl ServerHealth {
             progress: self.progress(),
             agent: self.agent.clone(),
             ejected: self.outlier.ejection(),
-            held_until: self.flapping.held_until(),
+            held_since: self.flapping.hold().map(|hold| hold.since),
+            held_until: self.flapping.hold().map(|hold| hold.until),
             flap_score: self.flapping.score(),
             warmup: self.warmup,
             suspicion: self.watch.suspicion(),
         }
+    }
+
+    /// Returns since when something beside the probes keeps the server out, the latest where several do; none where
+    /// nothing does, or it is not known of an agent since when.
+    #[must_use]
+    pub fn kept_out_since(&self) -> Option<Timestamp> {
+        let ejected = self.outlier.ejection().map(|ejection| ejection.since);
+        let held = self.flapping.hold().map(|hold| hold.since);
+        [self.agent_since, ejected, held].into_iter().flatten().max()
     }
 
     /// Returns each probe's part, the shadow's last.
@@ -366,8 +388,10 @@ impl ServerHealth {
             health: self.probed_health(),
             since,
             agent: self.agent.clone(),
+            agent_since: self.agent_since,
             changes: self.flapping.changes(),
-            held_until: self.flapping.held_until(),
+            held_since: self.flapping.hold().map(|hold| hold.since),
+            held_until: self.flapping.hold().map(|hold| hold.until),
             ejected: self.outlier.ejection(),
             warm_since: self.warmup.map(|warm| warm.since),
             decided_by: self.decided_by.clone(),
@@ -381,7 +405,7 @@ impl ServerHealth {
     }
 
     /// Hears what the agent says: what a line leaves out stays as an earlier one said it.
-    fn listen(&mut self, says: &AgentSays) -> Option<StandingChange> {
+    fn listen(&mut self, says: &AgentSays, now: Timestamp) -> Option<StandingChange> {
         let before = self.agent.as_deref().cloned().unwrap_or_default();
         let is_reasoned = says.health.is_some() || says.admin.is_some();
         let heard = AgentSays {
@@ -393,6 +417,12 @@ impl ServerHealth {
         };
         if self.agent.as_deref() == Some(&heard) {
             return None;
+        }
+        let manner = |says: &AgentSays| says.is_against_work().then_some((says.admin, says.health));
+        match (self.agent.as_deref().and_then(manner), manner(&heard)) {
+            (_, None) => self.agent_since = None,
+            (was, is) if was != is => self.agent_since = Some(now),
+            (_, Some(_)) => {}
         }
         let heard = Arc::new(heard);
         self.agent = Some(Arc::clone(&heard));
@@ -426,7 +456,7 @@ impl ServerHealth {
         let agent_wants_it_out = self.agent.as_ref().is_some_and(|agent| {
             agent.health == Some(AgentHealth::Down) || agent.admin.is_some_and(|admin| admin != AdminStatus::Active)
         });
-        agent_wants_it_out || self.outlier.ejection().is_some() || self.flapping.held_until().is_some()
+        agent_wants_it_out || self.outlier.ejection().is_some() || self.flapping.hold().is_some()
     }
 
     /// The run of checks of that probe which changed what it concludes; none if it did not decide.

@@ -22,7 +22,11 @@ struct HealthWire {
     #[serde(default)]
     agent: Option<AgentWire>,
     #[serde(default)]
+    agent_since_us: Option<u64>,
+    #[serde(default)]
     changes_us: Vec<u64>,
+    #[serde(default)]
+    held_since_us: Option<u64>,
     #[serde(default)]
     held_until_us: Option<u64>,
     #[serde(default)]
@@ -76,8 +80,8 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<SavedHealth>>
 }
 
 fn wire(saved: &SavedHealth) -> HealthWire {
-    let SavedHealth { fingerprint, health, since, agent, changes, held_until, ejected, warm_since, decided_by, .. } =
-        saved;
+    let SavedHealth { fingerprint, health, since, agent, agent_since, changes, .. } = saved;
+    let SavedHealth { held_since, held_until, ejected, warm_since, decided_by, .. } = saved;
     let brief = |brief: &CheckBrief| BriefWire {
         slot: brief.slot.0,
         status: brief.status.as_str().to_owned(),
@@ -90,7 +94,9 @@ fn wire(saved: &SavedHealth) -> HealthWire {
         health: health.as_str().to_owned(),
         since_us: since.0,
         agent: agent.as_deref().map(AgentWire::of),
+        agent_since_us: agent_since.map(|at| at.0),
         changes_us: changes.iter().map(|at| at.0).collect(),
+        held_since_us: held_since.map(|at| at.0),
         held_until_us: held_until.map(|at| at.0),
         ejected: ejected.map(|Ejection { since, until, errors, kind, times }| EjectionWire {
             since_us: since.0,
@@ -121,7 +127,9 @@ fn saved(server: ServerKey, wire: HealthWire) -> Option<SavedHealth> {
         health: Health::parse(&wire.health)?,
         since: Timestamp(wire.since_us),
         agent: wire.agent.map(|agent| Arc::new(agent.says())),
+        agent_since: wire.agent_since_us.map(Timestamp),
         changes: wire.changes_us.into_iter().map(Timestamp).collect(),
+        held_since: wire.held_since_us.map(Timestamp),
         held_until: wire.held_until_us.map(Timestamp),
         ejected: wire.ejected.and_then(ejection),
         warm_since: wire.warm_since_us.map(Timestamp),

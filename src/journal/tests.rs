@@ -334,7 +334,9 @@ fn healths_are_read_as_they_were_saved_and_forgotten_when_told() {
             health: Some(AgentHealth::Down),
             reason: Some("full".into()),
         })),
+        agent_since: Some(seconds(1)),
         changes: vec![NOON, seconds(1)],
+        held_since: Some(seconds(2)),
         held_until: Some(seconds(3)),
         ejected: Some(ejected),
         warm_since: None,
@@ -349,6 +351,10 @@ fn healths_are_read_as_they_were_saved_and_forgotten_when_told() {
     drop(journal);
     let journal = open(dir.path());
     assert_eq!(journal.healths().unwrap(), [saved(1, Health::Down)]);
+    let older = "UPDATE health SET json = json_remove(json, '$.held_since_us', '$.agent_since_us')";
+    lock(&journal.0.acts).execute(older, []).unwrap();
+    let of_an_older_build = SavedHealth { held_since: None, agent_since: None, ..saved(1, Health::Down) };
+    assert_eq!(journal.healths().unwrap(), [of_an_older_build]);
     lock(&journal.0.acts).execute("UPDATE health SET json = '{}'", []).unwrap();
     assert_eq!(journal.healths().unwrap(), []);
 }

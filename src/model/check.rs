@@ -306,6 +306,19 @@ pub struct AgentSays {
     pub reason: Option<Box<str>>,
 }
 
+impl AgentSays {
+    /// Returns whether it asks that no new work be given.
+    #[must_use]
+    pub fn is_against_work(&self) -> bool {
+        let is_weightless = self.weight.is_some_and(|weight| match weight {
+            AgentWeight::Percent(percent) => percent == 0,
+            AgentWeight::Weight(weight) => weight == Weight(0),
+        });
+        let is_admin = self.admin.is_some_and(|admin| admin != AdminStatus::Active);
+        is_weightless || is_admin || self.health == Some(AgentHealth::Down)
+    }
+}
+
 /// The weight that an agent asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgentWeight {

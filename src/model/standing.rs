@@ -21,6 +21,8 @@ pub struct Standing {
     pub agent: Option<Arc<AgentSays>>,
     /// Taken out for what its traffic showed, until then.
     pub ejected: Option<Ejection>,
+    /// When it began to be held down for changing too often, if it is.
+    pub held_since: Option<Timestamp>,
     /// Held down for changing too often, until then.
     pub held_until: Option<Timestamp>,
     /// Changes of health within the flap guard's time.
@@ -46,6 +48,7 @@ impl Standing {
             progress,
             agent: None,
             ejected: None,
+            held_since: None,
             held_until: None,
             flap_score: 0,
             warmup: None,
@@ -190,6 +193,8 @@ pub struct ProbeStanding {
     pub pace: Pace,
     /// Its last check.
     pub last: Option<Arc<CheckRecord>>,
+    /// The last of its checks that counted: one that could not be made does not.
+    pub last_verdict: Option<CheckBrief>,
     /// When its next check begins at the latest; none before the first result.
     pub next_at: Option<Timestamp>,
 }
@@ -210,8 +215,12 @@ pub struct SavedHealth {
     pub since: Timestamp,
     /// What its agent said.
     pub agent: Option<Arc<AgentSays>>,
+    /// Since when its agent keeps it out, if it does; none where an earlier build kept no word of it.
+    pub agent_since: Option<Timestamp>,
     /// Recent changes of health, the oldest first.
     pub changes: Vec<Timestamp>,
+    /// Held down since then; none where an earlier build kept no word of it.
+    pub held_since: Option<Timestamp>,
     /// Held down until then.
     pub held_until: Option<Timestamp>,
     /// Its ejection.

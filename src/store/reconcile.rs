@@ -11,7 +11,8 @@ use crate::farm::ServerLive;
 use crate::health::{Outcome, ServerHealth, server::fingerprint};
 use crate::metrics::Cell;
 use crate::model::{
-    AdminStatus, Epoch, EventKind, Farm, Field, Health, SavedHealth, Server, ServerKey, Timestamp, Topology, Wish,
+    AdminStatus, Epoch, EventKind, Farm, Field, Health, SavedHealth, Server, ServerKey, Timestamp, Topology, Weight,
+    Wish,
 };
 
 use super::leaving::{Leaving, take_beyond_bound};
@@ -151,8 +152,24 @@ impl State {
         };
         if is_of_an_earlier_process {
             row.order = self.order_of_an_earlier_process(key, &row, now);
+            row.state_since = self.state_since_of_an_earlier_process(key, &row, now);
         }
         row
+    }
+
+    /// Since when the state of a server of an earlier process is what it is. What nobody kept the time of, such as what
+    /// the file says, is said to be so since this process began: so it is known to be.
+    fn state_since_of_an_earlier_process(&self, key: ServerKey, row: &Row, now: Timestamp) -> Timestamp {
+        let is_overridden = |field| self.overrides.contains_key(&(key, field));
+        let by_file = (row.server.admin != AdminStatus::Active && !is_overridden(Field::Admin))
+            || (row.server.weight == Weight(0) && !is_overridden(Field::Weight));
+        let agent = row.standing().agent.filter(|agent| agent.is_against_work());
+        let kept_out = row.health.as_ref().and_then(ServerHealth::kept_out_since);
+        match kept_out {
+            _ if by_file => now,
+            None if agent.is_some() => now,
+            kept_out => row.since.max(kept_out.unwrap_or_default()).min(now),
+        }
     }
 
     fn order_of_an_earlier_process(&self, key: ServerKey, row: &Row, now: Timestamp) -> Option<Order> {

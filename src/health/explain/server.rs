@@ -10,7 +10,7 @@ use crate::model::{
 
 use super::facts::{Explanation, ServerFacts};
 use super::words::{self, count, span};
-use super::{outlook, rotation, tree};
+use super::{CONTENT_CHARS_MAX, outlook, rotation, tree, unmade};
 use crate::health::suspicion;
 
 /// Returns why a server is in the state it is in.
@@ -18,9 +18,6 @@ use crate::health::suspicion;
 pub fn explain(facts: &ServerFacts<'_>) -> Explanation {
     Explanation { sentence: sentence(facts), tree: tree::of_server(facts) }
 }
-
-/// Characters of what came with a check that a sentence quotes.
-const CONTENT_CHARS_MAX: usize = 100;
 
 /// One thing that keeps a server from new work.
 struct Cause {
@@ -56,7 +53,7 @@ fn sentence(facts: &ServerFacts<'_>) -> String {
             }
             parts.extend(checks_beside(facts, &causes));
             parts.extend(return_in_words(facts, &causes));
-            first.since
+            first.since.or(Some(facts.state_since))
         }
     };
     parts.extend(rotation::in_words(facts, !causes.is_empty()));
@@ -142,6 +139,9 @@ fn deadline_in_words(facts: &ServerFacts<'_>) -> Option<String> {
 /// What ends a drain or maintenance.
 fn order_end(facts: &ServerFacts<'_>, made: Option<&Override>) -> String {
     match made.and_then(|made| made.terms.until) {
+        Some(until) if let Some(status) = made.and_then(declared_out) => {
+            format!("until {}, then back to {}, as the file says", words::until(until, facts.now), status.as_str())
+        }
         Some(until) => {
             let slowly = match facts.farm.slow_start {
                 length if length.is_zero() => String::new(),
@@ -152,6 +152,14 @@ fn order_end(facts: &ServerFacts<'_>, made: Option<&Override>) -> String {
         }
         None if made.is_some() => "until somebody says ready".to_owned(),
         None => "until the file or somebody says otherwise".to_owned(),
+    }
+}
+
+/// The status that the file itself takes the server out with.
+fn declared_out(made: &Override) -> Option<AdminStatus> {
+    match made.declared {
+        Wish::Admin(AdminStatus::Active) | Wish::Weight(_) => None,
+        Wish::Admin(status @ (AdminStatus::Drain | AdminStatus::Maintenance)) => Some(status),
     }
 }
 
@@ -187,7 +195,8 @@ fn agent_down(facts: &ServerFacts<'_>) -> Option<Cause> {
         return None;
     }
     let said = format!("its agent says down{}, whatever the probes say", agent_reason(facts));
-    let texts = vec![said, "until it says up".to_owned(), probes_in_words(facts).to_owned()];
+    let mut texts = vec![said, "until it says up".to_owned(), probes_in_words(facts).to_owned()];
+    texts.extend(unmade::in_words(facts));
     Some(Cause { kind: Kind::Asked, since: Some(facts.since), texts })
 }
 
@@ -210,7 +219,7 @@ fn down(facts: &ServerFacts<'_>) -> Option<Cause> {
     let (n, which) = (failed.len(), probe_in_words(facts, failed.last().map(|brief| brief.slot)));
     let why = failed.last().and_then(|brief| content_in_words(facts, brief)).unwrap_or_default();
     let mut texts = vec![match n {
-        0 if facts.recent.is_empty() => "it begins Down until its checks pass".to_owned(),
+        0 if !facts.recent.iter().any(counts) => "it begins Down until its checks pass".to_owned(),
         0 => "none of the checks that decided is remembered".to_owned(),
         1 => format!("1 check{which} failed, {}{why}", words::checks(&failed)),
         n => format!("{n} of {n} checks{which} failed, {}{why}", words::checks(&failed)),
@@ -230,6 +239,7 @@ fn down(facts: &ServerFacts<'_>) -> Option<Cause> {
         have => format!("{have} of {} passes so far, needs {}", progress.need, passes(left, " more")),
     });
     texts.extend(unchecked_in_words(facts));
+    texts.extend(unmade::in_words(facts));
     texts.extend(next_in_words(facts, |health| health == Health::Down));
     Some(Cause { kind: Kind::Checks, since: Some(facts.since), texts })
 }
@@ -238,7 +248,10 @@ fn down(facts: &ServerFacts<'_>) -> Option<Cause> {
 fn content_in_words(facts: &ServerFacts<'_>, brief: &CheckBrief) -> Option<String> {
     let probe = facts.probes.iter().find(|probe| probe.slot == brief.slot)?;
     let last = probe.last.as_ref().filter(|last| last.status == brief.status && last.code == brief.code)?;
-    let is_plain = matches!(last.status, CheckStatus::L7Sts | CheckStatus::L7Tout | CheckStatus::L4Tout);
+    let is_plain = match last.status {
+        CheckStatus::L7Sts => last.code.is_some(),
+        status => matches!(status, CheckStatus::L7Tout | CheckStatus::L4Tout),
+    };
     let content: String = last.content.as_str().chars().take(CONTENT_CHARS_MAX).collect();
     (!is_plain && !content.is_empty()).then(|| format!(" (\"{content}\")"))
 }
@@ -261,8 +274,7 @@ fn held_down(facts: &ServerFacts<'_>) -> Option<Cause> {
         format!("held down for flapping: {score} of health within {}", span(guard.within)),
         format!("until {}, later if it changes again", words::until(until, facts.now)),
     ];
-    let hold = u64::try_from(guard.hold.as_micros()).unwrap_or(u64::MAX);
-    Some(Cause { kind: Kind::Timed, since: Some(Timestamp(until.0.saturating_sub(hold))), texts })
+    Some(Cause { kind: Kind::Timed, since: facts.standing.held_since, texts })
 }
 
 fn stopping(facts: &ServerFacts<'_>) -> Cause {
@@ -270,6 +282,7 @@ fn stopping(facts: &ServerFacts<'_>) -> Cause {
     let how = conditional.map_or_else(String::new, |brief| format!(", {}", words::check(brief)));
     let mut texts = vec![format!("its checks pass on condition{how}: no new work, what is open and sticky stays")];
     texts.push("back with the next check that passes whole".to_owned());
+    texts.extend(unmade::in_words(facts));
     texts.extend(next_in_words(facts, |_| true));
     Cause { kind: Kind::Checks, since: Some(facts.since), texts }
 }
@@ -285,9 +298,11 @@ fn in_words(facts: &ServerFacts<'_>) -> Vec<String> {
                 1 => "one more failure takes it out".to_owned(),
                 n => format!("{n} more failures take it out"),
             });
+            texts.extend(unmade::in_words(facts));
         }
         Health::Up => texts.extend(passing_in_words(facts)),
         Health::Unknown if facts.recent.is_empty() => texts.push("its first check has not ended yet".to_owned()),
+        Health::Unknown if unmade::is_any(facts) => texts.extend(unmade::in_words(facts)),
         Health::Unknown => texts.push("its checks have no verdict yet".to_owned()),
         Health::Off if !facts.server.probed => texts.push("its probes are switched off (`probe: false`)".to_owned()),
         Health::Off if facts.farm.main_probe().is_none() => texts.push("the farm has no probe".to_owned()),
@@ -300,12 +315,21 @@ fn in_words(facts: &ServerFacts<'_>) -> Vec<String> {
     texts
 }
 
-/// What there is to say of checks that find the server good.
+/// What there is to say of checks that find the server good, those that cannot be made last.
 fn passing_in_words(facts: &ServerFacts<'_>) -> Vec<String> {
+    let unmade = unmade::in_words(facts);
+    if unmade::is_all(facts) {
+        return unmade;
+    }
+    verdicts_in_words(facts).into_iter().chain(unmade).collect()
+}
+
+fn verdicts_in_words(facts: &ServerFacts<'_>) -> Vec<String> {
     let others: Vec<_> = outlook::counted(facts).filter(|(probe, _)| probe.health != Health::Up).collect();
     if !others.is_empty() {
         let of = |(standing, probe): &(&ProbeStanding, &Probe)| {
-            let last = standing.last.as_ref().map(|last| last.brief(standing.slot));
+            let last = standing.last.as_ref().filter(|_| unmade::last(standing).is_none());
+            let last = last.map(|last| last.brief(standing.slot));
             let how = last.map_or_else(String::new, |brief| format!(", the last {}", words::check(&brief)));
             let word = match standing.health {
                 Health::Down => "fails",
@@ -319,7 +343,7 @@ fn passing_in_words(facts: &ServerFacts<'_>) -> Vec<String> {
     if let Some(text) = unchecked_in_words(facts) {
         return vec!["it was Up before".to_owned(), text];
     }
-    vec![match facts.recent.iter().rev().find(|brief| !has_failed(brief)) {
+    vec![match facts.recent.iter().rev().find(|brief| counts(brief) && !has_failed(brief)) {
         Some(brief) => format!("its checks pass, the last {} in {}", words::check(brief), span(brief.duration)),
         None => "its checks pass".to_owned(),
     }]
@@ -336,8 +360,8 @@ fn failing_in_words(facts: &ServerFacts<'_>) -> Option<String> {
     let (probe, _) = outlook::counted(facts)
         .filter(|(probe, _)| shaken(probe.health, probe.progress.have, probe.progress.need))
         .min_by_key(|(probe, _)| probe.progress.have)?;
-    let counts = |brief: &&CheckBrief| brief.slot == probe.slot && brief.status.verdict() != Verdict::Neutral;
-    let run = facts.recent.iter().rev().filter(counts).take_while(|brief| has_failed(brief));
+    let is_its = |brief: &&CheckBrief| brief.slot == probe.slot && counts(brief);
+    let run = facts.recent.iter().rev().filter(is_its).take_while(|brief| has_failed(brief));
     let mut run: Vec<CheckBrief> = run.copied().collect();
     run.reverse();
     let which = probe_in_words(facts, Some(probe.slot));
@@ -356,12 +380,17 @@ fn checks_beside(facts: &ServerFacts<'_>, causes: &[Cause]) -> Vec<String> {
         return Vec::new();
     }
     let next = facts.standing.ejected.and_then(|_| next_in_words(facts, |_| true));
-    std::iter::once(verdict_in_words(facts).to_owned()).chain(next).collect()
+    let said = match unmade::is_all(facts) {
+        true => unmade::in_words(facts),
+        false => vec![verdict_in_words(facts).to_owned()],
+    };
+    said.into_iter().chain(next).collect()
 }
 
 /// When the server can be back, where time and checks alone decide.
 fn return_in_words(facts: &ServerFacts<'_>, causes: &[Cause]) -> Option<String> {
-    if causes.iter().any(|cause| cause.kind == Kind::Asked) || facts.standing.health != Health::Down {
+    let is_asked = causes.iter().any(|cause| cause.kind == Kind::Asked);
+    if is_asked || facts.standing.health != Health::Down || unmade::is_any(facts) {
         return None;
     }
     let checked = outlook::earliest_return(facts)?;
@@ -402,6 +431,11 @@ pub(super) fn fault_in_words(fault: TrafficFault) -> &'static str {
         TrafficFault::Response => "the last a response that did not come in time or broke off",
         TrafficFault::Status => "the last a 5xx",
     }
+}
+
+/// Whether a check was one that says anything.
+fn counts(brief: &CheckBrief) -> bool {
+    brief.status.verdict() != Verdict::Neutral
 }
 
 pub(super) fn has_failed(brief: &CheckBrief) -> bool {

@@ -13,6 +13,7 @@ use crate::model::{
 mod down;
 mod farm;
 mod out;
+mod unmade;
 mod words;
 
 use CheckStatus::{L4Con, L4Tout, L7Ok, L7Okc, L7Sts, L7Tout};
@@ -102,6 +103,7 @@ impl Case {
             progress,
             pace: Pace::Steady,
             last: None,
+            last_verdict: None,
             next_at: Some(Timestamp(NOW.0 + 1_800_000)),
         };
         self.probes = (0..self.farm.probes.len()).map(|slot| standing(u8::try_from(slot).unwrap())).collect();
@@ -292,7 +294,7 @@ fn sentence_of_a_weight_that_is_not_the_files() {
     );
     check(
         &Case::up().out().with(|case| case.server.weight = Weight(0)),
-        "DRAIN: its weight in the file is 0; no new work, what is open stays; until the file or somebody sets another; its checks pass",
+        "DRAIN since 12:03:11 (4 m): its weight in the file is 0; no new work, what is open stays; until the file or somebody sets another; its checks pass",
     );
     check(
         &Case::up().out().overridden(Wish::Weight(Weight(0)), Wish::Weight(Weight(100)), Terms::default()),
@@ -324,6 +326,7 @@ fn tree_holds_everything_that_is_known() {
             case.farm.flap =
                 Some(FlapGuard { transitions: 4, within: Duration::from_secs(300), hold: Duration::from_secs(60) });
             (case.standing.flap_score, case.standing.held_until) = (5, Some(soon(50)));
+            case.standing.held_since = Some(ago(10));
             let kind = TrafficFault::Status;
             case.standing.ejected = Some(Ejection { since: ago(10), until: soon(20), errors: 5, kind, times: 1 });
             let kind = SuspicionKind::ProbesFail;

@@ -6,7 +6,7 @@ use super::facts::{Carriers, Fact, ServerFacts};
 use super::rotation::weight_reasons;
 use super::server::{fault_in_words, suspicion_in_words, who};
 use super::words::{self, count, hundredths, span};
-use super::{advice, outlook};
+use super::{advice, outlook, unmade};
 
 pub(super) fn of_server(facts: &ServerFacts<'_>) -> Vec<Fact> {
     let mut found = vec![Fact::plain("state", facts.state)];
@@ -93,6 +93,8 @@ fn probe(facts: &ServerFacts<'_>, label: &'static str, standing: &ProbeStanding)
         }
         children.push(Fact { label: "last_check", ..fact });
     }
+    let stale = standing.last_verdict.filter(|_| unmade::last(standing).is_some());
+    children.extend(stale.map(|brief| Fact { label: "last_verdict", ..check(facts, &brief) }));
     children.extend(standing.next_at.map(|at| Fact::plain("next_check", words::when(at, facts.now))));
     let durations = facts.durations.iter().find(|(slot, _)| *slot == standing.slot).map(|(_, durations)| durations);
     let advised = durations.zip(declared).and_then(|(durations, probe)| advice::advice(durations, probe.timeout));
@@ -150,7 +152,8 @@ fn flapping(facts: &ServerFacts<'_>) -> Option<Fact> {
         text.push_str(&format!(" within {}; {} hold it down", span(guard.within), guard.transitions));
     }
     if let Some(until) = standing.held_until {
-        text.push_str(&format!("; held down until {}", words::until(until, facts.now)));
+        let since = standing.held_since.map(|since| format!(" since {}", words::since(since, facts.now)));
+        text.push_str(&format!("; held down{} until {}", since.unwrap_or_default(), words::until(until, facts.now)));
     }
     Some(Fact::plain("flapping", text))
 }

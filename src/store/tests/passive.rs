@@ -100,10 +100,13 @@ fn server_that_keeps_changing_is_held_down_and_that_survives_a_restart() {
     assert_eq!(changes(&ledger), ["held"]);
     let saved = ledger.healths.lock().unwrap()[&key(1)].clone();
     assert_eq!((saved.held_until, saved.changes.len()), (store.next_due(), 2));
+    assert_eq!(saved.held_since, Some(second(13)));
     let topology = store.declared();
     let again = Store::new(service(), 1, Arc::clone(&ledger) as Arc<dyn Journal>, Vec::new()).unwrap();
     again.reload(topology, &AnyHost, second(15)).unwrap();
     assert_eq!(rotation(&again).1, [1, 2, 3]);
+    let held = &again.snapshot(second(16)).farms[0].servers[0];
+    assert_eq!((held.standing.held_since, held.state_since), (Some(second(13)), second(13)));
     again.tick(saved.held_until.unwrap()).unwrap();
     assert_eq!(rotation(&again).1, [0, 1, 2, 3]);
 }

@@ -49,7 +49,7 @@ fn drained_servers_say_by_whom_why_and_until_when() {
     says(
         &farmgate,
         "web/c",
-        "DRAIN: the file says drain; no new work, what is open and sticky stays; until the file or somebody says \
+        "DRAIN since T (D): the file says drain; no new work, what is open and sticky stays; until the file or somebody says \
          otherwise; its checks pass",
     );
     served_by(&farmgate, &["d"]);
@@ -99,7 +99,7 @@ fn servers_in_maintenance_say_when_they_are_back_and_what_their_checks_say() {
     says(
         &farmgate,
         "web/c",
-        "MAINT: the file says maintenance; until the file or somebody says otherwise; its checks pass",
+        "MAINT since T (D): the file says maintenance; until the file or somebody says otherwise; its checks pass",
     );
     served_by(&farmgate, &["d"]);
     order(&farmgate, "a/maintenance", r#"{"until": "1s"}"#);
@@ -127,7 +127,7 @@ fn weights_that_are_not_the_files_say_who_set_them() {
     says(
         &farmgate,
         "web/a",
-        "DRAIN: its weight in the file is 0; no new work, what is open stays; until the file or \
+        "DRAIN since T (D): its weight in the file is 0; no new work, what is open stays; until the file or \
          somebody sets another; its checks pass",
     );
     put("b", r#"{"weight": 10, "reason": "hot"}"#);
@@ -181,7 +181,7 @@ fn server_whose_name_has_no_address_says_so() {
     says(
         &farmgate,
         "web/lost",
-        "MAINT (resolution): the name of \"no-such-host.invalid:80\" has no address, so there is nowhere to send work or \
+        "MAINT (resolution) since T (D): the name of \"no-such-host.invalid:80\" has no address, so there is nowhere to send work or \
          checks; back when the name is found, if its checks pass",
     );
     served_by(&farmgate, &["fine"]);

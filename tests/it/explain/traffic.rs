@@ -156,12 +156,20 @@ fn agents_say_what_they_ask_for() {
         "DOWN (agent) since T (D): its agent says down (\"disk full\"), whatever the probes say; until it says up; its \
          checks pass",
     );
-    says(&farmgate, "drain/a", "DRAIN (agent): its agent asks for drain; until it says ready; its checks pass");
-    says(&farmgate, "maint/a", "MAINT: its agent asks for maintenance; until it says ready; its checks pass");
+    says(
+        &farmgate,
+        "drain/a",
+        "DRAIN (agent) since T (D): its agent asks for drain; until it says ready; its checks pass",
+    );
+    says(
+        &farmgate,
+        "maint/a",
+        "MAINT since T (D): its agent asks for maintenance; until it says ready; its checks pass",
+    );
     says(
         &farmgate,
         "zero/a",
-        "DRAIN (agent): its agent asks for 0 % of its weight: no new work; until it asks for more; its checks pass",
+        "DRAIN (agent) since T (D): its agent asks for 0 % of its weight: no new work; until it asks for more; its checks pass",
     );
     says(
         &farmgate,

@@ -49,6 +49,20 @@ fn sentence_of_a_server_that_is_down() {
     );
     let plain = format!("DOWN since 12:03:11 (4 m): 1 check failed, L7STS 503; {RETURN}");
     check(&Case::down().with(said(L7Sts, "Service Unavailable")), &plain);
+    let codeless = |case: &mut Case| {
+        said(L7Sts, "-WRONGPASS invalid username-password pair")(case);
+        let mut last = CheckRecord::clone(case.probes[0].last.as_ref().unwrap());
+        last.code = None;
+        case.recent = vec![last.brief(ProbeSlot::FIRST)];
+        case.decided_by.clone_from(&case.recent);
+        case.probes[0].last = Some(Arc::new(last));
+    };
+    check(
+        &Case::down().with(codeless),
+        &format!(
+            "DOWN since 12:03:11 (4 m): 1 check failed, L7STS (\"-WRONGPASS invalid username-password pair\"); {RETURN}"
+        ),
+    );
     let due = |case: &mut Case| case.probes[0].next_at = Some(ago(1));
     check(&Case::down().with(due), &format!("{FAILED}; needs 2 passes; next check now; earliest return 12:07:20"));
     let fast = |case: &mut Case| {
@@ -90,6 +104,7 @@ fn sentence_of_a_down_server_with_more_to_it() {
         case.farm.flap =
             Some(FlapGuard { transitions: 4, within: Duration::from_secs(300), hold: Duration::from_secs(60) });
         (case.standing.flap_score, case.standing.held_until) = (5, Some(soon(50)));
+        case.standing.held_since = Some(ago(90));
     };
     check(
         &Case::down().with(flapping),
@@ -99,7 +114,7 @@ fn sentence_of_a_down_server_with_more_to_it() {
     );
     check(
         &Case::up().out().with(flapping),
-        "DOWN since 12:07:01 (10 s): held down for flapping: 5 changes of health within 5 m; until 12:08:01 (in 50 s), later if it changes again; its checks pass",
+        "DOWN since 12:05:41 (1 m 30 s): held down for flapping: 5 changes of health within 5 m; until 12:08:01 (in 50 s), later if it changes again; its checks pass",
     );
     let suspect = |kind| {
         move |case: &mut Case| {
@@ -223,6 +238,6 @@ fn sentence_of_a_server_without_a_verdict_or_a_primary_before_it() {
     };
     check(
         &Case::up().out().with(nameless),
-        "MAINT (resolution): the name of \"app.example:80\" has no address, so there is nowhere to send work or checks; back when the name is found, if its checks pass",
+        "MAINT (resolution) since 12:03:11 (4 m): the name of \"app.example:80\" has no address, so there is nowhere to send work or checks; back when the name is found, if its checks pass",
     );
 }

@@ -24,7 +24,7 @@ fn sentence_of_a_server_that_an_operator_took_out() {
     );
     check(
         &Case::up().out().with(|case| case.server.admin = AdminStatus::Maintenance),
-        "MAINT: the file says maintenance; until the file or somebody says otherwise; its checks pass",
+        "MAINT since 12:03:11 (4 m): the file says maintenance; until the file or somebody says otherwise; its checks pass",
     );
     check(
         &order(AdminStatus::Drain, terms(None, Some(90))).with(|case| case.open = 3),
@@ -47,6 +47,23 @@ fn sentence_of_a_server_that_an_operator_took_out() {
         &order(AdminStatus::Drain, Terms::default()).with(here),
         &format!("DRAIN since 12:06:11 (1 m): drained by ops; {NO_NEW}; until somebody says ready; its checks pass"),
     );
+    let drained = Wish::Admin(AdminStatus::Drain);
+    let over = |admin| {
+        let case = Case::up().overridden(Wish::Admin(admin), drained, terms(Some(60), None)).out();
+        case.with(|case| case.farm.slow_start = Duration::from_secs(30))
+    };
+    check(
+        &over(AdminStatus::Drain),
+        &format!(
+            "DRAIN since 12:06:11 (1 m): drained {MADE}; {NO_NEW}; until 12:08:11 (in 1 m), then back to drain, as the file says; its checks pass"
+        ),
+    );
+    check(
+        &over(AdminStatus::Maintenance),
+        &format!(
+            "MAINT since 12:06:11 (1 m): maintenance {MADE}; until 12:08:11 (in 1 m), then back to drain, as the file says; its checks pass"
+        ),
+    );
     check(
         &Case::up().out().with(|case| (case.leaving_since, case.open) = (Some(ago(10)), 2)),
         "UP since 12:07:01 (10 s): a reload removed it: no new work, what is open stays; 2 open on it",
@@ -68,15 +85,15 @@ fn sentence_of_a_server_that_its_agent_took_out() {
     );
     check(
         &Case::up().out().agent(says(Some(AdminStatus::Drain), None, None)),
-        "DRAIN (agent): its agent asks for drain (\"disk full\"); until it says ready; its checks pass",
+        "DRAIN (agent) since 12:03:11 (4 m): its agent asks for drain (\"disk full\"); until it says ready; its checks pass",
     );
     check(
         &Case::up().out().agent(says(Some(AdminStatus::Maintenance), None, None)),
-        "MAINT: its agent asks for maintenance (\"disk full\"); until it says ready; its checks pass",
+        "MAINT since 12:03:11 (4 m): its agent asks for maintenance (\"disk full\"); until it says ready; its checks pass",
     );
     check(
         &Case::up().out().agent(says(None, None, Some(AgentWeight::Percent(0)))),
-        "DRAIN (agent): its agent asks for 0 % of its weight: no new work; until it asks for more; its checks pass",
+        "DRAIN (agent) since 12:03:11 (4 m): its agent asks for 0 % of its weight: no new work; until it asks for more; its checks pass",
     );
 }
 
