@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::farm::{FarmTable, ServerEntry, ServerLive};
+use crate::farm::{FarmTable, ServerEntry, ServerLive, Serving};
 use crate::health::explain::state_word;
 use crate::health::scatter::ScatterMap;
 use crate::health::{IncidentDetector, ServerHealth};
@@ -323,18 +323,24 @@ fn routes_of(frontend: &Frontend, before: Option<&Arc<FrontendTable>>) -> Arc<Ro
     }
 }
 
-/// Returns an event for each farm of `before` that is there still and serves another way.
+/// Returns an event for each farm that serves another way than in `before`, or is new and does not serve normally. One
+/// that nobody was checked of yet does, and one without servers is about to get some.
 pub(super) fn changes_of_serving(before: &Table, after: &Table) -> Vec<EventKind> {
-    let change = |farm: &Arc<FarmTable>| change_of_serving(before.farm(farm.farm.id)?, farm);
+    let change = |farm: &Arc<FarmTable>| match before.farm(farm.farm.id) {
+        Some(before) => change_of_serving(before, farm),
+        None => {
+            let is_normal = matches!(farm.rotation.serving, Serving::Primaries | Serving::Unproven);
+            (!is_normal && !farm.servers.is_empty()).then(|| serves(farm))
+        }
+    };
     after.farms.iter().filter_map(change).collect()
 }
 
 fn change_of_serving(before: &FarmTable, after: &FarmTable) -> Option<EventKind> {
-    let serving = after.rotation.serving;
-    let Farm { id, name, .. } = &*after.farm;
-    (serving != before.rotation.serving).then(|| EventKind::FarmServing {
-        farm: *id,
-        farm_name: name.clone(),
-        serving: serving.as_str(),
-    })
+    (after.rotation.serving != before.rotation.serving).then(|| serves(after))
+}
+
+fn serves(table: &FarmTable) -> EventKind {
+    let Farm { id, name, .. } = &*table.farm;
+    EventKind::FarmServing { farm: *id, farm_name: name.clone(), serving: table.rotation.serving.as_str() }
 }

@@ -2,7 +2,7 @@
 //! HAProxy's state file that are named here were read in its tracker.
 
 use super::*;
-use crate::model::{Leftovers, Terms};
+use crate::model::{AgentSays, AgentWeight, Leftovers, Terms};
 
 fn one(weight: u16) -> Topology {
     topology(vec![server("web", 1, weight), server("web", 2, 1)], Some(probe()))
@@ -141,4 +141,85 @@ fn order_that_came_to_its_end_meanwhile_ends_at_once_and_the_others_stay() {
     let told = ledger.take_events();
     let ended = told.iter().filter(|kind| matches!(kind, EventKind::OrderEnded { .. })).count();
     assert_eq!(ended, 1, "neither idle nor a deadline of the earlier process is told again: {told:?}");
+}
+
+/// A store of a second process that began at that time, and since when the first server's state is said to be so.
+fn state_since(topology: Topology, ledger: &Arc<Ledger>, now: Timestamp) -> Timestamp {
+    let store = Store::new(service(), 1, Arc::clone(ledger) as Arc<dyn Journal>, Vec::new()).unwrap();
+    store.reload(topology, &AnyHost, now).unwrap();
+    store.snapshot(second(9_999)).farms[0].servers[0].state_since
+}
+
+#[test]
+fn state_is_said_to_last_no_longer_than_is_known_after_a_restart() {
+    let ledger = Arc::new(Ledger::default());
+    let store = store_with(one(5), &ledger);
+    store.observe_one(key(1), record(CheckStatus::L7Ok, second(10).0));
+    assert_eq!(state_since(one(5), &ledger, second(100)), second(10), "Up since its checks pass");
+    assert_eq!(state_since(one(0), &ledger, second(100)), second(100), "weight 0 of the file: since it is known");
+    let drained = Server { admin: AdminStatus::Drain, ..server("web", 1, 5) };
+    let drained = topology(vec![drained, server("web", 2, 1)], Some(probe()));
+    assert_eq!(state_since(drained, &ledger, second(100)), second(100), "drained by the file: since it is known");
+}
+
+#[test]
+fn state_that_the_agent_asked_for_began_when_it_did_after_a_restart_too() {
+    let ledger = Arc::new(Ledger::default());
+    let with_agent = with_farm(&one(5), |farm| {
+        let agent = Probe::new(ProbeKind::Agent { send: "".into() });
+        farm.probes = [Arc::new(probe()), Arc::new(agent)].into();
+    });
+    let store = store_with(with_agent.clone(), &ledger);
+    store.observe_one(key(1), record(CheckStatus::L7Ok, second(10).0));
+    let says = |at: u64, weight| {
+        let says = AgentSays { admin: Some(AdminStatus::Drain), weight, ..AgentSays::default() };
+        let record = CheckRecord { agent: Some(Arc::new(says)), ..record(CheckStatus::Checked, second(at).0) };
+        store.observe(vec![Checked { slot: ProbeSlot(1), ..checked(key(1), epoch_of(&store, key(1)), record) }]);
+    };
+    says(20, None);
+    says(30, Some(AgentWeight::Percent(50)));
+    assert_eq!(store.snapshot(second(9_999)).farms[0].servers[0].state_since, second(20));
+    assert_eq!(state_since(with_agent.clone(), &ledger, second(100)), second(20));
+    ledger.healths.lock().unwrap().get_mut(&key(1)).unwrap().agent_since = None;
+    assert_eq!(state_since(with_agent, &ledger, second(100)), second(100), "kept by an older build");
+}
+
+#[test]
+fn farms_that_do_not_serve_normally_are_told_with_the_first_table() {
+    let ledger = Arc::new(Ledger::default());
+    let store = store_with(one(5), &ledger);
+    for (n, status) in [(1, CheckStatus::L4Con), (2, CheckStatus::L4Con)] {
+        store.observe_one(key(n), record(status, 7));
+    }
+    drop(store);
+    ledger.take_events();
+    let again = store_with(one(5), &ledger);
+    let told = ledger.take_events();
+    let is_told = |told: &[EventKind]| match told {
+        [EventKind::Reloaded { .. }, EventKind::FarmServing { serving, .. }] => Some(*serving),
+        _ => None,
+    };
+    assert_eq!(is_told(&told), Some("nobody"), "{told:?}");
+    again.reload(one(5), &AnyHost, Timestamp(50)).unwrap();
+    assert_eq!(ledger.take_events().len(), 1, "a reload that changes nothing tells it no second time");
+    again.observe_one(key(1), record(CheckStatus::L7Ok, 60));
+    again.observe_one(key(1), record(CheckStatus::L7Ok, 61));
+    let told = ledger.take_events();
+    assert!(matches!(told[..], [.., EventKind::FarmServing { serving: "primaries", .. }]), "{told:?}");
+}
+
+#[test]
+fn farms_of_the_first_table_that_serve_or_were_not_checked_yet_are_not_told() {
+    let ledger = Arc::new(Ledger::default());
+    let unproven = store_with(one(5), &ledger);
+    let told = ledger.take_events();
+    assert!(matches!(told[..], [EventKind::Reloaded { .. }]), "without a verdict yet: {told:?}");
+    unproven.observe_one(key(1), record(CheckStatus::L7Ok, 7));
+    ledger.take_events();
+    store_with(one(5), &ledger);
+    let told = ledger.take_events();
+    assert!(matches!(told[..], [EventKind::Reloaded { .. }]), "Up before: {told:?}");
+    store_with(topology(Vec::new(), Some(probe())), &Arc::clone(&ledger));
+    let told = ledger.take_events();
+    assert!(matches!(told[..], [EventKind::Reloaded { .. }]), "without servers: {told:?}");
 }

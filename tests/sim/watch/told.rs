@@ -12,11 +12,14 @@ use crate::sessions::Open;
 use crate::{Held, must};
 
 impl Watch {
-    /// Takes up servers and farms that are new: of these nothing was told.
+    /// Takes up servers and farms that are new: of these nothing was told, but of farms that do not serve normally.
     pub(super) fn meet(&mut self, table: &Table) -> BTreeSet<ServerKey> {
         let mut begun = BTreeSet::new();
         for farm in &table.farms {
-            self.serving.entry(farm.farm.id).or_insert(farm.rotation.serving.as_str());
+            let serving = farm.rotation.serving.as_str();
+            if matches!(serving, "primaries" | "unproven") || farm.servers.is_empty() {
+                self.serving.entry(farm.farm.id).or_insert(serving);
+            }
             for entry in &farm.servers {
                 let key = ServerKey { farm: farm.farm.id, server: entry.server.id };
                 if self.told.get(&key).is_none_or(|told| told.epoch != entry.epoch) {
