@@ -97,7 +97,7 @@ pub(super) struct Rounds<N> {
     ended: mpsc::UnboundedReceiver<TaskEnded>,
     lookups: JoinSet<Option<Vec<IpAddr>>>,
     looked_up: HashMap<Id, Box<str>>,
-    /// Targets of the first list without a record yet; nothing once the first round is done.
+    /// Targets of the first list that count and have no record yet; nothing once the first round is done.
     awaited: Option<BTreeSet<Subscription>>,
 }
 
@@ -156,8 +156,10 @@ impl Watched {
         })
     }
 
-    fn subscriptions(&self, server: ServerKey) -> impl Iterator<Item = Subscription> {
-        self.probes.iter().map(move |(slot, _)| Subscription { server, slot: *slot })
+    /// Its checks that count, and so may be waited for: neither the shadow's nor an agent's.
+    fn counted(&self, server: ServerKey) -> impl Iterator<Item = Subscription> {
+        let counts = |(slot, probe): &&(ProbeSlot, Arc<Probe>)| *slot != ProbeSlot::SHADOW && !probe.kind.is_agent();
+        self.probes.iter().filter(counts).map(move |(slot, _)| Subscription { server, slot: *slot })
     }
 }
 
@@ -188,7 +190,7 @@ impl<N: Net> Rounds<N> {
         self.open_lane();
         changed.mark_unchanged();
         self.retarget();
-        self.awaited = Some(self.servers.iter().flat_map(|(key, watched)| watched.subscriptions(*key)).collect());
+        self.awaited = Some(self.servers.iter().flat_map(|(key, watched)| watched.counted(*key)).collect());
         let mut batch = Vec::new();
         let mut sleep = pin!(tokio::time::sleep_until(self.began.into()));
         let mut stir = tokio::time::interval(STIR);

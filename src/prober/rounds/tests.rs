@@ -246,6 +246,23 @@ async fn first_round_is_done_when_everybody_has_a_record_or_can_have_none() {
 }
 
 #[tokio::test]
+async fn first_round_waits_for_no_check_that_counts_for_nothing() {
+    let (healthy, silent) = (start(Script::Reply(OK)).await, start(Script::Silent).await);
+    let aim = Aim { port: Some(silent.port()), ..Aim::default() };
+    let hung = |slot, kind| {
+        let long = Duration::from_secs(3600);
+        let probe = Probe { aim: aim.clone(), interval: long, timeout: long, ..Probe::new(kind) };
+        Target { slot, ..target(1, &healthy.to_string(), Some(Arc::new(probe))) }
+    };
+    let shadow = hung(ProbeSlot::SHADOW, ProbeKind::Http(HttpProbe::get("/")));
+    let agent = hung(ProbeSlot(1), ProbeKind::Agent { send: "".into() });
+    let list = vec![shadow, agent, target(1, &healthy.to_string(), http_probe(60_000, 5000))];
+    let run = Run::of(list, System::default(), 8);
+    run.until("done", Source::is_first_round_done).await;
+    assert_eq!(run.end().await.checks_of(1), 1);
+}
+
+#[tokio::test]
 async fn name_shared_by_servers_is_looked_up_once_and_probed_at_the_probes_port() {
     static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
     let lookups = |_: &str| {
@@ -281,7 +298,8 @@ async fn servers_that_share_a_check_are_asked_once_and_all_told() {
     other.slot = ProbeSlot::SHADOW;
     other.probe = http_probe(60_000, 2000);
     let run = Run::of(list.into_iter().chain([other]).collect(), Scripted { checks, lookups: no_names }, 8);
-    run.until("all told", Source::is_first_round_done).await;
+    run.until("first round done", Source::is_first_round_done).await;
+    run.until("the shadow too", |source| source.checks_of(4) == 2).await;
     let source = run.end().await;
     assert_eq!(CHECKS.load(Ordering::Relaxed), 2, "one for the five, one for the shadow");
     let told: Vec<usize> = (0..5).map(|n| source.checks_of(n)).collect();
