@@ -102,7 +102,8 @@ mod tests {
     use super::*;
     use crate::farm::ServerLive;
     use crate::model::{
-        Aim, FarmId, Health, HttpProbe, Name, ProbeKind, Progress, Protocol, Server, ServerAddr, ServerId, Standing,
+        Aim, Encryption, FarmId, Health, HttpProbe, Name, ProbeKind, Progress, Protocol, ProxyHeader, Server,
+        ServerAddr, ServerId, Standing, Verify,
     };
 
     fn targets(farm: &Farm, server: Server) -> Vec<Target> {
@@ -133,6 +134,30 @@ mod tests {
         let aim = Aim { port: Some(9000), ..Aim::default() };
         let aimed = targets(&farm, Server { aim, ..server() });
         assert!(aimed.iter().all(|target| target.probe.as_ref().unwrap().aim.port == Some(9000)));
+    }
+
+    #[test]
+    fn agent_is_asked_where_it_is_whatever_the_server_says_of_its_checks() {
+        let probe = |kind, aim| Arc::new(Probe { aim, ..Probe::new(kind) });
+        let web = probe(ProbeKind::Http(HttpProbe::get("/a")), Aim::default());
+        let agent = ProbeKind::Agent { send: "".into() };
+        let agent = probe(agent, Aim { port: Some(9707), ..Aim::default() });
+        let mut farm = Farm::new(FarmId(1), Name::parse("web").unwrap(), Protocol::Http);
+        farm.probes = [web, agent].into();
+        let (port, host, sni) = (Some(8443), Some("www.example.com".into()), Some("www.example.com".into()));
+        let (tls, verify, proxy) = (Some(Encryption::Tls), Some(Verify::Off), Some(ProxyHeader::V1));
+        let words = Aim { port, host, sni, tls, verify, proxy, ..Aim::default() };
+        let aims = |aim| {
+            let all = targets(&farm, Server { aim, ..server() });
+            [0, 1].map(|n: usize| all[n].probe.as_ref().unwrap().aim.clone())
+        };
+        let [of_web, of_agent] = aims(words.clone());
+        assert_eq!((of_web, of_agent), (words.clone(), Aim { port: Some(9707), ..Aim::default() }));
+        let all = targets(&farm, Server { aim: words.clone(), ..server() });
+        assert!(Arc::ptr_eq(all[1].probe.as_ref().unwrap(), &farm.probes[1]), "no copy where nothing differs");
+        let (address, source) = (Some("10.0.0.9".parse().unwrap()), Some("10.0.0.1".parse().unwrap()));
+        let [_, of_agent] = aims(Aim { address, source, ..words });
+        assert_eq!(of_agent, Aim { port: Some(9707), address, source, ..Aim::default() });
     }
 
     #[test]

@@ -46,9 +46,8 @@ impl AdminPlace {
         let own = self.0.filter(|_| server.probed)?;
         let connects = |probe: &&Arc<Probe>| !matches!(probe.kind, ProbeKind::Command(_) | ProbeKind::Ping);
         let mut aimed = farm.probes.iter().chain(&farm.shadow).filter(connects).filter_map(|probe| {
-            // As the probe is run: the server's own keys win one by one.
-            let port = server.aim.port.unwrap_or_else(|| probe.port_of(server.address.port));
-            let ip = server.aim.address.or(probe.aim.address).or(ip)?;
+            let probe = probe.aimed(&server.aim);
+            let (port, ip) = (probe.port_of(server.address.port), probe.aim.address.or(ip)?);
             Some(SocketAddr::new(ip, port)).filter(|_| port == own.port())
         });
         aimed.find(|addr| self.is(*addr))
@@ -93,18 +92,25 @@ mod tests {
         let (port, ip) = (Some(9090), Some("127.0.0.1".parse().unwrap()));
         let (nowhere, to_port, to_ip) =
             (Aim::default(), Aim { port, ..Aim::default() }, Aim { address: ip, ..Aim::default() });
+        let agent = |port| {
+            let aim = Aim { port: Some(port), ..Aim::default() };
+            Probe { aim, ..Probe::new(ProbeKind::Agent { send: "".into() }) }
+        };
         let there = Aim { port, address: ip, ..Aim::default() };
         for (server, aim, probe, is_fault) in [
             ("127.0.0.1:80", nowhere.clone(), get(to_port.clone()), true),
             ("127.0.0.1:80", to_port.clone(), get(nowhere.clone()), true),
             ("10.0.0.1:9090", nowhere.clone(), get(to_ip.clone()), true),
             ("10.0.0.1:80", nowhere.clone(), get(there.clone()), true),
-            ("10.0.0.1:80", to_ip, get(to_port.clone()), true),
+            ("10.0.0.1:80", to_ip.clone(), get(to_port.clone()), true),
             ("web.example:80", nowhere.clone(), get(there.clone()), true),
             ("10.0.0.1:80", nowhere.clone(), get(to_port.clone()), false),
-            ("127.0.0.1:80", Aim { port: Some(81), ..nowhere.clone() }, get(to_port), false),
+            ("127.0.0.1:80", Aim { port: Some(81), ..nowhere.clone() }, get(to_port.clone()), false),
             ("10.0.0.1:80", nowhere.clone(), Probe { aim: there, ..Probe::new(ProbeKind::Ping) }, false),
-            ("127.0.0.1:80", nowhere.clone(), get(nowhere), false),
+            ("127.0.0.1:80", nowhere.clone(), get(nowhere.clone()), false),
+            ("127.0.0.1:80", to_port.clone(), agent(81), false),
+            ("127.0.0.1:80", Aim { port: Some(81), ..nowhere.clone() }, agent(9090), true),
+            ("10.0.0.1:80", to_ip, agent(9090), true),
         ] {
             let found = faults(server, aim.clone(), probe.clone());
             assert_eq!(!found.is_empty(), is_fault, "{server} {aim:?} {probe:?}");

@@ -79,13 +79,18 @@ impl Probe {
         }
     }
 
-    /// Returns the probe as it is run against a server with this aim: the server's own keys win one by one.
+    /// Returns the probe as it is run against a server with this aim: the server's own keys win one by one. An agent
+    /// is a program of its own beside the server: only the server's `address` and `source` are its too.
     #[must_use]
     pub fn aimed(self: &Arc<Self>, own: &Aim) -> Arc<Self> {
-        if *own == Aim::default() {
+        let own = match self.kind.is_agent() {
+            true => Aim { address: own.address, source: own.source, ..Aim::default() },
+            false => own.clone(),
+        };
+        if own == Aim::default() {
             return Arc::clone(self);
         }
-        Arc::new(Self { aim: own.clone().or(&self.aim), ..Self::clone(self) })
+        Arc::new(Self { aim: own.or(&self.aim), ..Self::clone(self) })
     }
 
     /// Returns the port that it goes to, on a server of this port: its aim's, else the one that its kind has, else the

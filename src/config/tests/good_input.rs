@@ -471,6 +471,7 @@ farms:
   db: {protocol: tcp, fail_open: true, servers: {a: "127.0.0.1:2", b: "127.0.0.1:2"}}
   idle: {protocol: tcp, servers: {a: {address: "127.0.0.1:2", weight: 0}}}
   odd: {protocol: http, probe: {type: grpc}, servers: {a: {address: "127.0.0.1:3", cookie: a, probe: {port: 5, sni: b}}}}
+  told: {protocol: http, probe: {type: agent, port: 7}, servers: {a: {address: "127.0.0.1:4", probe: {port: 5, source: "127.0.0.1"}}}}
 admin: {tokens: [{name: a, token: short}]}
 webhooks: {pager: {url: "http://pager.example.com/", secret: short}}
 "#;

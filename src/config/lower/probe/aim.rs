@@ -66,6 +66,10 @@ fn is_used(key: &str, own: &Aim, probe: &Probe) -> bool {
     let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == probe.kind.as_str()) else { return false };
     let holds =
         |table: &[(&str, &[Type])]| table.iter().find(|(it, _)| *it == key).map(|(_, types)| types.contains(of));
+    if probe.kind.is_agent() {
+        // As the probe is aimed: an agent has a port of its own.
+        return ["address", "source"].contains(&key);
+    }
     if key == "tls" {
         return !FIXED.contains(of);
     }
