@@ -514,6 +514,7 @@ fn on_change(changed: &watch::Sender<u64>, event: &Event) {
         }
         EventKind::Certificate { .. }
         | EventKind::Changed { .. }
+        | EventKind::Checking { .. }
         | EventKind::Commanded { .. }
         | EventKind::Credential { .. }
         | EventKind::FarmServing { .. }

@@ -31,7 +31,7 @@ pub fn farms(kind: &EventKind) -> Vec<FarmId> {
         | EventKind::OrderEnded { server, .. }
         | EventKind::StandingChanged { server, .. }
         | EventKind::Transition { server, .. } => vec![server.farm],
-        EventKind::FarmServing { farm, .. } => vec![*farm],
+        EventKind::Checking { farm, .. } | EventKind::FarmServing { farm, .. } => vec![*farm],
         EventKind::Incident { farms, .. } => farms.iter().map(|(id, _)| *id).collect(),
         EventKind::Edited { object: ObjectKind::Farm, id, .. } => vec![FarmId(id.0)],
         EventKind::Certificate { .. }

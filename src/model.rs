@@ -37,8 +37,8 @@ pub use check::{
     Verdict,
 };
 pub use event::{
-    CertificateChange, CommandKind, CredentialChange, EditKind, Event, EventKind, FieldChange, IncidentPhase,
-    OrderEnding, RefreshPhase, StandingChange,
+    CertificateChange, CheckingChange, CommandKind, CredentialChange, EditKind, Event, EventKind, FieldChange,
+    IncidentPhase, OrderEnding, RefreshPhase, StandingChange,
 };
 pub use expect::{BodyMatch, Expect, Negate, StatusSet};
 pub use farm::{

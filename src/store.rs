@@ -23,6 +23,7 @@ mod reconcile;
 mod state;
 mod tell;
 mod tick;
+mod unmade;
 mod view;
 mod write;
 
@@ -186,7 +187,7 @@ impl Store {
         for kind in told(adopted.added, adopted.removed, stale.len()) {
             batch.push(&mut state, kind);
         }
-        for kind in adopted.left {
+        for kind in adopted.left.into_iter().chain(adopted.checkable) {
             batch.push(&mut state, kind);
         }
         for (server, made) in made {

@@ -5,8 +5,8 @@
 
 use crate::feed::wire::{AgentWire, change_word};
 use crate::model::{
-    Act, AgentSays, CertificateChange, Event, EventKind, Health, IncidentPhase, Leftovers, OrderEnding, RefreshPhase,
-    StandingChange,
+    Act, AgentSays, CertificateChange, CheckingChange, Event, EventKind, Health, IncidentPhase, Leftovers, OrderEnding,
+    RefreshPhase, StandingChange,
 };
 
 /// Logs an event.
@@ -30,6 +30,15 @@ pub(super) fn log(event: &Event) {
             generation,
             "server changed by operator"
         ),
+        EventKind::Checking { farm_name, probe, change, .. } => match change {
+            CheckingChange::Impossible { why } => tracing::warn!(
+                event = id, farm = %farm_name, %probe, error = %why, generation,
+                "checks cannot be made: what is known of the servers grows old"
+            ),
+            CheckingChange::Possible => {
+                tracing::info!(event = id, farm = %farm_name, %probe, generation, "checks can be made again");
+            }
+        },
         EventKind::Commanded { .. } | EventKind::Credential { .. } | EventKind::Refresh { .. } => log_audit(event),
         EventKind::Edited { object, id: object_id, path, edit, fields, act } => tracing::info!(
             event = id,
@@ -139,6 +148,7 @@ fn log_audit(event: &Event) {
         }
         EventKind::Certificate { .. }
         | EventKind::Changed { .. }
+        | EventKind::Checking { .. }
         | EventKind::Edited { .. }
         | EventKind::FarmServing { .. }
         | EventKind::Incident { .. }

@@ -108,8 +108,8 @@ mod tests {
             ("127.0.0.1:80", Aim { port: Some(81), ..nowhere.clone() }, get(to_port.clone()), false),
             ("10.0.0.1:80", nowhere.clone(), Probe { aim: there, ..Probe::new(ProbeKind::Ping) }, false),
             ("127.0.0.1:80", nowhere.clone(), get(nowhere.clone()), false),
-            ("127.0.0.1:80", to_port.clone(), agent(81), false),
-            ("127.0.0.1:80", Aim { port: Some(81), ..nowhere.clone() }, agent(9090), true),
+            ("127.0.0.1:80", to_port, agent(81), false),
+            ("127.0.0.1:80", Aim { port: Some(81), ..nowhere }, agent(9090), true),
             ("10.0.0.1:80", to_ip, agent(9090), true),
         ] {
             let found = faults(server, aim.clone(), probe.clone());

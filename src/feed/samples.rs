@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::model::{
     Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, CheckStatus,
-    CommandKind, Content, CredentialChange, EditKind, Ejection, Event, EventKind, FarmId, FieldChange, Generation,
-    Health, IncidentPhase, Leftovers, Name, ObjectId, ObjectKind, OrderEnding, ProbeSlot, Progress, RefreshPhase,
-    ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, TaskId, Terms, Timestamp, TrafficFault, Weight,
-    Wish,
+    CheckingChange, CommandKind, Content, CredentialChange, EditKind, Ejection, Event, EventKind, FarmId, FieldChange,
+    Generation, Health, IncidentPhase, Leftovers, Name, ObjectId, ObjectKind, OrderEnding, ProbeSlot, Progress,
+    RefreshPhase, ServerId, ServerKey, StandingChange, Suspicion, SuspicionKind, TaskId, Terms, Timestamp,
+    TrafficFault, Weight, Wish,
 };
 
 /// 2026-11-21T12:03:11.250Z.
@@ -89,6 +89,12 @@ pub(crate) fn every_kind() -> Vec<Event> {
     ];
     for serving in ["primaries", "backups", "unproven", "fail_open", "nobody"] {
         kinds.push(EventKind::FarmServing { farm: server.farm, farm_name: farm_name.clone(), serving });
+    }
+    for change in
+        [CheckingChange::Impossible { why: "Cannot assign requested address".into() }, CheckingChange::Possible]
+    {
+        let probe = Name::fixed("probe");
+        kinds.push(EventKind::Checking { farm: server.farm, farm_name: farm_name.clone(), probe, change });
     }
     for phase in [IncidentPhase::Began, IncidentPhase::Believed, IncidentPhase::Recovered] {
         let shop = Name::parse("shop").unwrap();

@@ -2,9 +2,9 @@
 //! why. Times are UTC.
 
 use crate::model::{
-    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CommandKind, CredentialChange, EditKind,
-    Ejection, Event, EventKind, FarmId, FieldChange, Health, IncidentPhase, Leftovers, Name, OrderEnding, RefreshPhase,
-    StandingChange, Suspicion, SuspicionKind, Terms, TrafficFault, Wish,
+    Act, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckingChange, CommandKind,
+    CredentialChange, EditKind, Ejection, Event, EventKind, FarmId, FieldChange, Health, IncidentPhase, Leftovers,
+    Name, OrderEnding, RefreshPhase, StandingChange, Suspicion, SuspicionKind, Terms, TrafficFault, Wish,
 };
 
 /// Returns an event in one sentence.
@@ -15,6 +15,12 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Changed { farm_name, server_name, from, to, terms, act, .. } => {
             changed(&of(farm_name, server_name), *from, *to, terms, act)
         }
+        EventKind::Checking { farm_name, probe, change, .. } => match change {
+            CheckingChange::Impossible { why } => format!(
+                "Checks of farm {farm_name} by its probe {probe} cannot be made, and what is known of its servers grows old: {why}."
+            ),
+            CheckingChange::Possible => format!("Checks of farm {farm_name} by its probe {probe} can be made again."),
+        },
         EventKind::Commanded { command, act } => {
             format!("{} asked for {}{}.", who(act), command_of(*command), reason_of(act))
         }

@@ -53,5 +53,5 @@ fn incident_is_about_all_its_farms_and_a_reload_about_none() {
         }
         seen.push(event.id);
     }
-    assert_eq!(seen, (1..=52).collect::<Vec<u64>>());
+    assert_eq!(seen, (1..=54).collect::<Vec<u64>>());
 }

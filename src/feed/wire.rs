@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `certificate` | frontend, certificate, change, until, error |
 //! | `changed` | farm, server, field, from, to, act, until, deadline, at_deadline |
+//! | `checking` | farm, probe, change: impossible or possible, error |
 //! | `commanded` | command, act |
 //! | `credential` | credential, application, change, fields, act |
 //! | `edited` | object, object_id, path, edit, fields, act |
@@ -22,9 +23,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, Ejection, Event,
-    EventKind, FieldChange, Name, ProbeSlot, RefreshPhase, ServerKey, StandingChange, Suspicion, Terms, Timestamp,
-    Weight, Wish,
+    Act, AdminStatus, AgentHealth, AgentSays, AgentWeight, CertificateChange, CheckBrief, CheckRecord, CheckingChange,
+    Ejection, Event, EventKind, FarmId, FieldChange, Name, ProbeSlot, RefreshPhase, ServerKey, StandingChange,
+    Suspicion, Terms, Timestamp, Weight, Wish,
 };
 
 /// An event.
@@ -54,6 +55,8 @@ pub enum EventType {
     Certificate,
     /// An operator changed a server.
     Changed,
+    /// A farm's checks cannot be made, or can be made again.
+    Checking,
     /// Something was asked of the process itself.
     Commanded,
     /// A credential was asked for, or something was made of it.
@@ -94,6 +97,9 @@ pub struct Details {
     /// The server's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<u64>,
+    /// The probe's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// The frontend's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frontend: Option<String>,
@@ -166,7 +172,7 @@ pub struct Details {
     /// Overrides dropped because the file's own value changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overrides_dropped: Option<usize>,
-    /// What changed of a certificate, a credential or a server's standing, in one word.
+    /// What changed of a certificate, a credential, a farm's checks or a server's standing, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// What the agent said.
@@ -405,6 +411,9 @@ fn type_and_details(kind: &EventKind) -> (EventType, Details) {
             let server = of_server(*server, farm_name, server_name);
             (EventType::Changed, changed_details(*from, *to, terms, act, server))
         }
+        EventKind::Checking { farm, farm_name, probe, change } => {
+            (EventType::Checking, checking_details(*farm, farm_name, probe, change))
+        }
         EventKind::Commanded { command, act } => {
             let command = Some(command.as_str().to_owned());
             (EventType::Commanded, Details { command, act: Some(act_wire(act)), ..Details::default() })
@@ -517,6 +526,21 @@ fn field_wire(field: &FieldChange) -> FieldWire {
     let value =
         |text: &Option<Box<str>>| text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     FieldWire { key: field.key.to_string(), before: value(&field.before), after: value(&field.after) }
+}
+
+fn checking_details(farm: FarmId, farm_name: &Name, probe: &Name, change: &CheckingChange) -> Details {
+    let error = match change {
+        CheckingChange::Impossible { why } => Some(why.to_string()),
+        CheckingChange::Possible => None,
+    };
+    Details {
+        farm: Some(farm_name.to_string()),
+        farm_id: Some(farm.0),
+        probe: Some(probe.to_string()),
+        change: Some(change.as_str().to_owned()),
+        error,
+        ..Details::default()
+    }
 }
 
 fn certificate_details(frontend: &Name, certificate: &str, change: &CertificateChange) -> Details {

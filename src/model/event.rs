@@ -53,6 +53,17 @@ pub enum EventKind {
         /// Who, when, why.
         act: Act,
     },
+    /// A farm's checks by one of its probes cannot be made, for a reason of this process or machine, or can be again.
+    Checking {
+        /// The farm.
+        farm: FarmId,
+        /// Its name.
+        farm_name: Name,
+        /// The probe's name.
+        probe: Name,
+        /// Whether they can be.
+        change: CheckingChange,
+    },
     /// Something was asked of the process itself through the admin side; what comes of it is told by other events.
     Commanded {
         /// What.
@@ -204,6 +215,7 @@ impl EventKind {
             | Self::StandingChanged { server, .. }
             | Self::Transition { server, .. } => Some(*server),
             Self::Certificate { .. }
+            | Self::Checking { .. }
             | Self::Commanded { .. }
             | Self::Credential { .. }
             | Self::Edited { .. }
@@ -211,6 +223,29 @@ impl EventKind {
             | Self::Incident { .. }
             | Self::Refresh { .. }
             | Self::Reloaded { .. } => None,
+        }
+    }
+}
+
+/// Whether a farm's checks can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckingChange {
+    /// Of one server at least they cannot.
+    Impossible {
+        /// Why not.
+        why: Box<str>,
+    },
+    /// Every server of which they could not was checked again.
+    Possible,
+}
+
+impl CheckingChange {
+    /// Returns the word of the event schema.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Impossible { .. } => "impossible",
+            Self::Possible => "possible",
         }
     }
 }

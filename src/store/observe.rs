@@ -124,6 +124,7 @@ impl Store {
         row.is = after;
         let is_quiet = outcome.transition.is_none() && outcome.changes.is_empty() && !outcome.is_visible;
         let is_settled = is_quiet && row.due == row.next_due();
+        let told = state.unmade.checked(&row.farm, server, slot, &record);
         if counts {
             row.is_held_over = row.is_held_over && row.standing().progress.have > 0;
             if let Some((from @ (Health::Stopping | Health::Up), Health::Down)) = outcome.transition {
@@ -135,6 +136,9 @@ impl Store {
             if let Some(change) = state.incidents.checked(seen, state.last_event_id + 1, record.at) {
                 state.turn(batch, change);
             }
+        }
+        if let Some(told) = told {
+            batch.push(state, told);
         }
         if !is_settled {
             self.settle(state, batch, server, &outcome, Cause { at: record.at, check: Some((slot, record)) });

@@ -32,6 +32,8 @@ pub(super) struct Adopted {
     pub(super) retuned: Vec<(ServerKey, Outcome)>,
     /// Servers that the file gives work again.
     pub(super) returned: Vec<ServerKey>,
+    /// Checks that can be made again, as far as there are any.
+    pub(super) checkable: Vec<EventKind>,
     /// Removed servers that had to be forgotten with what was open on them.
     pub(super) left: Vec<EventKind>,
 }
@@ -88,6 +90,7 @@ impl State {
         // What was saved of servers that the first topology does not name says nothing any more.
         adopted.forgotten.extend(std::mem::take(&mut self.saved).into_keys());
         self.drop_what_is_gone();
+        adopted.checkable = self.forget_unmade_checks();
         adopted
     }
 

@@ -21,6 +21,7 @@ use super::leaving::Leaving;
 use super::orders::Order;
 use super::seams::SavedOverride;
 use super::table::{Feed, FrontendTable, Table};
+use super::unmade::Unmade;
 
 /// See the module's doc.
 pub(super) struct State {
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub(super) saved: HashMap<ServerKey, SavedHealth>,
     pub(super) agenda: Agenda,
     pub(super) incidents: IncidentDetector,
+    /// Checks that cannot be made.
+    pub(super) unmade: Unmade,
     /// Events that the sinks have not taken yet, the oldest first.
     pub(super) outbox: VecDeque<Arc<Event>>,
     /// Events that were dropped from there.
@@ -118,6 +121,7 @@ impl State {
             saved: healths.into_iter().map(|saved| (saved.server, saved)).collect(),
             agenda: Agenda::default(),
             incidents: IncidentDetector::default(),
+            unmade: Unmade::default(),
             outbox: VecDeque::new(),
             untold: 0,
             frontend_cells: HashMap::new(),

@@ -13,6 +13,7 @@ mod retuned;
 mod routes;
 mod slow_disk;
 mod telling;
+mod unmade;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -301,6 +302,7 @@ fn store_down_server_leaves_the_rotation_with_the_deciding_check_as_event() {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Checking { .. }
         | EventKind::Commanded { .. }
         | EventKind::Credential { .. }
         | EventKind::Refresh { .. }

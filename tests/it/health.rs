@@ -173,6 +173,23 @@ fn readyz_is_503_until_the_first_round_is_done() {
 }
 
 #[test]
+fn readyz_does_not_wait_for_what_counts_for_nothing() {
+    let origin = Origin::start("a");
+    origin.traffic(Behaviour::Silent);
+    // Nobody accepts: whoever connects hears nothing.
+    let agent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (addr, port) = (origin.addr(), agent.local_addr().unwrap().port());
+    let hung = "interval: 10m, timeout: 10m";
+    let farm = format!(
+        "hung: {{protocol: http, probes: {{web: {FAST}, agent: {{type: agent, port: {port}, {hung}}}}}, shadow: {{type: \
+         http, url: /silent, {hung}}}, servers: {{a: \"{addr}\"}}}}"
+    );
+    let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", addr, "")]).another_farm(&farm));
+    let (_, told) = farmgate.admin_get("/api/v1/farms/hung/servers/a");
+    assert_eq!(told["state"], "UP", "{told}");
+}
+
+#[test]
 fn server_without_probe_is_used_and_says_no_check() {
     let origin = Origin::start("a");
     let farmgate = Farmgate::start(&Setup::http(&[Server::new("a", origin.addr(), "probe: false")]));

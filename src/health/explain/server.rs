@@ -248,10 +248,10 @@ fn down(facts: &ServerFacts<'_>) -> Option<Cause> {
 fn content_in_words(facts: &ServerFacts<'_>, brief: &CheckBrief) -> Option<String> {
     let probe = facts.probes.iter().find(|probe| probe.slot == brief.slot)?;
     let last = probe.last.as_ref().filter(|last| last.status == brief.status && last.code == brief.code)?;
-    let is_plain = match last.status {
-        CheckStatus::L7Sts => last.code.is_some(),
-        status => matches!(status, CheckStatus::L7Tout | CheckStatus::L4Tout),
-    };
+    let is_plain = matches!(
+        (last.status, last.code),
+        (CheckStatus::L7Sts, Some(_)) | (CheckStatus::L7Tout | CheckStatus::L4Tout, _)
+    );
     let content: String = last.content.as_str().chars().take(CONTENT_CHARS_MAX).collect();
     (!is_plain && !content.is_empty()).then(|| format!(" (\"{content}\")"))
 }

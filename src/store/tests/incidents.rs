@@ -33,6 +33,7 @@ fn phases(ledger: &Ledger) -> Vec<(IncidentPhase, usize)> {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Checking { .. }
         | EventKind::Commanded { .. }
         | EventKind::Credential { .. }
         | EventKind::Refresh { .. }

@@ -28,6 +28,7 @@ fn left(ledger: &Ledger) -> Vec<(ServerKey, u64)> {
         | EventKind::Incident { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Checking { .. }
         | EventKind::Commanded { .. }
         | EventKind::Credential { .. }
         | EventKind::Refresh { .. }

@@ -43,6 +43,7 @@ fn endings(events: &[EventKind]) -> Vec<(OrderEnding, AdminStatus, u64)> {
         | EventKind::Incident { .. }
         | EventKind::Left { .. }
         | EventKind::Edited { .. }
+        | EventKind::Checking { .. }
         | EventKind::Commanded { .. }
         | EventKind::Credential { .. }
         | EventKind::Refresh { .. }

@@ -30,6 +30,7 @@ fn transitions(ledger: &Ledger) -> Vec<(Health, Health, usize)> {
         | EventKind::Left { .. }
         | EventKind::OrderEnded { .. }
         | EventKind::Edited { .. }
+        | EventKind::Checking { .. }
         | EventKind::Commanded { .. }
         | EventKind::Credential { .. }
         | EventKind::Refresh { .. }

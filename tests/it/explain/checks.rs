@@ -159,15 +159,15 @@ fn servers_restored_after_a_kill_say_that_they_were_not_checked_since() {
     let [bad, fine] = ["bad", "fine"].map(Origin::start);
     bad.health(UNWELL);
     let probe = "{type: http, url: /healthz, interval: 20s, timeout: 20s, rise: 2, fall: 3}";
-    let setup = setup(probe, &[&bad, &fine]).top("state_dir: state");
+    let setup = setup(probe, &[&bad, &fine]).another_farm(&single("gone", probe, &bad)).top("state_dir: state");
     let mut farmgate = Farmgate::start_in(&dir, &setup, &[]);
     farmgate.wait_for_state("bad", "DOWN");
     farmgate.wait_for_state("fine", "UP");
     let since = Told::now(&farmgate, "web/bad").time("since ");
-    until("both verdicts to be on disk", || {
+    until("all verdicts to be on disk", || {
         let saved = rusqlite::Connection::open(dir.path().join("state/farmgate.sqlite")).ok()?;
         let count: u64 = saved.query_row("SELECT count(*) FROM health", (), |row| row.get(0)).ok()?;
-        (count == 2).then_some(())
+        (count == 3).then_some(())
     });
     farmgate.kill();
     bad.health(Behaviour::Silent);
@@ -178,6 +178,7 @@ fn servers_restored_after_a_kill_say_that_they_were_not_checked_since() {
         "web/bad",
         "DOWN since T (D): 1 check failed, L7STS 503; needs 2 passes; not checked since this process began",
     );
+    until("the farm without servers to be told of", || (lines(&farmgate, "farm has no server") == 1).then_some(()));
     assert_eq!(told.time("since "), since, "it is down since before the kill");
     says(
         &farmgate,
@@ -186,4 +187,55 @@ fn servers_restored_after_a_kill_say_that_they_were_not_checked_since() {
          weight 1, 100 % of the rotation",
     );
     served_by(&farmgate, &["fine"]);
+}
+
+/// The lines of the log so far that hold these words.
+fn lines(farmgate: &Farmgate, words: &str) -> usize {
+    farmgate.log().lines().filter(|line| line.contains(words)).count()
+}
+
+#[test]
+fn servers_whose_checks_cannot_be_made_say_so_and_one_line_tells_it() {
+    /// No address of this machine.
+    const ELSEWHERE: &str = "rise: 2, source: 10.99.99.98";
+    const BEGAN: &str = "checks cannot be made: what is known of the servers grows old";
+    const OVER: &str = "checks can be made again";
+    let [a, b] = ["a", "b"].map(Origin::start);
+    let blind = single("blind", &QUICK.replace("rise: 2", ELSEWHERE), &b);
+    let before = setup(QUICK, &[&a, &b]).another_farm(&blind);
+    let farmgate = Farmgate::start(&before);
+    let up = "UP since T (D): its checks pass, the last L7OK 200 in D; next check in D; in rotation with weight 1, 50 % of \
+              the rotation";
+    says(&farmgate, "web/a", up);
+    says(
+        &farmgate,
+        "blind/a",
+        "no check: its checks cannot be made: cannot connect from source 10.99.99.98: Cannot assign requested address; next check in D; in rotation with weight \
+         1, 100 % of the rotation: nobody of the farm is Up",
+    );
+    until("it to be told of the one farm", || (lines(&farmgate, BEGAN) == 1).then_some(()));
+    let moved = setup(&QUICK.replace("rise: 2", ELSEWHERE), &[&a, &b]).another_farm(&blind);
+    assert_eq!(farmgate.reload(&moved.yaml()).status, 200);
+    for server in ["web/a", "web/b"] {
+        let told = says(
+            &farmgate,
+            server,
+            "UP since T (D): its checks cannot be made: cannot connect from source 10.99.99.98: Cannot assign requested address; last verdict L7OK 200 D ago; next \
+             check in D; in rotation with weight 1, 50 % of the rotation",
+        );
+        assert!(told.facts("last_verdict")[0].starts_with("L7OK 200 at "), "{}", told.json);
+    }
+    until("it to be told of the other farm", || (lines(&farmgate, BEGAN) == 2).then_some(()));
+    served_by(&farmgate, &["a", "b"]);
+    assert_eq!(farmgate.reload(&before.yaml()).status, 200);
+    says(&farmgate, "web/a", up);
+    says(&farmgate, "web/b", up);
+    until("the end to be told", || (lines(&farmgate, OVER) == 1).then_some(()));
+    assert_eq!(lines(&farmgate, BEGAN), 2, "{}", farmgate.log());
+    let (_, told) = farmgate.admin_get("/api/v1/farms/web/timeline?limit=100&order=oldest");
+    let checking = told["events"].as_array().unwrap().iter().filter(|event| event["type"] == "checking");
+    let told: Vec<_> = checking.map(|event| (&event["change"], &event["probe"], &event["error"])).collect();
+    let (why, nothing) =
+        ("cannot connect from source 10.99.99.98: Cannot assign requested address".into(), serde_json::Value::Null);
+    assert_eq!(told, [(&"impossible".into(), &"probe".into(), &why), (&"possible".into(), &"probe".into(), &nothing)]);
 }

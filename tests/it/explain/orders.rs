@@ -52,6 +52,13 @@ fn drained_servers_say_by_whom_why_and_until_when() {
         "DRAIN since T (D): the file says drain; no new work, what is open and sticky stays; until the file or somebody says \
          otherwise; its checks pass",
     );
+    order(&farmgate, "c/drain", r#"{"until": "1h"}"#);
+    says(
+        &farmgate,
+        "web/c",
+        "DRAIN since T (D): drained by ops from 127.0.0.1; no new work, what is open and sticky stays; until T (in D), then \
+         back to drain, as the file says; its checks pass",
+    );
     served_by(&farmgate, &["d"]);
     order(&farmgate, "a/drain", r#"{"reason": "disk swap", "deadline": "1s"}"#);
     says(

@@ -145,8 +145,10 @@ fn agents_say_what_they_ask_for() {
         let (http, port) = (QUICK, agent.addr().port());
         setup = setup.another_farm(&format!(
             "{name}: {{protocol: http, probes: {{web: {http}, agent: {{type: agent, port: {port}, interval: 250ms, timeout: \
-             250ms}}}}, servers: {{a: {{address: \"{}\", weight: 10}}}}}}",
-            fine.addr()
+             250ms}}}}, servers: {{a: {{address: \"{}\", weight: 10, probe: {{port: {}}}}}}}}}",
+            fine.addr(),
+            // Where its checks go; its agent has a port of its own.
+            fine.addr().port()
         ));
     }
     let farmgate = Farmgate::start(&setup);

@@ -83,6 +83,7 @@ impl Watch {
             }
             EventKind::Certificate { .. }
             | EventKind::Changed { .. }
+            | EventKind::Checking { .. }
             | EventKind::Commanded { .. }
             | EventKind::Credential { .. }
             | EventKind::Edited { .. }
@@ -148,6 +149,7 @@ fn word(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Certificate { .. } => "certificate",
         EventKind::Changed { .. } => "changed",
+        EventKind::Checking { change, .. } => change.as_str(),
         EventKind::Commanded { .. } => "commanded",
         EventKind::Credential { .. } => "credential",
         EventKind::Edited { .. } => "edited",

@@ -16,6 +16,7 @@ use super::why::probe_name;
 pub(in crate::admin::native) fn standing(standing: &Standing) -> StandingWire {
     StandingWire {
         ejected: standing.ejected.map(ejected),
+        held_since: standing.held_since.map(|since| since.to_string()),
         held_until: standing.held_until.map(|until| until.to_string()),
         flap_score: standing.flap_score,
         warmup: standing.warmup.map(warmup),

@@ -10,6 +10,8 @@ use super::{CheckWire, ProgressWire};
 pub struct StandingWire {
     /// Taken out for what its traffic showed.
     pub ejected: Option<EjectedWire>,
+    /// When it began to be held down for changing too often, if it is.
+    pub held_since: Option<String>,
     /// Held down until then for changing too often.
     pub held_until: Option<String>,
     /// Changes of health that the flap guard counts.
