@@ -5,7 +5,10 @@ use std::io::Write;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::admin::native::wire::{CheckWire, FarmWire, OverrideWire, ServerWire, StatusWire};
+use crate::admin::native::wire::{
+    CheckWire, FarmWire, IncidentWire, OverrideWire, ServerWire, StandingWire, StatusWire,
+};
+use crate::model::{CheckStatus, Verdict};
 
 use super::client::{AdminArgs, CliError, Client, plain};
 
@@ -54,6 +57,9 @@ pub(super) fn render(status: &StatusWire, out: &mut dyn Write) -> Result<(), Cli
             count(frontend.connections_open, "connection"),
         )?;
     }
+    if let Some(incident) = &status.incident {
+        writeln!(out, "{}", told(status, incident))?;
+    }
     for farm in &status.farms {
         render_farm(status, farm, out)?;
     }
@@ -76,8 +82,10 @@ fn render_farm(status: &StatusWire, farm: &FarmWire, out: &mut dyn Write) -> Res
     rows.extend(farm.servers.iter().map(|server| row(status, server)));
     write_aligned(&rows, out)?;
     for server in &farm.servers {
-        if let Some(check) = server.last_check.as_ref().filter(|check| !check.passed) {
-            writeln!(out, "  {}", plain(&format!("{}: last check failed: {}", server.name, check.content)))?;
+        let check = server.last_check.as_ref().filter(|check| !check.passed);
+        let check = check.map(|check| format!("last check {}: {}", ended(check), check.content));
+        for text in check.into_iter().chain(reasons(status, server)) {
+            writeln!(out, "  {}", plain(&format!("{}: {text}", server.name)))?;
         }
         for made in &server.overrides {
             writeln!(out, "  {}", note(status, server, made))?;
@@ -86,8 +94,58 @@ fn render_farm(status: &StatusWire, farm: &FarmWire, out: &mut dyn Write) -> Res
     Ok(())
 }
 
+/// The incident under way.
+fn told(status: &StatusWire, incident: &IncidentWire) -> String {
+    let IncidentWire { id, since, until, farms, servers } = incident;
+    plain(&format!(
+        "incident {id}  {} of {} failed at once {} ago: Farmgate suspects itself and holds the last good rotation, for {} \
+         more at most",
+        count(u64::try_from(*servers).unwrap_or(u64::MAX), "server"),
+        farms.join(", "),
+        ago(&status.at, since),
+        ago(until, &status.at),
+    ))
+}
+
+/// How a check ended that did not pass.
+fn ended(check: &CheckWire) -> &'static str {
+    match CheckStatus::parse(&check.status).map(CheckStatus::verdict) {
+        Some(Verdict::Conditional) => "passed on condition",
+        Some(Verdict::Neutral) => "could not be made",
+        Some(Verdict::Failed | Verdict::Passed) | None => "failed",
+    }
+}
+
+/// What is made of a server beside its checks.
+fn reasons(status: &StatusWire, server: &ServerWire) -> Vec<String> {
+    let StandingWire { ejected, held_until, flap_score, warmup, suspicion, .. } = &server.standing;
+    let left = |until: &str| ago(until, &status.at);
+    let mut texts = Vec::new();
+    if let Some(until) = held_until {
+        let changes = count(u64::from(*flap_score), "change");
+        texts.push(format!("held down for flapping, {changes} of health: {} more at least", left(until)));
+    }
+    if let Some(ejected) = ejected {
+        let failures = count(u64::from(ejected.errors), "failure");
+        texts.push(format!("ejected for {failures} of its traffic in a row: {} more at most", left(&ejected.until)));
+    }
+    if let Some(warmup) = warmup {
+        texts.push(format!("warming up: {} % of its weight now, all of it in {}", warmup.percent, left(&warmup.until)));
+    }
+    if let Some(suspicion) = suspicion {
+        let checks = if suspicion.kind == "traffic_fails" { "pass" } else { "fail" };
+        let (bad, all) = (suspicion.bad, suspicion.good.saturating_add(suspicion.bad));
+        texts.push(format!("suspect: its checks {checks}, and {bad} of {all} pieces of its traffic failed"));
+    }
+    if server.held_by_incident {
+        texts.push("in rotation because an incident is under way".to_owned());
+    }
+    texts
+}
+
 fn served_by(serving: &str) -> String {
     match serving {
+        "held" => "those of before the incident".to_owned(),
         "fail_open" => "servers that are down (fail open)".to_owned(),
         "nobody" => "nobody: no server may take work".to_owned(),
         "unproven" => "servers not checked yet".to_owned(),

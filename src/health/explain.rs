@@ -21,9 +21,6 @@ pub use server::explain;
 
 use crate::model::{AdminStatus, AgentHealth, AgentWeight, CheckRecord, Health, Standing, Weight};
 
-/// Characters of what came with a check that a sentence quotes.
-const CONTENT_CHARS_MAX: usize = 100;
-
 /// Returns the state of a server as HAProxy's stats page words it: `UP`, `UP 2/3`, `DOWN`, `DOWN 1/2`, `DOWN (agent)`,
 /// `NOLB`, `NOLB 2/3`, `DRAIN`, `DRAIN 2/3`, `DRAIN (agent)`, `MAINT`, `MAINT (resolution)` or `no check`.
 ///

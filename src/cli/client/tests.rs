@@ -8,7 +8,7 @@ use clap::Parser;
 
 use super::{AdminArgs, CliError, Target};
 use crate::admin::fixture::{OPS, Running, VIEWER, settings, stable};
-use crate::admin::native::wire::StatusWire;
+use crate::admin::native::wire::{EjectedWire, IncidentWire, StatusWire, SuspicionWire, WarmupWire};
 use crate::cli::act::{On, TermsArgs};
 use crate::cli::{drain, maintain, ready, reload, status, weight};
 use crate::model::AdminSettings;
@@ -78,6 +78,39 @@ fn status_is_a_table_of_one_instant() {
     insta::assert_snapshot!(stable(&said(|out| status::render(&status, out))));
     let args = status::Args { json: false, ..args };
     assert!(said(|out| status::run(&args, out)).starts_with("lb-test  ready  generation "));
+}
+
+#[test]
+fn status_says_why_servers_are_out_that_their_checks_find_good_and_what_incident_is_under_way() {
+    let running = Running::start();
+    let args = status::Args { json: true, admin: admin(&running, VIEWER) };
+    let json = said(|out| status::run(&args, out));
+    let mut status: StatusWire = serde_json::from_str(&json).unwrap();
+    status.at = "1970-01-01T00:01:40.000Z".to_owned();
+    let (since, until) = ("1970-01-01T00:01:20.000Z".to_owned(), "1970-01-01T00:04:40.000Z".to_owned());
+    let at = || (since.clone(), until.clone());
+    let (farms, (since, until)) = (vec!["web".to_owned(), "d\u{1b}b".to_owned()], at());
+    status.incident = Some(IncidentWire { id: 17, since, until, farms, servers: 3 });
+    let servers = &mut status.farms[0].servers;
+    let (since, until) = at();
+    (servers[0].standing.held_since, servers[0].standing.held_until) = (Some(since), Some(until));
+    servers[0].standing.flap_score = 5;
+    let (since, until) = at();
+    servers[0].standing.ejected = Some(EjectedWire { since, until, errors: 5, kind: "connect".to_owned(), times: 2 });
+    let (since, until) = at();
+    servers[1].standing.warmup = Some(WarmupWire { since, until, percent: 35 });
+    for (server, kind) in servers[1..].iter_mut().zip(["traffic_fails", "probes_fail"]) {
+        let since = "1970-01-01T00:01:20.000Z".to_owned();
+        server.standing.suspicion = Some(SuspicionWire { kind: kind.to_owned(), since, good: 8, bad: 22 });
+    }
+    servers[2].held_by_incident = true;
+    for (server, word) in servers.iter_mut().zip(["SOCKERR", "L7OKC", "L7TOUT"]) {
+        let check = server.last_check.as_mut().unwrap();
+        (check.status, check.passed, check.content) = (word.to_owned(), false, "what came".to_owned());
+    }
+    status.farms.truncate(1);
+    status.frontends.clear();
+    insta::assert_snapshot!(stable(&said(|out| status::render(&status, out))));
 }
 
 #[test]

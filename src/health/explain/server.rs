@@ -10,7 +10,7 @@ use crate::model::{
 
 use super::facts::{Explanation, ServerFacts};
 use super::words::{self, count, span};
-use super::{CONTENT_CHARS_MAX, outlook, rotation, tree, unmade};
+use super::{outlook, rotation, tree, unmade};
 use crate::health::suspicion;
 
 /// Returns why a server is in the state it is in.
@@ -18,6 +18,9 @@ use crate::health::suspicion;
 pub fn explain(facts: &ServerFacts<'_>) -> Explanation {
     Explanation { sentence: sentence(facts), tree: tree::of_server(facts) }
 }
+
+/// Characters of what came with a check that a sentence quotes.
+const CONTENT_CHARS_MAX: usize = 100;
 
 /// One thing that keeps a server from new work.
 struct Cause {

@@ -4,8 +4,8 @@
 use crate::model::{CheckRecord, CheckStatus, Health, ProbeStanding};
 
 use super::facts::ServerFacts;
+use super::outlook;
 use super::words::{self, span};
-use super::{CONTENT_CHARS_MAX, outlook};
 
 /// Returns what there is to say of each probe whose last check could not be made.
 pub(super) fn in_words(facts: &ServerFacts<'_>) -> Vec<String> {
@@ -34,8 +34,11 @@ pub(super) fn last(standing: &ProbeStanding) -> Option<&CheckRecord> {
 }
 
 fn why(last: &CheckRecord) -> String {
-    let content: String = last.content.as_str().chars().take(CONTENT_CHARS_MAX).collect();
-    if content.is_empty() { content } else { format!(": {content}") }
+    // Whole, for it may be the remedy; it is no more than a check keeps of a reply.
+    match last.content.as_str() {
+        "" => String::new(),
+        content => format!(": {content}"),
+    }
 }
 
 fn verdict(facts: &ServerFacts<'_>, standing: &ProbeStanding) -> String {
