@@ -14,12 +14,16 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use crate::clock;
 use crate::store::JournalError;
 
 use super::{FILE_NAME, failed};
 
 /// The name of the file in `state_dir` whose lock says that the directory is in use.
 pub(super) const LOCK_NAME: &str = "farmgate.lock";
+/// How long somebody else's lock is waited for, and how long between two looks.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+const LOCK_REST: Duration = Duration::from_millis(10);
 /// The layout this build writes.
 const LAYOUT: i64 = 5;
 /// How long a connection waits for another of ours; and, at opening, for a build that locked the file itself.
@@ -191,10 +195,15 @@ fn lock(state_dir: &Path) -> Result<File, JournalError> {
     let path = state_dir.join(LOCK_NAME);
     let file = File::options().create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|e| failed("open the lock file", e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenFailure::InUse.into_error(state_dir)),
-        Err(TryLockError::Error(error)) => Err(failed("lock", error)),
+    let began = clock::monotonic();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // Whoever let go of it may just be starting a program, which holds what is open until it runs.
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_REST),
+            Err(TryLockError::WouldBlock) => return Err(OpenFailure::InUse.into_error(state_dir)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+        }
     }
 }
 
