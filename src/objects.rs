@@ -9,8 +9,8 @@
 //! What the file declares is the file's: only the admin status and weight of its servers can be written.
 //!
 //! Rooms: `edit` (what can be written, and why not), `resolve` (edits → changes of declarations), `world` (declarations
-//! → a topology, and whether it holds), `certificate` (PEM), `staging` (what waits, and who wins), `obtained`
-//! (certificates from an authority), `form` (JSON in and out), `named` (what forms name on this machine), `whole` (a farm
+//! → a topology, and whether it holds), `certificate` (PEM), `staging` (what waits, and who wins), `overtaken`
+//! (what of it can never be), `obtained` (certificates from an authority), `form` (JSON in and out), `named` (what forms name on this machine), `whole` (a farm
 //! with its servers, a frontend with its routes → edits).
 
 pub mod certificate;
@@ -18,6 +18,7 @@ pub mod edit;
 pub mod form;
 pub mod named;
 pub mod obtained;
+pub mod overtaken;
 pub mod staging;
 pub mod whole;
 pub mod world;

@@ -28,6 +28,7 @@ use crate::model::{
     Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, RefreshPhase, ServerKey, StagedChange, StagedKey,
     Task, TaskId, TaskStatus, Timestamp, Topology, Wish,
 };
+use crate::objects::overtaken::{Beside, Overtaken};
 use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, resolve};
 use crate::report::report;
@@ -105,6 +106,7 @@ impl Overtaking {
 /// What was read of objects before anything is live.
 pub(super) struct Restored {
     state: State,
+    dropped: Vec<Overtaken>,
     journal: SqliteJournal,
     shelf: Shelf,
     own: AdminPlace,
@@ -124,15 +126,17 @@ impl Restored {
         let saved = journal.objects()?;
         let live = Arc::new(World::new(Arc::new(declared), topology, &saved.made));
         live.check_all().map_err(|error| anyhow::anyhow!("{}", misfit(&error)))?;
-        let staging = Staging::of(saved.staged);
+        let mut staging = Staging::of(saved.staged);
         let ahead = ahead_of(&live, &staging);
         let shelf = Shelf::open(state_dir, [&ahead, &live]).context("cannot write the files of certificates")?;
+        let files = |id| shelf.files(id);
+        let (ahead, dropped) = staging.heal(Beside { live: &live, before: &live, files: &files }, ahead);
         named::warn(&shelf, &live);
         let tasks = saved.tasks.into_iter().map(|task| (task.id, task)).collect();
         let last_object = saved.last_object.max(FIRST_MADE_ID - 1);
         let (last_task, revision) = (saved.last_task, 0);
         let state = State { live, ahead, staging, tasks, last_object, last_task, revision };
-        Ok(Self { state, journal: journal.clone(), shelf, own: AdminPlace::default() })
+        Ok(Self { state, dropped, journal: journal.clone(), shelf, own: AdminPlace::default() })
     }
 
     /// Says where the admin side listens: no server may be there.
@@ -156,6 +160,16 @@ fn allow(own: AdminPlace, world: &World) -> Result<(), EditError> {
     if faults.is_empty() { Ok(()) } else { Err(EditError::Invalid { faults }) }
 }
 
+/// Refuses them but for those that were there before.
+fn allow_beside(own: AdminPlace, world: &World, before: &World) -> Result<(), EditError> {
+    let mut faults = own.faults(&world.topology());
+    if !faults.is_empty() {
+        let known = own.faults(&before.topology());
+        faults.retain(|fault| !known.contains(fault));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(EditError::Invalid { faults }) }
+}
+
 /// Says why a file and what was made through APIs do not go together.
 fn misfit(error: &EditError) -> String {
     let line = |line: &str| format!("objects made through an API do not go with this file: {line}");
@@ -174,7 +188,7 @@ impl MadeObjects {
         host: Arc<dyn ListenerHost>,
         overtaking: &Arc<Overtaking>,
     ) -> (Arc<Self>, Receiver<Work>) {
-        let Restored { state, journal, shelf, own } = restored;
+        let Restored { state, dropped, journal, shelf, own } = restored;
         let (work, works) = channel();
         *lock(&overtaking.wake) = Some(work.clone());
         for task in state.tasks.values().filter(|task| task.is_refresh && !task.status.is_final()) {
@@ -184,7 +198,9 @@ impl MadeObjects {
         let view = ArcSwap::from_pointee(state.view());
         let (store, overtaking) = (Arc::clone(store), Arc::clone(overtaking));
         let (state, work) = (Mutex::new(state), Mutex::new(work));
-        (Arc::new(Self { store, host, journal, shelf, state, view, overtaking, work, own }), works)
+        let own = Self { store, host, journal, shelf, state, view, overtaking, work, own };
+        own.forget(&lock(&own.state), &dropped, &told::own_act("start"));
+        (Arc::new(own), works)
     }
 
     /// Returns where the admin side listens.
@@ -197,14 +213,34 @@ impl MadeObjects {
         let mut state = self.settled();
         let made = Arc::clone(state.live.made());
         let live = Arc::new(World::new(Arc::new(declared), topology, &made));
-        live.check_all().map_err(|error| misfit(&error))?;
+        live.check_all().and_then(|()| live.check_kept()).map_err(|error| misfit(&error))?;
         allow(self.own, &live).map_err(|error| error.to_string())?;
         let now = clock::wall();
         self.store.reload(live.topology(), &*self.host, now).map_err(|error| error.to_string())?;
-        state.ahead = ahead_of(&live, &state.staging);
-        state.live = live;
+        let ahead = ahead_of(&live, &state.staging);
+        let before = Arc::clone(&state.ahead);
+        let beside = Beside { live: &live, before: &before, files: &|id| self.shelf.files(id) };
+        let (ahead, dropped) = state.staging.heal(beside, ahead);
+        (state.live, state.ahead) = (live, ahead);
+        self.forget(&state, &dropped, &told::own_act("reload"));
         self.publish(&mut state);
         Ok(())
+    }
+
+    /// Takes out of the journal what is not staged any more, and tells it.
+    fn forget(&self, state: &State, dropped: &[Overtaken], act: &Act) {
+        if dropped.is_empty() {
+            return;
+        }
+        let mut difference = Difference::default();
+        difference.drop_all(dropped.iter().map(|it| it.key));
+        if let Err(error) = self.journal.commit_objects(&state.batch(ObjectBatch::default(), &difference)) {
+            tracing::error!(error = %report(&error), "dropped changes still in the journal: the next start drops them again");
+        }
+        told::log_dropped(dropped);
+        for kind in told::overtaken(dropped, act) {
+            self.store.note(kind, act.at);
+        }
     }
 
     /// Takes the lock, once live changes that were told have won over what is staged.
@@ -235,8 +271,7 @@ impl MadeObjects {
             lock(&self.overtaking.told).push((server, field, act.clone()));
             return;
         }
-        let path = state.live.path(server.server.into()).unwrap_or_default();
-        for kind in lost(&state.live, &difference, &path, act) {
+        for kind in lost([&state.live, &state.ahead], &difference, act) {
             self.store.note(kind, clock::wall());
         }
         state.staging = staging;
@@ -260,28 +295,34 @@ impl MadeObjects {
         live.check(&touched)?;
         named::check(&self.shelf, &live, &changes)?;
         allow(self.own, &live)?;
+        let live = Arc::new(live);
         let mut staging = state.staging.clone();
-        let difference = staging.overtake(state.live.made(), live.made(), &changes);
+        let mut difference = staging.overtake(state.live.made(), live.made(), &changes);
+        let ahead = if staging.is_empty() {
+            Arc::clone(&live)
+        } else {
+            Arc::new(state.ahead.with(&following(&live, &staging, &changes, &difference)).0)
+        };
+        let before = Arc::clone(&state.ahead);
+        let beside = Beside { live: &live, before: &before, files: &|id| self.shelf.files(id) };
+        staging.check_named(&state.live, beside, &ahead, &changes)?;
+        let (ahead, dropped) = staging.heal(beside, ahead);
+        difference.drop_all(dropped.iter().map(|it| it.key));
         let mut batch = state.batch(ObjectBatch::default(), &difference);
         batch.last_object = last;
         put_into(&mut batch, &changes);
         let mut told = notes(&state.live, &live, &changes, None, act);
-        told.extend(lost(&state.live, &difference, &[], act));
+        told.extend(lost([&state.live, &state.ahead], &difference, act));
+        told.extend(told::overtaken(&dropped, act));
         self.shelf.prepare(&changes)?;
         self.adopt(&live, &wishes, &told, act, &mut batch)?;
+        told::log_dropped(&dropped);
         self.shelf.follow(&changes);
-        let made = changes.len() + wishes.len();
+        let (made, overtaken) = (changes.len() + wishes.len(), difference.lost.len() + dropped.len());
         state.last_object = last;
-        state.live = Arc::new(live);
-        state.ahead = if staging.is_empty() {
-            Arc::clone(&state.live)
-        } else {
-            let staged: Vec<Change> = following(&state.live, &staging, &changes, &difference);
-            Arc::new(state.ahead.with(&staged).0)
-        };
-        state.staging = staging;
+        (state.live, state.ahead, state.staging) = (live, ahead, staging);
         self.publish(state);
-        Ok(Edited { changes: made, overtaken: difference.lost.len(), revision: state.revision })
+        Ok(Edited { changes: made, overtaken, revision: state.revision })
     }
 
     /// Keeps a write and makes it live, as one.
@@ -321,9 +362,9 @@ impl MadeObjects {
             return Ok(Edited { revision: state.revision, ..Edited::default() });
         }
         let (ahead, touched) = state.ahead.with(&resolved.changes);
-        ahead.check(&touched)?;
+        ahead.check_beside(&touched, &state.ahead)?;
         named::check(&self.shelf, &ahead, &resolved.changes)?;
-        allow(self.own, &ahead)?;
+        allow_beside(self.own, &ahead, &state.ahead)?;
         let mut staging = state.staging.clone();
         let mut difference = staging.stage(state.live.made(), &resolved, zone, act);
         for (server, wish) in &resolved.wishes {

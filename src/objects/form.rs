@@ -87,6 +87,30 @@ pub fn overtaken(staged: &str, before: &str, after: &str) -> (std::sync::Arc<str
     (text(staged), is_lost)
 }
 
+/// Returns the farms that the form of a frontend or route sends work to, by name.
+#[must_use]
+pub fn farms(form: &str) -> Vec<String> {
+    let form = object(form);
+    let routes = form.get("routes").and_then(Value::as_array).into_iter().flatten();
+    let actions = routes.filter_map(|route| route.get("action")).chain(form.get("action"));
+    let of_actions = actions.flat_map(|action| {
+        let shares = action.get("farms").and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned();
+        let mirror = action.get("mirror").and_then(|mirror| mirror.get("farm"));
+        let one = [action.get("farm"), mirror].into_iter().flatten().filter_map(name);
+        shares.chain(one).collect::<Vec<_>>()
+    });
+    form.get("farm").and_then(name).into_iter().chain(of_actions).collect()
+}
+
+/// Returns the name that a value is. A bare number is one, as the file has it.
+fn name(value: &Value) -> Option<String> {
+    match value {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => None,
+    }
+}
+
 /// Returns the `addresses` of the form of a service; none where it says none, or nothing that can be read.
 #[must_use]
 pub fn addresses(form: &str) -> Vec<IpAddr> {

@@ -42,6 +42,16 @@ pub struct Due {
     pub zones: Vec<Box<str>>,
 }
 
+impl Difference {
+    /// Adds staged changes that were dropped: they are not kept either where they were to be.
+    pub fn drop_all(&mut self, keys: impl IntoIterator<Item = StagedKey>) {
+        for key in keys {
+            self.put.retain(|staged| staged.key() != key);
+            self.gone.push(key);
+        }
+    }
+}
+
 impl Staging {
     /// Returns what the journal kept.
     #[must_use]
@@ -116,19 +126,6 @@ impl Staging {
         let mut difference = Difference::default();
         for change in changes {
             self.overtake_object(change.id(), before, after, &mut difference);
-        }
-        // What was to be made below an object that is gone cannot be made.
-        let gone = |id: ObjectId| before.get(id).is_some() && after.get(id).is_none();
-        let orphans: Vec<StagedKey> = self
-            .all
-            .values()
-            .filter(|staged| matches!(&staged.change, StagedChange::Put(it) if it.parent.is_some_and(gone)))
-            .map(Staged::key)
-            .collect();
-        for key in orphans {
-            self.all.remove(&key);
-            difference.gone.push(key);
-            difference.lost.push(key);
         }
         difference
     }

@@ -33,8 +33,8 @@ pub fn farm(world: &World, id: FarmId) -> Option<Map<String, Value>> {
         Some(made) => form::object(&made.form),
         None => farm_form(world.of_file().farms.iter().find(|farm| farm.id == id)?),
     };
-    let servers = world.farm(id)?.servers.iter().map(|it| (it.name.to_string(), it.id));
-    let servers = servers.filter_map(|(name, id)| Some((name, Value::Object(server(world, id)?))));
+    let servers = world.servers_of(id).into_iter();
+    let servers = servers.filter_map(|(name, id)| Some((name.to_string(), Value::Object(server(world, id)?))));
     whole.insert("servers".to_owned(), Value::Object(servers.collect()));
     Some(whole)
 }
@@ -100,18 +100,17 @@ pub fn replace_farm(
     mut whole: Map<String, Value>,
 ) -> Result<Vec<Edit>, EditError> {
     let unknown = || EditError::Unknown { kind: "farm", id: id.0 };
-    let farm = world.farm(id).ok_or_else(unknown)?;
-    let path = form::key_path(&["farms", farm.name.as_str()]);
+    let path = path_of(world, id.into()).ok_or_else(unknown)?;
+    let there = world.servers_of(id);
     let servers = servers_of(whole.remove("servers"), &path)?;
     let mut edits = vec![replaced(id.into(), whole)];
     let Some(servers) = servers else { return Ok(edits) };
     let wanted: BTreeSet<&Name> = servers.iter().map(|(name, _)| name).collect();
-    edits.extend(
-        farm.servers.iter().filter(|it| !wanted.contains(&it.name)).map(|it| Edit::Delete { id: it.id.into() }),
-    );
+    let gone = there.iter().filter(|(name, _)| !wanted.contains(name));
+    edits.extend(gone.map(|(_, id)| Edit::Delete { id: (*id).into() }));
     for (name, form) in servers {
-        edits.push(match farm.servers.iter().find(|server| server.name == name) {
-            Some(server) => replaced(server.id.into(), form),
+        edits.push(match there.iter().find(|(known, _)| *known == name) {
+            Some((_, id)) => replaced((*id).into(), form),
             None => maker.create(desk.fresh_id(), ObjectKind::Server, &name, Some(id.into()), form),
         });
     }
@@ -163,8 +162,7 @@ pub fn replace_frontend(
     mut whole: Map<String, Value>,
 ) -> Result<Vec<Edit>, EditError> {
     let unknown = || EditError::Unknown { kind: "frontend", id: id.0 };
-    let frontend = world.frontend(id).ok_or_else(unknown)?;
-    let path = form::key_path(&["frontends", frontend.name.as_str()]);
+    let path = path_of(world, id.into()).ok_or_else(unknown)?;
     let routes = routes_of(whole.remove("routes"), &path)?;
     let is_of_file = world.made().get(id.into()).is_none();
     let (mut made, mut edits) = (Vec::new(), Vec::new());
@@ -397,6 +395,10 @@ fn route_of(mut form: Map<String, Value>, name: &Name, path: &str) -> Result<Rou
         Some(_) => return Err(fault(&format!("{path}.rules"), "is not a list of rules")),
     };
     Ok(RouteForm { name: name.clone(), form, rules })
+}
+
+fn path_of(world: &World, id: ObjectId) -> Option<String> {
+    Some(form::key_path(&world.path(id)?.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
 fn route_path(world: &World, frontend: FrontendId, name: &Name) -> String {

@@ -6,19 +6,18 @@
 //! with its servers, or a frontend with its routes and their rules. Source of the rules: those of the config file, and
 //! that listeners made through an API stay on the service's addresses and inside its `api_ports`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::declared::{Base, Declared, FarmUnit, Fault, FrontendUnit, KnownFarms, RouteUnit};
-use crate::config::{FARMS_MAX, FRONTENDS_MAX};
+use crate::model::object::FIRST_MADE_ID;
 use crate::model::{
-    Declaration, Farm, FarmId, Frontend, FrontendId, InstanceId, ListenAddr, Made, Name, ObjectId, ObjectKind,
-    Protocol, RouteId, ServerId, Service, Topology,
+    Declaration, Farm, FarmId, Frontend, FrontendId, InstanceId, Made, Name, ObjectId, ObjectKind, RouteId, ServerId,
+    ServerKey, Service, Topology,
 };
 
-use super::edit::EditError;
-use super::form;
+mod check;
 
 /// One change of what is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +60,6 @@ impl<T> Unit<T> {
     fn faults(&self) -> &[Fault] {
         self.lowered.as_ref().err().map_or(&[], |faults| faults)
     }
-}
-
-fn refuse(faults: Vec<Fault>) -> Result<(), EditError> {
-    if faults.is_empty() { Ok(()) } else { Err(EditError::Invalid { faults }) }
 }
 
 impl World {
@@ -167,6 +162,53 @@ impl World {
         of_file.or_else(|| self.made.named(None, ObjectKind::Frontend, name).map(|it| FrontendId(it.id.0)))
     }
 
+    /// Returns whether there is an object of that id, whoever declared it, in force or not.
+    #[must_use]
+    pub fn has(&self, id: ObjectId) -> bool {
+        self.made.get(id).is_some() || self.path(id).is_some()
+    }
+
+    /// Returns whether there is a farm of that name that a frontend may name, be it right or not.
+    #[must_use]
+    pub fn has_farm(&self, name: &str) -> bool {
+        let is_kept_only = |id: FarmId| self.made.get(id.into()).is_some_and(|made| made.is_inert);
+        self.farm_named(name).is_some_and(|id| !is_kept_only(id))
+    }
+
+    /// Returns whether there is that server, whoever declared it.
+    #[must_use]
+    pub fn has_server(&self, server: ServerKey) -> bool {
+        let id = ObjectId::from(server.server);
+        let has = |farm: &Arc<Farm>| farm.id == server.farm && farm.servers.iter().any(|it| it.id == server.server);
+        self.made.get(id).is_some() || self.of_file.farms.iter().any(has)
+    }
+
+    /// Returns the frontends that do not hold together.
+    pub fn broken_frontends(&self) -> impl Iterator<Item = ObjectId> {
+        self.frontends.iter().filter(|(_, unit)| unit.lowered.is_err()).map(|(id, _)| *id)
+    }
+
+    /// Returns the farms that a frontend names; none of one that does not hold together.
+    #[must_use]
+    pub fn farms_of(&self, id: ObjectId) -> Option<Vec<FarmId>> {
+        match self.frontends.get(&id) {
+            Some(unit) => unit.lowered.as_ref().ok().map(|frontend| frontend.farms()),
+            None => self.frontend(FrontendId(id.0)).map(|frontend| frontend.farms()),
+        }
+    }
+
+    /// Returns the servers of a farm by name, whether it holds together or not. What is kept only is none.
+    #[must_use]
+    pub fn servers_of(&self, farm: FarmId) -> Vec<(Name, ServerId)> {
+        let lowered = self.farm(farm).into_iter().flat_map(|farm| &farm.servers);
+        let mut all: Vec<_> = lowered.map(|server| (server.name.clone(), server.id)).collect();
+        let made = self.made.of(Some(farm.into()), ObjectKind::Server).filter(|server| !server.is_inert);
+        let made = made.map(|server| (server.name.clone(), ServerId(server.id.0)));
+        let more: Vec<_> = made.filter(|(_, id)| !all.iter().any(|(_, known)| known == id)).collect();
+        all.extend(more);
+        all
+    }
+
     /// Returns the key path of an object, made through an API or of the file.
     #[must_use]
     pub fn path(&self, id: ObjectId) -> Option<Vec<String>> {
@@ -228,36 +270,6 @@ impl World {
         world.lower_farms(self, &mut touched);
         world.lower_frontends(&touched);
         (world, touched)
-    }
-
-    /// Checks what these changes touched, and what holds between all units.
-    ///
-    /// # Errors
-    /// [`EditError`]: the first of those that are about names, farms in use and addresses, else every fault.
-    pub fn check(&self, touched: &Touched) -> Result<(), EditError> {
-        self.check_counts()?;
-        self.check_names(touched)?;
-        self.check_used(touched)?;
-        let of_farms = touched.farms.iter().filter_map(|id| self.farms.get(id)).flat_map(Unit::faults);
-        refuse(of_farms.cloned().collect())?;
-        // Only behind the farms: a frontend of a farm that is wrong names none.
-        let of_frontends = touched.frontends.iter().filter_map(|id| self.frontends.get(id)).flat_map(Unit::faults);
-        let of_listeners = touched.frontends.iter().flat_map(|id| self.listener_faults(*id));
-        refuse(of_frontends.cloned().chain(of_listeners).collect())?;
-        self.check_listeners(touched)
-    }
-
-    /// Checks everything, as after a reload of the file.
-    ///
-    /// # Errors
-    /// As [`Self::check`].
-    pub fn check_all(&self) -> Result<(), EditError> {
-        let mut touched = Touched::default();
-        for declaration in self.made.iter() {
-            touched.add(&self.made, declaration.id);
-            touched.all.insert(declaration.id);
-        }
-        self.check(&touched)
     }
 
     fn lower_farms(&mut self, before: &Self, touched: &mut Touched) {
@@ -355,141 +367,25 @@ impl World {
         }
         known
     }
-
-    fn check_counts(&self) -> Result<(), EditError> {
-        let count = |of_file: usize, kind| of_file + self.made.of(None, kind).count();
-        if self.made.len() > super::OBJECTS_MAX {
-            return Err(EditError::TooMany { what: "objects", max: super::OBJECTS_MAX });
-        }
-        if count(self.of_file.farms.len(), ObjectKind::Farm) > FARMS_MAX {
-            return Err(EditError::TooMany { what: "farms", max: FARMS_MAX });
-        }
-        if count(self.of_file.frontends.len(), ObjectKind::Frontend) > FRONTENDS_MAX {
-            return Err(EditError::TooMany { what: "frontends", max: FRONTENDS_MAX });
-        }
-        Ok(())
-    }
-
-    /// Refuses a name that another object of the same kind and parent has, or that the file declares.
-    fn check_names(&self, touched: &Touched) -> Result<(), EditError> {
-        let parents: BTreeSet<(Option<ObjectId>, ObjectKind)> =
-            touched.all.iter().filter_map(|id| self.made.get(*id)).map(|it| (it.parent, it.kind)).collect();
-        for (parent, kind) in parents {
-            let mut seen: HashMap<&Name, ObjectId> = HashMap::new();
-            for declaration in self.made.of(parent, kind) {
-                let is_twice = seen.insert(&declaration.name, declaration.id).is_some();
-                if !is_twice && !touched.all.contains(&declaration.id) {
-                    continue;
-                }
-                let keys = self.path(declaration.id).unwrap_or_default();
-                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-                let position = self.declared_at(&keys);
-                if is_twice || position.is_some() {
-                    return Err(EditError::NameTaken { path: form::key_path(&keys), position });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns where the file declares exactly that object, if it does.
-    fn declared_at(&self, keys: &[&str]) -> Option<String> {
-        let is_there =
-            match keys {
-                ["farms", farm] => self.of_file.farms.iter().any(|it| it.name.as_str() == *farm),
-                ["frontends", name] => self.of_file.frontends.iter().any(|it| it.name.as_str() == *name),
-                ["farms", farm, "servers", server] => self.of_file.farms.iter().any(|it| {
-                    it.name.as_str() == *farm && it.servers.iter().any(|server_| server_.name.as_str() == *server)
-                }),
-                ["frontends", name, "routes", route] => self.of_file.frontends.iter().any(|it| {
-                    it.name.as_str() == *name && it.routes.iter().any(|route_| route_.name.as_str() == *route)
-                }),
-                _ => false,
-            };
-        if is_there { self.file.position(keys) } else { None }
-    }
-
-    /// Refuses to let a farm go that a frontend uses.
-    fn check_used(&self, touched: &Touched) -> Result<(), EditError> {
-        for (farm, (name, users)) in &touched.users {
-            let is_there = self.farm(FarmId(farm.0)).is_some() || self.farms.contains_key(farm);
-            let is_broken = |id: &&ObjectId| self.frontends.get(id).is_some_and(|unit| unit.lowered.is_err());
-            let path = |id: &ObjectId| Some(form::key_path(&["frontends", self.frontends.get(id)?.name.as_str()]));
-            let by: Vec<String> = users.iter().filter(is_broken).filter_map(path).collect();
-            if !is_there && !by.is_empty() {
-                return Err(EditError::InUse { path: form::key_path(&["farms", name.as_str()]), by });
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns what is wrong with where a frontend made through an API listens.
-    fn listener_faults(&self, id: ObjectId) -> Vec<Fault> {
-        let Some(made) = self.made.get(id) else { return Vec::new() };
-        let Some(Ok(frontend)) = self.frontends.get(&id).map(|unit| &unit.lowered) else { return Vec::new() };
-        let service = &self.of_file.service;
-        let own = made.service.and_then(|service| self.made.get(service));
-        let own_addresses = own.map(|service| form::addresses(&service.form)).unwrap_or_default();
-        let mut faults = Vec::new();
-        for (i, listen) in frontend.listen.iter().enumerate() {
-            let why = match listen {
-                ListenAddr::Unix(_) => Some("is a Unix socket, which the config file alone may have".to_owned()),
-                ListenAddr::Ip(addr) if !service.api_ports.contains(&addr.port()) => Some(format!(
-                    "port {} is outside service.api_ports {}-{}; choose a port within",
-                    addr.port(),
-                    service.api_ports.start(),
-                    service.api_ports.end()
-                )),
-                ListenAddr::Ip(addr) if service.addresses.is_empty() => Some(format!(
-                    "{} cannot be listened on: service.addresses is empty; write there what APIs may listen on",
-                    addr.ip()
-                )),
-                ListenAddr::Ip(addr) if !covers(&service.addresses, addr.ip()) => {
-                    Some(format!("{} is not among service.addresses; choose one of them", addr.ip()))
-                }
-                ListenAddr::Ip(addr) if !own_addresses.is_empty() && !covers(&own_addresses, addr.ip()) => {
-                    Some(format!("{} is not among the addresses of its service; choose one of them", addr.ip()))
-                }
-                ListenAddr::Ip(_) => None,
-            };
-            if let Some(why) = why {
-                let path = format!("{}.listen[{i}]", form::key_path(&["frontends", frontend.name.as_str()]));
-                faults.push(Fault { path: path.into(), message: why.into() });
-            }
-        }
-        faults
-    }
-
-    /// Refuses an address that two frontends listen on.
-    fn check_listeners(&self, touched: &Touched) -> Result<(), EditError> {
-        if touched.frontends.is_empty() {
-            return Ok(());
-        }
-        let mut seen: HashMap<(bool, &ListenAddr), String> = HashMap::new();
-        let made = self.frontends.values().filter_map(|unit| unit.lowered.as_ref().ok());
-        let is_of_file = |frontend: &&Arc<Frontend>| !self.frontends.contains_key(&frontend.id.into());
-        for frontend in self.of_file.frontends.iter().filter(is_of_file).chain(made) {
-            for (i, listen) in frontend.listen.iter().enumerate().filter(|(_, listen)| !listen.is_chosen()) {
-                let path = || format!("{}.listen[{i}]", form::key_path(&["frontends", frontend.name.as_str()]));
-                let key = (frontend.protocol == Protocol::Udp, listen);
-                if let Some(by) = seen.get(&key) {
-                    return Err(EditError::PortTaken { path: path(), address: listen.clone(), by: by.clone() });
-                }
-                seen.insert(key, path());
-            }
-        }
-        Ok(())
-    }
 }
 
-/// A server or route whose farm or frontend the file no longer has.
+/// A server or route whose farm or frontend is not there any more.
 fn orphan<T>(child: &Declaration, owner: &str) -> Unit<T> {
+    Unit { name: child.name.clone(), lowered: Err([orphaned(child, owner)].into()) }
+}
+
+fn orphaned(child: &Declaration, owner: &str) -> Fault {
     let path = format!("{owner}s.?.{}s.{}", child.kind.as_str(), child.name);
-    let message = format!(
-        "was made through an API and its {owner} is not in the file any more; keep the {owner}, or remove the {} first",
-        child.kind.as_str()
-    );
-    Unit { name: child.name.clone(), lowered: Err([Fault { path: path.into(), message: message.into() }].into()) }
+    let kind = child.kind.as_str();
+    let is_of_file = child.parent.is_some_and(|parent| parent.0 < FIRST_MADE_ID);
+    let message = if is_of_file {
+        format!(
+            "was made through an API and its {owner} is not in the file any more; keep the {owner}, or remove the {kind} first"
+        )
+    } else {
+        format!("its {owner} is not there any more; remove the {kind}")
+    };
+    Fault { path: path.into(), message: message.into() }
 }
 
 /// Whether an address is among those, or every address of its family is.

@@ -80,7 +80,7 @@ impl Objects for MemoryObjects {
             staging.wish(*key, wish.field()).or(live) != Some(*wish)
         });
         let (ahead, touched) = state.ahead.with(&resolved.changes);
-        ahead.check(&touched)?;
+        ahead.check_beside(&touched, &state.ahead)?;
         state.last = desk.last();
         let live = Arc::clone(&state.live);
         match when {

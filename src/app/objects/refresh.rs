@@ -11,6 +11,7 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::model::{ObjectBatch, RefreshPhase, Task, TaskId, TaskStatus};
 use crate::objects::EditError;
+use crate::objects::overtaken::Beside;
 use crate::objects::staging::Due;
 
 use super::{MadeObjects, Work, lock, notes, put_into, told};
@@ -96,9 +97,15 @@ impl MadeObjects {
         super::named::check(&self.shelf, &live, &changes)?;
         super::allow(self.own, &live)?;
         wishes.retain(|(server, wish)| self.live_value(*server, wish.field()) != Some(*wish));
+        let (live, mut staging) = (Arc::new(live), state.staging.clone());
+        staging.done(&keys);
+        // What waits for other zones may have hung on what was live.
+        let before = Arc::clone(&state.ahead);
+        let beside = Beside { live: &live, before: &before, files: &|id| self.shelf.files(id) };
+        let (ahead, dropped) = staging.heal(beside, super::ahead_of(&live, &staging));
         let done = Task { status: TaskStatus::Done, progress: 100, done_at: Some(clock::wall()), ..task.clone() };
         let mut batch = ObjectBatch {
-            unstaged: keys.clone(),
+            unstaged: keys.into_iter().chain(dropped.iter().map(|it| it.key)).collect(),
             tasks: vec![done.clone()],
             last_object: state.last_object,
             last_task: state.last_task,
@@ -107,13 +114,13 @@ impl MadeObjects {
         put_into(&mut batch, &changes);
         let act = crate::model::Act { at: clock::wall(), ..task.act.clone() };
         let mut events = notes(&state.live, &live, &changes, None, &act);
+        events.extend(told::overtaken(&dropped, &act));
         events.push(told::refresh(&done, RefreshPhase::Done { changes: changes.len() + wishes.len() }));
         self.shelf.prepare(&changes)?;
         self.adopt(&live, &wishes, &events, &act, &mut batch)?;
+        told::log_dropped(&dropped);
         self.shelf.follow(&changes);
-        state.live = Arc::new(live);
-        state.staging.done(&keys);
-        state.ahead = super::ahead_of(&state.live, &state.staging);
+        (state.live, state.ahead, state.staging) = (live, ahead, staging);
         state.tasks.insert(done.id, done);
         self.publish(&mut state);
         Ok(())

@@ -13,6 +13,8 @@ use crate::objects::whole::{self, Maker};
 use crate::objects::{Edit, Replace};
 use crate::store::PreparedListeners;
 
+mod conflicts;
+
 const FILE: &str = "
 service: it
 frontends: {}

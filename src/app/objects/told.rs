@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::clock;
 use crate::model::{
     Act, Declaration, EditKind, EventKind, Field, FieldChange, ObjectKind, RefreshPhase, ServerKey, StagedKey, Task,
     Wish,
 };
+use crate::objects::overtaken::Overtaken;
 use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, World, form};
 
@@ -72,19 +74,51 @@ fn field_change((key, before, after): (String, Option<String>, Option<String>)) 
     FieldChange { key: key.into(), before: before.map(Into::into), after: after.map(Into::into) }
 }
 
-/// Returns what is told of staged changes that a live write won over.
-pub(super) fn lost(live: &World, difference: &Difference, path: &[String], act: &Act) -> Vec<EventKind> {
+/// Returns what is told of staged changes that a live write won over. `worlds`: what was live and what was to be.
+pub(super) fn lost(worlds: [&World; 2], difference: &Difference, act: &Act) -> Vec<EventKind> {
     let note = |key: &StagedKey| {
         let (id, keys) = match key {
             StagedKey::Object(id) => (*id, Vec::new()),
             StagedKey::Field(server, field) => (server.server.into(), vec![field.as_str()]),
         };
-        let object = live.made().get(id).map_or(ObjectKind::Server, |it| it.kind);
-        let path = if path.is_empty() { live.path(id).unwrap_or_default() } else { path.to_vec() };
+        let object = worlds.iter().find_map(|world| world.made().get(id)).map_or(ObjectKind::Server, |it| it.kind);
+        let path = worlds.iter().find_map(|world| world.path(id)).unwrap_or_default();
         let path = form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>()).into();
         let field = |key: &str| FieldChange { key: key.into(), before: None, after: None };
         let fields = keys.into_iter().map(field).collect();
         EventKind::Edited { object, id, path, edit: EditKind::Overtaken, fields, act: act.clone() }
     };
     difference.lost.iter().map(note).collect()
+}
+
+/// Logs staged changes that were dropped.
+pub(super) fn log_dropped(dropped: &[Overtaken]) {
+    for Overtaken { object, path, why, .. } in dropped {
+        tracing::warn!(object = object.as_str(), path, why, "staged change dropped");
+    }
+}
+
+/// Returns what is told of staged changes that can never be, by what is live now.
+pub(super) fn overtaken(dropped: &[Overtaken], act: &Act) -> Vec<EventKind> {
+    let note = |it: &Overtaken| {
+        let (id, key) = match it.key {
+            StagedKey::Object(id) => (id, None),
+            StagedKey::Field(server, field) => (server.server.into(), Some(field.as_str())),
+        };
+        let fields = key.into_iter().map(|key| FieldChange { key: key.into(), before: None, after: None });
+        EventKind::Edited {
+            object: it.object,
+            id,
+            path: it.path.as_str().into(),
+            edit: EditKind::Overtaken,
+            fields: fields.collect(),
+            act: Act { reason: Some(it.why.as_str().into()), ..act.clone() },
+        }
+    };
+    dropped.iter().map(note).collect()
+}
+
+/// Returns the act of this process itself, on reading `source`.
+pub(super) fn own_act(source: &str) -> Act {
+    Act { actor: "farmgate".into(), source: source.into(), reason: None, at: clock::wall() }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::guard::quoted;
 use crate::admin::native::route::{Read, Route};
-use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectKind, RouteId, ServerId};
+use crate::model::{Declaration, FarmId, FrontendId, Name, ObjectId, ObjectKind, RouteId, ServerId};
 use crate::objects::{EditError, World, form};
 
 /// What is written.
@@ -95,34 +95,41 @@ impl Target {
     }
 }
 
-/// Returns the farm of that name or id.
+/// Returns the farm of that name or id, be it right or not.
 pub(super) fn farm_in(world: &World, farm: &str) -> Result<FarmId, EditError> {
-    let by_id = || farm.parse().ok().map(FarmId).filter(|id| world.farm(*id).is_some());
+    let is_farm = |id: FarmId| world.farm(id).is_some() || is_made(world, id.into(), ObjectKind::Farm);
+    let by_id = || farm.parse().ok().map(FarmId).filter(|id| is_farm(*id));
     world.farm_named(farm).or_else(by_id).ok_or_else(|| unknown("farm", farm))
 }
 
-/// Returns the frontend of that name or id.
+/// Returns the frontend of that name or id, be it right or not.
 pub(super) fn frontend_in(world: &World, frontend: &str) -> Result<FrontendId, EditError> {
-    let by_id = || frontend.parse().ok().map(FrontendId).filter(|id| world.frontend(*id).is_some());
+    let is_one = |id: FrontendId| world.frontend(id).is_some() || is_made(world, id.into(), ObjectKind::Frontend);
+    let by_id = || frontend.parse().ok().map(FrontendId).filter(|id| is_one(*id));
     world.frontend_named(frontend).or_else(by_id).ok_or_else(|| unknown("frontend", frontend))
 }
 
 /// Returns the server of that name or id, and its farm.
 pub(super) fn server_in(world: &World, farm: &str, server: &str) -> Result<(FarmId, ServerId), EditError> {
     let id = farm_in(world, farm)?;
-    let servers = world.farm(id).map(|farm| farm.servers.clone()).unwrap_or_default();
-    let is_it = |it: &&Arc<crate::model::Server>| it.name.as_str() == server || it.id.to_string() == server;
-    let found = servers.iter().find(is_it).ok_or_else(|| unknown("server", server))?;
-    Ok((id, found.id))
+    let is_it = |(name, id): &(Name, ServerId)| name.as_str() == server || id.to_string() == server;
+    let found = world.servers_of(id).into_iter().find(is_it).ok_or_else(|| unknown("server", server))?;
+    Ok((id, found.1))
 }
 
 /// Returns the route of that name or id, and its frontend.
 pub(super) fn route_in(world: &World, frontend: &str, route: &str) -> Result<(FrontendId, RouteId), EditError> {
     let id = frontend_in(world, frontend)?;
-    let routes = world.frontend(id).map(|frontend| frontend.routes.clone()).unwrap_or_default();
-    let is_it = |it: &&Arc<crate::model::Route>| it.name.as_str() == route || it.id.to_string() == route;
-    let found = routes.iter().find(is_it).ok_or_else(|| unknown("route", route))?;
-    Ok((id, found.id))
+    let lowered = world.frontend(id).into_iter().flat_map(|it| &it.routes).map(|it| (&it.name, it.id));
+    let made = world.made().of(Some(id.into()), ObjectKind::Route).filter(|route| !route.is_inert);
+    let made = made.map(|it| (&it.name, RouteId(it.id.0)));
+    let is_it = |(name, id): &(&Name, RouteId)| name.as_str() == route || id.to_string() == route;
+    let found = lowered.chain(made).find(is_it).ok_or_else(|| unknown("route", route))?;
+    Ok((id, found.1))
+}
+
+fn is_made(world: &World, id: ObjectId, kind: ObjectKind) -> bool {
+    world.made().get(id).is_some_and(|made| made.kind == kind)
 }
 
 /// Returns the certificate of that name or id.

@@ -64,7 +64,7 @@ fn named_farm(text: &str, ground: Ground<'_>) -> Result<FarmId, String> {
     let Some(known) = ground.protocols.get(text) else {
         let mut names: Vec<_> = ground.protocols.keys().copied().collect();
         names.sort_unstable();
-        return Err(format!("is not a farm of this file; {}", did_you_mean(text, names.into_iter())));
+        return Err(format!("is the name of no farm; {}", did_you_mean(text, names.into_iter())));
     };
     if let (Some(ours), Some(theirs)) = (ground.protocol, known.protocol)
         && ours != theirs
