@@ -7,6 +7,7 @@
 //! with its task in the same transaction. Blocking: never called on a thread of an async runtime.
 
 mod named;
+mod overtaking;
 mod refresh;
 mod shelf;
 mod told;
@@ -25,17 +26,18 @@ use crate::config::Declared;
 use crate::journal::SqliteJournal;
 use crate::model::object::FIRST_MADE_ID;
 use crate::model::{
-    Act, EditKind, Event, EventKind, Field, ObjectBatch, ObjectId, RefreshPhase, ServerKey, StagedChange, StagedKey,
-    Task, TaskId, TaskStatus, Timestamp, Topology, Wish,
+    Act, EditKind, EventKind, Field, ObjectBatch, ObjectId, RefreshPhase, ServerKey, StagedChange, StagedKey, Task,
+    TaskId, TaskStatus, Timestamp, Topology, Wish,
 };
 use crate::objects::overtaken::{Beside, Overtaken};
 use crate::objects::staging::{Difference, Staging};
 use crate::objects::{Change, Desk, EditError, Edited, Objects, Plan, Resolved, View, When, World, resolve};
 use crate::report::report;
-use crate::store::{EventSink, JournalError, ListenerHost, OpenError, ReloadError, Store, Write};
+use crate::store::{JournalError, ListenerHost, OpenError, ReloadError, Store, Write};
 
 use super::own::AdminPlace;
 
+pub(super) use overtaking::Overtaking;
 pub(super) use refresh::Refresher;
 use shelf::Shelf;
 use told::{lost, notes, wished};
@@ -79,28 +81,6 @@ struct State {
     last_object: u64,
     last_task: u64,
     revision: u64,
-}
-
-/// Live changes of servers that were told and not looked at yet.
-#[derive(Default)]
-pub(super) struct Overtaking {
-    told: Mutex<Vec<(ServerKey, Field, Act)>>,
-    wake: Mutex<Option<Sender<Work>>>,
-}
-
-impl Overtaking {
-    /// Returns what is to be told of every event.
-    pub(super) fn sink(self: &Arc<Self>) -> EventSink {
-        let own = Arc::clone(self);
-        Box::new(move |event: &Arc<Event>| {
-            let EventKind::Changed { server, to, act, .. } = &event.kind else { return };
-            lock(&own.told).push((*server, to.field(), act.clone()));
-            if let Some(wake) = &*lock(&own.wake) {
-                // Without the thread the process ends.
-                let _ = wake.send(Work::Overtaken);
-            }
-        })
-    }
 }
 
 /// What was read of objects before anything is live.
@@ -227,58 +207,6 @@ impl MadeObjects {
         Ok(())
     }
 
-    /// Takes out of the journal what is not staged any more, and tells it.
-    fn forget(&self, state: &State, dropped: &[Overtaken], act: &Act) {
-        if dropped.is_empty() {
-            return;
-        }
-        let mut difference = Difference::default();
-        difference.drop_all(dropped.iter().map(|it| it.key));
-        if let Err(error) = self.journal.commit_objects(&state.batch(ObjectBatch::default(), &difference)) {
-            tracing::error!(error = %report(&error), "dropped changes still in the journal: the next start drops them again");
-        }
-        told::log_dropped(dropped);
-        for kind in told::overtaken(dropped, act) {
-            self.store.note(kind, act.at);
-        }
-    }
-
-    /// Takes the lock, once live changes that were told have won over what is staged.
-    fn settled(&self) -> MutexGuard<'_, State> {
-        let mut state = lock(&self.state);
-        let told = std::mem::take(&mut *lock(&self.overtaking.told));
-        for (server, field, act) in told {
-            self.overtake_field(&mut state, server, field, &act);
-        }
-        state
-    }
-
-    fn overtake_field(&self, state: &mut State, server: ServerKey, field: Field, act: &Act) {
-        let keys = [StagedKey::Field(server, field), StagedKey::Object(server.server.into())];
-        let is_older = |key: &StagedKey| state.staging.get(*key).is_some_and(|staged| staged.act.at <= act.at);
-        if !keys.iter().any(is_older) {
-            return;
-        }
-        let mut staging = state.staging.clone();
-        let live = state.live.made().get(server.server.into()).cloned();
-        let difference = staging.overtake_field(server, field, live.as_deref());
-        if difference == Difference::default() {
-            return;
-        }
-        let batch = state.batch(ObjectBatch::default(), &difference);
-        if let Err(error) = self.journal.commit_objects(&batch) {
-            tracing::error!(error = %report(&error), "staged change not dropped: it is dropped with the next write");
-            lock(&self.overtaking.told).push((server, field, act.clone()));
-            return;
-        }
-        for kind in lost([&state.live, &state.ahead], &difference, act) {
-            self.store.note(kind, clock::wall());
-        }
-        state.staging = staging;
-        state.ahead = ahead_of(&state.live, &state.staging);
-        self.publish(state);
-    }
-
     fn publish(&self, state: &mut State) {
         state.revision += 1;
         self.view.store(Arc::new(state.view()));
@@ -362,7 +290,9 @@ impl MadeObjects {
             return Ok(Edited { revision: state.revision, ..Edited::default() });
         }
         let (ahead, touched) = state.ahead.with(&resolved.changes);
-        ahead.check_beside(&touched, &state.ahead)?;
+        if !resolved.takes_back(state.live.made()) {
+            ahead.check_beside(&touched, &state.ahead)?;
+        }
         named::check(&self.shelf, &ahead, &resolved.changes)?;
         allow_beside(self.own, &ahead, &state.ahead)?;
         let mut staging = state.staging.clone();

@@ -11,7 +11,8 @@
 //!   and tells the name: two who write by turns would take from each other without a word. What is part of a thing goes
 //!   with it.
 //! - Everything else that comes in between, as a name or a port that is taken live, leaves the change staged. The refresh
-//!   says what is wrong and whose it is; it can be changed or removed as it was made; and other writes are not judged by it.
+//!   says what is wrong and whose it is; it can be changed or taken back as it was made, and other writes are not judged
+//!   by it.
 //!
 //! What is dropped is told as `overtaken`. A journal whose staged changes do not hold together, because the process ended in
 //! between, is mended in the same way when it is read.

@@ -21,6 +21,19 @@ pub struct Resolved {
     pub wishes: Vec<(ServerKey, Wish)>,
 }
 
+impl Resolved {
+    /// Returns whether it makes objects what they are live, and nothing else: what is staged of them is taken back. That is
+    /// never refused; what others have staged beside it is theirs to answer for.
+    #[must_use]
+    pub fn takes_back(&self, live: &Made) -> bool {
+        let is_live = |change: &Change| match change {
+            Change::Delete(_) => false,
+            Change::Put(is) => live.get(is.id).is_some_and(|live| is.says_the_same_as(live)),
+        };
+        self.changes.iter().all(is_live)
+    }
+}
+
 /// Works out what edits come to in a world. What they would change nothing of is left out.
 ///
 /// # Errors

@@ -396,8 +396,7 @@ fn run(steps: &[Step]) {
         check(&running);
     }
     let mut left = running.objects.view().staged.len();
-    loop {
-        let Some(failure) = running.refreshed().failure else { break };
+    while let Some(failure) = running.refreshed().failure {
         assert!(taken_back(&running, &failure), "{failure}: {:#?}", running.objects.view().staged);
         let now = running.objects.view().staged.len();
         assert!(now < left, "{failure}");
