@@ -103,6 +103,30 @@ impl View {
     }
 }
 
+impl View {
+    /// Returns the farms that a refresh of these zones, none: of all, changes; none for what belongs to no single farm, as a
+    /// frontend.
+    #[must_use]
+    pub fn farms_due(&self, zones: Option<&[Box<str>]>) -> Vec<Option<String>> {
+        let is_due = |staged: &&Staged| zones.is_none_or(|zones| zones.contains(&staged.zone));
+        let farm_of = |staged: &Staged| {
+            let id = match &staged.change {
+                StagedChange::Wish(server, _) => server.server.into(),
+                StagedChange::Delete(id) => *id,
+                StagedChange::Put(is) => is.id,
+            };
+            let made = self.ahead.made().get(id).or_else(|| self.live.made().get(id));
+            let id = made.and_then(|made| certificate::server_of_chain(made)).unwrap_or(id);
+            let path = self.ahead.path(id).or_else(|| self.live.path(id)).unwrap_or_default();
+            match &path[..] {
+                [list, farm, ..] if list == "farms" => Some(farm.clone()),
+                _ => None,
+            }
+        };
+        self.staged.iter().filter(is_due).map(farm_of).collect()
+    }
+}
+
 /// Returns whether an object differs from what it was in no more than a server's status and weight.
 fn is_as_operated(was: &Declaration, is: &Declaration) -> bool {
     let bare = |form: &str| {

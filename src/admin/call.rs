@@ -125,14 +125,23 @@ impl Caller {
         farms.map_or_else(|| self.may_change_all(), |farms| farms.iter().try_for_each(|farm| self.may_change(farm)))
     }
 
-    /// Checks that it may make live what waits for these zones; none: for all. Whoever operates may, where that is no more
-    /// than what it could do itself.
+    /// Checks that it may make live what waits for these zones; none: for all. Whoever operates and whoever may change
+    /// certain farms only may, where that is no more than what it could do itself.
     ///
     /// # Errors
     /// [`AdminError::Forbidden`] or [`AdminError::ForbiddenFarm`].
     pub fn may_refresh(&self, view: &View, zones: Option<&[Box<str>]>) -> Result<(), AdminError> {
         self.needs(Access::Operate)?;
-        self.may_change_all()?;
+        if self.grant.farms.is_some() {
+            let due = view.farms_due(zones);
+            due.iter()
+                .flatten()
+                .filter_map(|farm| Name::parse(farm).ok())
+                .try_for_each(|farm| self.may_change(&farm))?;
+            if due.contains(&None) {
+                self.may_change_all()?;
+            }
+        }
         if view.is_due_operational(zones) { Ok(()) } else { self.needs(Access::Admin) }
     }
 

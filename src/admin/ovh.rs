@@ -198,8 +198,9 @@ async fn write(state: &AdminState, call: &Call, known: &Known, target: &Target<'
     }
     match part {
         Part::Refresh if call.method == Method::POST => {
-            // It changes frontends, which whoever only operates may not.
-            if known.caller.grant.access >= Access::Admin {
+            // It changes frontends, which whoever only operates may not, nor whoever may change certain farms.
+            let grant = &known.caller.grant;
+            if grant.access >= Access::Admin && grant.farms.is_none() {
                 service::follow(state, call, known).await?;
             }
             json(&tasks::refresh(state, call, known).await?)

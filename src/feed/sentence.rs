@@ -33,7 +33,7 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Left { farm_name, server_name, closed, .. } => {
             let closed = count(*closed, "connection");
             format!(
-                "Server {}, which a reload removed, has nothing open any more; {closed} closed for it.",
+                "Server {}, which is no longer configured, has nothing open any more; {closed} closed for it.",
                 of(farm_name, server_name)
             )
         }
@@ -207,7 +207,9 @@ fn edited(object: &str, path: &str, edit: EditKind, fields: &[FieldChange], act:
         EditKind::Changed => format!("{who} changed the {object} {path}{keys}"),
         EditKind::Created => format!("{who} made the {object} {path}"),
         EditKind::Deleted => format!("{who} removed the {object} {path}"),
-        EditKind::Overtaken => format!("{who} wrote to the {object} {path}, so what was staged of it is dropped{keys}"),
+        EditKind::Overtaken => {
+            format!("What was staged of the {object} {path} is dropped{keys}: {who} made live what it does not go with")
+        }
         EditKind::Staged => format!("{who} staged a change of the {object} {path}{keys}"),
     };
     if let Some(reason) = &act.reason {

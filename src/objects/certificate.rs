@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use crate::config::declared::Fault;
-use crate::model::Timestamp;
+use crate::model::{Declaration, ObjectId, Timestamp};
 
 /// The longest chain and the longest key that are taken, in bytes.
 pub const PEM_BYTES_MAX: usize = 128 * 1024;
@@ -26,6 +26,24 @@ const CHAIN_MAX: usize = 16;
 /// The keys of the form.
 const CERT: &str = "cert";
 const KEY: &str = "key";
+
+/// How the shape ends of a certificate that an API made for one server, to verify it with.
+const CHAIN_SHAPE_END: &str = "-chain";
+/// How its name begins; the id of the server follows.
+const CHAIN_PREFIX: &str = "chain-";
+
+/// Returns the name of the certificate that one server is verified with.
+#[must_use]
+pub fn chain_name(server: ObjectId) -> String {
+    format!("{CHAIN_PREFIX}{server}")
+}
+
+/// Returns the server that a certificate was made for, if it was for one.
+#[must_use]
+pub fn server_of_chain(made: &Declaration) -> Option<ObjectId> {
+    let id = made.name.as_str().strip_prefix(CHAIN_PREFIX).filter(|_| made.shape.ends_with(CHAIN_SHAPE_END))?;
+    id.parse().ok().map(ObjectId)
+}
 
 /// What a certificate says, its key checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ fn server_where_the_admin_side_listens_is_refused_however_it_is_declared() {
     };
     for address in [format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}"), format!("0.0.0.0:{port}")] {
         let farm = json!({"name": "own", "protocol": "tcp", "servers": {"x": address}});
-        for path in ["/api/v1/farms", "/api/v1/farms?stage=gra"] {
+        for path in ["/api/v1/farms", "/api/v1/farms?stage=local"] {
             let reply = call("POST", path, &farm);
             assert_eq!((reply.status, &reply.json()["error"]["code"]), (422, &"invalid".into()), "{}", reply.text());
             let told = reply.json()["error"]["message"].as_str().unwrap().to_owned();

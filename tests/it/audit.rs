@@ -89,14 +89,14 @@ fn every_write_is_told_with_who_and_what_was_before() {
     assert_eq!(fields(&events[0]), json!([["balance", null, "leastconn"]]));
     let events = write(&farmgate, "PATCH", farm, &json!({"balance": "first"}));
     assert_eq!(fields(&events[0]), json!([["balance", "leastconn", "first"]]));
-    let events = write(&farmgate, "PATCH", &format!("{farm}?stage=gra"), &json!({"balance": "roundrobin"}));
+    let events = write(&farmgate, "PATCH", &format!("{farm}?stage=local"), &json!({"balance": "roundrobin"}));
     assert_eq!(
         (&events[0]["edit"], fields(&events[0])),
         (&"staged".into(), json!([["balance", "first", "roundrobin"]]))
     );
 
     // The weight of a server of the file, staged: a value and no object.
-    let server = "/api/v1/farms/web/servers/a?stage=gra";
+    let server = "/api/v1/farms/web/servers/a?stage=local";
     let events = write(&farmgate, "PATCH", server, &json!({"weight": 6}));
     assert_eq!((&events[0]["edit"], &events[0]["path"]), (&"staged".into(), &"farms.web.servers.a".into()));
     assert_eq!(fields(&events[0]), json!([["weight", 5, 6]]));
@@ -104,7 +104,7 @@ fn every_write_is_told_with_who_and_what_was_before() {
     assert_eq!(fields(&events[0]), json!([["weight", 6, 7]]));
 
     let before = last_id(&farmgate);
-    let task = call(&farmgate, "POST", "/api/v1/refresh", &json!({"zones": ["gra"], "reason": "tuesday"}));
+    let task = call(&farmgate, "POST", "/api/v1/refresh", &json!({"zones": ["local"], "reason": "tuesday"}));
     let events = until("the refresh to be told", || {
         Some(told(&farmgate, before)).filter(|all| all.iter().any(|event| event["phase"] == "done"))
     });
@@ -112,7 +112,7 @@ fn every_write_is_told_with_who_and_what_was_before() {
     let refresh = of("refresh");
     assert_eq!((refresh.len(), &refresh[0]["phase"], &refresh[1]["changes"]), (2, &"begun".into(), &2.into()));
     for event in &refresh {
-        assert_eq!((&event["task"], &event["zones"]), (&task["id"], &json!(["gra"])));
+        assert_eq!((&event["task"], &event["zones"]), (&task["id"], &json!(["local"])));
         assert_eq!(event["act"], json!({"actor": "ops", "source": "127.0.0.1", "reason": "tuesday"}));
     }
     assert_eq!(fields(of("edited")[0]), json!([["balance", "first", "roundrobin"]]));

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{CREW_TOKEN, Farmgate, OPS_TOKEN, Origin, Response, Server, Setup};
+use crate::harness::{CREW_TOKEN, Farmgate, OPS_TOKEN, Origin, Response, Server, Setup, until};
 
 /// Role admin for the farm `shop`, which the file does not declare.
 const SHOP_TOKEN: &str = "shop-token-0123456789abcdef";
@@ -94,12 +94,12 @@ fn credential_of_some_farms_writes_those_and_nothing_else() {
         let name = if farm == id { "other" } else { farm };
         for (method, path, body) in running.writes(farm) {
             running.forbidden(SHOP_TOKEN, method, &path, &body, &format!("may not change farm \"{name}\""));
-            let staged = format!("{path}?stage=gra");
+            let staged = format!("{path}?stage=local");
             running.forbidden(SHOP_TOKEN, method, &staged, &body, &format!("may not change farm \"{name}\""));
         }
     }
     running.forbidden(SHOP_TOKEN, "POST", FARMS, &running.farm("new"), "may not change farm \"new\"");
-    running.forbidden(SHOP_TOKEN, "POST", &format!("{FARMS}?stage=gra"), &running.farm("new"), "\"new\"");
+    running.forbidden(SHOP_TOKEN, "POST", &format!("{FARMS}?stage=local"), &running.farm("new"), "\"new\"");
     running.allowed(SHOP_TOKEN, "POST", FARMS, &running.farm("shop"));
     for (method, path, body) in running.writes("shop") {
         running.allowed(SHOP_TOKEN, method, &path, &body);
@@ -108,13 +108,13 @@ fn credential_of_some_farms_writes_those_and_nothing_else() {
 }
 
 #[test]
-fn frontends_and_refreshes_are_for_who_may_change_every_farm() {
+fn frontends_are_for_who_may_change_every_farm() {
     let running = Running::start();
     running.allowed(SHOP_TOKEN, "POST", FARMS, &running.farm("shop"));
     // Not even one that leads to its own farm: it would take a port and a name that are everybody's.
     for farm in ["shop", "web"] {
         let front = json!({"name": "f", "protocol": "http", "listen": ["127.0.0.1:20000"], "farm": farm});
-        for path in [FRONTENDS.to_owned(), format!("{FRONTENDS}?stage=gra")] {
+        for path in [FRONTENDS.to_owned(), format!("{FRONTENDS}?stage=local")] {
             running.forbidden(SHOP_TOKEN, "POST", &path, &front, "(all of them)");
         }
     }
@@ -122,11 +122,46 @@ fn frontends_and_refreshes_are_for_who_may_change_every_farm() {
     running.forbidden(SHOP_TOKEN, "PATCH", &front, &json!({"farm": "shop"}), "(all of them)");
     running.forbidden(SHOP_TOKEN, "PUT", &front, &json!({"protocol": "http", "farm": "shop"}), "(all of them)");
     running.forbidden(SHOP_TOKEN, "DELETE", &front, &Value::Null, "(all of them)");
-    // It may stage for its own farm; making that live concerns what others have staged too.
-    let weight = json!({"weight": 9});
-    running.allowed(SHOP_TOKEN, "PATCH", &format!("{FARMS}/shop/servers/a?stage=gra"), &weight);
+}
+
+#[test]
+fn refresh_is_for_who_may_change_everything_that_waits() {
+    let running = Running::start();
+    let ovh = "/1.0/ipLoadbalancing/it";
+    let shop = format!("{FARMS}/shop/servers/a");
+    let ends = |path: &str, task: &Value| {
+        let done = || (running.farmgate.admin_get(path).1["status"] == "done").then_some(());
+        until(&format!("the refresh {task} to be done"), done);
+    };
+    // Its own: through both shapes, a weight, a server, and all of it gone again.
+    running.allowed(OPS_TOKEN, "POST", FARMS, &running.farm("shop"));
+    running.allowed(SHOP_TOKEN, "POST", "/api/v1/refresh", &json!({}));
+    running.allowed(SHOP_TOKEN, "PATCH", &format!("{shop}?stage=local"), &json!({"weight": 9}));
+    let task = running.call(SHOP_TOKEN, "POST", "/api/v1/refresh", &json!({"zones": ["local"]})).json();
+    ends(&format!("/api/v1/tasks/{}", task["id"]), &task);
+    assert_eq!(running.farmgate.admin_get(&shop).1["weight"], 9);
+    let more = json!({"address": "127.0.0.1", "port": 9, "status": "active", "displayName": "b"});
+    running.allowed(SHOP_TOKEN, "POST", &format!("{ovh}/http/farm/shop/server"), &more);
+    let task = running.call(SHOP_TOKEN, "POST", &format!("{ovh}/refresh"), &json!({}));
+    assert_eq!(task.status, 200, "{}", task.text());
+    ends(&format!("/api/v1/tasks/{}", task.json()["id"]), &task.json());
+    running.allowed(SHOP_TOKEN, "DELETE", &format!("{FARMS}/shop?stage=local"), &Value::Null);
+
+    // Another's beside it: the farm is named; what is no farm's is everybody's.
+    running.allowed(CREW_TOKEN, "PUT", &format!("{FARMS}/web/servers/a/weight"), &json!({"weight": 3}));
+    running.allowed(OPS_TOKEN, "PATCH", &format!("{FARMS}/web/servers/a?stage=local"), &json!({"weight": 6}));
+    running.forbidden(SHOP_TOKEN, "POST", "/api/v1/refresh", &json!({}), "may not change farm \"web\"");
+    let refused = running.call(SHOP_TOKEN, "POST", &format!("{ovh}/refresh"), &json!({}));
+    assert!(refused.status == 403 && refused.text().contains("may not change farm"), "{}", refused.text());
+    assert!(refused.text().contains("web"), "{}", refused.text());
+    running.allowed(OPS_TOKEN, "PATCH", &format!("{FARMS}/web/servers/a?stage=local"), &json!({"weight": 3}));
+    let front = json!({"name": "f", "protocol": "http", "listen": ["127.0.0.1:20000"], "farm": "web"});
+    running.allowed(OPS_TOKEN, "POST", &format!("{FRONTENDS}?stage=local"), &front);
     running.forbidden(SHOP_TOKEN, "POST", "/api/v1/refresh", &json!({}), "(all of them)");
-    running.forbidden(SHOP_TOKEN, "POST", "/api/v1/refresh", &json!({"zones": ["gra"]}), "(all of them)");
+    running.allowed(OPS_TOKEN, "DELETE", &format!("{FRONTENDS}/f?stage=local"), &Value::Null);
+    let task = running.call(SHOP_TOKEN, "POST", "/api/v1/refresh", &json!({})).json();
+    ends(&format!("/api/v1/tasks/{}", task["id"]), &task);
+    assert_eq!(running.farmgate.admin_get(&format!("{FARMS}/shop")).0, 404);
 }
 
 #[test]
@@ -150,7 +185,7 @@ fn who_may_operate_writes_no_object() {
         running.forbidden(CREW_TOKEN, method, &path, &body, "needs role admin");
     }
     running.allowed(CREW_TOKEN, "POST", "/api/v1/refresh", &json!({}));
-    running.allowed(SHOP_TOKEN, "POST", &format!("{FARMS}?stage=gra"), &running.farm("shop"));
+    running.allowed(SHOP_TOKEN, "POST", &format!("{FARMS}?stage=local"), &running.farm("shop"));
     // An object waits, which whoever operates could not have made.
     running.forbidden(CREW_TOKEN, "POST", "/api/v1/refresh", &json!({}), "needs role admin");
     running.allowed(CREW_TOKEN, "POST", &format!("{FARMS}/web/servers/a/drain"), &Value::Null);

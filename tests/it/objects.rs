@@ -224,10 +224,7 @@ fn errors_name_the_key_path_and_a_write_is_whole_or_nothing() {
     for (body, path) in [
         (front("127.0.0.1:80", "shop"), "frontends.f.listen[0]: port 80 is outside service.api_ports 1024-65535"),
         (front("[::1]:8080", "shop"), "frontends.f.listen[0]: ::1 is not among service.addresses"),
-        (
-            front("127.0.0.1:8080", "shoo"),
-            "frontends.f.farm: \"shoo\" is not a farm of this file; did you mean \"shop\"?",
-        ),
+        (front("127.0.0.1:8080", "shoo"), "frontends.f.farm: \"shoo\" is the name of no farm; did you mean \"shop\"?"),
         (front("unix:/tmp/x.sock", "shop"), "frontends.f.listen[0]: is a Unix socket"),
     ] {
         let told = running.refused("POST", FRONTENDS, &body, 422, "invalid");
@@ -286,18 +283,18 @@ fn staged_writes_go_live_with_a_refresh_or_not_at_all() {
     let running = Running::start();
     let addr = place();
     let front = json!({"name": "shop", "protocol": "http", "listen": [addr], "farm": "shop"});
-    running.made("POST", &format!("{FARMS}?stage=gra"), &running.farm("shop"));
-    running.made("POST", &format!("{FRONTENDS}?stage=gra"), &front);
-    running.made("PATCH", &format!("{FARMS}/web/servers/a?stage=bhs"), &json!({"weight": 8}));
+    running.made("POST", &format!("{FARMS}?stage=local"), &running.farm("shop"));
+    running.made("POST", &format!("{FRONTENDS}?stage=local"), &front);
+    running.made("PATCH", &format!("{FARMS}/web/servers/a?stage=local"), &json!({"weight": 8}));
     assert_eq!(running.farmgate.admin_get(&format!("{FARMS}/shop")).0, 404);
     let staged = running.staged();
-    assert_eq!(staged["pending"], json!([{"zone": "bhs", "writes": 1}, {"zone": "gra", "writes": 4}]), "{staged}");
+    assert_eq!(staged["pending"], json!([{"zone": "local", "writes": 5}]), "{staged}");
     let running = running.again();
     assert_eq!(running.staged()["pending"], staged["pending"]);
 
     // Somebody has the port: the task says so, and everything stays staged.
     let taken = std::net::TcpListener::bind(addr).unwrap();
-    let task = running.made("POST", "/api/v1/refresh", &json!({"zones": ["gra"]}));
+    let task = running.made("POST", "/api/v1/refresh", &json!({"zones": ["local"]}));
     let task = running.task(&task["id"]);
     assert_eq!(task["status"], "error", "{task}");
     assert!(task["error"].as_str().unwrap().contains("the address is in use"), "{task}");
@@ -306,19 +303,30 @@ fn staged_writes_go_live_with_a_refresh_or_not_at_all() {
     drop(taken);
     // A process that another test is just starting has the socket a moment longer.
     until("the refresh to be done", || {
-        let task = running.made("POST", "/api/v1/refresh", &json!({"zones": ["gra"]}));
+        let task = running.made("POST", "/api/v1/refresh", &json!({"zones": ["local"]}));
         let task = running.task(&task["id"]);
         ((&task["status"], &task["progress"]) == (&json!("done"), &json!(100))).then_some(())
     });
     answers(addr, &["one", "two"]);
-    assert_eq!(running.staged()["pending"], json!([{"zone": "bhs", "writes": 1}]));
-    assert_eq!(running.farmgate.server("a")["weight"], 5);
-    let task = running.made("POST", "/api/v1/refresh", &Value::Null);
-    assert_eq!(running.task(&task["id"])["zones"], json!(["bhs"]));
     assert_eq!(running.farmgate.server("a")["weight"], 8);
+    running.made("PATCH", &format!("{FARMS}/web/servers/a?stage=all"), &json!({"weight": 9}));
+    assert_eq!(running.staged()["pending"], json!([{"zone": "local", "writes": 1}]));
+    let task = running.made("POST", "/api/v1/refresh", &Value::Null);
+    assert_eq!(running.task(&task["id"])["zones"], json!(["local"]));
+    assert_eq!(running.farmgate.server("a")["weight"], 9);
     let nothing = running.made("POST", "/api/v1/refresh", &Value::Null);
     assert_eq!((&nothing["status"], &nothing["done_at"]), (&json!("done"), &nothing["created_at"]));
-    assert_eq!(running.again().farmgate.server("a")["weight"], 8);
+    assert_eq!(running.again().farmgate.server("a")["weight"], 9);
+}
+
+#[test]
+fn zone_that_is_none_takes_no_writes_and_no_refresh() {
+    let running = Running::start();
+    let told = running.refused("POST", &format!("{FARMS}?stage=gra"), &running.farm("shop"), 400, "bad_value");
+    assert_eq!(told, "stage: \"gra\" is outside all, local");
+    let told = running.refused("POST", "/api/v1/refresh", &json!({"zones": ["local", "gra"]}), 400, "bad_value");
+    assert_eq!(told, "zones: \"gra\" is outside all, local");
+    assert_eq!(running.staged()["pending"], json!([]));
 }
 
 #[test]
@@ -326,8 +334,8 @@ fn live_write_wins_over_what_is_staged_of_the_same_field() {
     let running = Running::start();
     running.make("shop");
     let (shop, a) = (format!("{FARMS}/shop"), "/api/v1/farms/web/servers/a");
-    running.made("PATCH", &format!("{shop}?stage=gra"), &json!({"balance": "first", "reserve": "10%"}));
-    running.made("PATCH", &format!("{a}?stage=gra"), &json!({"weight": 8, "status": "drain"}));
+    running.made("PATCH", &format!("{shop}?stage=local"), &json!({"balance": "first", "reserve": "10%"}));
+    running.made("PATCH", &format!("{a}?stage=local"), &json!({"weight": 8, "status": "drain"}));
     running.made("PATCH", &shop, &json!({"balance": "random"}));
     running.made("PUT", &format!("{a}/weight"), &json!({"weight": 3}));
     until("the staged weight to be dropped", || {
@@ -345,7 +353,7 @@ fn live_write_wins_over_what_is_staged_of_the_same_field() {
     let server = running.farmgate.server("a");
     assert_eq!((&server["weight"], &server["admin"]), (&json!(3), &json!("drain")), "{server}");
     // What is staged below an object that is removed live goes with it.
-    running.made("POST", &format!("{shop}/servers?stage=gra"), &json!({"name": "x", "address": "127.0.0.1:9"}));
+    running.made("POST", &format!("{shop}/servers?stage=local"), &json!({"name": "x", "address": "127.0.0.1:9"}));
     running.made("DELETE", &format!("{FRONTENDS}/shop"), &Value::Null);
     running.made("DELETE", &shop, &Value::Null);
     assert_eq!(running.staged()["staged"], json!([]));

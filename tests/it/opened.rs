@@ -78,7 +78,7 @@ fn file_that_the_config_does_not_open_is_named_by_no_object_and_is_not_looked_at
     let file = dir.path().join("pipe");
     pipe(&file);
     for path in [&*file, Path::new("/dev/ptmx"), Path::new("/etc/hostname"), Path::new("/nowhere")] {
-        for stage in ["", "?stage=gra"] {
+        for stage in ["", "?stage=local"] {
             let why = running.refused(&format!("{SERVERS}{stage}"), &over_tls(&running.origin, "x", path));
             assert_eq!(
                 why.lines().next().unwrap(),

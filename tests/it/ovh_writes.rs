@@ -11,6 +11,7 @@ use crate::harness::{
 };
 use crate::udp::{Echo, ask, client};
 
+mod conflicts;
 mod probes;
 
 const BASE: &str = "/1.0/ipLoadbalancing/it";

@@ -191,12 +191,12 @@ fn upgrade_keeps_what_was_made_through_the_api() {
     farmgate.operate("POST", "/api/v1/farms", &farm);
     let frontend = format!(r#"{{"name": "shop", "protocol": "http", "listen": ["{front}"], "farm": "shop"}}"#);
     farmgate.operate("POST", "/api/v1/frontends", &frontend);
-    farmgate.operate("PATCH", "/api/v1/farms/shop?stage=gra", r#"{"balance": "first"}"#);
+    farmgate.operate("PATCH", "/api/v1/farms/shop?stage=local", r#"{"balance": "first"}"#);
     assert_eq!(Client::connect(front).get("/").status, 200);
     heirs.upgrade(&farmgate);
     assert_eq!(Client::connect(front).get("/").status, 200);
     let (status, staged) = farmgate.admin_get("/api/v1/staged");
-    assert_eq!((status, &staged["pending"][0]["zone"]), (200, &"gra".into()), "{staged}");
+    assert_eq!((status, &staged["pending"][0]["zone"]), (200, &"local".into()), "{staged}");
     farmgate.operate("PATCH", "/api/v1/farms/shop", r#"{"balance": "random"}"#);
     farmgate.operate("DELETE", "/api/v1/frontends/shop", "");
     until("the listener to close", || Client::try_connect(front).is_err().then_some(()));

@@ -1,8 +1,8 @@
 """kill -9 at random in a storm of writes, again and again: every write that was answered is there after the next start,
 none is there in part, what is staged is still staged, a refresh happened whole or not at all, and the start is quick.
 
-They are written through every API: the native one, Zenlayer's shape and, by the writer whose zone is the service's,
-OVHcloud's. Each writer has objects of its own and one write under way at a time, so it knows what must hold but for that one, of which
+They are written through every API: the native one, Zenlayer's shape and, by the one writer that stages, since a refresh makes live
+what waits of everybody, OVHcloud's. Each writer has objects of its own and one write under way at a time, so it knows what must hold but for that one, of which
 it keeps both outcomes. A whole farm is written with one stamp in all of its servers: half of one would be neither outcome.
 What is staged cannot be read back, so it is made live and looked at. The seed is printed; `FARMGATE_SEED` repeats it.
 """
@@ -74,8 +74,7 @@ class Writer:
 
     def __init__(self, n, origin, port):
         self.n, self.origin, self.port = n, origin, port
-        # The first one has the zone that the service is in.
-        self.zone = f"zone-{n}" if n else "local"
+        self.zone = "local"
         self.stamp, self.written = 0, {}
         fresh = {"live": {}, "staged": {}, "ahead": {}, "order": ["active", 10], "frontend": False, "zenlayer": {}, "credentials": {}}
         self.possible = [fresh]
@@ -255,16 +254,15 @@ class Writer:
         steps = [
             lambda: self.write_farm(chance, "live", None),
             lambda: self.write_farm(chance, "live", None),
-            lambda: self.write_farm(chance, "staged", self.zone),
-            lambda: self.write_farm(chance, "staged", self.zone),
-            self.refresh,
             lambda: self.order(chance),
             self.listen,
             lambda: self.decide(chance),
             lambda: self.write_zenlayer(chance),
         ]
         if self.n == 0:
+            steps += [lambda: self.write_farm(chance, "staged", self.zone)] * 2
             steps += [lambda: self.write_ovh(chance)] * 2
+            steps.append(self.refresh)
         try:
             while not is_over.is_set():
                 chance.choice(steps)()

@@ -37,6 +37,9 @@ use target::{Target, certificate_in, farm_in, frontend_in, route_in, server_in};
 /// What an object made by this shape is marked with.
 const SHAPE: &str = "native";
 
+/// The zone of what is for every zone.
+const EVERY_ZONE: &str = "all";
+
 /// How it is written.
 #[derive(Clone, Debug)]
 enum Verb {
@@ -57,7 +60,7 @@ pub(super) async fn write(
     let target = Target::of(route).ok_or_else(Failure::bug)?;
     let verb = verb(call)?;
     allow(&state.objects.view(), caller, &target, &verb)?;
-    let stage = query.get("stage").map(|zone| Name::parse(zone).map_err(|why| bad_zone(zone, why))).transpose()?;
+    let stage = query.get("stage").map(|zone| zone_to_stage(&state.objects.view(), zone)).transpose()?;
     let wanted = if_match(&call.headers)?;
     let act = caller.act(call, None);
     let (objects, told) = (Arc::clone(&state.objects), (target.clone(), verb.clone()));
@@ -313,7 +316,11 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Vec<String>>, Failure> {
     Ok(if headers.contains_key(header::IF_MATCH) { Some(tags) } else { None })
 }
 
-fn bad_zone(zone: &str, why: impl std::fmt::Display) -> Failure {
-    let bound = format!("the name of a zone: it {why}");
-    AdminError::BadValue { field: "stage", got: quoted(zone), bound }.into()
+/// Returns the zone that a write is to wait for. There is one: what is for all of them is for this one.
+fn zone_to_stage(view: &View, zone: &str) -> Result<Name, AdminError> {
+    let own = &view.live.of_file().service.zone;
+    if zone == EVERY_ZONE || zone == own.as_str() {
+        return Ok(own.clone());
+    }
+    Err(told::unknown_zone("stage", zone, &[own.as_str()]))
 }

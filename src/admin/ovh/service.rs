@@ -7,7 +7,7 @@
 //!
 //! What has no meaning on one's own machines is refused with the reason (`nothing`): vRack, contacts, orders and
 //! terminations of zones and of the service, log subscriptions, metrics tokens. `DELETE` of a zone is refused likewise:
-//! the one zone is what `service.zone` names.
+//! the one zone is what the config's key `zone` names.
 
 mod fields;
 mod followers;

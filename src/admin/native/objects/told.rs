@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::model::{StagedChange, Task, TaskStatus};
-use crate::objects::form;
+use crate::objects::{View, form};
 
 use crate::admin::call::{AdminState, Call, Caller};
 use crate::admin::error::AdminError;
@@ -15,6 +15,8 @@ use crate::admin::native::error::Failure;
 use crate::admin::native::query::Query;
 use crate::admin::native::wire::{PendingWire, RefreshOrder, StagedList, StagedWire, TaskList, TaskWire};
 use crate::admin::native::{Made, encode, from_wire, json};
+
+use super::EVERY_ZONE;
 
 /// What a refresh is called in a task.
 const REFRESH: &str = "refresh";
@@ -27,12 +29,33 @@ pub(in crate::admin::native) async fn refresh(
 ) -> Result<Response, Failure> {
     let order: RefreshOrder =
         if call.body.is_empty() { RefreshOrder::default() } else { from_wire::parse(&call.body)? };
-    let zones: Option<Vec<Box<str>>> = order.zones.map(|zones| zones.into_iter().map(Into::into).collect());
-    caller.may_refresh(&state.objects.view(), zones.as_deref())?;
+    let view = state.objects.view();
+    let zones = order.zones.map(|zones| zones_to_refresh(&view, zones)).transpose()?.flatten();
+    caller.may_refresh(&view, zones.as_deref())?;
     let (objects, act) = (Arc::clone(&state.objects), caller.act(call, order.reason.as_deref()));
     let begun = tokio::task::spawn_blocking(move || objects.refresh(zones.as_deref(), REFRESH, &act));
     let task = begun.await.map_err(|_| Failure::bug())??;
     Ok(json(StatusCode::ACCEPTED, encode(&task_wire(&task))?.body))
+}
+
+/// Returns the zones that are to be refreshed; none: all. What waits for one that was there once can be refreshed too.
+fn zones_to_refresh(view: &View, zones: Vec<String>) -> Result<Option<Vec<Box<str>>>, AdminError> {
+    let mut known = vec![view.live.of_file().service.zone.as_str()];
+    known.extend(view.pending().into_iter().map(|(zone, _)| zone).filter(|zone| *zone != known[0]).collect::<Vec<_>>());
+    if let Some(zone) = zones.iter().find(|zone| *zone != EVERY_ZONE && !known.contains(&zone.as_str())) {
+        return Err(unknown_zone("zones", zone, &known));
+    }
+    let is_all = zones.iter().any(|zone| zone == EVERY_ZONE);
+    Ok((!is_all).then(|| zones.into_iter().map(Into::into).collect()))
+}
+
+/// Returns the refusal of a zone that is none.
+pub(super) fn unknown_zone(field: &'static str, zone: &str, known: &[&str]) -> AdminError {
+    AdminError::BadValue {
+        field,
+        got: format!("\"{}\"", quoted(zone)),
+        bound: [&[EVERY_ZONE], known].concat().join(", "),
+    }
 }
 
 /// Tells what is staged.

@@ -53,7 +53,7 @@ fn in_query(key: &str) -> Value {
         "server" => ("Those about this server of the farm, by name or id.", json!({"type": "string"})),
         "since" => ("From when on: a time of RFC 3339, or how long ago such as 15m.", moment("1h")),
         "stage" => (
-            "Keeps the write until this zone is refreshed.",
+            "Keeps the write until this zone is refreshed: the one that the config names, or all.",
             json!({"type": "string", "pattern": "^[a-z][a-z0-9._-]*$"}),
         ),
         "status" => ("Those with this status only.", words(&["todo", "doing", "done", "error"])),

@@ -18,7 +18,7 @@ pub struct WrittenWire {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshOrder {
-    /// Which zones; absent: all.
+    /// Which zones: `all`, the one that the config names, or one that something still waits for; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones: Option<Vec<String>>,
     /// The operator's own words.

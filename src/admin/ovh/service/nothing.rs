@@ -16,7 +16,7 @@ pub(in crate::admin::ovh) struct Nothing {
 /// Zones that end.
 pub(super) const ZONE: Nothing = Nothing {
     paths: &["zone/*/cancelTermination", "zone/*/terminate"],
-    why: "the zone is the one that service.zone of the config names; it is neither ordered nor terminated",
+    why: "the zone is the one that the key zone at the top of the config names; it is neither ordered nor terminated",
 };
 
 static ALL: [Nothing; 5] = [

@@ -95,8 +95,8 @@ async fn what_has_no_meaning_here_is_refused_with_its_reason() {
         ("POST", "/changeContact", "there are no contacts"),
         ("POST", "/log/subscription", "log.access of the config"),
         ("GET", "/metricsToken", "/metrics"),
-        ("POST", "/zone/local/terminate", "service.zone"),
-        ("DELETE", "/zone/local", "service.zone"),
+        ("POST", "/zone/local/terminate", "the key zone at the top of the config"),
+        ("DELETE", "/zone/local", "the key zone at the top of the config"),
     ] {
         let (status, error) = call(method, part, if method == "POST" { "{}" } else { "" }).await;
         let message = error["message"].as_str().unwrap();

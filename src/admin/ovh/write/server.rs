@@ -9,6 +9,7 @@ use crate::admin::ovh::fields::{self, Purpose, SERVER};
 use crate::admin::ovh::path::Kind;
 use crate::admin::ovh::{service, wire};
 use crate::model::{AdminStatus, FarmId, Name, ObjectId, ObjectKind, Server, ServerId, ServerKey, Weight, Wish};
+use crate::objects::certificate::chain_name;
 use crate::objects::edit::{Create, Replace};
 use crate::objects::{Edit, EditError, form};
 
@@ -180,8 +181,4 @@ fn without(form: &str, wishes: &[Wish], item: &Item<Server>) -> std::sync::Arc<s
         };
     }
     form::text(form)
-}
-
-fn chain_name(server: ObjectId) -> String {
-    format!("chain-{server}")
 }
