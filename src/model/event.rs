@@ -337,7 +337,7 @@ pub enum EditKind {
     Created,
     /// It is gone.
     Deleted,
-    /// What was staged of it is lost to a live write.
+    /// What was staged of it is lost to what was made live by somebody else, or by a reload.
     Overtaken,
     /// It waits for a refresh.
     Staged,

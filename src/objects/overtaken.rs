@@ -156,7 +156,8 @@ impl Staging {
     /// Finds farms that staged changes remove, or have speak something else, while a frontend needs them as they are.
     fn farms_missed(&self, live: &World, ahead: &World) -> Vec<(ObjectId, String)> {
         let farm = |world: &World, id: ObjectId| world.farm(FarmId(id.0)).map(|farm| farm.protocol);
-        let is_other = |id: &ObjectId| farm(live, *id).is_some() && farm(live, *id) != farm(ahead, *id);
+        let is_farm = |id: &ObjectId| live.made().get(*id).is_some_and(|made| made.kind == ObjectKind::Farm);
+        let is_other = |id: &ObjectId| is_farm(id) && farm(live, *id).is_some() && farm(live, *id) != farm(ahead, *id);
         let all: BTreeSet<ObjectId> = self.iter().filter_map(|it| object_of(it.key())).filter(is_other).collect();
         let broken: Vec<ObjectId> = ahead.broken_frontends().collect();
         if all.is_empty() || broken.is_empty() {
@@ -248,9 +249,18 @@ fn overtaken(beside: Beside<'_>, ahead: &World, key: StagedKey, why: String) -> 
 /// Returns the key path of an object, from the first of these worlds that knows all of it.
 fn path_in(worlds: &[&World], id: ObjectId) -> String {
     let paths: Vec<_> = worlds.iter().filter_map(|world| world.path(id)).collect();
-    let is_part = |path: &&Vec<String>| matches!(path[0].as_str(), "servers" | "routes" | "rules");
-    match paths.iter().find(|path| !is_part(path)).or_else(|| paths.first()) {
-        Some(path) => form::key_path(&path.iter().map(String::as_str).collect::<Vec<_>>()),
+    // What is part of something that none of them knows stands below a question mark.
+    let above = |path: &&Vec<String>| match path[0].as_str() {
+        "servers" => "farms.?.",
+        "routes" => "frontends.?.",
+        "rules" => "frontends.?.routes.?.",
+        _ => "",
+    };
+    match paths.iter().find(|path| above(path).is_empty()).or_else(|| paths.first()) {
+        Some(path) => {
+            let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+            format!("{}{}", above(&path), form::key_path(&keys))
+        }
         None => id.to_string(),
     }
 }

@@ -174,7 +174,8 @@ async fn credential_of_some_farms_writes_these_and_a_reader_none() {
     grant(Access::Admin, Some("shop"));
     let farm = |name: &str| json!({"zone": "all", "port": 80, "displayName": name});
     let id = shape.make("/http/farm", "farmId", farm("Shop")).await;
-    let server = json!({"address": "10.0.0.1", "status": "active"});
+    // What a server is verified with is its farm's too.
+    let server = json!({"address": "10.0.0.1", "status": "active", "chain": authority()});
     shape.make(&format!("/http/farm/{id}/server"), "serverId", server.clone()).await;
     for (method, part, body) in [
         ("POST", "/http/farm", farm("other")),
@@ -183,10 +184,24 @@ async fn credential_of_some_farms_writes_these_and_a_reader_none() {
         ("POST", "/http/farm/web/server", server.clone()),
         ("POST", "/http/frontend", json!({"zone": "all", "port": "8000"})),
         ("POST", "/http/route", json!({"action": {"type": "reject"}})),
-        ("POST", "/refresh", Value::Null),
     ] {
         let (status, why) = shape.refused(method, part, body.clone()).await;
         assert_eq!((status, why.contains("may not change farm")), (403, true), "{method} {part} {body}: {why}");
+    }
+    for (part, body, farm) in [
+        ("/http/farm/web/server/up", json!({"weight": 1}), "web"),
+        ("/http/frontend", json!({"zone": "all", "port": "8000"}), "(all of them)"),
+    ] {
+        shape.ok("POST", "/refresh", Value::Null).await;
+        grant(Access::Admin, None);
+        shape.ok(if farm == "web" { "PUT" } else { "POST" }, part, body).await;
+        grant(Access::Admin, Some("shop"));
+        let (status, why) = shape.refused("POST", "/refresh", Value::Null).await;
+        let want = format!("credential \"ops\" may not change farm \"{farm}\"");
+        assert_eq!((status, why.starts_with(&want)), (403, true), "{why}");
+        grant(Access::Admin, None);
+        shape.ok("POST", "/refresh", Value::Null).await;
+        grant(Access::Admin, Some("shop"));
     }
     let (status, why) = shape.refused("POST", "/http/farm", farm("shop")).await;
     assert_eq!((status, why.contains("there is one already")), (409, true), "{why}");

@@ -193,6 +193,8 @@ fn journal_whose_staged_changes_hang_on_nothing_is_mended_at_the_start() {
     drop(running);
     let running = Running::with(dir.path(), &file("", ""));
     assert_eq!(running.staged(), ["farms.k"]);
+    let dropped = running.objects.view();
+    assert!(dropped.ahead.made().iter().all(|it| it.kind == ObjectKind::Farm), "{:?}", dropped.ahead.made());
     drop(running);
     let running = Running::with(dir.path(), &file(OLD, ""));
     assert_eq!(running.staged(), ["farms.k"], "it was kept that they are gone");
@@ -284,6 +286,36 @@ fn conflict_between_others_is_no_reason_to_refuse_a_write() {
     );
     running.writes(STAGED, &[Write::FrontendChanges("ce", 8003, "web")]);
     running.is_refreshed();
+}
+
+#[test]
+fn certificate_that_something_live_shows_stays_and_one_that_staged_changes_show_is_not_removed() {
+    let (_dir, running) = started("", "");
+    let pem =
+        |text: &str| serde_json::Map::from_iter([("cert".to_owned(), json!(text)), ("key".to_owned(), json!("k"))]);
+    let id = std::cell::Cell::new(ObjectId(0));
+    running.edit(When::Live, |desk| {
+        id.set(desk.fresh_id());
+        Ok(vec![maker().create(id.get(), ObjectKind::Certificate, &name("shop"), None, pem("one"))])
+    });
+    let id = id.get();
+    let shows = |when: When<'_>, of: &str, port: u16| {
+        let [cert, key] = running.objects.certificate_files(id).unwrap();
+        let tls = json!({"certificates": [{"cert": cert, "key": key}]});
+        let form = json!({"protocol": "http", "listen": [format!("10.0.0.1:{port}")], "farm": "web", "tls": tls});
+        let form = form.as_object().unwrap();
+        running.edit(when, |desk| whole::create_frontend(desk, &maker(), &name(of), form.clone()));
+    };
+    shows(STAGED, "f", 8001);
+    let delete = |when: When<'_>| running.try_edit(when, |_| Ok(vec![Edit::Delete { id }]));
+    let told = delete(When::Live).unwrap_err();
+    assert_eq!(told, "certificates.shop: is used by frontends.f (staged); change or remove them first");
+    running.writes(STAGED, &[Write::FrontendGone("f")]);
+    delete(STAGED).unwrap();
+    shows(When::Live, "g", 8002);
+    assert_eq!(running.staged(), Vec::<String>::new());
+    running.is_refreshed();
+    assert!(running.objects.certificate_files(id).unwrap().iter().all(|file| file.exists()));
 }
 
 /// What is done, one after the other.
