@@ -14,15 +14,14 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use crate::clock;
 use crate::store::JournalError;
 
 use super::{FILE_NAME, failed};
 
 /// The name of the file in `state_dir` whose lock says that the directory is in use.
 pub(super) const LOCK_NAME: &str = "farmgate.lock";
-/// How long somebody else's lock is waited for, and how long between two looks.
-const LOCK_WAIT: Duration = Duration::from_millis(500);
+/// How often somebody else's lock is looked at, and how long between two looks.
+const LOCK_LOOKS: u32 = 50;
 const LOCK_REST: Duration = Duration::from_millis(10);
 /// The layout this build writes.
 const LAYOUT: i64 = 5;
@@ -195,16 +194,15 @@ fn lock(state_dir: &Path) -> Result<File, JournalError> {
     let path = state_dir.join(LOCK_NAME);
     let file = File::options().create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|e| failed("open the lock file", e))?;
-    let began = clock::monotonic();
-    loop {
+    for _ in 0..LOCK_LOOKS {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             // Whoever let go of it may just be starting a program, which holds what is open until it runs.
-            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_REST),
-            Err(TryLockError::WouldBlock) => return Err(OpenFailure::InUse.into_error(state_dir)),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_REST),
             Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
         }
     }
+    Err(OpenFailure::InUse.into_error(state_dir))
 }
 
 #[derive(Debug)]
