@@ -80,11 +80,15 @@ impl Probe {
     }
 
     /// Returns the probe as it is run against a server with this aim: the server's own keys win one by one. An agent
-    /// is a program of its own beside the server: only the server's `address` and `source` are its too.
+    /// is a program of its own beside the server: only the server's `address` and `source` are its too, and its `port`
+    /// where the agent has none.
     #[must_use]
     pub fn aimed(self: &Arc<Self>, own: &Aim) -> Arc<Self> {
         let own = match self.kind.is_agent() {
-            true => Aim { address: own.address, source: own.source, ..Aim::default() },
+            true => {
+                let port = own.port.filter(|_| self.aim.port.is_none());
+                Aim { address: own.address, source: own.source, port, ..Aim::default() }
+            }
             false => own.clone(),
         };
         if own == Aim::default() {

@@ -67,8 +67,8 @@ fn is_used(key: &str, own: &Aim, probe: &Probe) -> bool {
     let holds =
         |table: &[(&str, &[Type])]| table.iter().find(|(it, _)| *it == key).map(|(_, types)| types.contains(of));
     if probe.kind.is_agent() {
-        // As the probe is aimed: an agent has a port of its own.
-        return ["address", "source"].contains(&key);
+        // As the probe is aimed: an agent that has a port of its own keeps it.
+        return ["address", "source"].contains(&key) || (key == "port" && probe.aim.port.is_none());
     }
     if key == "tls" {
         return !FIXED.contains(of);
