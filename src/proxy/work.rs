@@ -161,7 +161,8 @@ impl Work {
                 (position, chosen_by(farm, tried))
             }
         };
-        Ok(self.begin(desk, errand, handle, position, chosen_by, cookies))
+        let has_place = farm.servers[position].max_connections.is_some();
+        Ok(self.begin(desk, errand, handle, Chosen { position, chosen_by, has_place }, cookies))
     }
 
     /// Chooses by another table of the work's farm: who may take it now, of those that its own table knows; `only` this
@@ -182,7 +183,7 @@ impl Work {
         let mut desk = self.desk();
         let Desk { choosers, sticking, .. } = &mut *desk;
         let cookies = sticking.cookies(farm, headers);
-        let position = match only {
+        let entry = match only {
             Some(server) => {
                 let entry = now.position(server).map(|at| &now.servers[at]);
                 // Its place is taken last: nobody gives back one that was taken for a server of other counters.
@@ -194,9 +195,11 @@ impl Work {
                 &now.servers[choose(choosers, now, ask(errand, now_ms), false, may)?]
             }
         };
-        let Some(position) = own(position) else { return Err(Nobody::Willing) };
+        let Some(position) = own(entry) else { return Err(Nobody::Willing) };
         sticking.sent(farm, farm.servers[position].server.id, key, headers, now_ms);
-        Ok(self.begin(desk, errand, handle, position, ChosenBy::Queue, cookies))
+        // By the bound of now, which may have come or gone since the work's own table.
+        let chosen = Chosen { position, chosen_by: ChosenBy::Queue, has_place: entry.max_connections.is_some() };
+        Ok(self.begin(desk, errand, handle, chosen, cookies))
     }
 
     /// Gives work to the server at `position`, a place of which it was given.
@@ -205,38 +208,43 @@ impl Work {
         let mut desk = self.desk();
         let cookies = desk.sticking.cookies(farm, headers);
         desk.sticking.sent(farm, farm.servers[position].server.id, key, headers, self.now_ms());
-        self.begin(desk, errand, handle, position, ChosenBy::Queue, cookies)
+        self.begin(desk, errand, handle, Chosen { position, chosen_by: ChosenBy::Queue, has_place: true }, cookies)
     }
 
-    /// Counts work as under way at a server, of which it has a place where places are counted.
+    /// Counts work as under way at a server.
     fn begin(
         self: &Arc<Self>,
         mut desk: MutexGuard<'_, Desk>,
         errand: &Errand<'_>,
         handle: Handle,
-        position: usize,
-        chosen_by: ChosenBy,
+        chosen: Chosen,
         cookies: Option<Cookies>,
     ) -> Assigned {
-        let farm = errand.farm;
+        let (farm, Chosen { position, chosen_by, has_place }) = (errand.farm, chosen);
         let entry = &farm.servers[position];
         desk.choosers.started(farm, position);
         let server = ServerKey { farm: farm.farm.id, server: entry.server.id };
         let place = desk.open.begin(server, errand.kind, self.now_ms(), handle);
         drop(desk);
-        let guard = self.in_flight(farm, position, place);
+        let guard = self.in_flight(farm, position, place, has_place);
         Assigned { position, chosen_by, guard, cookies }
     }
 
     /// Returns what ends the work, which is counted already, when dropped.
-    fn in_flight(self: &Arc<Self>, farm: &FarmTable, position: usize, place: Option<Place>) -> InFlight {
+    fn in_flight(
+        self: &Arc<Self>,
+        farm: &FarmTable,
+        position: usize,
+        place: Option<Place>,
+        has_place: bool,
+    ) -> InFlight {
         let entry = &farm.servers[position];
         InFlight {
             work: Arc::clone(self),
             server: ServerKey { farm: farm.farm.id, server: entry.server.id },
             live: Arc::clone(&entry.live),
             place,
-            queue: entry.max_connections.map(|_| Arc::clone(&farm.live.queue)),
+            queue: has_place.then(|| Arc::clone(&farm.live.queue)),
             began: (farm.farm.balance == Balance::Ewma).then(clock::monotonic),
         }
     }
@@ -273,8 +281,9 @@ impl Work {
         let errand = Errand { farm, key, headers: None, tried: &Tried::none(), kind: SessionKind::Request };
         let mut desk = self.desk();
         let position = choose(&mut desk.choosers, farm, ask(&errand, self.now_ms()), true, |_| true).ok()?;
-        let chosen_by = ChosenBy::Balance(farm.farm.balance);
-        let Assigned { position, guard, .. } = self.begin(desk, &errand, handle, position, chosen_by, None);
+        let has_place = farm.servers[position].max_connections.is_some();
+        let chosen = Chosen { position, chosen_by: ChosenBy::Balance(farm.farm.balance), has_place };
+        let Assigned { position, guard, .. } = self.begin(desk, &errand, handle, chosen, None);
         Some((position, guard))
     }
 
@@ -399,6 +408,14 @@ fn choose(
         }
     }
     Err(Nobody::WithPlace { only: None })
+}
+
+/// Who was chosen.
+struct Chosen {
+    position: usize,
+    chosen_by: ChosenBy,
+    /// A place of it was taken, which is to be given back.
+    has_place: bool,
 }
 
 /// Takes a place of a server that has only so many; the others have one for everybody.

@@ -158,9 +158,14 @@ impl InProcess {
 
     /// Changes what the operator wants of a server.
     pub(crate) fn set(&mut self, server: &str, admin: AdminStatus) {
+        self.declare(server, |server| server.admin = admin);
+    }
+
+    /// Declares a server otherwise.
+    pub(crate) fn declare(&mut self, server: &str, adjust: impl Fn(&mut Server)) {
         for known in &mut self.farm.servers {
             if known.name.as_str() == server {
-                *known = Arc::new(Server { admin, ..(**known).clone() });
+                adjust(Arc::make_mut(known));
             }
         }
         self.reload();
