@@ -193,7 +193,7 @@ impl MadeObjects {
         let mut state = self.settled();
         let made = Arc::clone(state.live.made());
         let live = Arc::new(World::new(Arc::new(declared), topology, &made));
-        live.check_all().and_then(|()| live.check_kept()).map_err(|error| misfit(&error))?;
+        live.check_all().and_then(|()| live.check_kept(&state.live)).map_err(|error| misfit(&error))?;
         allow(self.own, &live).map_err(|error| error.to_string())?;
         let now = clock::wall();
         self.store.reload(live.topology(), &*self.host, now).map_err(|error| error.to_string())?;
@@ -290,7 +290,8 @@ impl MadeObjects {
             return Ok(Edited { revision: state.revision, ..Edited::default() });
         }
         let (ahead, touched) = state.ahead.with(&resolved.changes);
-        if !resolved.takes_back(state.live.made()) {
+        let takes_back = resolved.takes_back(state.live.made());
+        if !takes_back {
             ahead.check_beside(&touched, &state.ahead)?;
         }
         named::check(&self.shelf, &ahead, &resolved.changes)?;
@@ -302,22 +303,30 @@ impl MadeObjects {
                 staging.settle(*server, wish.field(), &mut difference);
             }
         }
+        let (mut ahead, mut dropped) = (Arc::new(ahead), Vec::new());
+        if takes_back {
+            // What was staged beside it may hang on what is taken back.
+            let beside = Beside { live: &state.live, before: &state.ahead, files: &|id| self.shelf.files(id) };
+            (ahead, dropped) = staging.heal(beside, ahead);
+            difference.drop_all(dropped.iter().map(|it| it.key));
+        }
         let mut batch = state.batch(ObjectBatch::default(), &difference);
         batch.last_object = last;
         self.shelf.prepare(&resolved.changes)?;
         self.keep(&batch)?;
+        told::log_dropped(&dropped);
         let changes = resolved.changes.len() + resolved.wishes.len();
         let live = |server, field| self.live_value(server, field);
         let mut told = notes(&state.ahead, &ahead, &resolved.changes, Some(EditKind::Staged), act);
         told.extend(wished(&state.ahead, &state.staging, &resolved.wishes, live, act));
+        told.extend(told::overtaken(&dropped, act));
         for kind in told {
             self.store.note(kind, act.at);
         }
         state.last_object = last;
-        state.ahead = Arc::new(ahead);
-        state.staging = staging;
+        (state.ahead, state.staging) = (ahead, staging);
         self.publish(state);
-        Ok(Edited { changes, overtaken: 0, revision: state.revision })
+        Ok(Edited { changes, overtaken: dropped.len(), revision: state.revision })
     }
 
     /// Returns the value that a server's field has now.

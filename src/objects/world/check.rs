@@ -44,12 +44,13 @@ impl World {
         self.check(&touched)
     }
 
-    /// Checks that what is kept only has the farm or frontend that it is part of.
+    /// Checks that what is kept only still has the farm or frontend that it was part of `before`.
     ///
     /// # Errors
     /// [`EditError::Invalid`] names every one that has not.
-    pub fn check_kept(&self) -> Result<(), EditError> {
-        let kept = self.made.iter().filter(|it| it.is_inert && it.parent.is_some_and(|parent| !self.has(parent)));
+    pub fn check_kept(&self, before: &Self) -> Result<(), EditError> {
+        let is_lost = |parent: ObjectId| !self.has(parent) && before.has(parent);
+        let kept = self.made.iter().filter(|it| it.is_inert && it.parent.is_some_and(is_lost));
         refuse(kept.filter_map(|it| Some(orphaned(it, it.kind.parent()?.as_str()))).collect())
     }
 

@@ -236,6 +236,20 @@ fn staged_removal_of_what_something_live_uses_is_dropped_whole() {
     running.is_refreshed();
 }
 
+/// A frontend that was to leave the farm stays with it after all.
+#[test]
+fn staged_removal_is_dropped_when_what_made_room_for_it_is_taken_back() {
+    for second in [Write::FarmGone("k"), Write::FarmSpeaks("k", "tcp")] {
+        let (_dir, running) = started("", "");
+        running.writes(When::Live, &[Write::Farm("k"), Write::Frontend("f", 8001, "k")]);
+        running.writes(STAGED, &[Write::FrontendChanges("f", 8001, "web"), second.clone()]);
+        running.write(STAGED, &Write::FrontendChanges("f", 8001, "k")).unwrap();
+        assert_eq!(running.staged(), [""; 0], "{second:?}");
+        running.is_refreshed();
+        assert!(running.has_farm("k"), "{second:?}");
+    }
+}
+
 #[test]
 fn live_removal_of_what_staged_changes_name_is_refused_and_names_them() {
     let (_dir, running) = started("", "");
