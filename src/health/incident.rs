@@ -159,12 +159,16 @@ impl IncidentDetector {
         if !has_failed {
             return if seen.status.verdict() == Verdict::Neutral { None } else { self.passed(seen.server, seen.slot) };
         }
-        self.failed(seen, now);
+        let is_cleared_up = self.failed(seen, now) && seen.after == Health::Down;
+        if is_cleared_up && let Some(incident) = self.holding(seen.server) {
+            // It left the rotation at its first check, and is held from now on.
+            return Some(IncidentChange::Joined(incident.clone(), BTreeSet::from([seen.server.farm])));
+        }
         if let Some(released) = self.release(seen.server) {
             return Some(released);
         }
-        let has_lost =
-            seen.status == CheckStatus::SockErr || (seen.before != Health::Down && seen.after == Health::Down);
+        let has_gone_down = seen.before != Health::Down && seen.after == Health::Down;
+        let has_lost = seen.status == CheckStatus::SockErr || has_gone_down || is_cleared_up;
         if has_lost { self.judge(seen.server, watched, id, now) } else { None }
     }
 
@@ -196,7 +200,8 @@ impl IncidentDetector {
         self.current.as_ref().filter(|incident| incident.servers.contains(&server))
     }
 
-    fn failed(&mut self, seen: Seen, now: Timestamp) {
+    /// Takes in a check that failed. Returns whether it tells that the one before, which was broken off, was of the network.
+    fn failed(&mut self, seen: Seen, now: Timestamp) -> bool {
         let bit = slot_bit(seen.slot);
         let was_in_work = matches!(seen.before, Health::Stopping | Health::Up);
         let is_held = self.holding(seen.server).is_some();
@@ -217,18 +222,21 @@ impl IncidentDetector {
         }
         failing.since = failing.since.min(now);
         failing.slots |= bit;
-        failing.cause = match failing.cause {
+        let was = failing.cause;
+        failing.cause = match was {
             Cause::BrokenOff if is_first => Cause::BrokenOff,
             Cause::BrokenOff | Cause::Network if is_of_the_network => Cause::Network,
             Cause::BrokenOff | Cause::Network => Cause::Server,
             other @ (Cause::Server | Cause::Spent) => other,
         };
+        let is_cleared_up = was == Cause::BrokenOff && failing.cause == Cause::Network;
         if let Some(incident) = &mut self.current
             && failing.cause == Cause::Network
             && incident.farms.contains(&seen.server.farm)
         {
             incident.servers.insert(seen.server);
         }
+        is_cleared_up
     }
 
     /// Lets go of a server of the incident whose failures are not of the network any more.

@@ -123,6 +123,8 @@ pub struct Outcome {
     pub is_visible: bool,
     /// Whether the check is worth keeping as evidence: it failed, or it is the first to pass after one that did not.
     pub is_notable: bool,
+    /// Whether what its probes conclude changed, though its health did not: what outlives the process did.
+    pub is_changed_within: bool,
 }
 
 impl ServerHealth {
@@ -226,7 +228,7 @@ impl ServerHealth {
         next_at: Timestamp,
         now: Timestamp,
     ) -> Option<Outcome> {
-        let before = self.standing();
+        let (before, probed) = (self.standing(), self.probed_health());
         let probe = self.probes.iter_mut().find(|probe| probe.slot == slot)?;
         let earlier = probe.last_counted.map(|brief| brief.status.verdict());
         probe.next_at = Some(next_at);
@@ -259,7 +261,8 @@ impl ServerHealth {
         }
         changes.extend(self.settle(Some(record.verdict()), now));
         let is_visible = before != self.standing();
-        Some(Outcome { transition, changes, is_visible, is_notable })
+        let is_changed_within = transition.is_none() && probed != self.probed_health();
+        Some(Outcome { transition, changes, is_visible, is_notable, is_changed_within })
     }
 
     /// Takes in that work given to the server failed so often in a row. `may_eject`: the farm has room for one more.

@@ -15,12 +15,15 @@ const SECRET_WORDS: [&str; 11] = [
     "token",
 ];
 
+/// A key of the config file that ends like one of them and holds none.
+const NO_SECRET: &str = "client_auth";
+
 /// Returns whether the value of a key or of a header of that name is never told.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let last = name.rsplit(['_', '-']).next().unwrap_or(&name);
-    SECRET_WORDS.contains(&last)
+    SECRET_WORDS.contains(&last) && name != NO_SECRET
 }
 
 #[cfg(test)]
@@ -34,7 +37,7 @@ mod tests {
         {
             assert!(is_secret(name), "{name}");
         }
-        for name in ["Host", "X-Forwarded-For", "tokens", "key_id", "monkey", "X-Author", ""] {
+        for name in ["Host", "X-Forwarded-For", "tokens", "key_id", "monkey", "X-Author", "client_auth", ""] {
             assert!(!is_secret(name), "{name:?}");
         }
     }

@@ -184,7 +184,7 @@ impl Store {
             server_name: row.server.name.clone(),
             change: change.clone(),
         }));
-        if (outcome.transition.is_some() || !kinds.is_empty())
+        if (outcome.transition.is_some() || outcome.is_changed_within || !kinds.is_empty())
             && let Some(health) = &row.health
         {
             let saved = health.saved(server, row.fingerprint, row.health_since);

@@ -145,6 +145,15 @@ fn incident_counts_a_server_whose_first_failing_check_was_broken_off() {
 }
 
 #[test]
+fn incident_begins_and_is_joined_where_the_first_check_already_takes_servers_out() {
+    let mut bench = Bench::new(vec![farm("web", 4)]);
+    let down = (Health::Down, Health::Down);
+    assert_eq!((0..4).find_map(|n| bench.lose(0, n, CheckStatus::L7Tout, at(0))), None);
+    let seconds: Vec<_> = (0..4).map(|n| bench.check(0, n, L4Tout, down, at(1))).collect();
+    assert_eq!(seconds, [None, None, Some(("began", 3)), Some(("joined", 4))]);
+}
+
+#[test]
 fn incident_counts_no_server_that_was_not_in_work() {
     let mut bench = Bench::new(vec![farm("web", 3)]);
     for (n, before) in [(0, Health::Unknown), (1, Health::Down)] {
