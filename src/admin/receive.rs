@@ -145,8 +145,8 @@ impl Bodies {
         }
     }
 
-    /// Reads what a client still sends though it is refused, within bounds: closed while it sends, its connection would be
-    /// reset and the answer lost with it.
+    /// Reads what a client still sends though it is refused, within bounds: closed while it sends, its connection would
+    /// be reset and the answer lost with it.
     async fn pour_away(&self, call: &Call, mut body: Body) {
         // Who waits to be told to go on sends nothing.
         if HttpBody::is_end_stream(&body) || call.headers.contains_key(header::EXPECT) {

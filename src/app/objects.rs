@@ -289,8 +289,9 @@ impl MadeObjects {
         if resolved.changes.is_empty() && resolved.wishes.is_empty() {
             return Ok(Edited { revision: state.revision, ..Edited::default() });
         }
-        let (ahead, touched) = state.ahead.with(&resolved.changes);
         let takes_back = resolved.takes_back(state.live.made());
+        resolved.return_to(state.live.made());
+        let (ahead, touched) = state.ahead.with(&resolved.changes);
         if !takes_back {
             ahead.check_beside(&touched, &state.ahead)?;
         }

@@ -2,8 +2,9 @@
 //!
 //! Pure. The score is the number of changes between taking work and being Down within the guard's time; the first
 //! verdict after Unknown is none. At the guard's number the server is held; a change meanwhile prolongs the hold to its
-//! whole length from then, and it is the same hold, held since it began. The score is kept, over [`WITHIN_UNGUARDED`], where no guard looks at it too: people do. A
-//! clock that was set back lengthens no hold beyond its length.
+//! whole length from then, and it is the same hold, held since it began. The score is kept, over
+//! [`WITHIN_UNGUARDED`], where no guard looks at it too: people do. A clock that was set back lengthens no hold beyond
+//! its length.
 
 use std::collections::VecDeque;
 use std::time::Duration;

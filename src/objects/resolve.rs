@@ -32,6 +32,17 @@ impl Resolved {
         };
         self.changes.iter().all(is_live)
     }
+
+    /// Puts what is live, its version included, in the place of what says the same: that is staged no more.
+    pub fn return_to(&mut self, live: &Made) {
+        for change in &mut self.changes {
+            if let Change::Put(is) = change
+                && let Some(live) = live.get(is.id).filter(|live| is.says_the_same_as(live))
+            {
+                *is = Arc::clone(live);
+            }
+        }
+    }
 }
 
 /// Works out what edits come to in a world. What they would change nothing of is left out.

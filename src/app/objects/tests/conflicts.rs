@@ -387,12 +387,13 @@ fn outlook(live: &World, staged: &[Staged]) -> Result<(), EditError> {
 /// Takes back, as whoever staged it would, the staged change that a failure names. Returns whether there is one.
 fn taken_back(running: &Running, failure: &str) -> bool {
     let view = running.objects.view();
-    let named = view.staged.iter().find(|staged| {
+    // The weight that is staged of a server goes with it; a removal cannot fail.
+    let named = view.staged.iter().find_map(|staged| {
         let path = path_of(&view, staged);
-        failure.lines().any(|line| line.starts_with(&path))
+        let StagedChange::Put(put) = &staged.change else { return None };
+        failure.lines().any(|line| line.starts_with(&path)).then_some(put)
     });
-    let Some(named) = named else { return false };
-    let StagedChange::Put(put) = &named.change else { panic!("a removal cannot fail: {named:?}: {failure}") };
+    let Some(put) = named else { return false };
     let back = |was: &Arc<Declaration>| {
         let (form, extras) = (Some(Arc::clone(&was.form)), Some(Arc::clone(&was.extras)));
         Edit::Replace(Replace { id: was.id, form, extras, is_inert: Some(was.is_inert), ..Replace::default() })
