@@ -567,12 +567,8 @@ fn open_journal(settings: &Settings, alarm: &Alarm) -> anyhow::Result<SqliteJour
     journal.ring(alarm.clone());
     if let Some(aside) = aside {
         let is_log = aside.as_os_str().as_encoded_bytes().ends_with(b"-wal");
-        let aside = aside.display();
-        if is_log {
-            tracing::error!(%aside, "journal was damaged: set aside its log, starting without what was kept last");
-        } else {
-            tracing::error!(%aside, "journal was damaged: set aside, starting without what it kept");
-        }
+        let (aside, lost) = (aside.display(), if is_log { "what was kept last" } else { "what it kept" });
+        tracing::error!(%aside, "journal was damaged: set aside, starting without {lost}");
     }
     Ok(journal)
 }
